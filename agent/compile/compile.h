@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: intent + facts -> wanted resources, unit by unit; and the choice of a
+// VF and a root port. Pure: the same inputs give the same outputs, bit for bit.
+//
+// Threading: pure functions.
+// Errors: kUnavailable = something is still to come (its name is in the
+// message; not a failure of the port); kResourceExhausted, kFailedPrecondition,
+// kInvalidArgument as in agent/base/error.h, with what to do about it.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/model/facts.h"
+#include "agent/model/intent.h"
+#include "agent/model/resource.h"
+#include "agent/model/world.h"
+#include "dataplane/pipeline/pipeline.h"
+
+namespace fairlead {
+
+// What the configuration says, as the compiler needs it.
+struct CompileConfig {
+  std::string tunnel_device = "fl-vxlan0";
+  IpAddress tunnel_local;
+  uint16_t tunnel_port = 4789;  // RFC 7348 section 5
+  uint32_t tunnel_mtu = 1450;   // bytes of the inner packet
+  std::string vf_driver = "vfio-pci";
+  std::optional<uint32_t> node_uid, node_gid, node_mode;
+};
+
+// --- The host as a whole: VF pools of the configured PFs, and the tunnel.
+std::vector<Resource> CompileHost(const CompileConfig& config, const HostFacts& facts,
+                                  bool tunnel_wanted);
+
+// --- Placement.
+// Why a VF cannot be leased now; "" = it can. `leased` and `held` (an operation
+// is outstanding, or it waits to be proven clean) are the agent's own knowledge.
+std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& vf_driver,
+                       const std::set<VfId>& leased, const std::set<VfId>& held);
+
+// The VF for a port: on a usable PF of the port's network kind, free, with a
+// representor, with the wanted MAC where the NIC cannot set one; the PF with the
+// fewest leases first, then the lowest index. The error says for each VF why not.
+absl::StatusOr<VfId> PlacePort(const Port& port, const HostFacts& facts,
+                               const std::string& vf_driver, const std::set<VfId>& leased,
+                               const std::set<VfId>& held);
+
+// The root port for the device `device_id`: the one that it sits in, else
+// `previous` if free, else the first free one. `taken` are root ports of this VM
+// that other attachments of ours have chosen.
+absl::StatusOr<std::string> PlaceGuestDevice(const VmFacts& vm, const std::string& device_id,
+                                             const std::string& previous,
+                                             const std::set<std::string>& taken);
+
+// --- Units. Each returns what its owner wants.
+struct PortContext {
+  const StoredObject* object = nullptr;  // a Port
+  const Vpc* vpc = nullptr;
+  uint32_t subnet_ordinal = 0;
+  const Attachment* attachment = nullptr;
+  std::vector<BoundPort> peers;  // the other bound ports of the subnet
+};
+// The port's MAC: the wanted one, or the VF's own. kFailedPrecondition when the
+// NIC can neither set nor show one.
+absl::StatusOr<MacAddress> PortMac(const Port& port, const HostFacts& facts, const VfId& vf);
+absl::StatusOr<BoundPort> BindPort(const StoredObject& object, const Attachment& attachment,
+                                   const HostFacts& facts);
+// VF, representor, rules, driver binding, guest device (the last two only when
+// the attachment has a VM). Needs facts.tunnel: kUnavailable without.
+absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
+                                                  const PortContext& context,
+                                                  const HostFacts& facts);
+// The rules of the other units; none while the VPC has no bound port here (its
+// block does not exist then). `any_bound_vf` is one of the VPC's bound VFs.
+std::vector<Resource> CompileVpc(const Vpc& vpc, uint32_t ordinal, const VfId& any_bound_vf,
+                                 const TunnelFacts& tunnel);
+std::vector<Resource> CompileSubnet(const Vpc& vpc, const Subnet& subnet, uint32_t ordinal,
+                                    const std::vector<BoundPort>& local,
+                                    const std::vector<IpAddress>& vteps,
+                                    const TunnelFacts& tunnel);
+// The rule, and the neighbour of the VTEP (kept by the first endpoint that needs it).
+std::vector<Resource> CompileEndpoint(const Vpc& vpc, const Endpoint& endpoint, uint32_t ordinal,
+                                      const VfId& any_bound_vf, const TunnelFacts& tunnel);
+
+}  // namespace fairlead

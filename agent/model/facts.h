@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: what is so on this host and in its VMs, as the compiler reads it.
+// Providers fill these from the kernel and QEMU; nothing here is wished.
+//
+// Threading: plain values.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/base/types.h"
+#include "agent/model/intent.h"
+
+namespace fairlead {
+
+struct VfFacts {
+  uint16_t index = 0;
+  PciAddress pci;
+  std::string driver;                 // "" = none bound
+  std::string driver_override;        // "" = none
+  std::optional<uint32_t> iommu_group;
+  std::vector<PciAddress> group_peers;  // other devices in that group, bridges left out
+  std::string netdev;                 // of a host driver, "" if none
+  bool netdev_up = false;
+  // The MAC that the VF will show. From the PF's VF info, the VF's netdev, or
+  // (for NICs that cannot report it) the configuration.
+  std::optional<MacAddress> mac;
+  std::string representor;            // netdev name, "" if none found
+  uint32_t representor_ifindex = 0;   // 0 if none found
+  bool representor_promiscuous = false;  // the stand-in must be promiscuous (configuration)
+  friend bool operator==(const VfFacts&, const VfFacts&) = default;
+};
+
+struct PfFacts {
+  MacAddress mac;  // permanent; the PF's identity
+  PciAddress pci;
+  std::string netdev;
+  uint32_t ifindex = 0;
+  std::string driver;
+  NetworkKind network = NetworkKind::kCompute;  // from the configuration
+  uint16_t total_vfs = 0;
+  uint16_t num_vfs = 0;
+  uint16_t wanted_vfs = 0;        // from the configuration
+  bool autoprobe = true;
+  bool can_set_vf_mac = false;    // the PF reports VF info (IFLA_VFINFO_LIST)
+  int numa_node = -1;             // -1 = unknown
+  // Why this PF may not be used ("carries the default route", ...); "" = usable.
+  std::string refused;
+  std::vector<VfFacts> vfs;       // ascending index; num_vfs of them
+  friend bool operator==(const PfFacts&, const PfFacts&) = default;
+};
+
+struct TunnelFacts {
+  std::string device;
+  uint32_t ifindex = 0;
+  IpAddress local;
+  uint16_t udp_port = 4789;
+  uint32_t mtu = 0;
+  friend bool operator==(const TunnelFacts&, const TunnelFacts&) = default;
+};
+
+struct HostFacts {
+  std::map<MacAddress, PfFacts> pfs;  // only those that the configuration lists
+  std::optional<TunnelFacts> tunnel;  // observed and ours
+
+  const VfFacts* FindVf(const VfId& id) const;
+};
+
+// A VM as its monitor showed it.
+struct VmFacts {
+  std::string vm;
+  Uuid uuid;
+  std::string run_state;  // "running", "prelaunch", ...
+  struct RootPort {
+    std::string id;        // QEMU id of the pcie-root-port; matches the configuration
+    std::string occupant;  // QEMU id (or QOM path) of what sits in it, "" = free
+    friend bool operator==(const RootPort&, const RootPort&) = default;
+  };
+  std::vector<RootPort> root_ports;  // in natural order of id (rp2 before rp10)
+  friend bool operator==(const VmFacts&, const VmFacts&) = default;
+};
+
+// How far an attachment has come; written to the store before the step that it
+// names is begun, so that a restart knows what may lie around.
+enum class AttachmentPhase : uint8_t {
+  kApplying,     // leased; operations of the attach may have begun
+  kReady,        // was ready once: repaired from now on, never torn down by itself
+  kRollingBack,  // the attach failed; what it made is being taken apart
+  kReleasing,    // the port was removed; its resources are being taken apart
+};
+std::string_view AttachmentPhaseName(AttachmentPhase phase);
+
+// The tenancy of a VF by a port, and the journal of its transaction. It holds
+// what is needed to take the attachment apart when the port itself is gone.
+struct Attachment {
+  VfId vf;
+  Lease lease = 0;
+  uint64_t transaction = 0;  // grows by one with every attach or release
+  uint64_t generation = 0;   // of the port, when the transaction began
+  AttachmentPhase phase = AttachmentPhase::kApplying;
+  std::string port;
+  uint32_t port_ordinal = 0;
+  std::string vm;  // "" = none
+  Uuid vm_uuid;
+  std::string bus;  // root port chosen, "" = none
+  std::string vpc;
+  Vni vni;
+  friend bool operator==(const Attachment&, const Attachment&) = default;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: what a controller wants, as validated values. These are the objects
+// that the store keeps and that the compiler reads. agent/intent makes them
+// from protobuf messages; nothing else does.
+//
+// Threading: plain values. Every id passed CheckObjectId.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "agent/base/types.h"
+
+namespace fairlead {
+
+// A tenant network: one VNI, address ranges of its own.
+struct Vpc {
+  std::string id;
+  Vni vni;  // unique on the host
+  friend bool operator==(const Vpc&, const Vpc&) = default;
+};
+
+// An L2 segment of a VPC. At most one prefix per family, at least one in all.
+struct Subnet {
+  std::string id;  // unique on the host
+  std::string vpc;
+  std::optional<IpPrefix> prefix4;
+  std::optional<IpPrefix> prefix6;
+
+  bool Contains(const IpAddress& a) const {
+    return (prefix4 && prefix4->Contains(a)) || (prefix6 && prefix6->Contains(a));
+  }
+  friend bool operator==(const Subnet&, const Subnet&) = default;
+};
+
+// A virtual machine that the hypervisor runs. Its QMP monitor's path comes from
+// the configuration's template, never from here.
+struct Vm {
+  std::string id;
+  Uuid uuid;  // QEMU's -uuid; checked at every connection
+  friend bool operator==(const Vm&, const Vm&) = default;
+};
+
+// Which of the host's networks a port's NIC belongs to.
+enum class NetworkKind : uint8_t { kCompute, kConverged };
+
+// must: rules run in hardware or the port fails. prefer: hardware if it takes
+// them. off: software only (skip_hw).
+enum class OffloadWish : uint8_t { kMust, kPrefer, kOff };
+
+// One NIC of a VM in a subnet. A port without a VM is kept and waits for one.
+struct Port {
+  std::string id;
+  std::string vm;  // "" = none yet
+  std::string vpc;
+  std::string subnet;
+  std::optional<MacAddress> mac;     // none: the VF's own
+  std::vector<IpAddress> addresses;  // in the subnet, unique in the VPC
+  NetworkKind network = NetworkKind::kCompute;
+  OffloadWish offload = OffloadWish::kPrefer;
+  friend bool operator==(const Port&, const Port&) = default;
+};
+
+// Another host's port as this host must know it.
+struct Endpoint {
+  std::string id;
+  std::string vpc;
+  std::string subnet;  // derived from the address; never ambiguous, see Subnet
+  MacAddress mac;
+  std::vector<IpAddress> addresses;  // at least one
+  IpAddress vtep;                    // outer address of the host that has it
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+enum class ObjectKind : uint8_t { kVpc, kSubnet, kVm, kPort, kEndpoint };
+inline constexpr ObjectKind kAllObjectKinds[] = {ObjectKind::kVpc, ObjectKind::kSubnet,
+                                                 ObjectKind::kVm, ObjectKind::kPort,
+                                                 ObjectKind::kEndpoint};
+std::string_view ObjectKindName(ObjectKind kind);  // "vpc", "subnet", ...
+std::string_view NetworkKindName(NetworkKind kind);
+std::string_view OffloadWishName(OffloadWish wish);
+
+struct ObjectRef {
+  ObjectKind kind = ObjectKind::kVpc;
+  std::string id;
+  std::string ToString() const;  // "port/web-0"
+  friend auto operator<=>(const ObjectRef&, const ObjectRef&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const ObjectRef& r) {
+    return H::combine(std::move(h), r.kind, r.id);
+  }
+};
+
+using Object = std::variant<Vpc, Subnet, Vm, Port, Endpoint>;
+ObjectRef RefOf(const Object& object);
+
+// An object as the store keeps it.
+struct StoredObject {
+  Object object;
+  // Grows by one with every accepted change of this object; first is 1.
+  uint64_t generation = 1;
+  // A small number, unique among all living objects of this host, that stays
+  // the object's own until it is removed: rule handles and chains are made of
+  // it. 1 .. kMaxOrdinal.
+  uint32_t ordinal = 0;
+  friend bool operator==(const StoredObject&, const StoredObject&) = default;
+};
+// A TC chain index has 28 bits (uapi/linux/pkt_cls.h, TC_ACT_EXT_VAL_MASK).
+inline constexpr uint32_t kMaxOrdinal = (1U << 28) - 1;
+
+}  // namespace fairlead

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the resources that intents compile to. The agent makes observed
+// resources equal to wanted ones; agent/plan compares them attribute by
+// attribute and agent/providers act on them.
+//
+// Keys survive reboots and renames. An optional attribute that a wanted
+// resource leaves empty is not compared and not touched.
+//
+// Threading: plain values.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "agent/base/types.h"
+#include "agent/model/flow_rule.h"
+#include "agent/model/intent.h"
+
+namespace fairlead {
+
+// In the order in which things are made; they are taken away in reverse.
+enum class ResourceKind : uint8_t {
+  kVfPool,
+  kTunnel,
+  kNeighbour,
+  kVf,
+  kRepresentor,
+  kFlowRule,
+  kDriverBinding,
+  kGuestDevice,
+};
+std::string_view ResourceKindName(ResourceKind kind);  // "vf-pool", "flow-rule", ...
+
+struct ResourceKey {
+  ResourceKind kind = ResourceKind::kVfPool;
+  std::string name;
+  std::string ToString() const;  // "representor/52:54:00:00:00:01/3"
+  friend auto operator<=>(const ResourceKey&, const ResourceKey&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const ResourceKey& k) {
+    return H::combine(std::move(h), k.kind, k.name);
+  }
+};
+
+ResourceKey VfPoolKey(const MacAddress& pf);
+ResourceKey TunnelKey();
+ResourceKey NeighbourKey(const IpAddress& outer);
+ResourceKey VfKey(const VfId& vf);
+ResourceKey RepresentorKey(const VfId& vf);
+ResourceKey FlowRuleKey(const RuleLocation& location);
+ResourceKey DriverBindingKey(const VfId& vf);
+ResourceKey GuestDeviceKey(std::string_view vm, std::string_view port);
+
+// The VFs of a PF. Shared: never undone by a failed attach.
+struct VfPoolSpec {
+  MacAddress pf;
+  uint16_t count = 0;
+  bool autoprobe = false;  // sriov_drivers_autoprobe
+  friend bool operator==(const VfPoolSpec&, const VfPoolSpec&) = default;
+};
+
+// What is set on a VF through its PF. Empty where the NIC has no such call.
+struct VfSpec {
+  VfId vf;
+  std::optional<MacAddress> mac;
+  friend bool operator==(const VfSpec&, const VfSpec&) = default;
+};
+
+// The host's end of a VF, bound to its VPC's block, which ends in a drop rule
+// before the link goes up; no IPv6 link-local address (addrgenmode none).
+struct RepresentorSpec {
+  VfId vf;
+  Vni vni;  // of the VPC whose block it is bound to
+  bool up = true;
+  bool promiscuous = false;  // stand-ins only: a real representor needs no such thing
+  friend bool operator==(const RepresentorSpec&, const RepresentorSpec&) = default;
+};
+
+// The host's one overlay device (VXLAN, collect_md). Ends in a drop rule.
+struct TunnelSpec {
+  std::string device;  // netdev name
+  IpAddress local;     // outer source address; must be an address of the host
+  uint16_t udp_port = 4789;
+  uint32_t mtu = 0;  // bytes, of the inner packet
+  friend bool operator==(const TunnelSpec&, const TunnelSpec&) = default;
+};
+
+// A tunnel peer's next hop, kept resolved by the kernel (NTF_EXT_MANAGED).
+struct NeighbourSpec {
+  IpAddress outer;
+  friend bool operator==(const NeighbourSpec&, const NeighbourSpec&) = default;
+};
+
+struct FlowRuleSpec {
+  FlowRule rule;
+  friend bool operator==(const FlowRuleSpec&, const FlowRuleSpec&) = default;
+};
+
+struct DriverBindingSpec {
+  VfId vf;
+  std::string driver;       // "vfio-pci"
+  std::optional<uint32_t> node_uid;  // owner of /dev/vfio/GROUP
+  std::optional<uint32_t> node_gid;
+  std::optional<uint32_t> node_mode;  // permission bits
+  friend bool operator==(const DriverBindingSpec&, const DriverBindingSpec&) = default;
+};
+
+struct GuestDeviceSpec {
+  std::string vm;
+  Uuid uuid;
+  std::string port;
+  std::string device_id;  // see GuestDeviceId
+  PciAddress host;
+  std::string bus;  // QEMU id of the root port
+  friend bool operator==(const GuestDeviceSpec&, const GuestDeviceSpec&) = default;
+};
+
+// "fairlead-p<port ordinal>-l<lease>": whose it is can be read off the VM.
+std::string GuestDeviceId(uint32_t port_ordinal, Lease lease);
+inline constexpr std::string_view kGuestDevicePrefix = "fairlead-";
+
+using ResourceSpec =
+    std::variant<VfPoolSpec, TunnelSpec, NeighbourSpec, VfSpec, RepresentorSpec, FlowRuleSpec,
+                 DriverBindingSpec, GuestDeviceSpec>;
+
+// A wanted resource.
+struct Resource {
+  ResourceKey key;
+  ResourceSpec spec;
+  std::vector<ResourceKey> depends;  // must be observed before this is made
+  // The tenancy that this belongs to; 0 for what no VF carries. A provider
+  // refuses an operation whose lease is not the VF's current one.
+  Lease lease = 0;
+  friend bool operator==(const Resource&, const Resource&) = default;
+};
+
+enum class RuleHardware : uint8_t { kUnknown, kInHardware, kSoftware };
+enum class NeighbourState : uint8_t { kUnknown, kResolved, kUnresolved, kNoRoute };
+
+// What a provider found, in the same terms, with the evidence for "ready".
+struct ObservedResource {
+  ResourceKey key;
+  ResourceSpec spec;
+  // False for an object of somebody else in a place that we would use.
+  bool ours = true;
+  RuleHardware hardware = RuleHardware::kUnknown;         // flow rules
+  uint32_t in_hw_count = 0;                               // flow rules
+  uint64_t content_hash = 0;                              // flow rules, from the cookie
+  NeighbourState neighbour = NeighbourState::kUnknown;    // neighbours
+  std::string neighbour_detail;  // "10.0.0.2 dev pf0 lladdr .. REACHABLE", "no route to 10.0.0.2"
+  uint32_t ifindex = 0;                                   // representor, tunnel
+};
+
+}  // namespace fairlead

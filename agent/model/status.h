@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: what the agent says about an object: its state, and why.
+// Threading: plain values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "agent/model/intent.h"
+
+namespace fairlead {
+
+enum class ObjectState : uint8_t {
+  kPending,   // accepted; waits for something that `reason` names
+  kApplying,  // operations are under way
+  kReady,     // everything wanted was observed
+  kDegraded,  // was ready, or works in part; being repaired
+  kFailed,    // could not be done and was rolled back
+  kRemoving,  // removal accepted; being taken apart
+};
+std::string_view ObjectStateName(ObjectState state);  // "pending", ...
+
+struct ObjectStatus {
+  ObjectRef ref;
+  uint64_t generation = 0;           // of the stored object
+  uint64_t observed_generation = 0;  // the last one that was ready
+  ObjectState state = ObjectState::kPending;
+  std::string reason;      // one sentence for a person; "" when ready
+  std::string step;        // what failed or is under way: "guest-device create"
+  std::string peer_words;  // the kernel's or QEMU's own text, if any
+  bool permanent = false;  // failed: waits for a new generation or changed fact
+  bool rolled_back = false;  // failed: nothing of the attach is left
+  // Ports only; empty or zero until known.
+  std::string vf;            // VfId
+  std::string vf_pci;
+  std::string representor;
+  std::string mac;
+  std::string guest_device;
+  std::string guest_bus;
+  uint64_t lease = 0;
+  // Rules of this object: how many are wanted, observed, observed in hardware.
+  uint32_t rules_wanted = 0;
+  uint32_t rules_observed = 0;
+  uint32_t rules_in_hardware = 0;
+  friend bool operator==(const ObjectStatus&, const ObjectStatus&) = default;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: all accepted objects, in memory, with the indices that validation and
+// compiling need, so that no one-object change walks all objects.
+//
+// Threading: owned by the loop thread. Ownership: holds the objects by value;
+// pointers and references live until the next Apply.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "agent/model/intent.h"
+
+namespace fairlead {
+
+// An accepted change: what the store commits and World applies.
+struct Change {
+  std::vector<StoredObject> upserts;  // with new generation and ordinal
+  std::vector<ObjectRef> removes;     // of objects that are there
+  uint32_t next_ordinal = 1;          // the counter after this change
+  bool empty() const { return upserts.empty() && removes.empty(); }
+};
+
+class World {
+ public:
+  World() = default;
+  World(std::vector<StoredObject> objects, uint32_t next_ordinal);
+
+  const StoredObject* Find(const ObjectRef& ref) const;
+  const Vpc* FindVpc(std::string_view id) const;
+  const Subnet* FindSubnet(std::string_view id) const;
+  const Vm* FindVm(std::string_view id) const;
+  const Port* FindPort(std::string_view id) const;
+  const Endpoint* FindEndpoint(std::string_view id) const;
+
+  // Ids, ascending. Empty set when there is no such parent.
+  const std::set<std::string>& SubnetsOfVpc(std::string_view vpc) const;
+  const std::set<std::string>& PortsOfVpc(std::string_view vpc) const;
+  const std::set<std::string>& PortsOfSubnet(std::string_view subnet) const;
+  const std::set<std::string>& PortsOfVm(std::string_view vm) const;
+  const std::set<std::string>& EndpointsOfVpc(std::string_view vpc) const;
+  const std::set<std::string>& EndpointsOfSubnet(std::string_view subnet) const;
+  // Outer addresses of the subnet's endpoints, each once, ascending.
+  std::vector<IpAddress> VtepsOfSubnet(std::string_view subnet) const;
+  // Endpoints behind an outer address, of all VPCs.
+  const std::set<std::string>& EndpointsOfVtep(const IpAddress& vtep) const;
+
+  // Who has this VNI, or this MAC or address within a VPC; none if free.
+  std::optional<ObjectRef> OwnerOfVni(Vni vni) const;
+  std::optional<ObjectRef> OwnerOfMac(std::string_view vpc, const MacAddress& mac) const;
+  std::optional<ObjectRef> OwnerOfAddress(std::string_view vpc, const IpAddress& address) const;
+  std::optional<ObjectRef> OwnerOfUuid(const Uuid& uuid) const;
+
+  size_t Count(ObjectKind kind) const;
+  size_t size() const { return objects_.size(); }
+  void ForEach(const std::function<void(const StoredObject&)>& fn) const;  // by ref, ascending
+  void ForEach(ObjectKind kind, const std::function<void(const StoredObject&)>& fn) const;
+
+  uint32_t next_ordinal() const { return next_ordinal_; }
+  // True while some object has it (a wrapped counter skips these).
+  bool OrdinalInUse(uint32_t ordinal) const;
+
+  // Applies an admitted change. Upserts replace; removes of absent are ignored.
+  void Apply(const Change& change);
+
+ private:
+  void Index(const StoredObject& object, bool add);
+
+  std::map<ObjectRef, StoredObject> objects_;
+  uint32_t next_ordinal_ = 1;
+  std::map<std::string, std::set<std::string>, std::less<>> subnets_of_vpc_, ports_of_vpc_,
+      ports_of_subnet_, ports_of_vm_, endpoints_of_vpc_, endpoints_of_subnet_;
+  std::map<std::string, std::map<IpAddress, uint32_t>, std::less<>> vteps_of_subnet_;
+  std::map<IpAddress, std::set<std::string>> endpoints_of_vtep_;
+  std::map<Vni, ObjectRef> by_vni_;
+  std::map<Uuid, ObjectRef> by_uuid_;
+  absl::flat_hash_map<std::pair<std::string, MacAddress>, ObjectRef> by_mac_;
+  absl::flat_hash_map<std::pair<std::string, IpAddress>, ObjectRef> by_address_;
+  std::set<uint32_t> ordinals_;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the one door to traffic control: clsact qdiscs, shared blocks, and
+// flower filters with the actions that Fairlead uses.
+//
+// Threading: calls block; call from a lane. One instance belongs to one thread
+// at a time (its own netlink socket).
+// Errors: SystemError with the kernel's errno and its extended-ACK text.
+// Messages from the kernel are validated; a malformed one is kDataLoss.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/base/types.h"
+
+namespace fairlead {
+
+// 16 bytes that the kernel keeps with the first action of a filter
+// (TCA_ACT_COOKIE, at most TC_COOKIE_MAX_SIZE = 16, uapi/linux/pkt_cls.h).
+using TcCookie = std::array<uint8_t, 16>;
+
+// Where a filter hangs: a shared block, or the ingress of a device's own clsact.
+struct TcAttachPoint {
+  uint32_t block = 0;    // != 0: the block with this index
+  uint32_t ifindex = 0;  // else: this device's clsact ingress
+  friend auto operator<=>(const TcAttachPoint&, const TcAttachPoint&) = default;
+};
+
+// Flower keys (uapi/linux/pkt_cls.h TCA_FLOWER_*); an absent one is not sent.
+struct TcMatch {
+  uint16_t ethertype = 0x0003;  // host order; ETH_P_ALL: the filter's protocol is "all"
+  std::optional<std::string> indev;  // netdev name (TCA_FLOWER_INDEV)
+  std::optional<MacAddress> dst_mac;
+  MacAddress dst_mac_mask{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+  std::optional<IpPrefix> src_ip;
+  std::optional<IpPrefix> arp_target;
+  std::optional<uint8_t> icmpv6_type;  // implies ip_proto 58
+  std::optional<uint32_t> enc_key_id;
+  std::optional<IpAddress> enc_dst;
+  std::optional<uint16_t> enc_dst_port;
+  friend bool operator==(const TcMatch&, const TcMatch&) = default;
+};
+
+struct TcTunnelSet {  // tunnel_key set
+  uint32_t key_id = 0;
+  IpAddress src;
+  IpAddress dst;
+  uint16_t dst_port = 4789;
+  uint8_t ttl = 64;
+  bool no_csum = true;
+  friend bool operator==(const TcTunnelSet&, const TcTunnelSet&) = default;
+};
+struct TcTunnelUnset {
+  friend bool operator==(const TcTunnelUnset&, const TcTunnelUnset&) = default;
+};
+struct TcMirred {  // egress
+  uint32_t ifindex = 0;
+  bool redirect = false;  // else mirror (and pipe)
+  friend bool operator==(const TcMirred&, const TcMirred&) = default;
+};
+struct TcGact {
+  enum class Verdict : uint8_t { kDrop, kContinue, kGotoChain };
+  Verdict verdict = Verdict::kDrop;
+  uint32_t chain = 0;
+  friend bool operator==(const TcGact&, const TcGact&) = default;
+};
+using TcAction = std::variant<TcTunnelSet, TcTunnelUnset, TcMirred, TcGact>;
+
+struct TcFilterId {
+  uint32_t chain = 0;
+  uint16_t priority = 0;
+  uint32_t handle = 0;
+  friend auto operator<=>(const TcFilterId&, const TcFilterId&) = default;
+};
+
+struct TcFilter {
+  TcFilterId id;
+  TcMatch match;
+  std::vector<TcAction> actions;  // 1..32
+  enum class Flags : uint8_t { kNone, kSkipSw, kSkipHw };
+  Flags flags = Flags::kNone;
+  TcCookie cookie{};
+  friend bool operator==(const TcFilter&, const TcFilter&) = default;
+};
+
+// What a dump shows of a filter. Foreign filters of any kind appear with their
+// location and no cookie.
+struct TcFilterInfo {
+  TcFilterId id;
+  uint16_t ethertype = 0;           // host order
+  std::string kind;                 // "flower", ...
+  std::optional<TcCookie> cookie;   // of the first action
+  bool in_hw = false;               // TCA_CLS_FLAGS_IN_HW
+  uint32_t in_hw_count = 0;
+};
+
+struct TcChange {
+  enum class Verb : uint8_t { kPut, kDelete };  // kPut creates, or replaces in place
+  Verb verb = Verb::kPut;
+  TcAttachPoint at;
+  TcFilter filter;  // kDelete needs only id and match.ethertype
+};
+
+struct TcQdiscInfo {
+  bool clsact = false;         // a clsact qdisc is there
+  uint32_t ingress_block = 0;  // 0 = none shared
+};
+
+class TcPort {
+ public:
+  virtual ~TcPort() = default;
+
+  virtual absl::StatusOr<TcQdiscInfo> GetQdisc(uint32_t ifindex) = 0;
+  // Adds clsact, bound to a shared ingress block unless `ingress_block` is 0.
+  // kAlreadyExists when one is there: the kernel cannot change its block.
+  virtual absl::Status AddClsact(uint32_t ifindex, uint32_t ingress_block) = 0;
+  // With all its filters (a shared block dies with its last user). Gone is success.
+  virtual absl::Status DeleteClsact(uint32_t ifindex) = 0;
+
+  // Sends the changes in order, many messages a system call, and answers each
+  // one for itself: a refused one does not stop the next. Result i belongs to
+  // change i. Deleting what is gone (the block or device included) is success.
+  virtual std::vector<absl::Status> Apply(std::span<const TcChange> changes) = 0;
+
+  // All filters of all chains. An empty list when block or qdisc is not there.
+  // kUnavailable when the kernel's table changed under the dump
+  // (NLM_F_DUMP_INTR): ask again.
+  virtual absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at) = 0;
+
+  // Told from a thread of the port's own when a filter of somebody or ours was
+  // added or deleted (RTNLGRP_TC); `lost` when messages were lost.
+  class Subscription {
+   public:
+    virtual ~Subscription() = default;
+  };
+  struct Event {
+    bool lost = false;
+    bool deleted = false;
+    TcAttachPoint at;
+    TcFilterId id;
+  };
+  virtual absl::StatusOr<std::unique_ptr<Subscription>> Subscribe(
+      std::function<void(const Event&)> on_event) = 0;
+};
+
+}  // namespace fairlead

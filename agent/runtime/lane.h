@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: a worker for calls that block. Each lane (one PF, one VM, the rules,
+// the store) has one thread and a bounded queue; work in a lane runs in order,
+// lanes run side by side. Results come back to the loop.
+//
+// Threading: construct, Run and destroy on the loop thread; `work` runs on the
+// lane's thread; `done` and `on_parked` run on the loop thread (through the
+// poster). The destructor drops queued work without calling `done`, and waits
+// for the work under way; a lane whose work never ends is abandoned with its
+// thread instead after `abandon_after` (Abandoned() counts these, process-wide).
+// Errors: Run answers kResourceExhausted when the queue is full.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "agent/base/clock.h"
+
+namespace fairlead {
+
+// Hands a function to the loop thread; callable from any thread.
+using Poster = std::function<void(std::function<void()>)>;
+
+struct LaneStats {
+  std::string name;
+  size_t queued = 0;       // waiting, without the running one
+  std::string running;     // what is under way, "" = idle
+  std::chrono::milliseconds running_for{0};
+  bool parked = false;     // the running work is past its deadline
+};
+
+class Lane {
+ public:
+  struct Options {
+    size_t capacity = 1024;
+    std::chrono::milliseconds abandon_after{2000};
+  };
+  Lane(std::string name, Poster poster, const Clock* clock, Options options);
+  ~Lane();
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  // Queues `work`; afterwards `done` runs on the loop.
+  absl::Status Run(std::string what, std::chrono::milliseconds deadline,
+                   std::function<void()> work, std::function<void()> done);
+
+  LaneStats Stats() const;
+
+  // To be called by the loop from time to time (about 10 times a second): finds
+  // out that the running work is past its deadline. Calls `on_parked` once per
+  // such work, and again with `parked` false when it came back after all.
+  void Tick();
+  void set_on_parked(std::function<void(const LaneStats&)> on_parked);
+
+  static size_t Abandoned();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace fairlead

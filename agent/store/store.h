@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: what must survive: objects, attachments (leases and their journal),
+// controllers' epochs, answered requests. SQLite, WAL, synchronous=FULL: when
+// Commit returns OK, the batch is on disk whole; on an error, none of it is.
+//
+// Threading: blocks (fsync); one instance belongs to one thread at a time, the
+// store's lane. Errors: kUnavailable for a full or read-only disk or a busy
+// file (try again), kDataLoss for a corrupt file or an object that does not
+// parse (the message names it), kFailedPrecondition for a schema of a newer
+// version; each with SQLite's own words.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/model/facts.h"
+#include "agent/model/world.h"
+
+namespace fairlead {
+
+// The newest that a controller has said.
+struct ControllerRecord {
+  std::string id;
+  uint64_t epoch = 0;
+  uint64_t revision = 0;  // last accepted within the epoch
+  friend bool operator==(const ControllerRecord&, const ControllerRecord&) = default;
+};
+
+// The answer that an accepted request got, kept so that a repetition gets the
+// same one. The newest kAnswersPerController of each controller are kept.
+struct AnswerRecord {
+  std::string controller;
+  std::string request_id;
+  std::string answer;  // opaque bytes
+  friend bool operator==(const AnswerRecord&, const AnswerRecord&) = default;
+};
+inline constexpr size_t kAnswersPerController = 256;
+
+struct StoreContents {
+  uint32_t next_ordinal = 1;
+  Lease next_lease = 1;
+  uint64_t next_transaction = 1;
+  std::vector<StoredObject> objects;
+  std::vector<Attachment> attachments;
+  std::vector<ControllerRecord> controllers;
+  std::vector<AnswerRecord> answers;  // oldest first
+};
+
+// One transaction.
+struct StoreBatch {
+  std::optional<Change> change;
+  std::vector<Attachment> attachments;  // inserted or replaced, by VF
+  std::vector<VfId> released;           // attachments to remove
+  std::optional<Lease> next_lease;
+  std::optional<uint64_t> next_transaction;
+  std::optional<ControllerRecord> controller;
+  std::optional<AnswerRecord> answer;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+  // A random number that was drawn when the store was made; shows in rule
+  // cookies whose objects are whose.
+  virtual uint32_t id() const = 0;
+  virtual absl::StatusOr<StoreContents> Load() = 0;
+  virtual absl::Status Commit(const StoreBatch& batch) = 0;
+};
+
+struct StoreOptions {
+  std::string path;      // of the database file; its folder must exist
+  std::string vfs = "";  // SQLite VFS by name; "" = the default
+};
+absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const StoreOptions& options);
+
+}  // namespace fairlead

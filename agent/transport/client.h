@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: a blocking client of the agent's endpoints, for fairleadctl and tests.
+//
+// Threading: one thread at a time. Errors: kUnavailable when nothing answers
+// within the timeout (the message names the endpoint, and says what to check
+// when the socket file is missing or may not be opened).
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/statusor.h"
+
+namespace fairlead {
+
+class Client {
+ public:
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& endpoint);
+  virtual ~Client() = default;
+  virtual absl::StatusOr<std::string> Call(std::string_view payload,
+                                           std::chrono::milliseconds timeout) = 0;
+};
+
+class Subscriber {
+ public:
+  // `topic_prefix` "" = everything.
+  static absl::StatusOr<std::unique_ptr<Subscriber>> Connect(const std::string& endpoint,
+                                                             const std::string& topic_prefix);
+  virtual ~Subscriber() = default;
+  // (topic, payload); kDeadlineExceeded when nothing came in time.
+  virtual absl::StatusOr<std::pair<std::string, std::string>> Next(
+      std::chrono::milliseconds timeout) = 0;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What comes from Debian 12, wrapped as targets where the package has none.
+
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(NL REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
+pkg_check_modules(ZMQ REQUIRED IMPORTED_TARGET libzmq)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-cpp)
+
+add_library(fairlead_external_asio INTERFACE)
+target_compile_definitions(fairlead_external_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
+target_link_libraries(fairlead_external_asio INTERFACE Threads::Threads)
+add_library(fairlead_external_zmq INTERFACE)
+target_link_libraries(fairlead_external_zmq INTERFACE PkgConfig::ZMQ)
+add_library(fairlead_external_yaml INTERFACE)
+target_link_libraries(fairlead_external_yaml INTERFACE PkgConfig::YAML)
+
+if(FAIRLEAD_TESTS)
+  find_package(GTest REQUIRED)
+endif()

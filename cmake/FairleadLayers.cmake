@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# fairlead_library(NAME SOURCES ... DEPENDS ...): one library per folder, with
+# the design's arrows enforced: a dependency that FAIRLEAD_ALLOWED_<name> does
+# not list stops the configuration with a sentence.
+#
+# fairlead_test(NAME SOURCES ... DEPENDS ... [LABELS ...]): one GoogleTest
+# binary, registered with CTest.
+
+# What each layer may depend on, Fairlead's own libraries and the outside ones.
+set(FAIRLEAD_ALLOWED_base absl)
+set(FAIRLEAD_ALLOWED_model base absl)
+set(FAIRLEAD_ALLOWED_proto protobuf)
+set(FAIRLEAD_ALLOWED_intent base model proto absl protobuf)
+set(FAIRLEAD_ALLOWED_store base model absl sqlite json)
+set(FAIRLEAD_ALLOWED_pipeline base model absl)
+set(FAIRLEAD_ALLOWED_compile base model pipeline absl)
+set(FAIRLEAD_ALLOWED_plan base model absl)
+set(FAIRLEAD_ALLOWED_runtime base absl asio threads)
+set(FAIRLEAD_ALLOWED_transport base proto absl asio zmq protobuf threads)
+set(FAIRLEAD_ALLOWED_ports_sysfs base absl threads)
+set(FAIRLEAD_ALLOWED_ports_netlink base absl nl threads)
+set(FAIRLEAD_ALLOWED_ports_rtnetlink base absl nl threads ports_netlink)
+set(FAIRLEAD_ALLOWED_ports_tc base absl nl threads ports_netlink)
+set(FAIRLEAD_ALLOWED_ports_qmp base absl json threads)
+set(FAIRLEAD_ALLOWED_dataplane_tc base model absl ports_tc)
+set(FAIRLEAD_ALLOWED_providers base model absl ports_sysfs ports_rtnetlink ports_tc ports_qmp
+    dataplane_tc threads)
+set(FAIRLEAD_ALLOWED_reconcile base model intent store pipeline compile plan absl)
+set(FAIRLEAD_ALLOWED_daemon base model proto intent store pipeline compile plan reconcile runtime
+    transport ports_sysfs ports_rtnetlink ports_tc ports_qmp dataplane_tc providers absl asio zmq
+    protobuf sqlite json yaml spdlog cli11 threads)
+set(FAIRLEAD_ALLOWED_ctl base model proto intent transport absl protobuf zmq json yaml cli11)
+
+set(FAIRLEAD_TARGET_absl absl::status absl::statusor absl::strings absl::flat_hash_map
+    absl::flat_hash_set)
+set(FAIRLEAD_TARGET_asio fairlead_external_asio)
+set(FAIRLEAD_TARGET_threads Threads::Threads)
+set(FAIRLEAD_TARGET_protobuf protobuf::libprotobuf)
+set(FAIRLEAD_TARGET_sqlite SQLite::SQLite3)
+set(FAIRLEAD_TARGET_zmq fairlead_external_zmq)
+set(FAIRLEAD_TARGET_nl PkgConfig::NL)
+set(FAIRLEAD_TARGET_json nlohmann_json::nlohmann_json)
+set(FAIRLEAD_TARGET_yaml fairlead_external_yaml)
+set(FAIRLEAD_TARGET_spdlog spdlog::spdlog)
+set(FAIRLEAD_TARGET_cli11 CLI11::CLI11)
+
+function(fairlead_resolve_ out)
+  set(resolved "")
+  foreach(dep IN LISTS ARGN)
+    if(DEFINED FAIRLEAD_TARGET_${dep})
+      list(APPEND resolved ${FAIRLEAD_TARGET_${dep}})
+    else()
+      list(APPEND resolved fairlead_${dep})
+    endif()
+  endforeach()
+  set(${out} ${resolved} PARENT_SCOPE)
+endfunction()
+
+function(fairlead_options_ target)
+  target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_compile_options(${target} PRIVATE -Wall -Wextra)
+  if(FAIRLEAD_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  if(FAIRLEAD_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${FAIRLEAD_SANITIZE}
+                           -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${FAIRLEAD_SANITIZE})
+  endif()
+  if(FAIRLEAD_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link,address,undefined)
+    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+  endif()
+endfunction()
+
+function(fairlead_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  if(NOT DEFINED FAIRLEAD_ALLOWED_${name})
+    message(FATAL_ERROR "Library '${name}' has no line in cmake/FairleadLayers.cmake: say there "
+                        "what it may depend on.")
+  endif()
+  foreach(dep IN LISTS ARG_DEPENDS)
+    if(NOT dep IN_LIST FAIRLEAD_ALLOWED_${name})
+      message(FATAL_ERROR "'${name}' must not depend on '${dep}': the arrows of the design point "
+                          "one way (cmake/FairleadLayers.cmake).")
+    endif()
+  endforeach()
+  add_library(fairlead_${name} STATIC ${ARG_SOURCES})
+  fairlead_resolve_(deps ${ARG_DEPENDS})
+  target_link_libraries(fairlead_${name} PUBLIC ${deps})
+  fairlead_options_(fairlead_${name})
+endfunction()
+
+# A program of the product.
+function(fairlead_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  fairlead_resolve_(deps ${ARG_DEPENDS})
+  target_link_libraries(${name} PRIVATE ${deps})
+  fairlead_options_(${name})
+endfunction()
+
+# LABELS: "unit" unless said otherwise. A "lab" test needs the lab's guest and is
+# run there by tests/run, not by a plain ctest.
+function(fairlead_test name)
+  if(NOT FAIRLEAD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  fairlead_resolve_(deps ${ARG_DEPENDS})
+  target_link_libraries(${name} PRIVATE ${deps} GTest::gmock GTest::gtest GTest::gtest_main)
+  fairlead_options_(${name})
+  if(NOT "lab" IN_LIST ARG_LABELS)
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 120)
+  endif()
+endfunction()
+
+# A libFuzzer target of a decoder; links nothing that talks to the world.
+function(fairlead_fuzz name)
+  if(NOT FAIRLEAD_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  fairlead_resolve_(deps ${ARG_DEPENDS})
+  target_link_libraries(${name} PRIVATE ${deps})
+  fairlead_options_(${name})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_property(GLOBAL APPEND PROPERTY FAIRLEAD_FUZZ_TARGETS ${name})
+endfunction()
