@@ -13,6 +13,7 @@ set(FAIRLEAD_ALLOWED_model base absl)
 set(FAIRLEAD_ALLOWED_proto protobuf)
 set(FAIRLEAD_ALLOWED_intent base model proto absl protobuf)
 set(FAIRLEAD_ALLOWED_store base model absl sqlite json)
+set(FAIRLEAD_ALLOWED_store_testing sqlite)  # a disk for the tests of the store
 set(FAIRLEAD_ALLOWED_pipeline base model absl)
 set(FAIRLEAD_ALLOWED_compile base model pipeline absl)
 set(FAIRLEAD_ALLOWED_plan base model absl)
@@ -24,7 +25,7 @@ set(FAIRLEAD_ALLOWED_ports_rtnetlink base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_tc base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_qmp base absl json threads)
 set(FAIRLEAD_ALLOWED_dataplane_tc base model absl ports_tc)
-set(FAIRLEAD_ALLOWED_providers base model absl ports_sysfs ports_rtnetlink ports_tc ports_qmp
+set(FAIRLEAD_ALLOWED_providers base model pipeline absl ports_sysfs ports_rtnetlink ports_tc ports_qmp
     dataplane_tc threads)
 set(FAIRLEAD_ALLOWED_reconcile base model intent store pipeline compile plan absl)
 set(FAIRLEAD_ALLOWED_daemon base model proto intent store pipeline compile plan reconcile runtime
@@ -118,6 +119,10 @@ function(fairlead_test name)
   if(NOT "lab" IN_LIST ARG_LABELS)
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 120)
+    if(FAIRLEAD_SANITIZE STREQUAL "thread")
+      set_tests_properties(${name} PROPERTIES ENVIRONMENT
+                           "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
+    endif()
   endif()
 endfunction()
 

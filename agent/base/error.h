@@ -57,8 +57,8 @@ bool IsTransient(const absl::Status& status);
 }  // namespace fairlead
 
 // Returns the status of `expr` from the enclosing function unless it is OK.
-#define FAIRLEAD_RETURN_IF_ERROR(expr)                       \
-  do {                                                       \
+#define FAIRLEAD_RETURN_IF_ERROR(expr)                                                           \
+  do {                                                                                           \
     if (absl::Status fairlead_status_ = (expr); !fairlead_status_.ok()) return fairlead_status_; \
   } while (false)
 

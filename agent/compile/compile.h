@@ -80,8 +80,7 @@ std::vector<Resource> CompileVpc(const Vpc& vpc, uint32_t ordinal, const VfId& a
                                  const TunnelFacts& tunnel);
 std::vector<Resource> CompileSubnet(const Vpc& vpc, const Subnet& subnet, uint32_t ordinal,
                                     const std::vector<BoundPort>& local,
-                                    const std::vector<IpAddress>& vteps,
-                                    const TunnelFacts& tunnel);
+                                    const std::vector<IpAddress>& vteps, const TunnelFacts& tunnel);
 // The rule, and the neighbour of the VTEP (kept by the first endpoint that needs it).
 std::vector<Resource> CompileEndpoint(const Vpc& vpc, const Endpoint& endpoint, uint32_t ordinal,
                                       const VfId& any_bound_vf, const TunnelFacts& tunnel);

@@ -31,7 +31,6 @@ struct VfFacts {
   std::optional<MacAddress> mac;
   std::string representor;            // netdev name, "" if none found
   uint32_t representor_ifindex = 0;   // 0 if none found
-  bool representor_promiscuous = false;  // the stand-in must be promiscuous (configuration)
   friend bool operator==(const VfFacts&, const VfFacts&) = default;
 };
 

@@ -77,7 +77,7 @@ struct RepresentorSpec {
   VfId vf;
   Vni vni;  // of the VPC whose block it is bound to
   bool up = true;
-  bool promiscuous = false;  // stand-ins only: a real representor needs no such thing
+  bool default_drop = true;  // its block ends in the drop rule
   friend bool operator==(const RepresentorSpec&, const RepresentorSpec&) = default;
 };
 
@@ -87,6 +87,8 @@ struct TunnelSpec {
   IpAddress local;     // outer source address; must be an address of the host
   uint16_t udp_port = 4789;
   uint32_t mtu = 0;  // bytes, of the inner packet
+  bool up = true;
+  bool default_drop = true;  // its ingress ends in the drop rule
   friend bool operator==(const TunnelSpec&, const TunnelSpec&) = default;
 };
 

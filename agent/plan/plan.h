@@ -25,7 +25,7 @@ struct Operation {
   // For people: "mtu 1500 -> 9000", the rule's text, ...
   std::string detail;
 };
-std::string_view VerbName(Operation::Verb verb);  // "create", "update", "delete"
+std::string_view VerbName(Operation::Verb verb);   // "create", "update", "delete"
 std::string Describe(const Operation& operation);  // "create flow-rule/...: <detail>"
 
 // The attributes that differ, as "name observed -> wanted"; empty when the
@@ -49,10 +49,14 @@ struct DiffResult {
   // that the kernel cannot make in place (a guest device on another bus or host,
   // a representor in another block, a tunnel with another port or name) is a
   // kDelete followed by a kCreate, among which the dependants of the deleted
-  // resource that are observed are deleted and created again too.
+  // resource that are observed are deleted and created again too (of the
+  // tunnel's dependants only the flow rules: plan.cc says why).
   std::vector<Operation> operations;
   // Wanted keys whose place is taken by somebody else's object.
   std::vector<ResourceKey> conflicts;
+  // Wanted keys that are not made or changed, because they depend, maybe through
+  // others, on one of `conflicts`: nothing is built on a foreign object.
+  std::vector<ResourceKey> blocked;
 };
 DiffResult Diff(const WantedSet& wanted, const ObservedSet& observed, const DiffOptions& options);
 

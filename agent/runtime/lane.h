@@ -6,10 +6,17 @@
 //
 // Threading: construct, Run and destroy on the loop thread; `work` runs on the
 // lane's thread; `done` and `on_parked` run on the loop thread (through the
-// poster). The destructor drops queued work without calling `done`, and waits
-// for the work under way; a lane whose work never ends is abandoned with its
-// thread instead after `abandon_after` (Abandoned() counts these, process-wide).
-// Errors: Run answers kResourceExhausted when the queue is full.
+// poster, which must not call it at once). The destructor drops queued work
+// without calling `done`, and waits for the work under way; a lane whose work
+// never ends is abandoned with its thread instead after `abandon_after`
+// (Abandoned() counts these, process-wide, for good). No `done` and no
+// `on_parked` runs after the destructor, and the poster is not called. The thread
+// starts with the first work and blocks all signals: a child process made in
+// `work` must unblock them. `work` must not throw. The clock is asked on the loop
+// thread only, so a piece of work that had to wait counts from when the loop
+// learns that it began, at the latest from the next Tick.
+// Errors: Run answers kResourceExhausted when the queue is full or no thread can
+// be made.
 #pragma once
 
 #include <chrono>
@@ -28,10 +35,10 @@ using Poster = std::function<void(std::function<void()>)>;
 
 struct LaneStats {
   std::string name;
-  size_t queued = 0;       // waiting, without the running one
-  std::string running;     // what is under way, "" = idle
+  size_t queued = 0;    // waiting, without the running one
+  std::string running;  // what is under way, "" = idle
   std::chrono::milliseconds running_for{0};
-  bool parked = false;     // the running work is past its deadline
+  bool parked = false;  // the running work is past its deadline
 };
 
 class Lane {
@@ -46,8 +53,8 @@ class Lane {
   Lane& operator=(const Lane&) = delete;
 
   // Queues `work`; afterwards `done` runs on the loop.
-  absl::Status Run(std::string what, std::chrono::milliseconds deadline,
-                   std::function<void()> work, std::function<void()> done);
+  absl::Status Run(std::string what, std::chrono::milliseconds deadline, std::function<void()> work,
+                   std::function<void()> done);
 
   LaneStats Stats() const;
 

@@ -75,7 +75,12 @@ class Store {
 struct StoreOptions {
   std::string path;      // of the database file; its folder must exist
   std::string vfs = "";  // SQLite VFS by name; "" = the default
+  // Size of the write-ahead log, in pages, from which on it is folded into the
+  // database file.
+  int checkpoint_pages = 1000;
 };
+// Makes the file (mode 0600) if there is none. Holds it alone until destroyed: a
+// second agent, or a sqlite3 shell, finds it locked.
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const StoreOptions& options);
 
 }  // namespace fairlead

@@ -2,9 +2,11 @@
 //
 // Purpose: a blocking client of the agent's endpoints, for fairleadctl and tests.
 //
-// Threading: one thread at a time. Errors: kUnavailable when nothing answers
-// within the timeout (the message names the endpoint, and says what to check
-// when the socket file is missing or may not be opened).
+// Threading: one thread at a time. Errors: kUnavailable, from Connect at once when
+// nobody listens, from Call when nothing answers within the timeout (the message
+// names the endpoint, and says what to check when the socket file is missing or
+// may not be opened); the client can be used again, also after the agent's
+// restart. kInvalidArgument for an endpoint that is not ipc:///path.
 #pragma once
 
 #include <chrono>

@@ -3,12 +3,15 @@
 // Purpose: the controller's door: a ZeroMQ ROUTER for requests and an XPUB for
 // events, on the loop. Bytes in, bytes out; what they mean is not known here.
 //
-// Threading: all on the loop thread. Ownership: the server owns its sockets and
-// unlinks its ipc files when destroyed.
+// Threading: all on the loop thread. Create sets the process's umask for a moment:
+// call it before other threads make files. The handler may destroy the server.
+// Ownership: the server owns its sockets and unlinks its ipc files when destroyed;
+// the loop must outlive it.
 // Errors: Create returns kInvalidArgument for an endpoint that is not ipc:// (tcp
-// is refused until the channel is encrypted, and says so), SystemError when the
-// socket cannot be bound. A peer that sends a message with a frame above
-// `max_frame_bytes` is disconnected by ZeroMQ.
+// is refused until the channel is encrypted, and says so), kAlreadyExists where
+// another agent listens or a file that is no socket is in the way (a socket that
+// a dead agent left is replaced), SystemError when the socket cannot be bound. A peer that sends a
+// message with a frame above `max_frame_bytes` is disconnected by ZeroMQ.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +31,11 @@ namespace fairlead {
 struct ServerOptions {
   std::string requests = "ipc:///run/fairlead/agent.sock";
   std::string events = "ipc:///run/fairlead/events.sock";
-  uint32_t mode = 0660;              // of the socket files, from the first moment on
+  uint32_t mode = 0660;                // of the socket files, from the first moment on
   int64_t max_frame_bytes = 16 << 20;  // hard limit; the protocol's own is lower and answered
-  int receive_queue = 1024;          // messages, per peer
-  int send_queue = 4096;             // messages, per peer; events beyond it are dropped for
-                                     // that peer, which sees a gap in the sequence
+  int receive_queue = 1024;            // messages, per peer
+  int send_queue = 4096;               // messages, per peer; events beyond it are dropped for
+                                       // that peer, which sees a gap in the sequence
 };
 
 // Where a reply goes: the frames before the payload, opaque.

@@ -41,10 +41,10 @@ struct QmpEvent {
 
 // A device of the VM that has an id, and the bus that it sits on.
 struct QmpDevice {
-  std::string id;      // below /machine/peripheral; for anonymous ones the QOM path
-  std::string type;    // "vfio-pci", "pcie-root-port"
-  std::string bus;     // id of the device that provides its bus ("rp1"), or bus name ("pcie.0")
-  std::string host;    // vfio-pci: "0000:01:00.1", else ""
+  std::string id;    // below /machine/peripheral; for anonymous ones the QOM path
+  std::string type;  // "vfio-pci", "pcie-root-port"
+  std::string bus;   // id of the device that provides its bus ("rp1"), or bus name ("pcie.0")
+  std::string host;  // vfio-pci: "0000:01:00.1", else ""
 };
 
 class QmpSession {

@@ -43,10 +43,10 @@ struct LinkInfo {
   uint32_t mtu = 0;
   MacAddress mac;
   std::optional<MacAddress> permanent_mac;
-  std::string alias;  // ifalias, where ownership shows
-  std::string kind;   // IFLA_INFO_KIND: "vxlan", "" for hardware
-  bool addr_gen_none = false;  // no IPv6 link-local address by itself
-  uint32_t ingress_block = 0;  // not filled here; see TcPort
+  std::string alias;                       // ifalias, where ownership shows
+  std::string kind;                        // IFLA_INFO_KIND: "vxlan", "" for hardware
+  bool addr_gen_none = false;              // no IPv6 link-local address by itself
+  uint32_t ingress_block = 0;              // not filled here; see TcPort
   std::optional<std::vector<VfInfo>> vfs;  // GetLinkWithVfs only; absent: the NIC reports none
   // kind "vxlan":
   bool vxlan_collect_md = false;
@@ -55,10 +55,10 @@ struct LinkInfo {
 };
 
 struct RouteInfo {
-  uint32_t ifindex = 0;               // 0 for none
-  std::optional<IpAddress> gateway;   // absent: on link
-  std::optional<IpAddress> source;    // preferred source
-  bool local = false;                 // RTN_LOCAL: an address of this host
+  uint32_t ifindex = 0;              // 0 for none
+  std::optional<IpAddress> gateway;  // absent: on link
+  std::optional<IpAddress> source;   // preferred source
+  bool local = false;                // RTN_LOCAL: an address of this host
 };
 
 enum class NudState : uint8_t { kNone, kIncomplete, kValid, kFailed };
@@ -84,7 +84,13 @@ struct VxlanParams {
 
 // What a subscriber is told. kLost: messages were lost (ENOBUFS); observe anew.
 struct RtnetlinkEvent {
-  enum class Kind : uint8_t { kLinkChanged, kLinkGone, kNeighbourChanged, kAddressOrRouteChanged, kLost };
+  enum class Kind : uint8_t {
+    kLinkChanged,
+    kLinkGone,
+    kNeighbourChanged,
+    kAddressOrRouteChanged,
+    kLost
+  };
   Kind kind = Kind::kLost;
   uint32_t ifindex = 0;
   std::string name;                    // links
@@ -126,7 +132,8 @@ class RtnetlinkPort {
   virtual absl::StatusOr<std::vector<IpAddress>> LinkAddresses(uint32_t ifindex) = 0;
 
   // kNotFound when the kernel has no entry.
-  virtual absl::StatusOr<NeighbourInfo> GetNeighbour(uint32_t ifindex, const IpAddress& address) = 0;
+  virtual absl::StatusOr<NeighbourInfo> GetNeighbour(uint32_t ifindex,
+                                                     const IpAddress& address) = 0;
   // An entry that the kernel keeps resolved, marked kFairleadProtocol. An entry
   // that is there keeps its link address.
   virtual absl::Status ManageNeighbour(uint32_t ifindex, const IpAddress& address) = 0;

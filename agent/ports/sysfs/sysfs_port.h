@@ -34,13 +34,13 @@ struct PciDevice {
   std::string driver_override;  // "" = none
   int numa_node = -1;
   std::optional<uint32_t> iommu_group;
-  std::vector<std::string> netdevs;     // names below net/
-  std::optional<PciAddress> physfn;     // of a VF
+  std::vector<std::string> netdevs;  // names below net/
+  std::optional<PciAddress> physfn;  // of a VF
   // SR-IOV capable devices only:
   std::optional<uint16_t> total_vfs;
   uint16_t num_vfs = 0;
   bool autoprobe = true;
-  std::vector<PciAddress> virtfns;      // by VF index; virtfn0 first
+  std::vector<PciAddress> virtfns;  // by VF index; virtfn0 first
 };
 
 struct VfioNode {
@@ -80,8 +80,12 @@ class SysfsPort {
   // The node of an IOMMU group; kNotFound while no VFIO driver holds a member.
   virtual absl::StatusOr<VfioNode> GetVfioNode(uint32_t group) = 0;
   virtual absl::Status SetVfioNode(uint32_t group, std::optional<uint32_t> uid,
-                                   std::optional<uint32_t> gid,
-                                   std::optional<uint32_t> mode) = 0;
+                                   std::optional<uint32_t> gid, std::optional<uint32_t> mode) = 0;
+
+  // Whether some process has a device of the group open, as a VM does that holds
+  // a VF. No node: false. Found out by opening the node, which only one may do at
+  // a time (EBUSY): never ask while a VM is about to take a device of the group.
+  virtual absl::StatusOr<bool> VfioGroupInUse(uint32_t group) = 0;
 
   // True while a write that passed its deadline has not yet come back.
   virtual bool Outstanding(const PciAddress& address) = 0;

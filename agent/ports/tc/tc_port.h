@@ -37,7 +37,7 @@ struct TcAttachPoint {
 
 // Flower keys (uapi/linux/pkt_cls.h TCA_FLOWER_*); an absent one is not sent.
 struct TcMatch {
-  uint16_t ethertype = 0x0003;  // host order; ETH_P_ALL: the filter's protocol is "all"
+  uint16_t ethertype = 0x0003;       // host order; ETH_P_ALL: the filter's protocol is "all"
   std::optional<std::string> indev;  // netdev name (TCA_FLOWER_INDEV)
   std::optional<MacAddress> dst_mac;
   MacAddress dst_mac_mask{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
@@ -96,10 +96,10 @@ struct TcFilter {
 // location and no cookie.
 struct TcFilterInfo {
   TcFilterId id;
-  uint16_t ethertype = 0;           // host order
-  std::string kind;                 // "flower", ...
-  std::optional<TcCookie> cookie;   // of the first action
-  bool in_hw = false;               // TCA_CLS_FLAGS_IN_HW
+  uint16_t ethertype = 0;          // host order
+  std::string kind;                // "flower", ...
+  std::optional<TcCookie> cookie;  // of the first action
+  bool in_hw = false;              // TCA_CLS_FLAGS_IN_HW
   uint32_t in_hw_count = 0;
 };
 
@@ -108,6 +108,13 @@ struct TcChange {
   Verb verb = Verb::kPut;
   TcAttachPoint at;
   TcFilter filter;  // kDelete needs only id and match.ethertype
+};
+
+// One filter, by its place.
+struct TcFilterRef {
+  TcAttachPoint at;
+  TcFilterId id;
+  uint16_t ethertype = 0x0003;  // host order
 };
 
 struct TcQdiscInfo {
@@ -131,13 +138,19 @@ class TcPort {
   // change i. Deleting what is gone (the block or device included) is success.
   virtual std::vector<absl::Status> Apply(std::span<const TcChange> changes) = 0;
 
+  // Reads filters back, many messages a system call; result i belongs to ref i.
+  // kNotFound when the filter, or what it hung at, is not there.
+  virtual std::vector<absl::StatusOr<TcFilterInfo>> Get(std::span<const TcFilterRef> refs) = 0;
+
   // All filters of all chains. An empty list when block or qdisc is not there.
   // kUnavailable when the kernel's table changed under the dump
   // (NLM_F_DUMP_INTR): ask again.
   virtual absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at) = 0;
 
   // Told from a thread of the port's own when a filter of somebody or ours was
-  // added or deleted (RTNLGRP_TC); `lost` when messages were lost.
+  // added or deleted (RTNLGRP_TC); `lost` when messages were lost. A handle of 0
+  // stands for all of a priority, a priority of 0 for all that hung there (the
+  // clsact qdisc was deleted).
   class Subscription {
    public:
     virtual ~Subscription() = default;

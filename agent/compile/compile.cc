@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/compile/compile.h"
+
+#include <algorithm>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "agent/compile/words.h"
+
+namespace fairlead {
+namespace {
+
+const PfFacts* FindPf(const HostFacts& facts, const VfId& vf) {
+  auto it = facts.pfs.find(vf.pf);
+  return it == facts.pfs.end() ? nullptr : &it->second;
+}
+
+bool OnTunnelTable(const FlowRule& rule) {
+  return rule.location.table.kind == RuleTable::Kind::kTunnelIngress;
+}
+
+bool SendsToTunnel(const FlowRule& rule) {
+  return std::any_of(rule.actions.begin(), rule.actions.end(), [](const RuleAction& action) {
+    const DeviceRef* to = nullptr;
+    if (const auto* mirror = std::get_if<ActionMirror>(&action)) to = &mirror->to;
+    if (const auto* redirect = std::get_if<ActionRedirect>(&action)) to = &redirect->to;
+    return to != nullptr && to->kind == DeviceRef::Kind::kTunnel;
+  });
+}
+
+// A rule that no VF carries. A block is there once one of its representors is
+// bound to it. Other devices that the rule copies to are not waited for: one
+// port that hangs must not hold up what its whole subnet shares.
+Resource SharedRule(FlowRule rule, const VfId& block_vf) {
+  Resource out;
+  out.key = FlowRuleKey(rule.location);
+  if (!OnTunnelTable(rule)) out.depends.push_back(RepresentorKey(block_vf));
+  if (OnTunnelTable(rule) || SendsToTunnel(rule)) out.depends.push_back(TunnelKey());
+  out.spec = FlowRuleSpec{std::move(rule)};
+  return out;
+}
+
+std::vector<Resource> SharedRules(std::vector<FlowRule> rules, const VfId& block_vf) {
+  std::vector<Resource> out;
+  out.reserve(rules.size());
+  for (FlowRule& rule : rules) out.push_back(SharedRule(std::move(rule), block_vf));
+  return out;
+}
+
+absl::Status NoSuchVf(const VfId& vf) {
+  return absl::UnavailableError(StrCat("VF ", vf.ToString(), " is not there yet"));
+}
+
+}  // namespace
+
+std::string PfName(const PfFacts& pf) {
+  return pf.netdev.empty() ? StrCat("PF ", pf.mac.ToString()) : pf.netdev;
+}
+
+std::string FixedMacWords(const PfFacts& pf) {
+  return StrCat(PfName(pf), pf.driver.empty() ? "" : StrCat(" (", pf.driver, ")"),
+                " cannot set VF MACs and none of its free VFs has it");
+}
+
+std::vector<Resource> CompileHost(const CompileConfig& config, const HostFacts& facts,
+                                  bool tunnel_wanted) {
+  std::vector<Resource> out;
+  for (const auto& [mac, pf] : facts.pfs) {
+    if (!pf.refused.empty() || pf.wanted_vfs == 0) continue;
+    Resource pool;
+    pool.key = VfPoolKey(mac);
+    // A pool that is there is adopted: another count would first have to take
+    // away every VF, those in use too.
+    pool.spec = VfPoolSpec{mac, pf.num_vfs != 0 ? pf.num_vfs : pf.wanted_vfs, false};
+    out.push_back(std::move(pool));
+  }
+  if (tunnel_wanted) {
+    Resource tunnel;
+    tunnel.key = TunnelKey();
+    tunnel.spec = TunnelSpec{config.tunnel_device, config.tunnel_local, config.tunnel_port,
+                             config.tunnel_mtu};
+    out.push_back(std::move(tunnel));
+  }
+  return out;
+}
+
+absl::StatusOr<MacAddress> PortMac(const Port& port, const HostFacts& facts, const VfId& vf_id) {
+  const PfFacts* pf = FindPf(facts, vf_id);
+  const VfFacts* vf = facts.FindVf(vf_id);
+  if (pf == nullptr || vf == nullptr) return NoSuchVf(vf_id);
+  if (port.mac) {
+    if (pf->can_set_vf_mac || vf->mac == port.mac) return *port.mac;
+    return absl::FailedPreconditionError(
+        StrCat("mac: port asks for MAC ", port.mac->ToString(), "; ", PfName(*pf), " (", pf->driver,
+               ") cannot set VF MACs and VF ", vf_id.index, " has ",
+               vf->mac ? vf->mac->ToString() : "one that is not known"));
+  }
+  if (vf->mac && vf->mac->IsUnicast()) return *vf->mac;
+  return absl::FailedPreconditionError(
+      StrCat("mac: the port asks for no MAC and VF ", vf_id.index, " of ", PfName(*pf),
+             pf->can_set_vf_mac ? " has none of its own: give the port one"
+                                : " shows none: name the MACs of its VFs in the configuration"));
+}
+
+absl::StatusOr<BoundPort> BindPort(const StoredObject& object, const Attachment& attachment,
+                                   const HostFacts& facts) {
+  const auto* port = std::get_if<Port>(&object.object);
+  if (port == nullptr) {
+    return absl::InternalError(
+        StrCat("BindPort was given ", RefOf(object.object).ToString(), ", which is no port"));
+  }
+  const VfFacts* vf = facts.FindVf(attachment.vf);
+  if (vf == nullptr) return NoSuchVf(attachment.vf);
+  if (vf->representor_ifindex == 0) {
+    return absl::UnavailableError(
+        StrCat("the representor of VF ", attachment.vf.ToString(), " is not there yet"));
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(MacAddress mac, PortMac(*port, facts, attachment.vf));
+  BoundPort out;
+  out.port = port->id;
+  out.ordinal = object.ordinal;
+  out.subnet = port->subnet;
+  out.vf = attachment.vf;
+  out.representor_ifindex = vf->representor_ifindex;
+  out.mac = mac;
+  out.offload = port->offload;
+  return out;
+}
+
+absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
+                                                  const PortContext& context,
+                                                  const HostFacts& facts) {
+  if (context.object == nullptr || context.vpc == nullptr || context.attachment == nullptr) {
+    return absl::InternalError("CompilePort needs a port, its VPC and its attachment");
+  }
+  const Attachment& attachment = *context.attachment;
+  FAIRLEAD_ASSIGN_OR_RETURN(BoundPort bound, BindPort(*context.object, attachment, facts));
+  if (!facts.tunnel) {
+    return absl::UnavailableError(
+        StrCat("the tunnel device ", config.tunnel_device, " is not there yet"));
+  }
+  const auto& port = std::get<Port>(context.object->object);
+  const PfFacts& pf = *FindPf(facts, attachment.vf);
+  const VfFacts& vf_facts = *facts.FindVf(attachment.vf);
+
+  std::vector<Resource> out;
+  auto add = [&](ResourceKey key, ResourceSpec spec, std::vector<ResourceKey> depends) {
+    out.push_back({std::move(key), std::move(spec), std::move(depends), attachment.lease});
+  };
+
+  // Also where there is nothing to set: the VF carries the lease.
+  const ResourceKey vf = VfKey(attachment.vf);
+  add(vf, VfSpec{attachment.vf, pf.can_set_vf_mac ? port.mac : std::nullopt}, {});
+
+  const ResourceKey representor = RepresentorKey(attachment.vf);
+  add(representor,
+      RepresentorSpec{attachment.vf, context.vpc->vni},
+      {vf, TunnelKey()});
+
+  // The VF is handed out after everything that keeps it apart from others.
+  std::vector<ResourceKey> before_binding{vf};
+  for (FlowRule& rule : CompilePortRules(*context.vpc, context.subnet_ordinal, bound, context.peers,
+                                         *facts.tunnel)) {
+    const ResourceKey key = FlowRuleKey(rule.location);
+    std::vector<ResourceKey> depends{representor};
+    if (OnTunnelTable(rule)) depends.push_back(TunnelKey());
+    before_binding.push_back(key);
+    add(key, FlowRuleSpec{std::move(rule)}, std::move(depends));
+  }
+  if (attachment.vm.empty()) return out;
+
+  if (attachment.bus.empty()) {
+    return absl::UnavailableError(
+        StrCat("no root port of VM ", attachment.vm, " is chosen yet for port ", port.id));
+  }
+  const ResourceKey binding = DriverBindingKey(attachment.vf);
+  add(binding,
+      DriverBindingSpec{attachment.vf, config.vf_driver, config.node_uid, config.node_gid,
+                        config.node_mode},
+      std::move(before_binding));
+  GuestDeviceSpec guest;
+  guest.vm = attachment.vm;
+  guest.uuid = attachment.vm_uuid;
+  guest.port = port.id;
+  guest.device_id = GuestDeviceId(attachment.port_ordinal, attachment.lease);
+  guest.host = vf_facts.pci;
+  guest.bus = attachment.bus;
+  add(GuestDeviceKey(attachment.vm, port.id), guest, {binding});
+  return out;
+}
+
+std::vector<Resource> CompileVpc(const Vpc& vpc, uint32_t ordinal, const VfId& any_bound_vf,
+                                 const TunnelFacts& tunnel) {
+  return SharedRules(CompileVpcRules(vpc, ordinal, tunnel), any_bound_vf);
+}
+
+std::vector<Resource> CompileSubnet(const Vpc& vpc, const Subnet& subnet, uint32_t ordinal,
+                                    const std::vector<BoundPort>& local,
+                                    const std::vector<IpAddress>& vteps,
+                                    const TunnelFacts& tunnel) {
+  if (local.empty()) return {};
+  return SharedRules(CompileSubnetRules(vpc, subnet, ordinal, local, vteps, tunnel),
+                     local.front().vf);
+}
+
+std::vector<Resource> CompileEndpoint(const Vpc& vpc, const Endpoint& endpoint, uint32_t ordinal,
+                                      const VfId& any_bound_vf, const TunnelFacts& tunnel) {
+  std::vector<Resource> out =
+      SharedRules(CompileEndpointRules(vpc, endpoint, ordinal, tunnel), any_bound_vf);
+  if (out.empty()) return out;
+  // Not a dependency of the rule: while the neighbour is unresolved the rule
+  // works in software, which is better than not at all.
+  Resource neighbour;
+  neighbour.key = NeighbourKey(endpoint.vtep);
+  neighbour.spec = NeighbourSpec{endpoint.vtep};
+  out.push_back(std::move(neighbour));
+  return out;
+}
+
+}  // namespace fairlead

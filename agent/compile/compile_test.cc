@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/compile/compile.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "agent/base/text.h"
+#include "agent/plan/plan.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
+using ::testing::Not;
+
+MacAddress Mac(uint32_t n) {
+  return MacAddress({0x52, 0x54, 0, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)});
+}
+IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+CompileConfig Config() {
+  CompileConfig config;
+  config.tunnel_local = Ip("192.0.2.1");
+  config.node_uid = 64055;
+  return config;
+}
+HostFacts Facts(uint16_t vfs = 4) {
+  PfFacts pf;
+  pf.mac = Mac(0xff01);
+  pf.netdev = "pf0";
+  pf.driver = "mlx5_core";
+  pf.num_vfs = pf.wanted_vfs = pf.total_vfs = vfs;
+  pf.can_set_vf_mac = true;
+  for (uint16_t i = 0; i < vfs; ++i) {
+    VfFacts vf;
+    vf.index = i;
+    vf.pci = {0, 1, static_cast<uint8_t>(i / 8), static_cast<uint8_t>(i % 8)};
+    vf.iommu_group = i;
+    vf.mac = Mac(0x8000U + i);
+    vf.representor = StrCat("rep", i);
+    vf.representor_ifindex = 100U + i;
+    pf.vfs.push_back(vf);
+  }
+  HostFacts facts;
+  facts.pfs.emplace(pf.mac, pf);
+  facts.tunnel = TunnelFacts{"fl-vxlan0", 99, Ip("192.0.2.1"), 4789, 1450};
+  return facts;
+}
+const Vpc kVpc{"v", *Vni::Make(1000)};
+
+struct PortCase {
+  HostFacts facts = Facts();
+  StoredObject object;
+  Attachment attachment;
+  PortCase() {
+    Port port;
+    port.id = "p";
+    port.vm = "vm";
+    port.vpc = "v";
+    port.subnet = "s";
+    port.mac = Mac(7);
+    object = {port, 1, 17};
+    attachment.vf = {Mac(0xff01), 2};
+    attachment.lease = 42;
+    attachment.port = "p";
+    attachment.port_ordinal = 17;
+    attachment.vm = "vm";
+    attachment.vm_uuid = *Uuid::Parse("123e4567-e89b-42d3-a456-426614174000");
+    attachment.bus = "rp1";
+  }
+  Port& port() { return std::get<Port>(object.object); }
+  PfFacts& pf() { return facts.pfs.begin()->second; }
+  absl::StatusOr<std::vector<Resource>> Compile() {
+    return CompilePort(Config(), {&object, &kVpc, 5, &attachment, {}}, facts);
+  }
+};
+
+const Resource* FindKind(const std::vector<Resource>& all, ResourceKind kind) {
+  auto it =
+      std::find_if(all.begin(), all.end(), [&](const Resource& r) { return r.key.kind == kind; });
+  return it == all.end() ? nullptr : &*it;
+}
+
+TEST(CompileHostTest, PoolsOfUsablePfsAndTheTunnel) {
+  HostFacts facts = Facts();
+  PfFacts empty = facts.pfs.begin()->second;
+  empty.mac = Mac(0xff02);
+  empty.num_vfs = 0;
+  empty.wanted_vfs = 8;
+  empty.vfs.clear();
+  PfFacts refused = empty;
+  refused.mac = Mac(0xff03);
+  refused.refused = "carries the default route";
+  PfFacts unasked = empty;
+  unasked.mac = Mac(0xff04);
+  unasked.wanted_vfs = 0;
+  facts.pfs.begin()->second.wanted_vfs = 16;  // but it has 4: adopted
+  for (const PfFacts& pf : {empty, refused, unasked}) facts.pfs.emplace(pf.mac, pf);
+  auto out = CompileHost(Config(), facts, true);
+  ASSERT_EQ(out.size(), 3U);
+  EXPECT_EQ(std::get<VfPoolSpec>(out[0].spec), (VfPoolSpec{Mac(0xff01), 4, false}));
+  EXPECT_EQ(std::get<VfPoolSpec>(out[1].spec), (VfPoolSpec{Mac(0xff02), 8, false}));
+  EXPECT_EQ(std::get<TunnelSpec>(out[2].spec),
+            (TunnelSpec{"fl-vxlan0", Ip("192.0.2.1"), 4789, 1450}));
+  EXPECT_EQ(CompileHost(Config(), facts, false).size(), 2U);
+}
+
+TEST(CompilePortTest, TheVfIsHandedOutAfterEverythingThatKeepsItApart) {
+  PortCase c;
+  auto out = c.Compile();
+  ASSERT_TRUE(out.ok()) << out.status();
+  const VfId vf = c.attachment.vf;
+  std::vector<ResourceKey> rules;
+  for (const Resource& r : *out) {
+    EXPECT_EQ(r.lease, 42U) << r.key.ToString();
+    if (r.key.kind != ResourceKind::kFlowRule) continue;
+    rules.push_back(r.key);
+    EXPECT_THAT(r.depends, Contains(RepresentorKey(vf)));
+    const auto& rule = std::get<FlowRuleSpec>(r.spec).rule;
+    if (rule.location.table.kind == RuleTable::Kind::kTunnelIngress) {
+      EXPECT_THAT(r.depends, Contains(TunnelKey()));
+    }
+  }
+  EXPECT_EQ(rules.size(), 5U);
+  EXPECT_EQ(std::get<VfSpec>(FindKind(*out, ResourceKind::kVf)->spec).mac, Mac(7));
+  EXPECT_THAT(FindKind(*out, ResourceKind::kRepresentor)->depends,
+              ElementsAre(VfKey(vf), TunnelKey()));
+  const Resource* binding = FindKind(*out, ResourceKind::kDriverBinding);
+  ASSERT_NE(binding, nullptr);
+  EXPECT_THAT(binding->depends, IsSupersetOf(rules));
+  EXPECT_THAT(binding->depends, Contains(VfKey(vf)));
+  EXPECT_EQ(std::get<DriverBindingSpec>(binding->spec).node_uid, 64055U);
+  const Resource* guest = FindKind(*out, ResourceKind::kGuestDevice);
+  ASSERT_NE(guest, nullptr);
+  EXPECT_THAT(guest->depends, ElementsAre(binding->key));
+  const auto& spec = std::get<GuestDeviceSpec>(guest->spec);
+  EXPECT_EQ(spec.device_id, "fairlead-p17-l42");
+  EXPECT_EQ(spec.host.ToString(), "0000:01:00.2");
+  EXPECT_EQ(spec.bus, "rp1");
+}
+
+TEST(CompilePortTest, WithoutAVmNothingIsBoundOrPlugged) {
+  PortCase c;
+  c.attachment.vm.clear();
+  auto out = c.Compile();
+  ASSERT_TRUE(out.ok());
+  EXPECT_EQ(FindKind(*out, ResourceKind::kDriverBinding), nullptr);
+  EXPECT_EQ(FindKind(*out, ResourceKind::kGuestDevice), nullptr);
+  EXPECT_NE(FindKind(*out, ResourceKind::kRepresentor), nullptr);
+}
+
+TEST(CompilePortTest, AVfThatTakesNoMacStillCarriesTheLease) {
+  PortCase c;
+  c.pf().can_set_vf_mac = false;
+  c.port().mac.reset();
+  auto out = c.Compile();
+  ASSERT_TRUE(out.ok()) << out.status();
+  const Resource* vf = FindKind(*out, ResourceKind::kVf);
+  ASSERT_NE(vf, nullptr);
+  EXPECT_FALSE(std::get<VfSpec>(vf->spec).mac);
+  EXPECT_EQ(vf->lease, 42U);
+  EXPECT_TRUE(
+      std::get<RepresentorSpec>(FindKind(*out, ResourceKind::kRepresentor)->spec).default_drop);
+}
+
+TEST(CompilePortTest, WhatIsStillToComeIsUnavailableAndNamed) {
+  auto unavailable = [](PortCase& c, const char* words) {
+    auto status = c.Compile().status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_THAT(Message(status), HasSubstr(words));
+  };
+  PortCase tunnel, vf, representor, bus;
+  tunnel.facts.tunnel.reset();
+  unavailable(tunnel, "fl-vxlan0");
+  vf.pf().vfs.clear();
+  unavailable(vf, "52:54:00:00:ff:01/2");
+  representor.pf().vfs[2].representor_ifindex = 0;
+  unavailable(representor, "representor");
+  bus.attachment.bus.clear();
+  unavailable(bus, "root port of VM vm");
+}
+
+TEST(PortMacTest, TheWantedOneOrTheVfsOwn) {
+  PortCase c;
+  EXPECT_EQ(*PortMac(c.port(), c.facts, c.attachment.vf), Mac(7));
+  c.port().mac.reset();
+  EXPECT_EQ(*PortMac(c.port(), c.facts, c.attachment.vf), Mac(0x8002));
+  c.pf().can_set_vf_mac = false;
+  EXPECT_EQ(*PortMac(c.port(), c.facts, c.attachment.vf), Mac(0x8002));
+  c.port().mac = Mac(7);
+  EXPECT_EQ(PortMac(c.port(), c.facts, c.attachment.vf).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  c.port().mac = Mac(0x8002);
+  EXPECT_TRUE(PortMac(c.port(), c.facts, c.attachment.vf).ok());
+  c.port().mac.reset();
+  for (std::optional<MacAddress> none : {std::optional<MacAddress>(), std::optional(Mac(0))}) {
+    c.pf().vfs[2].mac = none;
+    if (none) c.pf().vfs[2].mac = MacAddress();
+    EXPECT_EQ(PortMac(c.port(), c.facts, c.attachment.vf).status().code(),
+              absl::StatusCode::kFailedPrecondition);
+  }
+}
+
+TEST(CompileEndpointTest, ARuleAndTheNeighbourOfItsVtep) {
+  Endpoint endpoint{"e", "v", "s", Mac(9), {Ip("10.0.0.9")}, Ip("192.0.2.7")};
+  const HostFacts facts = Facts();
+  const VfId vf{Mac(0xff01), 0};
+  auto out = CompileEndpoint(kVpc, endpoint, 30, vf, *facts.tunnel);
+  ASSERT_EQ(out.size(), 2U);
+  EXPECT_THAT(out[0].depends, ElementsAre(RepresentorKey(vf), TunnelKey()));
+  EXPECT_EQ(out[1].key, NeighbourKey(Ip("192.0.2.7")));
+  endpoint.vtep = facts.tunnel->local;
+  EXPECT_THAT(CompileEndpoint(kVpc, endpoint, 30, vf, *facts.tunnel), IsEmpty());
+}
+
+// --- Compile and plan together, over random worlds.
+
+struct Unit {
+  ObjectRef owner;
+  std::vector<Resource> resources;
+};
+
+// A world with a few VPCs, subnets, attached ports and endpoints, and the units
+// that the engine would compile of it.
+class RandomHost {
+ public:
+  explicit RandomHost(uint32_t seed) : random_(seed), facts_(Facts(24)) {
+    std::vector<StoredObject> objects;
+    uint32_t ordinal = 1;
+    uint16_t vf = 0;
+    uint32_t mac = 1;
+    for (uint32_t v = 0; v < 2 + Pick(2); ++v) {
+      Vpc vpc{StrCat("v", v), *Vni::Make(100 + v)};
+      objects.push_back({vpc, 1, ordinal++});
+      for (uint32_t s = 0; s < 1 + Pick(2); ++s) {
+        Subnet subnet{
+            StrCat(vpc.id, "-s", s), vpc.id, *IpPrefix::Parse(StrCat("10.", s, ".0.0/16")), {}};
+        if (Pick(2) == 0) subnet.prefix6 = *IpPrefix::Parse(StrCat("fd00:0:0:", s, "::/64"));
+        objects.push_back({subnet, 1, ordinal++});
+        for (uint32_t p = Pick(4); p > 0 && vf < 24; --p) {
+          Port port;
+          port.id = StrCat(subnet.id, "-p", p);
+          port.vm = Pick(3) == 0 ? "" : "vm";
+          port.vpc = vpc.id;
+          port.subnet = subnet.id;
+          if (Pick(2) == 0) port.mac = Mac(mac++);
+          Attachment attachment;
+          attachment.vf = {Mac(0xff01), vf++};
+          attachment.lease = vf;
+          attachment.port = port.id;
+          attachment.port_ordinal = ordinal;
+          attachment.vm = port.vm;
+          attachment.bus = StrCat("rp", vf);
+          attachments_[port.id] = attachment;
+          objects.push_back({port, 1, ordinal++});
+        }
+        for (uint32_t e = Pick(5); e > 0; --e) {
+          objects.push_back({Endpoint{StrCat(subnet.id, "-e", e),
+                                      vpc.id,
+                                      subnet.id,
+                                      Mac(0x4000 + mac++),
+                                      {Ip(StrCat("10.", s, ".5.", e))},
+                                      Ip(StrCat("192.0.2.", 1 + Pick(4)))},
+                             1, ordinal++});
+        }
+      }
+    }
+    world_ = World(std::move(objects), ordinal);
+  }
+
+  uint32_t Pick(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
+  World& world() { return world_; }
+
+  std::vector<BoundPort> Bound(const std::set<std::string>& ports) const {
+    std::vector<BoundPort> out;
+    for (const std::string& id : ports) {
+      auto bound = BindPort(*world_.Find({ObjectKind::kPort, id}), attachments_.at(id), facts_);
+      EXPECT_TRUE(bound.ok()) << bound.status();
+      out.push_back(*bound);
+    }
+    return out;
+  }
+
+  std::vector<Unit> Compile() const {
+    std::vector<Unit> out;
+    out.push_back({{ObjectKind::kVm, "host"}, CompileHost(Config(), facts_, true)});
+    world_.ForEach([&](const StoredObject& object) {
+      Unit unit{RefOf(object.object), {}};
+      if (const auto* port = std::get_if<Port>(&object.object)) {
+        std::vector<BoundPort> peers = Bound(world_.PortsOfSubnet(port->subnet));
+        std::erase_if(peers, [&](const BoundPort& p) { return p.port == port->id; });
+        auto resources = CompilePort(Config(),
+                                     {&object, world_.FindVpc(port->vpc),
+                                      world_.Find({ObjectKind::kSubnet, port->subnet})->ordinal,
+                                      &attachments_.at(port->id), peers},
+                                     facts_);
+        EXPECT_TRUE(resources.ok()) << resources.status();
+        unit.resources = *resources;
+      } else if (const auto* vpc = std::get_if<Vpc>(&object.object)) {
+        if (auto any = AnyVf(vpc->id)) {
+          unit.resources = CompileVpc(*vpc, object.ordinal, *any, *facts_.tunnel);
+        }
+      } else if (const auto* subnet = std::get_if<Subnet>(&object.object)) {
+        unit.resources = CompileSubnet(*world_.FindVpc(subnet->vpc), *subnet, object.ordinal,
+                                       Bound(world_.PortsOfSubnet(subnet->id)),
+                                       world_.VtepsOfSubnet(subnet->id), *facts_.tunnel);
+      } else if (const auto* endpoint = std::get_if<Endpoint>(&object.object)) {
+        if (auto any = AnyVf(endpoint->vpc)) {
+          unit.resources = CompileEndpoint(*world_.FindVpc(endpoint->vpc), *endpoint,
+                                           object.ordinal, *any, *facts_.tunnel);
+        }
+      }
+      out.push_back(std::move(unit));
+    });
+    return out;
+  }
+
+ private:
+  std::optional<VfId> AnyVf(const std::string& vpc) const {
+    const auto& ports = world_.PortsOfVpc(vpc);
+    if (ports.empty()) return std::nullopt;
+    return attachments_.at(*ports.begin()).vf;
+  }
+
+  std::mt19937 random_;
+  HostFacts facts_;
+  World world_;
+  std::map<std::string, Attachment> attachments_;
+};
+
+WantedSet Join(const std::vector<Unit>& units) {
+  WantedSet out;
+  for (const Unit& unit : units) {
+    for (const Resource& resource : unit.resources) {
+      auto [it, fresh] = out.emplace(resource.key, resource);
+      // Only a VTEP's neighbour is shared, and then by equal wishes.
+      EXPECT_TRUE(fresh ||
+                  (resource.key.kind == ResourceKind::kNeighbour && it->second == resource))
+          << resource.key.ToString();
+    }
+  }
+  return out;
+}
+
+void Apply(ObservedSet& model, const DiffResult& diff) {
+  for (const Operation& operation : diff.operations) {
+    const Resource& resource = operation.resource;
+    if (operation.verb == Operation::Verb::kDelete) {
+      ASSERT_EQ(model.erase(resource.key), 1U) << Describe(operation);
+      continue;
+    }
+    for (const ResourceKey& dependency : resource.depends) {
+      ASSERT_TRUE(model.contains(dependency))
+          << Describe(operation) << " before " << dependency.ToString();
+    }
+    ObservedResource seen;
+    seen.key = resource.key;
+    seen.spec = resource.spec;
+    if (const auto* rule = std::get_if<FlowRuleSpec>(&resource.spec)) {
+      seen.content_hash = rule->rule.ContentHash();
+    }
+    model.insert_or_assign(resource.key, seen);
+  }
+}
+
+TEST(CompileAndPlanTest, AppliedOnceNothingIsLeftToDo) {
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    RandomHost host(seed);
+    const WantedSet wanted = Join(host.Compile());
+    ObservedSet model;
+    Apply(model, Diff(wanted, model, {}));
+    ASSERT_FALSE(HasFatalFailure()) << "seed " << seed;
+    DiffResult again = Diff(wanted, model, {});
+    ASSERT_TRUE(again.operations.empty()) << Describe(again.operations[0]);
+    ASSERT_TRUE(again.conflicts.empty());
+    // Bit for bit the same from the same inputs.
+    ASSERT_EQ(Join(host.Compile()), wanted);
+  }
+}
+
+// ovs PR 404: deleting one port flushed other ports' rules.
+TEST(CompileAndPlanTest, RemovingAPortDeletesOnlyWhatIsItsOwn) {
+  int removed = 0;
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    RandomHost host(seed);
+    const std::vector<Unit> units = host.Compile();
+    ObservedSet model;
+    Apply(model, Diff(Join(units), model, {}));
+    std::vector<StoredObject> leaves;
+    host.world().ForEach([&](const StoredObject& object) {
+      if (RefOf(object.object).kind == ObjectKind::kPort ||
+          RefOf(object.object).kind == ObjectKind::kEndpoint) {
+        leaves.push_back(object);
+      }
+    });
+    if (leaves.empty()) continue;
+    const StoredObject victim = leaves[host.Pick(static_cast<uint32_t>(leaves.size()))];
+    const ObjectRef ref = RefOf(victim.object);
+    const auto* port = std::get_if<Port>(&victim.object);
+    const auto* endpoint = std::get_if<Endpoint>(&victim.object);
+    const std::string vpc = port ? port->vpc : endpoint->vpc;
+    const std::string subnet = port ? port->subnet : endpoint->subnet;
+    host.world().Apply({{}, {ref}, host.world().next_ordinal()});
+
+    // What may change: the object's own keys, its subnet's and its peers' flood
+    // lists, and all of the VPC's when its last port here has gone.
+    const bool vpc_ends = host.world().PortsOfVpc(vpc).empty();
+    std::set<ResourceKey> own, may_change;
+    for (const Unit& unit : units) {
+      const bool peer = unit.owner.kind == ObjectKind::kPort &&
+                        host.world().PortsOfSubnet(subnet).contains(unit.owner.id);
+      const bool shared = unit.owner == ObjectRef{ObjectKind::kSubnet, subnet} ||
+                          (vpc_ends && (unit.owner == ObjectRef{ObjectKind::kVpc, vpc} ||
+                                        unit.owner.id.starts_with(vpc + "-")));
+      for (const Resource& resource : unit.resources) {
+        if (unit.owner == ref) own.insert(resource.key);
+        if (unit.owner == ref || peer || shared) may_change.insert(resource.key);
+      }
+    }
+    DiffResult diff = Diff(Join(host.Compile()), model, {});
+    for (const Operation& operation : diff.operations) {
+      ASSERT_TRUE(may_change.contains(operation.resource.key))
+          << "seed " << seed << " " << ref.ToString() << ": " << Describe(operation);
+      if (operation.verb != Operation::Verb::kUpdate) continue;
+      ASSERT_EQ(operation.resource.key.kind, ResourceKind::kFlowRule) << Describe(operation);
+    }
+    if (port != nullptr) {
+      ++removed;
+      std::set<ResourceKey> deleted;
+      for (const Operation& o : diff.operations) {
+        if (o.verb == Operation::Verb::kDelete) deleted.insert(o.resource.key);
+      }
+      EXPECT_TRUE(std::includes(deleted.begin(), deleted.end(), own.begin(), own.end()))
+          << "something of the port stayed, seed " << seed;
+    }
+    Apply(model, diff);
+    ASSERT_TRUE(Diff(Join(host.Compile()), model, {}).operations.empty());
+  }
+  EXPECT_GT(removed, 10);
+}
+
+}  // namespace
+}  // namespace fairlead

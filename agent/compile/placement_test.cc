@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/base/text.h"
+#include "agent/compile/compile.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+MacAddress Mac(uint32_t n) {
+  return MacAddress({0x52, 0x54, 0, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)});
+}
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+VfFacts FreeVf(uint16_t index) {
+  VfFacts vf;
+  vf.index = index;
+  vf.pci = {0, 1, 0, static_cast<uint8_t>(index % 8)};
+  vf.iommu_group = 40 + index;
+  vf.mac = Mac(0x100U + index);
+  vf.representor = StrCat("rep", index);
+  vf.representor_ifindex = 100U + index;
+  return vf;
+}
+PfFacts MakePf(uint32_t n, uint16_t vfs) {
+  PfFacts pf;
+  pf.mac = Mac(n);
+  pf.netdev = StrCat("pf", n);
+  pf.driver = "virtio";
+  pf.num_vfs = pf.wanted_vfs = pf.total_vfs = vfs;
+  for (uint16_t i = 0; i < vfs; ++i) pf.vfs.push_back(FreeVf(i));
+  return pf;
+}
+HostFacts HostWith(std::vector<PfFacts> pfs) {
+  HostFacts out;
+  for (PfFacts& pf : pfs) out.pfs.emplace(pf.mac, pf);
+  return out;
+}
+Port MakePort() {
+  Port port;
+  port.id = "p";
+  return port;
+}
+
+TEST(WhyNotFreeTest, SaysInPeoplesWordsWhatIsInTheWay) {
+  const PfFacts pf = MakePf(1, 1);
+  auto why = [&](void (*edit)(PfFacts&, VfFacts&), std::set<VfId> leased = {},
+                 std::set<VfId> held = {}) {
+    PfFacts p = pf;
+    VfFacts vf = FreeVf(0);
+    edit(p, vf);
+    return WhyNotFree(p, vf, "vfio-pci", leased, held);
+  };
+  auto as_is = [](PfFacts&, VfFacts&) {};
+  const VfId id{pf.mac, 0};
+  EXPECT_EQ(why(as_is), "");
+  EXPECT_THAT(why([](PfFacts& p, VfFacts&) { p.refused = "it carries the default route"; }),
+              HasSubstr("it carries the default route"));
+  EXPECT_THAT(why(as_is, {id}), HasSubstr("leased"));
+  EXPECT_THAT(why(as_is, {}, {id}), HasSubstr("held"));
+  EXPECT_THAT(why([](PfFacts&, VfFacts& v) { v.representor.clear(); }), HasSubstr("representor"));
+  EXPECT_THAT(why([](PfFacts&, VfFacts& v) { v.representor_ifindex = 0; }),
+              HasSubstr("representor"));
+  EXPECT_THAT(why([](PfFacts&, VfFacts& v) { v.iommu_group.reset(); }),
+              HasSubstr("intel_iommu=on"));
+  // kubevirt 6718: the refusal names the other devices, VFs of ours included.
+  EXPECT_THAT(why([](PfFacts&, VfFacts& v) {
+                v.group_peers = {{0, 1, 0, 2}, {0, 1, 0, 3}};
+              }),
+              AllOf(HasSubstr("group 40"), HasSubstr("0000:01:00.2, "), HasSubstr("ACS")));
+  EXPECT_EQ(why([](PfFacts&, VfFacts& v) { v.driver = "vfio-pci"; }),
+            "in use by someone else (bound to vfio-pci)");
+  EXPECT_THAT(why([](PfFacts&, VfFacts& v) { v.driver = "virtio_net"; }),
+              HasSubstr("no netdev of it is visible"));
+  EXPECT_THAT(why([](PfFacts&, VfFacts& v) {
+                v.driver = "virtio_net";
+                v.netdev = "eth5";
+                v.netdev_up = true;
+              }),
+              HasSubstr("eth5"));
+  EXPECT_EQ(why([](PfFacts&, VfFacts& v) {
+              v.driver = "virtio_net";
+              v.netdev = "eth5";
+            }),
+            "");
+}
+
+TEST(PlacePortTest, ThePfWithTheFewestLeasesThenTheLowestIndex) {
+  HostFacts facts = HostWith({MakePf(1, 4), MakePf(2, 4)});
+  std::set<VfId> leased;
+  std::vector<std::string> order;
+  for (int i = 0; i < 8; ++i) {
+    auto vf = PlacePort(MakePort(), facts, "vfio-pci", leased, {});
+    ASSERT_TRUE(vf.ok()) << vf.status();
+    EXPECT_TRUE(leased.insert(*vf).second);
+    order.push_back(StrCat(vf->pf.bytes()[5], "/", vf->index));
+  }
+  EXPECT_EQ(StrJoin(order, " "), "1/0 2/0 1/1 2/1 1/2 2/2 1/3 2/3");
+  EXPECT_EQ(PlacePort(MakePort(), facts, "vfio-pci", leased, {}).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST(PlacePortTest, OnlyPfsOfThePortsNetworkAreTaken) {
+  HostFacts facts = HostWith({MakePf(1, 1), MakePf(2, 1)});
+  facts.pfs[Mac(2)].network = NetworkKind::kConverged;
+  Port port = MakePort();
+  port.network = NetworkKind::kConverged;
+  EXPECT_EQ(PlacePort(port, facts, "vfio-pci", {}, {})->pf, Mac(2));
+  facts.pfs.erase(Mac(2));
+  auto none = PlacePort(port, facts, "vfio-pci", {}, {});
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Message(none.status()), HasSubstr("converged"));
+}
+
+TEST(PlacePortTest, ANicThatCannotSetMacsGivesOnlyTheVfThatHasTheMac) {
+  HostFacts facts = HostWith({MakePf(1, 4)});
+  Port port = MakePort();
+  port.mac = Mac(0x102);
+  EXPECT_EQ(PlacePort(port, facts, "vfio-pci", {}, {})->index, 2);
+  port.mac = Mac(0x999);
+  auto none = PlacePort(port, facts, "vfio-pci", {}, {});
+  EXPECT_THAT(Message(none.status()),
+              HasSubstr("port asks for MAC 52:54:00:00:09:99; pf1 (virtio) cannot set VF MACs and "
+                        "none of its free VFs has it"));
+  facts.pfs[Mac(1)].can_set_vf_mac = true;
+  EXPECT_EQ(PlacePort(port, facts, "vfio-pci", {}, {})->index, 0);
+}
+
+TEST(PlacePortTest, TheErrorSaysForEachVfWhyNotAndIsBounded) {
+  HostFacts facts = HostWith({MakePf(1, 200)});
+  for (VfFacts& vf : facts.pfs[Mac(1)].vfs) vf.iommu_group.reset();
+  facts.pfs[Mac(1)].vfs[1].driver = "vfio-pci";
+  facts.pfs[Mac(1)].vfs[1].iommu_group = 7;
+  auto none = PlacePort(MakePort(), facts, "vfio-pci", {}, {});
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(Message(none.status()),
+              AllOf(HasSubstr("pf1 VF 0: no IOMMU group"), HasSubstr("pf1 VF 1: in use by someone"),
+                    HasSubstr("and 184 more")));
+  EXPECT_LT(none.status().message().size(), 4000U);
+}
+
+// neutron 1831622: no VFs at start is not the truth about the host.
+TEST(PlacePortTest, VfsThatAreStillToComeAreWaitedFor) {
+  HostFacts facts = HostWith({MakePf(1, 0)});
+  facts.pfs[Mac(1)].wanted_vfs = 4;
+  auto none = PlacePort(MakePort(), facts, "vfio-pci", {}, {});
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(Message(none.status()), HasSubstr("pf1"));
+  facts.pfs[Mac(1)].refused = "it carries the default route";
+  none = PlacePort(MakePort(), facts, "vfio-pci", {}, {});
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(Message(none.status()), HasSubstr("default route"));
+}
+
+TEST(PlaceGuestDeviceTest, ItsOwnPlaceThenThePreviousThenTheFirstFree) {
+  VmFacts vm;
+  vm.vm = "vm";
+  vm.root_ports = {{"rp1", "disk"}, {"rp2", ""}, {"rp3", ""}, {"rp4", ""}};
+  EXPECT_EQ(*PlaceGuestDevice(vm, "fairlead-p1-l1", "", {}), "rp2");
+  EXPECT_EQ(*PlaceGuestDevice(vm, "fairlead-p1-l1", "", {"rp2"}), "rp3");
+  EXPECT_EQ(*PlaceGuestDevice(vm, "fairlead-p1-l1", "rp4", {}), "rp4");
+  EXPECT_EQ(*PlaceGuestDevice(vm, "fairlead-p1-l1", "rp4", {"rp4"}), "rp2");
+  EXPECT_EQ(*PlaceGuestDevice(vm, "fairlead-p1-l1", "rp1", {}), "rp2");
+  EXPECT_EQ(*PlaceGuestDevice(vm, "fairlead-p1-l1", "gone", {}), "rp2");
+  vm.root_ports[3].occupant = "fairlead-p1-l1";
+  EXPECT_EQ(*PlaceGuestDevice(vm, "fairlead-p1-l1", "rp2", {}), "rp4");
+  vm.root_ports[3].occupant = "/machine/peripheral/fairlead-p1-l1";
+  EXPECT_EQ(*PlaceGuestDevice(vm, "fairlead-p1-l1", "rp2", {}), "rp4");
+  // Another lease is another device, even where one name ends like the other.
+  EXPECT_EQ(*PlaceGuestDevice(vm, "p1-l1", "", {}), "rp2");
+}
+
+TEST(PlaceGuestDeviceTest, WithoutAPlaceTheErrorSaysWhatIsInEach) {
+  VmFacts vm;
+  vm.vm = "vm";
+  auto none = PlaceGuestDevice(vm, "fairlead-p1-l1", "", {});
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kFailedPrecondition);
+  vm.root_ports = {{"rp1", "disk"}, {"rp2", ""}};
+  none = PlaceGuestDevice(vm, "fairlead-p1-l1", "", {"rp2"});
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(Message(none.status()), AllOf(HasSubstr("rp1 holds 'disk'"), HasSubstr("rp2")));
+}
+
+}  // namespace
+}  // namespace fairlead

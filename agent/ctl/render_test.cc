@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/ctl/render.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+
+#include "agent/ctl/json.h"
+#include "agent/ctl/table.h"
+#include "fairlead/v1/agent.pb.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+template <typename T>
+T From(const char* text) {
+  T message;
+  if (!google::protobuf::TextFormat::ParseFromString(text, &message)) ADD_FAILURE() << text;
+  return message;
+}
+
+constexpr char kObjects[] = R"pb(
+  objects {
+    object { vpc { id: "red" vni: 100 } }
+    status { state: OBJECT_STATE_READY generation: 1 }
+  }
+  objects {
+    object { vm { id: "a" uuid: "u" } }
+    status { state: OBJECT_STATE_READY generation: 1 }
+  }
+  objects {
+    object {
+      port {
+        id: "a0"
+        vm: "a"
+        vpc: "red"
+        subnet: "red-1"
+        addresses: "10.0.0.5"
+        addresses: "10.0.0.6"
+        offload: OFFLOAD_WISH_MUST
+      }
+    }
+    status {
+      ref { kind: OBJECT_KIND_PORT id: "a0" }
+      state: OBJECT_STATE_FAILED
+      generation: 3
+      observed_generation: 2
+      reason: "no free VF"
+      step: "vf lease"
+      peer_words: "EBUSY"
+      permanent: true
+      rolled_back: true
+      vf: "52:54:00:00:00:01/0"
+      vf_pci: "0000:01:00.1"
+      mac: "52:54:00:00:02:00"
+      lease: 7
+      rules_wanted: 4
+      rules_observed: 3
+      rules_in_hardware: 2
+    }
+  })pb";
+
+constexpr char kHost[] = R"pb(
+  version: "0.1.0"
+  store_id: "s1"
+  tunnel: "fl-vxlan0 local 192.0.2.1"
+  pfs {
+    mac: "52:54:00:00:00:01"
+    pci: "0000:01:00.0"
+    netdev: "pf0"
+    driver: "igb"
+    total_vfs: 7
+    num_vfs: 2
+    vfs { index: 0 pci: "0000:01:00.1" state: "leased" port: "a0" lease: 7 iommu_group: 4 }
+    vfs { index: 1 pci: "0000:01:00.2" state: "free" iommu_group: -1 }
+  }
+  rules {
+    location: "block 1 chain 0"
+    text: "drop"
+    owner: "port/a0"
+    state: "in hardware"
+    in_hw_count: 2
+  })pb";
+
+TEST(Render, PortsAsATable) {
+  EXPECT_EQ(RenderObjects(From<v1::GetReply>(kObjects), v1::OBJECT_KIND_PORT),
+            "ID  VM  VPC  SUBNET  MAC                ADDRESSES          STATE   VF            "
+            "RULES       REASON\n"
+            "a0  a   red  red-1   52:54:00:00:02:00  10.0.0.5,10.0.0.6  failed  0000:01:00.1  "
+            "3/4 (2 hw)  no free VF\n");
+}
+
+TEST(Render, OtherKindsAreLeftOutAndEmptyCellsShown) {
+  EXPECT_EQ(RenderObjects(From<v1::GetReply>(kObjects), v1::OBJECT_KIND_VPC),
+            "ID   VNI  STATE  REASON\nred  100  ready  -\n");
+}
+
+TEST(Render, DescribesAPortWithTheLastErrorsWords) {
+  auto all = From<v1::GetReply>(kObjects);
+  EXPECT_EQ(DescribeObject(all.objects(2), all),
+            "port/a0\n"
+            "  VM:                a\n"
+            "  VPC:               red\n"
+            "  Subnet:            red-1\n"
+            "  MAC asked for:     the VF's own\n"
+            "  Addresses:         10.0.0.5, 10.0.0.6\n"
+            "  Network:           compute\n"
+            "  Offload:           must\n"
+            "  State:             failed\n"
+            "  Reason:            no free VF\n"
+            "  Step:              vf lease\n"
+            "  In its own words:  EBUSY\n"
+            "  Tried again:       when the object or the host changes\n"
+            "  Rolled back:       yes, nothing of it is left\n"
+            "  Generation:        3, last ready 2\n"
+            "  VF:                52:54:00:00:00:01/0\n"
+            "  VF PCI:            0000:01:00.1\n"
+            "  VF MAC:            52:54:00:00:02:00\n"
+            "  Lease:             7\n"
+            "  Rules:             4 wanted, 3 there, 2 in hardware\n");
+}
+
+TEST(Render, DescribesAVmWithItsPorts) {
+  auto all = From<v1::GetReply>(kObjects);
+  EXPECT_THAT(DescribeObject(all.objects(1), all),
+              HasSubstr("  Holds:\n    port/a0 failed: no free VF\n"));
+}
+
+TEST(Render, PfsVfsAndRulesCanBePicked) {
+  auto host = From<v1::HostState>(kHost);
+  EXPECT_EQ(RenderPfs(host, ""),
+            "MAC                PCI           NETDEV  DRIVER  NETWORK  VFS  FREE  VF-MAC  PROBLEM\n"
+            "52:54:00:00:00:01  0000:01:00.0  pf0     igb     compute  2/7  1     fixed   -\n");
+  EXPECT_THAT(RenderPfs(host, "pf9"), Not(HasSubstr("pf0")));
+  EXPECT_THAT(RenderVfs(host, "0000:01:00.2"), HasSubstr("52:54:00:00:00:01/1"));
+  EXPECT_THAT(RenderVfs(host, "0000:01:00.2"), Not(HasSubstr("52:54:00:00:00:01/0")));
+  EXPECT_THAT(RenderRules(host, "port/a0"), HasSubstr("drop"));
+  EXPECT_THAT(RenderRules(host, "port/b0"), Not(HasSubstr("drop")));
+  EXPECT_THAT(DescribeVf(host, "52:54:00:00:00:01/0"), HasSubstr("IOMMU group:  4"));
+  EXPECT_THAT(DescribePf(host, "pf0"), HasSubstr("cannot be set by this NIC"));
+  EXPECT_EQ(DescribePf(host, "pf1"), "");
+}
+
+TEST(Render, StatusSaysWhatIsNotWell) {
+  auto all = From<v1::GetReply>(kObjects);
+  Health health = RenderStatus(From<v1::HostState>(kHost), all);
+  EXPECT_TRUE(health.troubled);
+  EXPECT_EQ(health.text,
+            "Agent:    0.1.0\n"
+            "Store:    s1\n"
+            "Tunnel:   fl-vxlan0 local 192.0.2.1\n"
+            "Objects:  2 ready, 1 failed\n"
+            "PF:       pf0 0000:01:00.0 compute, 2 VFs, 1 free\n"
+            "Not well:\n"
+            "  port/a0 failed: no free VF\n");
+  EXPECT_FALSE(RenderStatus(From<v1::HostState>(kHost), v1::GetReply()).troubled);
+}
+
+TEST(Render, AParkedLaneOrAPfThatCannotBeUsedIsTrouble) {
+  auto host = From<v1::HostState>(kHost);
+  auto* lane = host.add_lanes();
+  lane->set_name("pf0");
+  lane->set_running("create 4 VFs");
+  lane->set_parked(true);
+  Health health = RenderStatus(host, v1::GetReply());
+  EXPECT_TRUE(health.troubled);
+  EXPECT_THAT(health.text, HasSubstr("PARKED"));
+  host = From<v1::HostState>(kHost);
+  host.mutable_pfs(0)->set_refused("carries the default route");
+  health = RenderStatus(host, v1::GetReply());
+  EXPECT_TRUE(health.troubled);
+  EXPECT_THAT(health.text, HasSubstr("NOT USED: carries the default route"));
+}
+
+TEST(Render, RejectedPlanAndAcceptedAsLines) {
+  EXPECT_EQ(RenderRejected(From<v1::Rejected>(
+                "violations { path: 'apply' reason: 'no' } violations { reason: 'bad\\nbytes' }")),
+            "apply: no\nbad\\x0abytes\n");
+  EXPECT_EQ(RenderPlan(From<v1::Plan>("steps { verb: 'create' resource: 'vf/x' detail: 'd' "
+                                      "owner: 'port/p' } blocked { ref { kind: OBJECT_KIND_VM "
+                                      "id: 'v' } reason: 'r' }")),
+            "create vf/x: d  (port/p)\nblocked vm/v: r\n");
+  EXPECT_EQ(RenderPlan(v1::Plan()), "nothing would be done\n");
+  EXPECT_EQ(RenderAccepted(From<v1::Accepted>("items { ref { kind: OBJECT_KIND_VM id: 'v' } "
+                                              "generation: 2 } items { ref { kind: "
+                                              "OBJECT_KIND_PORT id: 'p' } }")),
+            "vm/v accepted, generation 2\nport/p removed\n");
+}
+
+TEST(Render, NothingFromOutsideReachesTheTerminalRaw) {
+  EXPECT_EQ(Printable("a\x1b[31m\x7f\xc2\x9b\xc3\xbc\n"), "a\\x1b[31m\\x7f\\xc2\x9b\xc3\xbc\\x0a");
+}
+
+TEST(Json, KeepsFieldNamesAndShowsEveryField) {
+  const std::string json = ToJson(From<v1::Accepted>("items { generation: 5 ref { id: 'p' } }"));
+  EXPECT_EQ(json,
+            "{\n  \"items\": [\n    {\n      \"ref\": {\n        \"kind\": "
+            "\"OBJECT_KIND_UNSPECIFIED\",\n        \"id\": \"p\"\n      },\n      "
+            "\"generation\": \"5\"\n    }\n  ]\n}\n");
+  EXPECT_THAT(ToJson(From<v1::GetReply>(kObjects)), HasSubstr("\"rules_in_hardware\": 2"));
+}
+
+TEST(Json, YamlHasTheSameStructureAndQuotesWhatIsNoPlainWord) {
+  EXPECT_EQ(JsonToYaml(R"({"a": [{"b": "off", "c": 1}, []], "d": {}, "e": "x:y", "f": true,
+                           "g": "word", "h": "\u001b"})"),
+            "a:\n  -\n    b: \"off\"\n    c: 1\n  - []\nd: {}\ne: \"x:y\"\nf: true\ng: word\n"
+            "h: \"\\u001b\"\n");
+  EXPECT_EQ(JsonToYaml("[]"), "[]\n");
+  EXPECT_EQ(WithMember("{\"a\": 1}", "b", "[2]"), "{\n  \"a\": 1,\n  \"b\": [\n    2\n  ]\n}\n");
+}
+
+}  // namespace
+}  // namespace fairlead

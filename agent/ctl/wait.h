@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: waiting for what was accepted to become so, by asking again.
+//
+// Threading: blocks the caller, through the injected sleep. Errors: an agent
+// that does not answer for a while (a restart) is asked again until the time is
+// over.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace fairlead::v1 {
+class GetReply;
+}
+
+namespace fairlead {
+
+struct WaitResult {
+  int exit_code = 0;   // kOk, kFailed or kTimedOut
+  std::string reason;  // for a person; "" when OK
+};
+
+struct WaitTools {
+  // All ports with their status.
+  std::function<absl::Status(v1::GetReply*)> get_ports;
+  std::function<std::chrono::steady_clock::time_point()> now;
+  std::function<void(std::chrono::milliseconds)> sleep;
+  std::function<void(const std::string&)> progress;  // each time it changes
+};
+
+// Port id -> generation that was accepted (0: any).
+using PortGenerations = std::map<std::string, uint64_t>;
+
+// Until each port is ready in at least that generation. A port that failed for
+// good, or is gone, ends it; one that failed and will be tried again does not.
+WaitResult WaitReady(const PortGenerations& ports, std::chrono::milliseconds timeout,
+                     const WaitTools& tools);
+// Until none of them is there any more.
+WaitResult WaitGone(const PortGenerations& ports, std::chrono::milliseconds timeout,
+                    const WaitTools& tools);
+
+}  // namespace fairlead

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/ctl/yaml_objects.h"
+
+#include <google/protobuf/descriptor.h>
+
+#include <charconv>
+#include <map>
+#include <utility>
+
+#include "agent/base/text.h"
+#include "fairlead/v1/intent.pb.h"
+
+namespace fairlead {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+// As many as one message may hold (agent.proto).
+constexpr int kMaxObjects = 1024;
+
+class ObjectReader {
+ public:
+  ObjectReader(v1::Apply* apply, std::vector<YamlProblem>* problems)
+      : apply_(*apply), problems_(*problems) {}
+
+  void Read(const YamlNode& document) {
+    if (document.kind != YamlNode::Kind::kMap) {
+      return Problem(document, "an object is written as a map: kind: Port, id: ...");
+    }
+    std::map<std::string, const YamlNode*> keys;  // with values
+    const YamlNode* kind = nullptr;
+    for (size_t i = 0; i + 1 < document.items.size(); i += 2) {
+      const YamlNode& key = document.items[i];
+      if (key.kind != YamlNode::Kind::kScalar) {
+        Problem(key, "a key must be a word");
+        continue;
+      }
+      auto [it, inserted] = keys.try_emplace(key.scalar, &key);
+      if (!inserted) {
+        Problem(key, StrCat("key ", Quoted(key.scalar), " is written twice; first in line ",
+                            it->second->line));
+      } else if (key.scalar == "kind") {
+        kind = &document.items[i + 1];
+      }
+    }
+    if (kind == nullptr) return Problem(document, StrCat("no kind; one of ", kKinds));
+    v1::Object object;
+    Message* message =
+        kind->kind == YamlNode::Kind::kScalar ? Make(kind->scalar, &object) : nullptr;
+    if (message == nullptr) {
+      return Problem(*kind,
+                     StrCat("kind ", Quoted(kind->scalar), " is not known; one of ", kKinds));
+    }
+    for (size_t i = 0; i + 1 < document.items.size(); i += 2) {
+      const YamlNode& key = document.items[i];
+      if (key.kind != YamlNode::Kind::kScalar || keys[key.scalar] != &key || key.scalar == "kind") {
+        continue;
+      }
+      const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(key.scalar);
+      if (field == nullptr) {
+        Problem(key, StrCat("a ", kind->scalar, " has no field ", Quoted(key.scalar), "; it has ",
+                            FieldsOf(*message)));
+      } else {
+        Set(message, field, document.items[i + 1]);
+      }
+    }
+    if (!keys.contains("id")) Problem(document, StrCat("this ", kind->scalar, " has no id"));
+    if (apply_.upsert_size() == kMaxObjects) {
+      if (!too_many_) {
+        Problem(document, StrCat("more than ", kMaxObjects,
+                                 " objects; one message holds no more, and a file is applied as a "
+                                 "whole or not at all: use several files"));
+      }
+      too_many_ = true;
+      return;
+    }
+    *apply_.add_upsert() = std::move(object);
+  }
+
+ private:
+  static constexpr char kKinds[] = "Vpc, Subnet, Vm, Port, Endpoint";
+
+  static Message* Make(const std::string& kind, v1::Object* object) {
+    if (kind == "Vpc") return object->mutable_vpc();
+    if (kind == "Subnet") return object->mutable_subnet();
+    if (kind == "Vm") return object->mutable_vm();
+    if (kind == "Port") return object->mutable_port();
+    if (kind == "Endpoint") return object->mutable_endpoint();
+    return nullptr;
+  }
+
+  static std::string FieldsOf(const Message& message) {
+    std::vector<std::string> names;
+    for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+      names.push_back(message.GetDescriptor()->field(i)->name());
+    }
+    return StrJoin(names, ", ");
+  }
+
+  void Set(Message* message, const FieldDescriptor* field, const YamlNode& value) {
+    const Reflection* reflection = message->GetReflection();
+    if (field->is_repeated()) {
+      if (value.kind != YamlNode::Kind::kSequence) {
+        return Problem(value, StrCat(field->name(), " must be a list: [ ... ]"));
+      }
+      for (const YamlNode& item : value.items) {
+        if (Text(field->name(), item)) reflection->AddString(message, field, item.scalar);
+      }
+      return;
+    }
+    switch (field->cpp_type()) {
+      case FieldDescriptor::CPPTYPE_STRING:
+        if (Text(field->name(), value)) reflection->SetString(message, field, value.scalar);
+        return;
+      case FieldDescriptor::CPPTYPE_UINT32: {
+        uint32_t number = 0;
+        const std::string& text = value.scalar;
+        auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        if (value.kind != YamlNode::Kind::kScalar || !value.plain || text.empty() ||
+            error != std::errc() || end != text.data() + text.size()) {
+          return Problem(value, StrCat(field->name(), " must be a whole number of 0 or more"));
+        }
+        reflection->SetUInt32(message, field, number);
+        return;
+      }
+      case FieldDescriptor::CPPTYPE_ENUM: {
+        int number = 0;
+        const bool network = field->name() == "network";
+        const bool known =
+            value.kind == YamlNode::Kind::kScalar &&
+            (network ? ParseNetwork(value.scalar, &number) : ParseOffload(value.scalar, &number));
+        if (!known) {
+          return Problem(value, StrCat(field->name(), " must be ",
+                                       network ? "compute or converged" : "must, prefer or off"));
+        }
+        reflection->SetEnumValue(message, field, number);
+        return;
+      }
+      default:
+        return Problem(value, StrCat(field->name(), " cannot be written in a file"));
+    }
+  }
+
+  bool Text(const std::string& field, const YamlNode& value) {
+    if (value.kind == YamlNode::Kind::kScalar) return true;
+    Problem(value, value.kind == YamlNode::Kind::kNull ? StrCat(field, " has no value")
+                                                       : StrCat(field, " must be text"));
+    return false;
+  }
+
+  void Problem(const YamlNode& at, std::string text) {
+    if (problems_.size() < kMaxYamlProblems) {
+      problems_.push_back({at.line, at.column, std::move(text)});
+    }
+  }
+
+  v1::Apply& apply_;
+  std::vector<YamlProblem>& problems_;
+  bool too_many_ = false;
+};
+
+}  // namespace
+
+bool ParseNetwork(std::string_view text, int* out) {
+  *out = text == "compute"     ? v1::NETWORK_KIND_COMPUTE
+         : text == "converged" ? v1::NETWORK_KIND_CONVERGED
+                               : v1::NETWORK_KIND_UNSPECIFIED;
+  return *out != v1::NETWORK_KIND_UNSPECIFIED;
+}
+
+bool ParseOffload(std::string_view text, int* out) {
+  *out = text == "must"     ? v1::OFFLOAD_WISH_MUST
+         : text == "prefer" ? v1::OFFLOAD_WISH_PREFER
+         : text == "off"    ? v1::OFFLOAD_WISH_OFF
+                            : v1::OFFLOAD_WISH_UNSPECIFIED;
+  return *out != v1::OFFLOAD_WISH_UNSPECIFIED;
+}
+
+std::vector<YamlProblem> ReadObjects(std::string_view text, v1::Apply* out) {
+  std::vector<YamlProblem> problems;
+  const std::vector<YamlNode> documents = ParseYaml(text, &problems);
+  ObjectReader reader(out, &problems);
+  for (const YamlNode& document : documents) reader.Read(document);
+  if (documents.empty() && problems.empty()) problems.push_back({0, 0, "holds no object"});
+  return problems;
+}
+
+}  // namespace fairlead

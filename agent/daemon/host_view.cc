@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/daemon/host_view.h"
+
+#include "absl/strings/str_format.h"
+#include "agent/base/text.h"
+#include "agent/daemon/version.h"
+
+namespace fairlead {
+
+v1::ObjectKind KindToProto(ObjectKind kind) {
+  switch (kind) {
+    case ObjectKind::kVpc:
+      return v1::OBJECT_KIND_VPC;
+    case ObjectKind::kSubnet:
+      return v1::OBJECT_KIND_SUBNET;
+    case ObjectKind::kVm:
+      return v1::OBJECT_KIND_VM;
+    case ObjectKind::kPort:
+      return v1::OBJECT_KIND_PORT;
+    case ObjectKind::kEndpoint:
+      return v1::OBJECT_KIND_ENDPOINT;
+  }
+  return v1::OBJECT_KIND_UNSPECIFIED;
+}
+
+std::optional<ObjectKind> KindFromProto(v1::ObjectKind kind) {
+  for (const ObjectKind known : kAllObjectKinds) {
+    if (KindToProto(known) == kind) return known;
+  }
+  return std::nullopt;
+}
+
+namespace {
+
+void FillVf(const Engine& engine, const PfFacts& pf, const VfFacts& vf, v1::HostState::Vf& out) {
+  out.set_index(vf.index);
+  out.set_pci(vf.pci.ToString());
+  out.set_driver(vf.driver);
+  if (vf.mac) out.set_mac(vf.mac->ToString());
+  out.set_representor(vf.representor);
+  out.set_iommu_group(vf.iommu_group ? static_cast<int32_t>(*vf.iommu_group) : -1);
+  const VfId id{pf.mac, vf.index};
+  const auto lease = engine.attachments().find(id);
+  if (lease != engine.attachments().end()) {
+    out.set_state("leased");
+    out.set_port(lease->second.port);
+    out.set_lease(lease->second.lease);
+    out.set_detail(std::string(AttachmentPhaseName(lease->second.phase)));
+    return;
+  }
+  const std::string why = engine.WhyNotFree(id);
+  out.set_state(why.empty() ? "free"
+                : StdView(why).find("in use") != std::string_view::npos ? "in use by someone else"
+                                                                        : "not usable");
+  out.set_detail(why);
+}
+
+}  // namespace
+
+void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<LaneStats>& lanes,
+                   bool with_rules, v1::HostState& out) {
+  out.set_store_id(absl::StrFormat("%08x", store_id));
+  out.set_version(kFairleadVersion);
+  for (const auto& [mac, pf] : engine.facts().pfs) {
+    v1::HostState::Pf* item = out.add_pfs();
+    item->set_mac(mac.ToString());
+    item->set_pci(pf.pci.ToString());
+    item->set_netdev(pf.netdev);
+    item->set_driver(pf.driver);
+    item->set_network(pf.network == NetworkKind::kConverged ? v1::NETWORK_KIND_CONVERGED
+                                                            : v1::NETWORK_KIND_COMPUTE);
+    item->set_total_vfs(pf.total_vfs);
+    item->set_num_vfs(pf.num_vfs);
+    item->set_can_set_vf_mac(pf.can_set_vf_mac);
+    item->set_refused(pf.refused);
+    for (const VfFacts& vf : pf.vfs) FillVf(engine, pf, vf, *item->add_vfs());
+  }
+  for (const MacAddress& mac : engine.missing_pfs()) {
+    v1::HostState::Pf* item = out.add_pfs();
+    item->set_mac(mac.ToString());
+    item->set_refused(engine.pf_error(mac));
+  }
+  if (with_rules) {
+    for (const Engine::RuleView& rule : engine.Rules()) {
+      v1::HostState::Rule* item = out.add_rules();
+      const Resource* wanted = rule.wanted;
+      const auto& spec = std::get<FlowRuleSpec>(wanted != nullptr ? wanted->spec
+                                                                  : rule.observed->spec);
+      item->set_location(spec.rule.location.ToString());
+      if (wanted != nullptr) item->set_text(spec.rule.ToString());
+      item->set_owner(rule.owner);
+      if (rule.observed == nullptr) {
+        item->set_state("missing");
+      } else if (!rule.observed->ours) {
+        item->set_state("somebody else's");
+      } else {
+        item->set_state(rule.observed->hardware == RuleHardware::kInHardware ? "in hardware"
+                        : rule.observed->hardware == RuleHardware::kSoftware ? "in software"
+                                                                             : "in the kernel");
+        item->set_in_hw_count(rule.observed->in_hw_count);
+      }
+    }
+  }
+  for (const LaneStats& lane : lanes) {
+    v1::HostState::Lane* item = out.add_lanes();
+    item->set_name(lane.name);
+    item->set_queued(static_cast<uint32_t>(lane.queued));
+    item->set_running(lane.running);
+    item->set_running_ms(static_cast<uint64_t>(lane.running_for.count()));
+    item->set_parked(lane.parked);
+  }
+  if (engine.facts().tunnel) {
+    const TunnelFacts& tunnel = *engine.facts().tunnel;
+    out.set_tunnel(StrCat(tunnel.device, " local ", tunnel.local.ToString(), " port ",
+                          tunnel.udp_port, " mtu ", tunnel.mtu));
+  }
+  uint64_t ready = 0;
+  engine.world().ForEach([&](const StoredObject& stored) {
+    const std::optional<ObjectStatus> status = engine.StatusOf(RefOf(stored.object));
+    if (status && status->state == ObjectState::kReady) ++ready;
+  });
+  out.set_objects_ready(ready);
+  out.set_objects_total(engine.world().size());
+}
+
+}  // namespace fairlead

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the host as the wire protocol shows it.
+// Threading: pure functions; on the loop thread, which owns the engine.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "agent/model/intent.h"
+#include "agent/reconcile/engine.h"
+#include "agent/runtime/lane.h"
+#include "fairlead/v1/agent.pb.h"
+
+namespace fairlead {
+
+v1::ObjectKind KindToProto(ObjectKind kind);
+// None for "unspecified".
+std::optional<ObjectKind> KindFromProto(v1::ObjectKind kind);
+
+void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<LaneStats>& lanes,
+                   bool with_rules, v1::HostState& out);
+
+}  // namespace fairlead

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/daemon/lane_executor.h"
+
+#include <utility>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "agent/providers/net_provider.h"
+#include "agent/providers/pf_provider.h"
+#include "agent/providers/rule_provider.h"
+#include "agent/providers/vm_provider.h"
+
+namespace fairlead {
+namespace {
+
+constexpr std::chrono::milliseconds kStoreDeadline{5'000};
+constexpr std::chrono::milliseconds kNetDeadline{10'000};
+constexpr std::chrono::milliseconds kRulesDeadline{30'000};
+// The engine keeps few requests per lane under way; far more would be a bug.
+constexpr size_t kLaneCapacity = 65536;
+
+}  // namespace
+
+// What belongs to one lane. The worker's functions share it, so that it outlives
+// a lane which had to be abandoned with its work under way.
+struct LaneExecutor::LaneContext {
+  struct Work {
+    std::shared_ptr<const ProviderConfig> config;
+    std::shared_ptr<LeaseTable> leases;
+    std::unique_ptr<RtnetlinkPort> rtnetlink;
+    std::unique_ptr<TcPort> tc;
+    std::unique_ptr<PfProvider> pf;
+    std::unique_ptr<NetProvider> net;
+    std::unique_ptr<RuleProvider> rules;
+    std::unique_ptr<VmProvider> vm;
+  };
+  std::shared_ptr<Work> work = std::make_shared<Work>();
+  std::unique_ptr<Lane> lane;
+};
+
+LaneExecutor::LaneExecutor(Loop* loop, const Clock* clock, ProviderConfig config, Ports ports,
+                           Store* store, VmEventListener on_vm_event, LaneListener on_parked)
+    : loop_(loop),
+      clock_(clock),
+      config_(std::make_shared<const ProviderConfig>(std::move(config))),
+      ports_(std::move(ports)),
+      store_(store),
+      on_vm_event_(std::move(on_vm_event)),
+      on_parked_(std::move(on_parked)) {}
+
+LaneExecutor::~LaneExecutor() = default;
+
+absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::string& name) {
+  if (const auto it = lanes_.find(name); it != lanes_.end()) return it->second.get();
+  auto context = std::make_unique<LaneContext>();
+  LaneContext::Work& work = *context->work;
+  work.config = config_;
+  work.leases = leases_;
+  if (name.starts_with("vm ")) {
+    const std::string vm = name.substr(3);
+    work.vm = std::make_unique<VmProvider>(
+        config_.get(), ports_.qmp, vm,
+        [post = loop_->poster(), listener = on_vm_event_, vm](const QmpEvent& event) {
+          post([listener, vm, event] { listener(vm, event); });
+        });
+  } else if (name != "store") {
+    FAIRLEAD_ASSIGN_OR_RETURN(work.rtnetlink, ports_.rtnetlink());
+    FAIRLEAD_ASSIGN_OR_RETURN(work.tc, ports_.tc());
+    if (name == "net") {
+      work.net =
+          std::make_unique<NetProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
+    } else if (name == "rules") {
+      work.rules =
+          std::make_unique<RuleProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
+    } else {
+      work.pf = std::make_unique<PfProvider>(config_.get(), ports_.sysfs, work.rtnetlink.get(),
+                                             work.tc.get());
+    }
+  }
+  Lane::Options options;
+  options.capacity = kLaneCapacity;
+  context->lane = std::make_unique<Lane>(name, loop_->poster(), clock_, options);
+  context->lane->set_on_parked(on_parked_);
+  return lanes_.emplace(name, std::move(context)).first->second.get();
+}
+
+std::chrono::milliseconds LaneExecutor::DeadlineOf(const std::string& lane) const {
+  if (lane == "store") return kStoreDeadline;
+  if (lane == "net") return kNetDeadline;
+  if (lane == "rules") return kRulesDeadline;
+  if (lane.starts_with("vm ")) return 3 * config_->qmp_deadline;
+  return config_->sriov_deadline + config_->bind_deadline;
+}
+
+template <typename T>
+void LaneExecutor::Ask(const std::string& lane, std::string what,
+                       std::chrono::milliseconds deadline,
+                       std::function<absl::StatusOr<T>(LaneContext&)> work,
+                       std::function<void(absl::StatusOr<T>)> done) {
+  const auto fail = [&](const absl::Status& status) {
+    loop_->poster()([done, status] { done(status); });
+  };
+  absl::StatusOr<LaneContext*> context = LaneOf(lane);
+  if (!context.ok()) return fail(context.status());
+  auto result = std::make_shared<absl::StatusOr<T>>(absl::UnavailableError("not run"));
+  // A copy of the shared work: the lane's own structure may go away before it.
+  auto shared = std::make_shared<LaneContext>();
+  shared->work = (*context)->work;
+  const absl::Status queued = (*context)->lane->Run(
+      std::move(what), deadline,
+      [result, shared, work = std::move(work)] { *result = work(*shared); },
+      [result, done] { done(*std::move(*result)); });
+  if (!queued.ok()) fail(absl::UnavailableError(queued.message()));
+}
+
+ApplyResult LaneExecutor::ApplyOne(LaneContext& lane, const Operation& operation) {
+  LaneContext::Work& work = *lane.work;
+  ApplyResult result;
+  result.status = work.leases->Check(operation.resource.lease);
+  if (!result.status.ok()) return result;
+  const bool remove = operation.verb == Operation::Verb::kDelete;
+  const auto put = [&](absl::StatusOr<ObservedResource> observed) {
+    result.status = observed.status();
+    if (observed.ok()) result.observed = *std::move(observed);
+  };
+  struct Visitor {
+    LaneContext::Work& work;
+    bool remove;
+    ApplyResult& result;
+    const decltype(put)& keep;
+
+    void operator()(const VfPoolSpec& s) {
+      remove ? void(result.status = work.pf->DeletePool(s.pf)) : keep(work.pf->PutPool(s));
+    }
+    void operator()(const VfSpec& s) {
+      remove ? void(result.status = work.pf->DeleteVf(s.vf)) : keep(work.pf->PutVf(s));
+    }
+    void operator()(const RepresentorSpec& s) {
+      remove ? void(result.status = work.pf->DeleteRepresentor(s.vf))
+             : keep(work.pf->PutRepresentor(s));
+    }
+    void operator()(const DriverBindingSpec& s) {
+      remove ? void(result.status = work.pf->DeleteBinding(s.vf)) : keep(work.pf->PutBinding(s));
+    }
+    void operator()(const TunnelSpec& s) {
+      remove ? void(result.status = work.net->DeleteTunnel(s)) : keep(work.net->PutTunnel(s));
+    }
+    void operator()(const NeighbourSpec& s) {
+      remove ? void(result.status = work.net->DeleteNeighbour(s)) : keep(work.net->PutNeighbour(s));
+    }
+    void operator()(const GuestDeviceSpec& s) {
+      if (!remove) return keep(work.vm->PutDevice(s));
+      absl::StatusOr<std::optional<ObservedResource>> left = work.vm->DeleteDevice(s);
+      result.status = left.status();
+      if (left.ok() && left->has_value()) {
+        result.observed = **left;
+        result.removal_pending = true;
+      }
+    }
+    void operator()(const FlowRuleSpec&) {
+      result.status = absl::InternalError("a flow rule outside its lane");
+    }
+  };
+  std::visit(Visitor{work, remove, result, put}, operation.resource.spec);
+  return result;
+}
+
+std::vector<ApplyResult> LaneExecutor::ApplyAll(LaneContext& lane,
+                                                const std::vector<Operation>& operations) {
+  std::vector<ApplyResult> results(operations.size());
+  if (lane.work->rules == nullptr) {
+    for (size_t i = 0; i < operations.size(); ++i) results[i] = ApplyOne(lane, operations[i]);
+    return results;
+  }
+  std::vector<RuleProvider::Change> changes;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < operations.size(); ++i) {
+    results[i].status = lane.work->leases->Check(operations[i].resource.lease);
+    const auto* spec = std::get_if<FlowRuleSpec>(&operations[i].resource.spec);
+    if (!results[i].status.ok() || spec == nullptr) continue;
+    changes.push_back({operations[i].verb == Operation::Verb::kDelete, spec->rule});
+    places.push_back(i);
+  }
+  std::vector<absl::StatusOr<std::optional<ObservedResource>>> outcomes =
+      lane.work->rules->Apply(changes);
+  for (size_t k = 0; k < places.size(); ++k) {
+    results[places[k]].status = outcomes[k].status();
+    if (outcomes[k].ok()) results[places[k]].observed = *std::move(outcomes[k]);
+  }
+  return results;
+}
+
+void LaneExecutor::Apply(const std::string& lane, std::vector<Operation> operations,
+                         ApplyDone done) {
+  std::string what = operations.empty() ? std::string("nothing") : Describe(operations.front());
+  if (operations.size() > 1) StrAppend(&what, " and ", operations.size() - 1, " more");
+  const size_t count = operations.size();
+  Ask<std::vector<ApplyResult>>(
+      lane, std::move(what), DeadlineOf(lane),
+      [operations = std::move(operations)](LaneContext& context) {
+        return absl::StatusOr<std::vector<ApplyResult>>(ApplyAll(context, operations));
+      },
+      [done = std::move(done), count](absl::StatusOr<std::vector<ApplyResult>> results) {
+        done(results.ok() ? *std::move(results)
+                          : std::vector<ApplyResult>(
+                                count, ApplyResult{results.status(), std::nullopt, false}));
+      });
+}
+
+void LaneExecutor::ObservePf(const MacAddress& pf,
+                             std::function<void(absl::StatusOr<PfObservation>)> done) {
+  const std::string lane = StrCat("pf ", pf.ToString());
+  Ask<PfObservation>(
+      lane, "observe the PF", DeadlineOf(lane),
+      [pf](LaneContext& context) -> absl::StatusOr<PfObservation> {
+        FAIRLEAD_ASSIGN_OR_RETURN(PfProvider::Observation seen, context.work->pf->Observe(pf));
+        return PfObservation{std::move(seen.facts), std::move(seen.resources)};
+      },
+      std::move(done));
+}
+
+void LaneExecutor::ObserveVf(const VfId& vf,
+                             std::function<void(absl::StatusOr<VfObservation>)> done) {
+  const std::string lane = StrCat("pf ", vf.pf.ToString());
+  Ask<VfObservation>(
+      lane, "observe a VF", DeadlineOf(lane),
+      [vf](LaneContext& context) -> absl::StatusOr<VfObservation> {
+        FAIRLEAD_ASSIGN_OR_RETURN(PfProvider::OneVf seen, context.work->pf->ObserveVf(vf));
+        return VfObservation{std::move(seen.facts), std::move(seen.resources)};
+      },
+      std::move(done));
+}
+
+void LaneExecutor::ObserveTunnel(
+    std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> done) {
+  Ask<std::optional<ObservedResource>>(
+      "net", "observe the tunnel", kNetDeadline,
+      [](LaneContext& context) { return context.work->net->ObserveTunnel(); }, std::move(done));
+}
+
+void LaneExecutor::ObserveNeighbours(
+    std::vector<IpAddress> outer,
+    std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) {
+  Ask<std::vector<ObservedResource>>(
+      "net", "observe neighbours", kNetDeadline,
+      [outer = std::move(outer)](LaneContext& context) {
+        return context.work->net->ObserveNeighbours(outer);
+      },
+      std::move(done));
+}
+
+void LaneExecutor::ObserveTable(
+    const RuleTable& table,
+    std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) {
+  Ask<std::vector<ObservedResource>>(
+      "rules", "observe rules", kRulesDeadline,
+      [table](LaneContext& context) { return context.work->rules->Observe(table); },
+      std::move(done));
+}
+
+void LaneExecutor::ObserveVm(const std::string& vm, const Uuid& uuid,
+                             std::function<void(absl::StatusOr<VmObservation>)> done) {
+  const std::string lane = StrCat("vm ", vm);
+  Ask<VmObservation>(
+      lane, "ask the monitor", DeadlineOf(lane),
+      [uuid](LaneContext& context) -> absl::StatusOr<VmObservation> {
+        FAIRLEAD_ASSIGN_OR_RETURN(VmProvider::Observation seen,
+                                  context.work->vm->Observe(uuid));
+        VmObservation observation;
+        observation.facts = std::move(seen.facts);
+        for (VmProvider::Device& device : seen.devices) {
+          observation.devices.push_back({device.id, device.host, device.bus});
+        }
+        return observation;
+      },
+      std::move(done));
+}
+
+void LaneExecutor::Commit(StoreBatch batch, std::function<void(absl::Status)> done) {
+  Ask<bool>(
+      "store", "commit", kStoreDeadline,
+      [store = store_, batch = std::move(batch)](LaneContext&) -> absl::StatusOr<bool> {
+        FAIRLEAD_RETURN_IF_ERROR(store->Commit(batch));
+        return true;
+      },
+      [done = std::move(done)](absl::StatusOr<bool> result) { done(result.status()); });
+}
+
+void LaneExecutor::After(std::chrono::milliseconds delay, std::function<void()> fn) {
+  loop_->After(delay, std::move(fn));
+}
+
+void LaneExecutor::LeaseGranted(Lease lease) { leases_->Grant(lease); }
+void LaneExecutor::LeaseEnded(Lease lease) { leases_->End(lease); }
+
+void LaneExecutor::ReleaseVm(const std::string& vm) {
+  const std::string name = StrCat("vm ", vm);
+  const auto it = lanes_.find(name);
+  if (it == lanes_.end()) return;
+  // The session ends on its own lane; then the lane goes too, unless somebody
+  // asked for the VM again meanwhile.
+  Ask<bool>(
+      name, "let the monitor go", DeadlineOf(name),
+      [](LaneContext& context) -> absl::StatusOr<bool> {
+        context.work->vm->Disconnect();
+        return true;
+      },
+      [this, name](const absl::StatusOr<bool>&) {
+        // Not from inside the lane's own callback.
+        loop_->After(std::chrono::milliseconds(0), [this, name] {
+          const auto it = lanes_.find(name);
+          if (it == lanes_.end()) return;
+          const LaneStats stats = it->second->lane->Stats();
+          if (stats.queued == 0 && stats.running.empty()) lanes_.erase(it);
+        });
+      });
+}
+
+std::vector<LaneStats> LaneExecutor::Lanes() const {
+  std::vector<LaneStats> result;
+  for (const auto& [name, context] : lanes_) result.push_back(context->lane->Stats());
+  return result;
+}
+
+void LaneExecutor::Tick() {
+  for (const auto& [name, context] : lanes_) context->lane->Tick();
+}
+
+}  // namespace fairlead

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: carries out what the engine asks: each lane has a worker thread, ports
+// of its own, and providers on them.
+//
+// Threading: all calls on the loop thread; the work runs on the lanes.
+// Ownership: owns lanes, netlink ports and providers; borrows loop, store, sysfs
+// and QMP ports, which outlive it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/ports/qmp/qmp_port.h"
+#include "agent/ports/rtnetlink/rtnetlink_port.h"
+#include "agent/ports/sysfs/sysfs_port.h"
+#include "agent/ports/tc/tc_port.h"
+#include "agent/providers/config.h"
+#include "agent/providers/lease_table.h"
+#include "agent/reconcile/executor.h"
+#include "agent/runtime/lane.h"
+#include "agent/runtime/loop.h"
+#include "agent/store/store.h"
+
+namespace fairlead {
+
+// How ports are come by: the real kernel's, or fakes.
+struct Ports {
+  SysfsPort* sysfs = nullptr;
+  QmpPort* qmp = nullptr;
+  std::function<absl::StatusOr<std::unique_ptr<RtnetlinkPort>>()> rtnetlink;
+  std::function<absl::StatusOr<std::unique_ptr<TcPort>>()> tc;
+};
+
+// What a VM's monitor said, handed to the loop.
+using VmEventListener = std::function<void(const std::string& vm, const QmpEvent& event)>;
+using LaneListener = std::function<void(const LaneStats& stats)>;
+
+class LaneExecutor final : public Executor {
+ public:
+  LaneExecutor(Loop* loop, const Clock* clock, ProviderConfig config, Ports ports, Store* store,
+               VmEventListener on_vm_event, LaneListener on_parked);
+  ~LaneExecutor() override;
+
+  void Apply(const std::string& lane, std::vector<Operation> operations, ApplyDone done) override;
+  void ObservePf(const MacAddress& pf,
+                 std::function<void(absl::StatusOr<PfObservation>)> done) override;
+  void ObserveVf(const VfId& vf, std::function<void(absl::StatusOr<VfObservation>)> done) override;
+  void ObserveTunnel(
+      std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> done) override;
+  void ObserveNeighbours(
+      std::vector<IpAddress> outer,
+      std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override;
+  void ObserveTable(
+      const RuleTable& table,
+      std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override;
+  void ObserveVm(const std::string& vm, const Uuid& uuid,
+                 std::function<void(absl::StatusOr<VmObservation>)> done) override;
+  void Commit(StoreBatch batch, std::function<void(absl::Status)> done) override;
+  void After(std::chrono::milliseconds delay, std::function<void()> fn) override;
+  void LeaseGranted(Lease lease) override;
+  void LeaseEnded(Lease lease) override;
+  void ReleaseVm(const std::string& vm) override;
+
+  std::vector<LaneStats> Lanes() const;
+  // To be called about ten times a second.
+  void Tick();
+
+ private:
+  struct LaneContext;
+  absl::StatusOr<LaneContext*> LaneOf(const std::string& name);
+  template <typename T>
+  void Ask(const std::string& lane, std::string what, std::chrono::milliseconds deadline,
+           std::function<absl::StatusOr<T>(LaneContext&)> work,
+           std::function<void(absl::StatusOr<T>)> done);
+  static ApplyResult ApplyOne(LaneContext& lane, const Operation& operation);
+  static std::vector<ApplyResult> ApplyAll(LaneContext& lane,
+                                           const std::vector<Operation>& operations);
+  std::chrono::milliseconds DeadlineOf(const std::string& lane) const;
+
+  Loop* loop_;
+  const Clock* clock_;
+  std::shared_ptr<const ProviderConfig> config_;
+  Ports ports_;
+  Store* store_;
+  VmEventListener on_vm_event_;
+  LaneListener on_parked_;
+  std::shared_ptr<LeaseTable> leases_ = std::make_shared<LeaseTable>();
+  std::map<std::string, std::unique_ptr<LaneContext>> lanes_;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/daemon/service.h"
+
+#include <algorithm>
+
+#include "agent/base/text.h"
+#include "agent/daemon/host_view.h"
+#include "fairlead/v1/agent.pb.h"
+
+namespace fairlead {
+namespace {
+
+std::string Serialise(const v1::Reply& reply) { return reply.SerializeAsString(); }
+
+v1::Reply ReplyTo(const v1::Request& request) {
+  v1::Reply reply;
+  reply.set_protocol_version(kProtocolVersion);
+  reply.set_request_id(request.request_id());
+  return reply;
+}
+
+std::string Rejection(const v1::Request& request, const std::vector<Violation>& violations) {
+  v1::Reply reply = ReplyTo(request);
+  v1::Rejected* rejected = reply.mutable_rejected();
+  for (const Violation& violation : violations) {
+    v1::Rejected::Violation* out = rejected->add_violations();
+    out->set_path(violation.path);
+    out->set_code(static_cast<v1::Rejected::Code>(violation.code));
+    out->set_reason(violation.reason);
+  }
+  return Serialise(reply);
+}
+
+std::optional<ObjectRef> RefOfProto(const v1::Object& object) {
+  switch (object.object_case()) {
+    case v1::Object::kVpc:
+      return ObjectRef{ObjectKind::kVpc, object.vpc().id()};
+    case v1::Object::kSubnet:
+      return ObjectRef{ObjectKind::kSubnet, object.subnet().id()};
+    case v1::Object::kVm:
+      return ObjectRef{ObjectKind::kVm, object.vm().id()};
+    case v1::Object::kPort:
+      return ObjectRef{ObjectKind::kPort, object.port().id()};
+    case v1::Object::kEndpoint:
+      return ObjectRef{ObjectKind::kEndpoint, object.endpoint().id()};
+    case v1::Object::OBJECT_NOT_SET:
+      break;
+  }
+  return std::nullopt;
+}
+
+// What was asked about, with the generation that it has now.
+std::string Acceptance(const v1::Request& request, const Change& change, const World& world) {
+  v1::Reply reply = ReplyTo(request);
+  std::map<ObjectRef, uint64_t> items;
+  for (const StoredObject& stored : change.upserts) items[RefOf(stored.object)] = stored.generation;
+  for (const ObjectRef& ref : change.removes) items[ref] = 0;
+  for (const v1::Object& object : request.apply().upsert()) {
+    const std::optional<ObjectRef> ref = RefOfProto(object);
+    if (!ref || items.contains(*ref)) continue;
+    if (const StoredObject* stored = world.Find(*ref)) items[*ref] = stored->generation;
+  }
+  for (const auto& [ref, generation] : items) {
+    v1::Accepted::Item* item = reply.mutable_accepted()->add_items();
+    item->mutable_ref()->set_kind(KindToProto(ref.kind));
+    item->mutable_ref()->set_id(ref.id);
+    item->set_generation(generation);
+  }
+  reply.mutable_accepted();
+  return Serialise(reply);
+}
+
+bool IsChange(const v1::Request& request) {
+  return request.has_apply() || request.has_add_vm_to_vpc() || request.has_remove_vm_from_vpc();
+}
+
+}  // namespace
+
+struct Service::Pending {
+  v1::Request request;
+  Answer answer;
+};
+
+Service::Service(Engine* engine, Executor* executor, ServiceOptions options, uint32_t store_id,
+                 Lanes lanes)
+    : engine_(engine),
+      executor_(executor),
+      options_(options),
+      store_id_(store_id),
+      lanes_(std::move(lanes)) {}
+
+Service::~Service() = default;
+
+void Service::Restore(std::vector<ControllerRecord> controllers,
+                      std::vector<AnswerRecord> answers) {
+  for (ControllerRecord& controller : controllers) {
+    controllers_[controller.id] = std::move(controller);
+  }
+  for (AnswerRecord& answer : answers) {
+    answers_[answer.controller].emplace_back(std::move(answer.request_id),
+                                             std::move(answer.answer));
+  }
+}
+
+void Service::Handle(std::string_view frame, Answer answer) {
+  auto pending = std::make_unique<Pending>();
+  const std::vector<Violation> violations = DecodeRequest(frame, &pending->request);
+  if (!violations.empty()) {
+    answer(Rejection(pending->request, violations));
+    return;
+  }
+  const v1::Request& request = pending->request;
+  if (request.has_get()) return answer(GetAnswer(request));
+  if (request.has_get_host()) return answer(HostAnswer(request));
+  if (!IsChange(request)) {
+    answer(Rejection(request, {{"", ViolationCode::kUnsupported,
+                                "this agent does not know what is asked"}}));
+    return;
+  }
+  if (queue_.size() >= options_.queue) {
+    answer(Rejection(request, {{"", ViolationCode::kBusy,
+                                StrCat(queue_.size(), " changes wait already; send it again "
+                                       "later")}}));
+    return;
+  }
+  pending->answer = std::move(answer);
+  queue_.push_back(std::move(pending));
+  Next();
+}
+
+void Service::Next() {
+  while (!busy_ && !queue_.empty()) {
+    busy_ = true;
+    Process(*queue_.front());
+  }
+}
+
+// The one that is under way was answered; the next one's turn.
+void Service::Finish() {
+  queue_.pop_front();
+  busy_ = false;
+}
+
+std::vector<Violation> Service::CheckOrder(const v1::Request& request) const {
+  const auto it = controllers_.find(request.controller_id());
+  if (it == controllers_.end()) {
+    if (controllers_.size() < options_.controllers) return {};
+    return {{"controller_id", ViolationCode::kConflict,
+             StrCat(controllers_.size(), " controllers are known already, which is the most; is "
+                    "the id made anew for each request?")}};
+  }
+  const ControllerRecord& known = it->second;
+  if (request.epoch() < known.epoch) {
+    return {{"epoch", ViolationCode::kStale,
+             StrCat("epoch ", request.epoch(), " is older than ", known.epoch,
+                    ", under which controller ", request.controller_id(),
+                    " has spoken since: another instance took over")}};
+  }
+  if (request.revision() != 0 && request.epoch() == known.epoch &&
+      request.revision() <= known.revision) {
+    return {{"revision", ViolationCode::kStale,
+             StrCat("revision ", request.revision(), " is not newer than ", known.revision,
+                    ", the last one accepted in epoch ", known.epoch)}};
+  }
+  return {};
+}
+
+void Service::Process(Pending& pending) {
+  const v1::Request& request = pending.request;
+  if (!request.dry_run()) {
+    if (const auto known = answers_.find(request.controller_id()); known != answers_.end()) {
+      for (const auto& [id, answer] : known->second) {
+        if (id != request.request_id()) continue;
+        pending.answer(std::string(answer));
+        return Finish();
+      }
+    }
+  }
+  std::vector<Violation> violations = CheckOrder(request);
+  Change change;
+  if (violations.empty()) {
+    std::variant<Change, std::vector<Violation>> admitted =
+        Admit(request, engine_->world(), engine_->observed_once() ? &engine_->facts() : nullptr,
+              options_.limits);
+    if (auto* refused = std::get_if<std::vector<Violation>>(&admitted)) {
+      violations = std::move(*refused);
+    } else {
+      change = std::move(std::get<Change>(admitted));
+    }
+  }
+  if (!violations.empty()) {
+    pending.answer(Rejection(request, violations));
+    return Finish();
+  }
+  if (request.dry_run()) return DryRunFor(pending, change);
+  Commit(pending, std::move(change));
+}
+
+void Service::Commit(Pending& pending, Change change) {
+  const v1::Request& request = pending.request;
+  ControllerRecord controller{request.controller_id(), request.epoch(), request.revision()};
+  if (const auto it = controllers_.find(controller.id);
+      it != controllers_.end() && it->second.epoch == controller.epoch) {
+    controller.revision = std::max(controller.revision, it->second.revision);
+  }
+  const std::string answer = Acceptance(request, change, engine_->world());
+  StoreBatch batch;
+  batch.change = change;
+  batch.controller = controller;
+  batch.answer = AnswerRecord{request.controller_id(), request.request_id(), answer};
+  executor_->Commit(std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), controller,
+                                       answer, change](absl::Status status) {
+    if (alive.expired()) return;
+    Pending& pending = *queue_.front();
+    if (!status.ok()) {
+      pending.answer(Rejection(pending.request,
+                               {{"", ViolationCode::kStore,
+                                 StrCat("nothing was changed: the store did not take it: ",
+                                        status.message())}}));
+    } else {
+      controllers_[controller.id] = controller;
+      auto& answers = answers_[controller.id];
+      answers.emplace_back(pending.request.request_id(), answer);
+      if (answers.size() > kAnswersPerController) answers.pop_front();
+      pending.answer(answer);
+      engine_->OnChange(change);
+    }
+    Finish();
+    Next();
+  });
+}
+
+void Service::DryRunFor(Pending& pending, const Change& change) {
+  // A dry run changes nothing, so it need not keep others waiting while VMs are
+  // being asked.
+  std::shared_ptr<Pending> own = std::make_shared<Pending>(std::move(pending));
+  Finish();
+  engine_->PlanFor(change, [own](const Engine::DryRun& run) {
+    v1::Reply reply = ReplyTo(own->request);
+    v1::Plan* plan = reply.mutable_plan();
+    for (const Engine::PlannedStep& step : run.steps) {
+      v1::Plan::Step* out = plan->add_steps();
+      out->set_verb(std::string(VerbName(step.operation.verb)));
+      out->set_resource(step.operation.resource.key.ToString());
+      out->set_detail(step.operation.detail);
+      out->set_owner(step.owner);
+    }
+    for (const ObjectStatus& status : run.blocked) ToProto(status, plan->add_blocked());
+    own->answer(Serialise(reply));
+  });
+}
+
+std::string Service::GetAnswer(const v1::Request& request) const {
+  v1::Reply reply = ReplyTo(request);
+  v1::GetReply* out = reply.mutable_get();
+  const v1::Get& get = request.get();
+  const std::optional<ObjectKind> kind = KindFromProto(get.kind());
+  const auto add = [&](const ObjectRef& ref, const StoredObject* stored) {
+    if (kind && ref.kind != *kind) return;
+    if (!get.id().empty() && ref.id != get.id()) return;
+    const std::optional<ObjectStatus> status = engine_->StatusOf(ref);
+    if (stored == nullptr && !status) return;
+    v1::ObjectWithStatus* item = out->add_objects();
+    const Object* removed = engine_->RemovedObject(ref);
+    if (stored != nullptr) {
+      ToProto(stored->object, item->mutable_object());
+    } else if (removed != nullptr) {
+      ToProto(*removed, item->mutable_object());
+    }
+    if (status) ToProto(*status, item->mutable_status());
+  };
+  if (kind && !get.id().empty()) {
+    const ObjectRef ref{*kind, get.id()};
+    add(ref, engine_->world().Find(ref));
+    return Serialise(reply);
+  }
+  engine_->world().ForEach(
+      [&](const StoredObject& stored) { add(RefOf(stored.object), &stored); });
+  for (const ObjectStatus& removing : engine_->Removing()) add(removing.ref, nullptr);
+  return Serialise(reply);
+}
+
+std::string Service::HostAnswer(const v1::Request& request) const {
+  v1::Reply reply = ReplyTo(request);
+  FillHostState(*engine_, store_id_, lanes_(), request.get_host().rules(),
+                *reply.mutable_host());
+  return Serialise(reply);
+}
+
+}  // namespace fairlead

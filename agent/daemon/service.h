@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the conversation with controllers: a request in, a reply out. A change
+// is admitted against the accepted world, made durable, then acknowledged and
+// handed to the engine; one after the other, so that each is judged against what
+// really was accepted before it.
+//
+// Threading: all on the loop thread. Ownership: borrows engine and executor.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "agent/intent/admit.h"
+#include "agent/reconcile/engine.h"
+#include "agent/runtime/lane.h"
+#include "agent/store/store.h"
+
+namespace fairlead {
+
+struct ServiceOptions {
+  size_t queue = 1024;  // changes that wait for their turn; more are refused as busy
+  size_t controllers = 256;  // that are remembered; a further one is refused
+  AdmissionLimits limits;
+};
+
+class Service {
+ public:
+  // Called once with the serialised v1.Reply.
+  using Answer = std::function<void(std::string)>;
+  // What is asked of the daemon for GetHost.
+  using Lanes = std::function<std::vector<LaneStats>()>;
+
+  Service(Engine* engine, Executor* executor, ServiceOptions options, uint32_t store_id,
+          Lanes lanes);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // What the store remembers of controllers and their answered requests.
+  void Restore(std::vector<ControllerRecord> controllers, std::vector<AnswerRecord> answers);
+
+  void Handle(std::string_view frame, Answer answer);
+
+ private:
+  struct Pending;
+  void Next();
+  void Process(Pending& pending);
+  void Commit(Pending& pending, Change change);
+  void DryRunFor(Pending& pending, const Change& change);
+  void Finish();
+  std::string GetAnswer(const v1::Request& request) const;
+  std::string HostAnswer(const v1::Request& request) const;
+  // Epoch and revision; empty when in order.
+  std::vector<Violation> CheckOrder(const v1::Request& request) const;
+
+  Engine* engine_;
+  Executor* executor_;
+  ServiceOptions options_;
+  uint32_t store_id_;
+  Lanes lanes_;
+  std::map<std::string, ControllerRecord> controllers_;
+  // Newest last, at most kAnswersPerController a controller.
+  std::map<std::string, std::deque<std::pair<std::string, std::string>>> answers_;
+  std::deque<std::unique_ptr<Pending>> queue_;  // the first one is under way
+  bool busy_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace fairlead

@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/intent/admit.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <ostream>
+
+#include "agent/base/text.h"
+#include "agent/intent/intent_test_util.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::vector<Violation> Refusal(const std::string& text, const World& world,
+                               const HostFacts* facts = nullptr, AdmissionLimits limits = {}) {
+  auto result = Admit(RequestFromText(text), world, facts, limits);
+  auto* violations = std::get_if<std::vector<Violation>>(&result);
+  return violations == nullptr ? std::vector<Violation>() : *violations;
+}
+
+Change Accepted(const std::string& text, const World& world, const HostFacts* facts = nullptr) {
+  auto result = Admit(RequestFromText(text), world, facts, {});
+  if (auto* violations = std::get_if<std::vector<Violation>>(&result)) {
+    for (const Violation& v : *violations) ADD_FAILURE() << v.path << ": " << v.reason;
+    return {};
+  }
+  return std::get<Change>(result);
+}
+
+std::string Print(const std::vector<Violation>& list) {
+  std::string text;
+  for (const Violation& v : list) StrAppend(&text, v.path, ": ", v.reason, "\n");
+  return text;
+}
+
+// Each mistake by itself gives exactly one violation, at its own field.
+struct Mistake {
+  const char* name;
+  const char* apply;
+  const char* path;
+  ViolationCode code;
+  const char* words;
+};
+
+void PrintTo(const Mistake& mistake, std::ostream* os) { *os << mistake.apply; }
+
+class OneMistake : public ::testing::TestWithParam<Mistake> {};
+
+TEST_P(OneMistake, IsNamedAtItsFieldAndNothingElseIs) {
+  const World world = SmallWorld();
+  const std::string before = Dump(world);
+  auto list = Refusal(StrCat("apply { ", GetParam().apply, " }"), world);
+  ASSERT_EQ(list.size(), 1U) << Print(list);
+  EXPECT_EQ(list[0].path, GetParam().path);
+  EXPECT_EQ(list[0].code, GetParam().code) << list[0].reason;
+  EXPECT_THAT(list[0].reason, HasSubstr(GetParam().words));
+  EXPECT_EQ(Dump(world), before);
+}
+
+constexpr auto kInvalid = ViolationCode::kInvalid;
+constexpr auto kConflict = ViolationCode::kConflict;
+constexpr auto kNotFound = ViolationCode::kNotFound;
+constexpr auto kUnsupported = ViolationCode::kUnsupported;
+
+// Shorthands for the tables below.
+#define PORT(rest) "upsert { port { id: 'p' vpc: 'red' subnet: 'red-1' " rest " } }"
+#define ENDPOINT(rest) "upsert { endpoint { id: 'e' vpc: 'red' " rest " } }"
+#define MAC1 "mac: '52:54:00:00:00:01' "
+#define ADDR1 "addresses: '10.0.0.7' "
+#define VTEP1 "vtep: '192.0.2.3' "
+
+INSTANTIATE_TEST_SUITE_P(
+    Fields, OneMistake,
+    ::testing::Values(
+        Mistake{"EmptyObject", "upsert { }", "apply.upsert[0]", kInvalid, "no object"},
+        Mistake{"VpcId", "upsert { vpc { id: '-x' vni: 5 } }", "apply.upsert[0].vpc.id", kInvalid,
+                "'-x'"},
+        Mistake{"VpcIdEmpty", "upsert { vpc { vni: 5 } }", "apply.upsert[0].vpc.id", kInvalid,
+                "empty"},
+        Mistake{"VniZero", "upsert { vpc { id: 'x' } }", "apply.upsert[0].vpc.vni", kInvalid, "0"},
+        Mistake{"VniTooLarge", "upsert { vpc { id: 'x' vni: 16777216 } }",
+                "apply.upsert[0].vpc.vni", kInvalid, "16777216"},
+        Mistake{"NoPrefix", "upsert { subnet { id: 's' vpc: 'red' } }",
+                "apply.upsert[0].subnet.prefixes", kInvalid, "at least one"},
+        Mistake{"TwoOfAFamily",
+                "upsert { subnet { id: 's' vpc: 'red' prefixes: '10.2.0.0/24' "
+                "prefixes: '10.3.0.0/24' } }",
+                "apply.upsert[0].subnet.prefixes[1]", kInvalid, "second IPv4 prefix"},
+        Mistake{"ThreePrefixes",
+                "upsert { subnet { id: 's' vpc: 'red' prefixes: '10.2.0.0/24' "
+                "prefixes: '2001:db8:1::/64' prefixes: '10.3.0.0/24' } }",
+                "apply.upsert[0].subnet.prefixes", kInvalid, "one per address family"},
+        Mistake{"HostBits", "upsert { subnet { id: 's' vpc: 'red' prefixes: '10.2.0.1/24' } }",
+                "apply.upsert[0].subnet.prefixes[0]", kInvalid, "10.2.0.0/24"},
+        Mistake{"Everything", "upsert { subnet { id: 's' vpc: 'red' prefixes: '0.0.0.0/0' } }",
+                "apply.upsert[0].subnet.prefixes[0]", kInvalid, "every address"},
+        Mistake{"Loopback", "upsert { subnet { id: 's' vpc: 'red' prefixes: '127.1.0.0/16' } }",
+                "apply.upsert[0].subnet.prefixes[0]", kInvalid, "loopback"},
+        Mistake{"MulticastInside",
+                "upsert { subnet { id: 's' vpc: 'red' prefixes: '192.0.0.0/2' } }",
+                "apply.upsert[0].subnet.prefixes[0]", kInvalid, "multicast"},
+        Mistake{"Multicast6", "upsert { subnet { id: 's' vpc: 'red' prefixes: 'ff02::/16' } }",
+                "apply.upsert[0].subnet.prefixes[0]", kInvalid, "multicast"},
+        Mistake{"Loopback6", "upsert { subnet { id: 's' vpc: 'red' prefixes: '::1/128' } }",
+                "apply.upsert[0].subnet.prefixes[0]", kInvalid, "loopback"},
+        Mistake{"Uuid", "upsert { vm { id: 'v' uuid: 'x' } }", "apply.upsert[0].vm.uuid", kInvalid,
+                "'x'"},
+        Mistake{"NilUuid", "upsert { vm { id: 'v' uuid: '00000000-0000-0000-0000-000000000000' } }",
+                "apply.upsert[0].vm.uuid", kInvalid, "nil"},
+        Mistake{"PortMac", PORT("mac: 'zz'"), "apply.upsert[0].port.mac", kInvalid, "zz"},
+        Mistake{"PortMacZero", PORT("mac: '00:00:00:00:00:00'"), "apply.upsert[0].port.mac",
+                kInvalid, "zero"},
+        Mistake{"PortMacMulticast", PORT("mac: '01:00:5e:00:00:01'"), "apply.upsert[0].port.mac",
+                kInvalid, "multicast"},
+        Mistake{"PortAddress", PORT("addresses: '10.0.0.7' addresses: '10.0.0'"),
+                "apply.upsert[0].port.addresses[1]", kInvalid, "10.0.0"},
+        Mistake{"PortAddressTwice", PORT(ADDR1 "addresses: '10.0.0.7'"),
+                "apply.upsert[0].port.addresses[1]", kInvalid, "twice"},
+        Mistake{"PortNetwork", PORT("network: 7"), "apply.upsert[0].port.network", kUnsupported,
+                "7"},
+        Mistake{"PortOffload", PORT("offload: 9"), "apply.upsert[0].port.offload", kUnsupported,
+                "9"},
+        Mistake{"NoAddress", ENDPOINT(MAC1 VTEP1), "apply.upsert[0].endpoint.addresses", kInvalid,
+                "at least one"},
+        Mistake{"EndpointMac", ENDPOINT(ADDR1 VTEP1), "apply.upsert[0].endpoint.mac", kInvalid, ""},
+        Mistake{"VtepForm", ENDPOINT(MAC1 ADDR1), "apply.upsert[0].endpoint.vtep", kInvalid, ""},
+        Mistake{"VtepMulticast", ENDPOINT(MAC1 ADDR1 "vtep: '239.0.0.1'"),
+                "apply.upsert[0].endpoint.vtep", kInvalid, "multicast"},
+        Mistake{"VtepLoopback", ENDPOINT(MAC1 ADDR1 "vtep: '127.0.0.1'"),
+                "apply.upsert[0].endpoint.vtep", kInvalid, "loopback"},
+        Mistake{"VtepUnspecified", ENDPOINT(MAC1 ADDR1 "vtep: '::'"),
+                "apply.upsert[0].endpoint.vtep", kInvalid, "unspecified"},
+        Mistake{"VtepBroadcast", ENDPOINT(MAC1 ADDR1 "vtep: '255.255.255.255'"),
+                "apply.upsert[0].endpoint.vtep", kInvalid, "broadcast"},
+        Mistake{"VtepLinkLocal", ENDPOINT(MAC1 ADDR1 "vtep: 'fe80::1'"),
+                "apply.upsert[0].endpoint.vtep", kInvalid, "link-local"},
+        Mistake{"RemoveKindMissing", "remove { id: 'x' }", "apply.remove[0].kind", kInvalid,
+                "missing"},
+        Mistake{"RemoveKindUnknown", "remove { kind: 77 id: 'x' }", "apply.remove[0].kind",
+                kUnsupported, "77"},
+        Mistake{"RemoveId", "remove { kind: OBJECT_KIND_VM id: 'x/y' }", "apply.remove[0].id",
+                kInvalid, "x/y"}),
+    [](const auto& info) { return info.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Relations, OneMistake,
+    ::testing::Values(
+        Mistake{"VniTaken", "upsert { vpc { id: 'x' vni: 100 } }", "apply.upsert[0].vpc.vni",
+                kConflict, "taken by vpc/red"},
+        Mistake{"VniTwiceInMessage",
+                "upsert { vpc { id: 'x' vni: 5 } } upsert { vpc { id: 'y' vni: 5 } }",
+                "apply.upsert[1].vpc.vni", kConflict, "vpc/x (apply.upsert[0].vpc)"},
+        Mistake{"VniOfVpcWithPorts", "upsert { vpc { id: 'red' vni: 101 } }",
+                "apply.upsert[0].vpc.vni", kConflict, "port/a0"},
+        Mistake{"SubnetVpcUnknown",
+                "upsert { subnet { id: 's' vpc: 'no' prefixes: '10.2.0.0/24' } }",
+                "apply.upsert[0].subnet.vpc", kNotFound, "vpc/no is not there"},
+        Mistake{"SubnetMoves",
+                "upsert { subnet { id: 'red-2' vpc: 'blue' prefixes: '10.0.1.0/24' } }",
+                "apply.upsert[0].subnet.vpc", kConflict, "belongs to vpc/red"},
+        Mistake{"SubnetOverlaps",
+                "upsert { subnet { id: 's' vpc: 'red' prefixes: '10.0.0.128/25' } }",
+                "apply.upsert[0].subnet.prefixes[0]", kConflict,
+                "overlaps 10.0.0.0/24 of subnet/red-1"},
+        Mistake{"SubnetOverlaps6",
+                "upsert { subnet { id: 's' vpc: 'red' prefixes: '10.2.0.0/24' "
+                "prefixes: '2001:db8::/48' } }",
+                "apply.upsert[0].subnet.prefixes[1]", kConflict, "subnet/red-1"},
+        Mistake{"SubnetsOverlapInMessage",
+                "upsert { subnet { id: 's' vpc: 'red' prefixes: '10.2.0.0/24' } } "
+                "upsert { subnet { id: 't' vpc: 'red' prefixes: '10.2.0.0/16' } }",
+                "apply.upsert[1].subnet.prefixes[0]", kConflict, "subnet/s"},
+        Mistake{"SubnetLeavesEndpointOut",
+                "upsert { subnet { id: 'red-1' vpc: 'red' prefixes: '10.0.0.0/29' } }",
+                "apply.upsert[0].subnet.prefixes", kConflict, "endpoint/far would no longer fit"},
+        Mistake{"UuidTaken",
+                "upsert { vm { id: 'c' uuid: '00000000-0000-4000-8000-00000000000A' } }",
+                "apply.upsert[0].vm.uuid", kConflict, "taken by vm/a"},
+        Mistake{"PortVmUnknown", PORT("vm: 'zz'"), "apply.upsert[0].port.vm", kNotFound, "vm/zz"},
+        Mistake{"PortVpcUnknown",
+                "upsert { port { id: 'p' vpc: 'no' subnet: 'none' } } "
+                "upsert { subnet { id: 'none' vpc: 'red' prefixes: '10.3.0.0/24' } } "
+                "remove { kind: OBJECT_KIND_PORT id: 'a0' }",
+                "apply.upsert[0].port.vpc", kNotFound, "vpc/no"},
+        Mistake{"PortSubnetUnknown", "upsert { port { id: 'p' vpc: 'red' subnet: 'no' } }",
+                "apply.upsert[0].port.subnet", kNotFound, "subnet/no"},
+        Mistake{"PortSubnetOfOtherVpc", "upsert { port { id: 'p' vpc: 'blue' subnet: 'red-1' } }",
+                "apply.upsert[0].port.subnet", kInvalid, "subnet/red-1 is in vpc/red"},
+        Mistake{"PortAddressOutside", PORT("addresses: '10.0.1.5'"),
+                "apply.upsert[0].port.addresses[0]", kInvalid, "not in 10.0.0.0/24"},
+        Mistake{"PortAddressNoFamily",
+                "upsert { port { id: 'p' vpc: 'red' subnet: 'red-2' addresses: '2001:db8::5' } }",
+                "apply.upsert[0].port.addresses[0]", kInvalid, "no IPv6 prefix"},
+        Mistake{"PortNetworkAddress", PORT("addresses: '10.0.0.0'"),
+                "apply.upsert[0].port.addresses[0]", kInvalid, "network address"},
+        Mistake{"PortBroadcastAddress", PORT("addresses: '10.0.0.255'"),
+                "apply.upsert[0].port.addresses[0]", kInvalid, "broadcast address"},
+        Mistake{"PortAddressTaken", PORT(ADDR1 "addresses: '10.0.0.5'"),
+                "apply.upsert[0].port.addresses[1]", kConflict, "taken by port/a0"},
+        Mistake{"PortAddressOfEndpoint", PORT("addresses: '10.0.0.9'"),
+                "apply.upsert[0].port.addresses[0]", kConflict, "taken by endpoint/far"},
+        Mistake{"PortMacTaken", PORT("mac: '52:54:00:00:00:0a'"), "apply.upsert[0].port.mac",
+                kConflict, "taken by port/a0"},
+        Mistake{"PortMacOfEndpoint", PORT("mac: '52:54:00:00:00:0f'"), "apply.upsert[0].port.mac",
+                kConflict, "taken by endpoint/far"},
+        Mistake{"AddressTwiceInMessage", PORT(ADDR1) ENDPOINT(MAC1 ADDR1 VTEP1),
+                "apply.upsert[1].endpoint.addresses[0]", kConflict,
+                "port/p (apply.upsert[0].port)"},
+        Mistake{"EndpointNoSubnet", ENDPOINT(MAC1 VTEP1 "addresses: '10.9.0.1'"),
+                "apply.upsert[0].endpoint.addresses[0]", kNotFound, "no subnet of vpc/red"},
+        Mistake{"EndpointTwoSubnets", ENDPOINT(MAC1 VTEP1 ADDR1 "addresses: '10.0.1.7'"),
+                "apply.upsert[0].endpoint.addresses[1]", kInvalid, "one endpoint is in one subnet"},
+        Mistake{"EndpointBroadcast", ENDPOINT(MAC1 VTEP1 "addresses: '10.0.0.255'"),
+                "apply.upsert[0].endpoint.addresses[0]", kInvalid, "broadcast"},
+        Mistake{"RemoveUsedVm", "remove { kind: OBJECT_KIND_VM id: 'a' }", "apply.remove[0]",
+                kConflict, "port/a0"},
+        Mistake{"RemoveUsedSubnet", "remove { kind: OBJECT_KIND_SUBNET id: 'red-1' }",
+                "apply.remove[0]", kConflict, "port/a0, endpoint/far"},
+        Mistake{"RemoveUsedVpc", "remove { kind: OBJECT_KIND_VPC id: 'blue' }", "apply.remove[0]",
+                kConflict, "subnet/blue-1"},
+        Mistake{"UseWhatIsRemoved", PORT("vm: 'b'") "remove { kind: OBJECT_KIND_VM id: 'b' }",
+                "apply.upsert[0].port.vm", kNotFound, "removed by apply.remove[0]"},
+        Mistake{"UpsertTwice",
+                "upsert { vpc { id: 'x' vni: 5 } } upsert { vpc { id: 'x' vni: 6 } }",
+                "apply.upsert[1].vpc", kInvalid, "first at apply.upsert[0].vpc"},
+        Mistake{"RemoveTwice",
+                "remove { kind: OBJECT_KIND_VM id: 'b' } remove { kind: OBJECT_KIND_VM id: 'b' }",
+                "apply.remove[1]", kInvalid, "removed twice"},
+        Mistake{"UpsertAndRemove",
+                "upsert { vm { id: 'b' uuid: '00000000-0000-4000-8000-00000000000b' } } "
+                "remove { kind: OBJECT_KIND_VM id: 'b' }",
+                "apply.remove[0]", kInvalid, "both removed and asked for"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Admit, ListsEveryMistakeOfAMessage) {
+  auto list = Refusal(
+      "apply { upsert { vpc { id: '!' vni: 0 } } "
+      "upsert { port { id: 'p' vpc: 'no' subnet: 'no' mac: 'x' addresses: 'y' } } "
+      "remove { id: '' } }",
+      SmallWorld());
+  std::vector<std::string> paths;
+  for (const Violation& v : list) paths.push_back(v.path);
+  EXPECT_THAT(paths,
+              ::testing::UnorderedElementsAre(
+                  "apply.upsert[0].vpc.id", "apply.upsert[0].vpc.vni", "apply.upsert[1].port.mac",
+                  "apply.upsert[1].port.addresses[0]", "apply.upsert[1].port.vpc",
+                  "apply.upsert[1].port.subnet", "apply.remove[0].kind", "apply.remove[0].id"));
+}
+
+TEST(Admit, BoundsTheListAndSaysHowManyMore) {
+  std::string text = "apply {";
+  for (int i = 0; i < 400; ++i) text += " upsert { }";
+  auto list = Refusal(text + "}", World());
+  ASSERT_EQ(list.size(), kMaxViolations);
+  EXPECT_THAT(list.back().reason, HasSubstr("145 or more"));
+}
+
+TEST(Admit, RefusesMoreItemsThanAMessageMayHold) {
+  std::string text = "apply { remove { kind: OBJECT_KIND_VM id: 'x' }";
+  for (size_t i = 0; i < kMaxItemsPerMessage; ++i) {
+    text += StrCat(" upsert { vpc { id: 'v", i, "' vni: ", i + 1, " } }");
+  }
+  auto list = Refusal(text + "}", World());
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0].path, "apply");
+  EXPECT_THAT(list[0].reason, HasSubstr("1024"));
+}
+
+TEST(Admit, RefusesMoreAddressesThanAnObjectMayHave) {
+  std::string addresses;
+  for (int i = 1; i <= 17; ++i) addresses += StrCat("addresses: '10.0.0.", 20 + i, "' ");
+  auto list = Refusal(
+      StrCat("apply { upsert { endpoint { id: 'e' vpc: 'red' ", addresses, MAC1, VTEP1, " } } }"),
+      SmallWorld());
+  ASSERT_EQ(list.size(), 1U) << Print(list);
+  EXPECT_EQ(list[0].path, "apply.upsert[0].endpoint.addresses");
+  EXPECT_THAT(list[0].reason, HasSubstr("17 addresses"));
+}
+
+TEST(Admit, RefusesMoreObjectsThanTheHostMayHold) {
+  const World world = SmallWorld();
+  AdmissionLimits limits{world.size()};
+  auto list = Refusal("apply { upsert { vpc { id: 'x' vni: 5 } } }", world, nullptr, limits);
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0].path, "apply");
+  EXPECT_TRUE(Refusal("apply { upsert { vpc { id: 'x' vni: 5 } } "
+                      "remove { kind: OBJECT_KIND_VM id: 'b' } }",
+                      world, nullptr, limits)
+                  .empty());
+  EXPECT_TRUE(
+      Refusal("apply { upsert { vpc { id: 'red' vni: 100 } } }", world, nullptr, limits).empty());
+}
+
+TEST(Admit, NamesOnlyAFewOfManyUsers) {
+  World world = SmallWorld();
+  std::string text = "apply {";
+  for (int i = 0; i < 20; ++i) {
+    text += StrCat(" upsert { port { id: 'b", i, "' vm: 'b' vpc: 'red' subnet: 'red-2' } }");
+  }
+  MustApply(text + "}", &world);
+  auto list = Refusal("apply { remove { kind: OBJECT_KIND_VM id: 'b' } }", world);
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_THAT(list[0].reason, HasSubstr("and more"));
+  EXPECT_LT(list[0].reason.size(), 300U);
+}
+
+TEST(Admit, TwoPortsMaySwapAddressesAndMacsInOneMessage) {
+  World world = SmallWorld();
+  MustApply("apply { " PORT("addresses: '10.0.0.6' mac: '52:54:00:00:00:06'") " }", &world);
+  Change change = Accepted(
+      "apply { upsert { port { id: 'a0' vm: 'a' vpc: 'red' subnet: 'red-1' addresses: '10.0.0.6' "
+      "mac: '52:54:00:00:00:06' } } " PORT("addresses: '10.0.0.5' mac: '52:54:00:00:00:0a'") " }",
+      world);
+  EXPECT_EQ(change.upserts.size(), 2U);
+  world.Apply(change);
+  EXPECT_EQ(BrokenInvariant(world), "");
+}
+
+TEST(Admit, AnAddressMovesFromARemovedPortOrEndpointToANewPort) {
+  World world = SmallWorld();
+  world.Apply(
+      Accepted("apply { remove { kind: OBJECT_KIND_PORT id: 'a0' } "
+               "remove { kind: OBJECT_KIND_ENDPOINT id: 'far' } " PORT(
+                   "addresses: '10.0.0.5' addresses: '10.0.0.9' mac: '52:54:00:00:00:0f'") " }",
+               world));
+  EXPECT_EQ(BrokenInvariant(world), "");
+  EXPECT_EQ(world.OwnerOfAddress("red", *IpAddress::Parse("10.0.0.9"))->id, "p");
+}
+
+TEST(Admit, AWholeVpcGoesInOneMessage) {
+  World world = SmallWorld();
+  Change change = Accepted(
+      "apply { remove { kind: OBJECT_KIND_VPC id: 'red' } "
+      "remove { kind: OBJECT_KIND_SUBNET id: 'red-1' } "
+      "remove { kind: OBJECT_KIND_SUBNET id: 'red-2' } "
+      "remove { kind: OBJECT_KIND_PORT id: 'a0' } "
+      "remove { kind: OBJECT_KIND_ENDPOINT id: 'far' } "
+      "remove { kind: OBJECT_KIND_VM id: 'gone-before' } }",
+      world);
+  EXPECT_EQ(change.removes.size(), 5U);  // what is not there is left out
+  world.Apply(change);
+  EXPECT_EQ(BrokenInvariant(world), "");
+}
+
+TEST(Admit, OrderWithinAMessageHasNoEffect) {
+  const char* vpc = "upsert { vpc { id: 'v' vni: 5 } } ";
+  const char* subnet = "upsert { subnet { id: 's' vpc: 'v' prefixes: '10.0.0.0/24' } } ";
+  const char* port = "upsert { port { id: 'p' vpc: 'v' subnet: 's' addresses: '10.0.0.4' } } ";
+  const char* endpoint =
+      "upsert { endpoint { id: 'e' vpc: 'v' addresses: '10.0.0.5' "
+      "mac: '52:54:00:00:00:01' vtep: '192.0.2.1' } } ";
+  World forward, backward;
+  MustApply(StrCat("apply { ", vpc, subnet, port, endpoint, "}"), &forward);
+  MustApply(StrCat("apply { ", endpoint, port, subnet, vpc, "}"), &backward);
+  EXPECT_EQ(Dump(forward), Dump(backward));
+  EXPECT_EQ(forward.FindEndpoint("e")->subnet, "s");
+}
+
+TEST(Admit, AnUpsertWithoutChangesIsLeftOut) {
+  const World world = SmallWorld();
+  Change change = Accepted(
+      "apply { upsert { vpc { id: 'red' vni: 100 } } upsert { endpoint { "
+      "id: 'far' vpc: 'red' mac: '52:54:00:00:00:0F' addresses: '10.0.0.9' "
+      "vtep: '192.0.2.2' } } }",
+      world);
+  EXPECT_TRUE(change.empty());
+  EXPECT_EQ(change.next_ordinal, world.next_ordinal());
+}
+
+TEST(Admit, AChangedObjectKeepsItsOrdinalAndGetsTheNextGeneration) {
+  const World world = SmallWorld();
+  const StoredObject* before = world.Find({ObjectKind::kPort, "a0"});
+  Change change = Accepted(
+      "apply { upsert { port { id: 'a0' vm: 'b' vpc: 'blue' "
+      "subnet: 'blue-1' } } }",
+      world);
+  ASSERT_EQ(change.upserts.size(), 1U);
+  EXPECT_EQ(change.upserts[0].generation, before->generation + 1);
+  EXPECT_EQ(change.upserts[0].ordinal, before->ordinal);
+}
+
+TEST(Admit, OrdinalsWrapAndSkipThoseInUse) {
+  World world({{Vpc{"one", *Vni::Make(1)}, 1, 1}, {Vpc{"last", *Vni::Make(2)}, 1, kMaxOrdinal}},
+              kMaxOrdinal);
+  Change change = Accepted(
+      "apply { upsert { vpc { id: 'x' vni: 5 } } "
+      "upsert { vpc { id: 'y' vni: 6 } } "
+      "remove { kind: OBJECT_KIND_VPC id: 'one' } }",
+      world);
+  ASSERT_EQ(change.upserts.size(), 2U);
+  // 1 is of an object that only this change removes.
+  EXPECT_EQ(change.upserts[0].ordinal, 2U);
+  EXPECT_EQ(change.upserts[1].ordinal, 3U);
+  EXPECT_EQ(change.next_ordinal, 4U);
+}
+
+TEST(Admit, ASubnetMayGrowAndAVpcWithoutPortsMayChangeItsVni) {
+  World world = SmallWorld();
+  Change change = Accepted(
+      "apply { upsert { subnet { id: 'red-1' vpc: 'red' "
+      "prefixes: '2001:db8::/60' prefixes: '10.0.0.0/24' } } "
+      "upsert { vpc { id: 'blue' vni: 201 } } }",
+      world);
+  EXPECT_EQ(change.upserts.size(), 2U);
+}
+
+TEST(Admit, ASlash31HasNoNetworkAddress) {
+  EXPECT_TRUE(Refusal("apply { upsert { vpc { id: 'v' vni: 5 } } "
+                      "upsert { subnet { id: 's' vpc: 'v' prefixes: '10.0.0.0/31' } } "
+                      "upsert { port { id: 'p' vpc: 'v' subnet: 's' addresses: '10.0.0.0' "
+                      "addresses: '10.0.0.1' } } }",
+                      World())
+                  .empty());
+}
+
+TEST(Admit, RefusesARequestThatIsNoChange) {
+  EXPECT_EQ(Refusal("get { }", World()).size(), 1U);
+  EXPECT_EQ(Refusal("", World()).size(), 1U);
+}
+
+// A NIC like the lab's: its PF cannot set the MAC of a VF.
+HostFacts FixedMacHost() {
+  HostFacts facts;
+  PfFacts pf;
+  pf.mac = *MacAddress::Parse("52:54:00:00:01:00");
+  pf.pci = *PciAddress::Parse("0000:01:00.0");
+  pf.netdev = "pf0";
+  pf.driver = "virtio-pci";
+  for (uint16_t i = 0; i < 2; ++i) {
+    VfFacts vf;
+    vf.index = i;
+    vf.mac = MacAddress({0x52, 0x54, 0, 0, 2, static_cast<uint8_t>(i)});
+    pf.vfs.push_back(vf);
+  }
+  facts.pfs[pf.mac] = pf;
+  return facts;
+}
+
+constexpr char kOtherMac[] = "apply { " PORT("mac: '52:54:00:00:09:09'") " }";
+
+TEST(HostMac, AMacThatNoVfCanHaveIsRefusedByName) {
+  HostFacts facts = FixedMacHost();
+  auto list = Refusal(kOtherMac, SmallWorld(), &facts);
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0].path, "apply.upsert[0].port.mac");
+  EXPECT_EQ(list[0].code, ViolationCode::kUnsupported);
+  EXPECT_THAT(list[0].reason, HasSubstr("pf0"));
+  EXPECT_THAT(list[0].reason, HasSubstr("cannot set a VF's MAC"));
+  EXPECT_THAT(list[0].reason, HasSubstr("52:54:00:00:02:00, 52:54:00:00:02:01"));
+}
+
+TEST(HostMac, OneOfTheVfsMacsIsAccepted) {
+  HostFacts facts = FixedMacHost();
+  EXPECT_TRUE(
+      Refusal("apply { " PORT("mac: '52:54:00:00:02:01'") " }", SmallWorld(), &facts).empty());
+}
+
+TEST(HostMac, NothingIsSaidWhileItIsNotKnownOrAnotherNicCan) {
+  const World world = SmallWorld();
+  const MacAddress key = *MacAddress::Parse("52:54:00:00:01:00");
+  HostFacts facts = FixedMacHost();
+  facts.pfs[key].vfs[1].mac.reset();
+  EXPECT_TRUE(Refusal(kOtherMac, world, &facts).empty());
+  facts = FixedMacHost();
+  facts.pfs[key].vfs.clear();
+  EXPECT_TRUE(Refusal(kOtherMac, world, &facts).empty());
+  facts = FixedMacHost();
+  facts.pfs[key].can_set_vf_mac = true;
+  EXPECT_TRUE(Refusal(kOtherMac, world, &facts).empty());
+  facts = FixedMacHost();
+  facts.pfs[key].network = NetworkKind::kConverged;
+  EXPECT_TRUE(Refusal(kOtherMac, world, &facts).empty());
+}
+
+TEST(HostMac, ANicThatMayNotBeUsedDoesNotCount) {
+  HostFacts facts = FixedMacHost();
+  PfFacts other;
+  other.mac = *MacAddress::Parse("52:54:00:00:01:01");
+  other.can_set_vf_mac = true;
+  other.refused = "carries the default route";
+  facts.pfs[other.mac] = other;
+  EXPECT_EQ(Refusal(kOtherMac, SmallWorld(), &facts).size(), 1U);
+}
+
+TEST(HostMac, APortThatWasAcceptedIsNotRefusedWhenSentAgain) {
+  const World world = SmallWorld();
+  HostFacts facts = FixedMacHost();
+  Change change = Accepted(
+      "apply { upsert { port { id: 'a0' vm: 'a' vpc: 'red' subnet: 'red-1' "
+      "mac: '52:54:00:00:00:0a' addresses: '10.0.0.6' } } }",
+      world, &facts);
+  EXPECT_EQ(change.upserts.size(), 1U);
+}
+
+}  // namespace
+}  // namespace fairlead

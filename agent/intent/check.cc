@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/intent/check.h"
+
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "agent/base/text.h"
+
+namespace fairlead {
+namespace {
+
+// Why `address` cannot be a station's in `subnet`; none if it can.
+std::optional<std::string> Misfit(const Subnet& subnet, const IpAddress& address) {
+  const std::optional<IpPrefix>& prefix = address.is_v4() ? subnet.prefix4 : subnet.prefix6;
+  if (!prefix) {
+    return StrCat("subnet/", subnet.id, " has no ", address.is_v4() ? "IPv4" : "IPv6",
+                  " prefix for ", address.ToString());
+  }
+  if (!prefix->Contains(address)) {
+    return StrCat(address.ToString(), " is not in ", prefix->ToString(), " of subnet/", subnet.id);
+  }
+  // A /31 has neither (RFC 3021), and a /32 is one station.
+  if (address.is_v4() && prefix->length() <= 30) {
+    if (address == prefix->address()) {
+      return StrCat(address.ToString(), " is the network address of ", prefix->ToString());
+    }
+    if (address == prefix->Last()) {
+      return StrCat(address.ToString(), " is the broadcast address of ", prefix->ToString());
+    }
+  }
+  return std::nullopt;
+}
+
+class Checker {
+ public:
+  Checker(const Draft& draft, Overlay* overlay, Violations* out)
+      : draft_(draft), overlay_(*overlay), world_(overlay->world()), out_(*out) {}
+
+  void Run() {
+    for (const Candidate& c : draft_.upserts) {
+      if (out_.full()) return;
+      self_ = RefOf(c.object);
+      std::visit([&](const auto& object) { Check(c, object); }, c.object);
+    }
+    for (const std::string& vpc : changed_vpcs_) CheckOverlaps(vpc);
+    for (const Removal& removal : draft_.removals) {
+      if (out_.full()) return;
+      CheckUnused(removal);
+    }
+  }
+
+ private:
+  void Check(const Candidate& c, const Vpc& vpc) {
+    if (!c.Ok("vni") || !c.Ok("id")) return;
+    Claim(&vnis_, vpc.vni.value(), c, "vni", StrCat("VNI ", vpc.vni.value()),
+          world_.OwnerOfVni(vpc.vni));
+    const Vpc* before = world_.FindVpc(vpc.id);
+    if (before == nullptr || before->vni == vpc.vni) return;
+    std::string users = Users({{ObjectKind::kPort, &world_.PortsOfVpc(vpc.id)}});
+    if (users.empty()) return;
+    out_.Add(c.origin.Field("vni"), ViolationCode::kConflict,
+             StrCat("the VNI of vpc/", vpc.id, " cannot change from ", before->vni.value(), " to ",
+                    vpc.vni.value(), " while it has ports (", users, ")"));
+  }
+
+  void Check(const Candidate& c, const Subnet& subnet) {
+    if (!c.Ok("id") || !c.Ok("vpc")) return;
+    Resolve(c, "vpc", {ObjectKind::kVpc, subnet.vpc});
+    if (!c.Ok("prefixes")) return;
+    changed_vpcs_.insert(subnet.vpc);
+    const Subnet* before = world_.FindSubnet(subnet.id);
+    if (before == nullptr) return;
+    if (before->vpc != subnet.vpc) {
+      out_.Add(c.origin.Field("vpc"), ViolationCode::kConflict,
+               StrCat("subnet/", subnet.id, " belongs to vpc/", before->vpc,
+                      " and cannot move to vpc/", subnet.vpc, "; remove it and create another"));
+      return;
+    }
+    if (before->prefix4 == subnet.prefix4 && before->prefix6 == subnet.prefix6) return;
+    CheckTenantsFit(c, subnet);
+  }
+
+  void Check(const Candidate& c, const Vm& vm) {
+    if (!c.Ok("uuid") || !c.Ok("id")) return;
+    Claim(&uuids_, vm.uuid.ToString(), c, "uuid", StrCat("UUID ", vm.uuid.ToString()),
+          world_.OwnerOfUuid(vm.uuid));
+  }
+
+  void Check(const Candidate& c, const Port& port) {
+    const bool vpc_there = c.Ok("vpc") && Resolve(c, "vpc", {ObjectKind::kVpc, port.vpc});
+    if (c.Ok("vm") && !port.vm.empty()) Resolve(c, "vm", {ObjectKind::kVm, port.vm});
+    if (c.Ok("subnet") && Resolve(c, "subnet", {ObjectKind::kSubnet, port.subnet})) {
+      const Subnet* subnet = overlay_.FindSubnet(port.subnet);
+      if (subnet != nullptr && vpc_there && subnet->vpc != port.vpc) {
+        out_.Add(
+            c.origin.Field("subnet"), ViolationCode::kInvalid,
+            StrCat("subnet/", subnet->id, " is in vpc/", subnet->vpc, ", not in vpc/", port.vpc));
+      } else if (subnet != nullptr) {
+        for (size_t i = 0; i < port.addresses.size(); ++i) {
+          CheckFits(c, *subnet, i, port.addresses[i]);
+        }
+      }
+    }
+    if (!c.Ok("vpc") || !c.Ok("id")) return;
+    if (port.mac && c.Ok("mac")) ClaimMac(c, port.vpc, *port.mac);
+    ClaimAddresses(c, port.vpc, port.addresses);
+  }
+
+  void Check(const Candidate& c, const Endpoint& endpoint) {
+    if (!c.Ok("vpc")) return;
+    Resolve(c, "vpc", {ObjectKind::kVpc, endpoint.vpc});
+    if (!endpoint.subnet.empty()) {
+      const Subnet* subnet = overlay_.FindSubnet(endpoint.subnet);
+      for (size_t i = 0; subnet != nullptr && i < endpoint.addresses.size(); ++i) {
+        // One that is in no subnet, or in another, has its violation already.
+        if (subnet->Contains(endpoint.addresses[i])) {
+          CheckFits(c, *subnet, i, endpoint.addresses[i]);
+        }
+      }
+    }
+    if (!c.Ok("id")) return;
+    if (c.Ok("mac")) ClaimMac(c, endpoint.vpc, endpoint.mac);
+    ClaimAddresses(c, endpoint.vpc, endpoint.addresses);
+  }
+
+  bool Resolve(const Candidate& c, std::string_view field, const ObjectRef& ref) {
+    if (overlay_.Exists(ref)) return true;
+    const Removal* removal = overlay_.Removed(ref);
+    out_.Add(c.origin.Field(field), ViolationCode::kNotFound,
+             removal == nullptr ? StrCat(ref.ToString(), " is not there")
+                                : StrCat(ref.ToString(), " is removed by ", removal->path));
+    return false;
+  }
+
+  // `value` is to be one object's only. `owner` is who has it in the world; that
+  // counts unless the message speaks about that object too.
+  template <typename Map, typename Key>
+  void ClaimAt(Map* claims, Key value, const Candidate& c, std::string path,
+               const std::string& what, const std::optional<ObjectRef>& owner) {
+    auto [it, inserted] = claims->try_emplace(std::move(value), &c);
+    if (!inserted && RefOf(it->second->object) != self_) {
+      out_.Add(std::move(path), ViolationCode::kConflict,
+               StrCat(what, " is also asked for by ", RefOf(it->second->object).ToString(), " (",
+                      it->second->origin.base, ")"));
+      return;
+    }
+    if (!owner || *owner == self_ || overlay_.Touched(*owner)) return;
+    out_.Add(std::move(path), ViolationCode::kConflict,
+             StrCat(what, " is taken by ", owner->ToString()));
+  }
+  template <typename Map, typename Key>
+  void Claim(Map* claims, Key value, const Candidate& c, std::string_view field,
+             const std::string& what, const std::optional<ObjectRef>& owner) {
+    ClaimAt(claims, std::move(value), c, c.origin.Field(field), what, owner);
+  }
+
+  void ClaimMac(const Candidate& c, const std::string& vpc, const MacAddress& mac) {
+    Claim(&macs_, std::make_pair(vpc, mac), c, "mac",
+          StrCat("MAC ", mac.ToString(), " in vpc/", vpc), world_.OwnerOfMac(vpc, mac));
+  }
+
+  void ClaimAddresses(const Candidate& c, const std::string& vpc,
+                      const std::vector<IpAddress>& addresses) {
+    for (size_t i = 0; i < addresses.size(); ++i) {
+      ClaimAt(&addresses_, std::make_pair(vpc, addresses[i]), c,
+              c.origin.Element("addresses", c.positions[i]),
+              StrCat(addresses[i].ToString(), " in vpc/", vpc),
+              world_.OwnerOfAddress(vpc, addresses[i]));
+    }
+  }
+
+  void CheckFits(const Candidate& c, const Subnet& subnet, size_t i, const IpAddress& address) {
+    if (std::optional<std::string> misfit = Misfit(subnet, address)) {
+      out_.Add(c.origin.Element("addresses", c.positions[i]), ViolationCode::kInvalid,
+               *std::move(misfit));
+    }
+  }
+
+  // A subnet's prefixes change: what is in it and not in the message must fit.
+  void CheckTenantsFit(const Candidate& c, const Subnet& subnet) {
+    const auto check = [&](const ObjectRef& ref, const std::vector<IpAddress>& addresses) {
+      if (out_.full() || overlay_.Touched(ref)) return;
+      for (const IpAddress& address : addresses) {
+        if (std::optional<std::string> misfit = Misfit(subnet, address)) {
+          out_.Add(c.origin.Field("prefixes"), ViolationCode::kConflict,
+                   StrCat(ref.ToString(), " would no longer fit: ", *misfit));
+        }
+      }
+    };
+    for (const std::string& id : world_.PortsOfSubnet(subnet.id)) {
+      if (const Port* p = world_.FindPort(id)) check({ObjectKind::kPort, id}, p->addresses);
+    }
+    for (const std::string& id : world_.EndpointsOfSubnet(subnet.id)) {
+      if (const Endpoint* e = world_.FindEndpoint(id)) {
+        check({ObjectKind::kEndpoint, id}, e->addresses);
+      }
+    }
+  }
+
+  // Prefixes nest or are disjoint: sorted by address, what overlaps one follows
+  // it directly.
+  void CheckOverlaps(const std::string& vpc) {
+    const std::vector<SubnetPrefix>& list = overlay_.PrefixesOf(vpc);
+    for (size_t i = 0; i < list.size(); ++i) {
+      for (size_t j = i + 1; j < list.size() && list[j].prefix.Overlaps(list[i].prefix); ++j) {
+        if (out_.full()) return;
+        const bool report_j = list[j].candidate > list[i].candidate;  // later in the message
+        const SubnetPrefix& mine = report_j ? list[j] : list[i];
+        const SubnetPrefix& other = report_j ? list[i] : list[j];
+        if (mine.candidate == nullptr || mine.subnet == other.subnet) continue;
+        const bool second = mine.prefix.address().is_v6() && mine.subnet->prefix4.has_value();
+        out_.Add(mine.candidate->origin.Element("prefixes", mine.candidate->positions[second]),
+                 ViolationCode::kConflict,
+                 StrCat(mine.prefix.ToString(), " overlaps ", other.prefix.ToString(),
+                        " of subnet/", other.subnet->id, " in vpc/", vpc));
+      }
+    }
+  }
+
+  using Referrers = std::vector<std::pair<ObjectKind, const std::set<std::string>*>>;
+
+  // The first few of these that stay as they are, for a sentence; "" if none.
+  std::string Users(const Referrers& referrers) {
+    constexpr size_t kMaxNamed = 5;
+    std::vector<std::string> named;
+    for (const auto& [kind, ids] : referrers) {
+      for (const std::string& id : *ids) {
+        ObjectRef ref{kind, id};
+        if (overlay_.Touched(ref)) continue;
+        if (named.size() == kMaxNamed) return StrCat(StrJoin(named, ", "), " and more");
+        named.push_back(ref.ToString());
+      }
+    }
+    return StrJoin(named, ", ");
+  }
+
+  // Upserts that use what is removed get a violation of their own (Resolve).
+  void CheckUnused(const Removal& removal) {
+    const std::string& id = removal.ref.id;
+    Referrers referrers;
+    switch (removal.ref.kind) {
+      case ObjectKind::kVpc:
+        referrers = {{ObjectKind::kSubnet, &world_.SubnetsOfVpc(id)},
+                     {ObjectKind::kPort, &world_.PortsOfVpc(id)},
+                     {ObjectKind::kEndpoint, &world_.EndpointsOfVpc(id)}};
+        break;
+      case ObjectKind::kSubnet:
+        referrers = {{ObjectKind::kPort, &world_.PortsOfSubnet(id)},
+                     {ObjectKind::kEndpoint, &world_.EndpointsOfSubnet(id)}};
+        break;
+      case ObjectKind::kVm:
+        referrers = {{ObjectKind::kPort, &world_.PortsOfVm(id)}};
+        break;
+      case ObjectKind::kPort:
+      case ObjectKind::kEndpoint:
+        return;
+    }
+    std::string users = Users(referrers);
+    if (users.empty()) return;
+    out_.Add(removal.path, ViolationCode::kConflict,
+             StrCat(removal.ref.ToString(), " is still used by ", users,
+                    "; remove these first or in the same message"));
+  }
+
+  const Draft& draft_;
+  Overlay& overlay_;
+  const World& world_;
+  Violations& out_;
+  ObjectRef self_;
+  std::set<std::string> changed_vpcs_;
+  absl::flat_hash_map<uint32_t, const Candidate*> vnis_;
+  absl::flat_hash_map<std::string, const Candidate*> uuids_;
+  absl::flat_hash_map<std::pair<std::string, MacAddress>, const Candidate*> macs_;
+  absl::flat_hash_map<std::pair<std::string, IpAddress>, const Candidate*> addresses_;
+};
+
+}  // namespace
+
+void CheckDuplicates(const Draft& draft, const Overlay& overlay, Violations* out) {
+  for (const Candidate& c : draft.upserts) {
+    if (!c.Ok("id")) continue;
+    const Candidate* first = overlay.Upserted(RefOf(c.object));
+    if (first == &c) continue;
+    out->Add(c.origin.base, ViolationCode::kInvalid,
+             StrCat(RefOf(c.object).ToString(), " is in this message twice; first at ",
+                    first->origin.base));
+  }
+  for (const Removal& r : draft.removals) {
+    const Removal* first = overlay.Removed(r.ref);
+    if (first != &r) {
+      out->Add(r.path, ViolationCode::kInvalid,
+               StrCat(r.ref.ToString(), " is removed twice; first at ", first->path));
+    } else if (const Candidate* upsert = overlay.Upserted(r.ref)) {
+      out->Add(r.path, ViolationCode::kInvalid,
+               StrCat(r.ref.ToString(), " is both removed and asked for at ", upsert->origin.base));
+    }
+  }
+}
+
+void DeriveEndpointSubnets(Draft* draft, Overlay* overlay, Violations* out) {
+  for (Candidate& c : draft->upserts) {
+    Endpoint* endpoint = std::get_if<Endpoint>(&c.object);
+    if (endpoint == nullptr || !c.Ok("vpc")) continue;
+    if (!overlay->Exists({ObjectKind::kVpc, endpoint->vpc})) continue;  // Resolve says so
+    for (size_t i = 0; i < endpoint->addresses.size(); ++i) {
+      const IpAddress& address = endpoint->addresses[i];
+      const Subnet* subnet = overlay->SubnetOf(endpoint->vpc, address);
+      const std::string path = c.origin.Element("addresses", c.positions[i]);
+      if (subnet == nullptr) {
+        out->Add(path, ViolationCode::kNotFound,
+                 StrCat("no subnet of vpc/", endpoint->vpc, " has ", address.ToString()));
+      } else if (endpoint->subnet.empty()) {
+        endpoint->subnet = subnet->id;
+      } else if (endpoint->subnet != subnet->id) {
+        out->Add(path, ViolationCode::kInvalid,
+                 StrCat(address.ToString(), " is in subnet/", subnet->id,
+                        ", other addresses of this endpoint in subnet/", endpoint->subnet,
+                        "; one endpoint is in one subnet"));
+      }
+    }
+  }
+}
+
+void CheckResult(const Draft& draft, Overlay* overlay, Violations* out) {
+  Checker(draft, overlay, out).Run();
+}
+
+}  // namespace fairlead

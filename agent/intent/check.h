@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: whether the world that a draft would leave is consistent: references
+// resolve, what must be unique is, addresses fit their subnets, nothing that is
+// still used goes away.
+//
+// Threading: pure functions. Errors: as violations.
+#pragma once
+
+#include "agent/intent/draft.h"
+#include "agent/intent/overlay.h"
+#include "agent/intent/violations.h"
+#include "agent/model/facts.h"
+
+namespace fairlead {
+
+// Two entries for one object, or one that is both upserted and removed.
+void CheckDuplicates(const Draft& draft, const Overlay& overlay, Violations* out);
+
+// Writes the subnet of each endpoint, which its addresses tell.
+void DeriveEndpointSubnets(Draft* draft, Overlay* overlay, Violations* out);
+
+void CheckResult(const Draft& draft, Overlay* overlay, Violations* out);
+
+// A port's MAC that no NIC of its network can give to a VF: every usable PF of
+// that network cannot set a VF's MAC, and none of their VFs has it. Says nothing
+// while that is not known of each of them, or where the port is stored already
+// with this MAC.
+void CheckMacAgainstHost(const Draft& draft, const World& world, const HostFacts& facts,
+                         Violations* out);
+
+}  // namespace fairlead

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/base/text.h"
+#include "agent/intent/intent_test_util.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::variant<Change, std::vector<Violation>> Ask(const std::string& text, const World& world) {
+  return Admit(RequestFromText(text), world, nullptr, {});
+}
+
+void ExpectRefused(const std::string& text, const std::string& path, ViolationCode code,
+                   const std::string& words) {
+  const World world = SmallWorld();
+  auto result = Ask(text, world);
+  auto* list = std::get_if<std::vector<Violation>>(&result);
+  ASSERT_NE(list, nullptr) << text;
+  std::string all;
+  for (const Violation& v : *list) StrAppend(&all, v.path, ": ", v.reason, "\n");
+  ASSERT_EQ(list->size(), 1U) << all;
+  EXPECT_EQ(list->front().path, path);
+  EXPECT_EQ(list->front().code, code);
+  EXPECT_THAT(list->front().reason, HasSubstr(words));
+}
+
+constexpr char kUuidC[] = "00000000-0000-4000-8000-00000000000c";
+
+TEST(AddVmToVpc, StoresWhatAnApplyOfTheSameObjectsStores) {
+  World by_intent = SmallWorld(), by_apply = SmallWorld();
+  MustApply(StrCat("add_vm_to_vpc { vm { id: 'c' uuid: '", kUuidC,
+                   "' } vpc: 'blue' "
+                   "mac: '52:54:00:00:00:01' addresses: '10.0.0.5' addresses: '10.0.0.6' "
+                   "network: NETWORK_KIND_CONVERGED offload: OFFLOAD_WISH_MUST }"),
+            &by_intent);
+  MustApply(StrCat("apply { upsert { port { id: 'c-blue-1' vm: 'c' vpc: 'blue' subnet: 'blue-1' "
+                   "mac: '52:54:00:00:00:01' addresses: '10.0.0.5' addresses: '10.0.0.6' "
+                   "network: NETWORK_KIND_CONVERGED offload: OFFLOAD_WISH_MUST } } "
+                   "upsert { vm { id: 'c' uuid: '",
+                   kUuidC, "' } } }"),
+            &by_apply);
+  EXPECT_EQ(Dump(by_intent), Dump(by_apply));
+  EXPECT_NE(by_intent.FindPort("c-blue-1"), nullptr);
+}
+
+TEST(AddVmToVpc, ASecondTimeChangesNothing) {
+  World world = SmallWorld();
+  const std::string text = StrCat("add_vm_to_vpc { vm { id: 'c' uuid: '", kUuidC,
+                                  "' } vpc: 'blue' addresses: '10.0.0.5' }");
+  MustApply(text, &world);
+  auto result = Ask(text, world);
+  ASSERT_TRUE(std::holds_alternative<Change>(result));
+  EXPECT_TRUE(std::get<Change>(result).empty());
+}
+
+TEST(AddVmToVpc, AKnownVmNeedsNoUuid) {
+  World world = SmallWorld();
+  MustApply("add_vm_to_vpc { vm { id: 'b' } vpc: 'red' subnet: 'red-2' port: 'nic' }", &world);
+  EXPECT_EQ(world.FindPort("nic")->vm, "b");
+  EXPECT_EQ(world.FindVm("b")->uuid.ToString(), "00000000-0000-4000-8000-00000000000b");
+}
+
+TEST(AddVmToVpc, TakesAPortThatWaitsForAVm) {
+  World world = SmallWorld();
+  MustApply("apply { upsert { port { id: 'w' vpc: 'blue' subnet: 'blue-1' } } }", &world);
+  MustApply("add_vm_to_vpc { vm { id: 'b' } vpc: 'blue' port: 'w' }", &world);
+  EXPECT_EQ(world.FindPort("w")->vm, "b");
+}
+
+TEST(AddVmToVpc, NamesTheFieldsThatTheUserWrote) {
+  ExpectRefused("add_vm_to_vpc { vm { id: 'c' } vpc: 'blue' }", "add_vm_to_vpc.vm.uuid",
+                ViolationCode::kNotFound, "its UUID is needed");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'c' uuid: 'u' } vpc: 'blue' }", "add_vm_to_vpc.vm.uuid",
+                ViolationCode::kInvalid, "'u'");
+  ExpectRefused("add_vm_to_vpc { vm { id: '/c' } vpc: 'blue' }", "add_vm_to_vpc.vm.id",
+                ViolationCode::kInvalid, "/c");
+  ExpectRefused("add_vm_to_vpc { vpc: 'blue' }", "add_vm_to_vpc.vm.id", ViolationCode::kInvalid,
+                "empty");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'no' }", "add_vm_to_vpc.vpc",
+                ViolationCode::kNotFound, "vpc/no");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } }", "add_vm_to_vpc.vpc", ViolationCode::kInvalid,
+                "empty");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'red' }", "add_vm_to_vpc.subnet",
+                ViolationCode::kInvalid, "2 subnets (red-1, red-2)");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'red' subnet: 'no' }", "add_vm_to_vpc.subnet",
+                ViolationCode::kNotFound, "subnet/no");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'red' subnet: 'n o' }", "add_vm_to_vpc.subnet",
+                ViolationCode::kInvalid, "n o");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'blue' port: '!' }", "add_vm_to_vpc.port",
+                ViolationCode::kInvalid, "!");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'blue' mac: 'm' }", "add_vm_to_vpc.mac",
+                ViolationCode::kInvalid, "'m'");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'red' subnet: 'red-1' addresses: '10.0.0.5' }",
+                "add_vm_to_vpc.addresses[0]", ViolationCode::kConflict, "port/a0");
+}
+
+TEST(AddVmToVpc, AVpcWithoutSubnetIsSaid) {
+  World world = SmallWorld();
+  MustApply("apply { upsert { vpc { id: 'bare' vni: 7 } } }", &world);
+  auto result = Ask("add_vm_to_vpc { vm { id: 'b' } vpc: 'bare' }", world);
+  auto& list = std::get<std::vector<Violation>>(result);
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0].path, "add_vm_to_vpc.subnet");
+  EXPECT_THAT(list[0].reason, HasSubstr("has no subnet"));
+}
+
+TEST(AddVmToVpc, ADefaultPortIdThatIsTooLongIsRefused) {
+  const std::string vm(60, 'v');
+  World world = SmallWorld();
+  MustApply(StrCat("apply { upsert { vm { id: '", vm, "' uuid: '", kUuidC, "' } } }"), &world);
+  auto result = Ask(StrCat("add_vm_to_vpc { vm { id: '", vm, "' } vpc: 'blue' }"), world);
+  auto& list = std::get<std::vector<Violation>>(result);
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0].path, "add_vm_to_vpc.port");
+  EXPECT_THAT(list[0].reason, HasSubstr("give a port id"));
+}
+
+TEST(AddVmToVpc, DoesNotTakeAnotherVmsPort) {
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'red' subnet: 'red-1' port: 'a0' }",
+                "add_vm_to_vpc.port", ViolationCode::kConflict, "belongs to vm/a");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'a' } vpc: 'blue' port: 'a0' }", "add_vm_to_vpc.port",
+                ViolationCode::kConflict, "is in vpc/red");
+}
+
+TEST(RemoveVmFromVpc, TheVmGoesWithItsLastPort) {
+  World world = SmallWorld();
+  MustApply("add_vm_to_vpc { vm { id: 'a' } vpc: 'blue' }", &world);
+  MustApply("remove_vm_from_vpc { vm: 'a' vpc: 'red' }", &world);
+  EXPECT_EQ(world.FindPort("a0"), nullptr);
+  EXPECT_NE(world.FindVm("a"), nullptr);
+  MustApply("remove_vm_from_vpc { vm: 'a' vpc: 'blue' port: 'a-blue-1' }", &world);
+  EXPECT_EQ(world.FindVm("a"), nullptr);
+  EXPECT_EQ(BrokenInvariant(world), "");
+}
+
+TEST(RemoveVmFromVpc, RemovingWhatIsNotThereChangesNothing) {
+  const World world = SmallWorld();
+  for (const char* text :
+       {"remove_vm_from_vpc { vm: 'zz' vpc: 'red' }", "remove_vm_from_vpc { vm: 'b' vpc: 'red' }",
+        "remove_vm_from_vpc { vm: 'a' vpc: 'red' port: 'zz' }"}) {
+    auto result = Ask(text, world);
+    ASSERT_TRUE(std::holds_alternative<Change>(result)) << text;
+    EXPECT_TRUE(std::get<Change>(result).empty()) << text;
+  }
+}
+
+TEST(RemoveVmFromVpc, RefusesAPortOfSomebodyElse) {
+  ExpectRefused("remove_vm_from_vpc { vm: 'b' vpc: 'red' port: 'a0' }", "remove_vm_from_vpc.port",
+                ViolationCode::kConflict, "of vm/a");
+  ExpectRefused("remove_vm_from_vpc { vm: 'a' vpc: 'blue' port: 'a0' }", "remove_vm_from_vpc.port",
+                ViolationCode::kConflict, "in vpc/red");
+  ExpectRefused("remove_vm_from_vpc { vpc: 'red' }", "remove_vm_from_vpc.vm",
+                ViolationCode::kInvalid, "empty");
+}
+
+}  // namespace
+}  // namespace fairlead

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/intent/intent_test_util.h"
+
+#include <google/protobuf/text_format.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <set>
+
+#include "agent/base/text.h"
+
+namespace fairlead {
+namespace {
+
+[[noreturn]] void Die(const std::string& why) {
+  std::fprintf(stderr, "%s\n", why.c_str());
+  std::abort();
+}
+
+class Inspector {
+ public:
+  explicit Inspector(const World& world) : world_(world) {}
+
+  std::string Run() {
+    world_.ForEach([&](const StoredObject& stored) {
+      const std::string name = RefOf(stored.object).ToString();
+      if (stored.ordinal < 1 || stored.ordinal > kMaxOrdinal) Fail(name, "ordinal out of range");
+      Unique("ordinal", StrCat(stored.ordinal), name);
+      if (stored.generation < 1) Fail(name, "generation 0");
+      std::visit([&](const auto& o) { Check(name, o); }, stored.object);
+    });
+    return problem_;
+  }
+
+ private:
+  void Fail(const std::string& name, const std::string& what) {
+    if (problem_.empty()) problem_ = StrCat(name, ": ", what);
+  }
+  void Unique(const std::string& what, const std::string& value, const std::string& name) {
+    auto [it, inserted] = seen_.try_emplace(StrCat(what, " ", value), name);
+    if (!inserted) Fail(name, StrCat(it->first, " is also of ", it->second));
+  }
+  void Check(const std::string& name, const Vpc& vpc) {
+    Unique("vni", StrCat(vpc.vni.value()), name);
+  }
+  void Check(const std::string& name, const Subnet& subnet) {
+    if (world_.FindVpc(subnet.vpc) == nullptr) Fail(name, "no vpc");
+    if (!subnet.prefix4 && !subnet.prefix6) Fail(name, "no prefix");
+    for (const std::string& id : world_.SubnetsOfVpc(subnet.vpc)) {
+      const Subnet* other = world_.FindSubnet(id);
+      if (id == subnet.id) continue;
+      if ((subnet.prefix4 && other->prefix4 && subnet.prefix4->Overlaps(*other->prefix4)) ||
+          (subnet.prefix6 && other->prefix6 && subnet.prefix6->Overlaps(*other->prefix6))) {
+        Fail(name, StrCat("overlaps ", id));
+      }
+    }
+  }
+  void Check(const std::string& name, const Vm& vm) { Unique("uuid", vm.uuid.ToString(), name); }
+  void Check(const std::string& name, const Port& port) {
+    if (!port.vm.empty() && world_.FindVm(port.vm) == nullptr) Fail(name, "no vm");
+    Station(name, port.vpc, port.subnet, port.addresses);
+    if (port.mac) Mac(name, port.vpc, *port.mac);
+  }
+  void Check(const std::string& name, const Endpoint& endpoint) {
+    Station(name, endpoint.vpc, endpoint.subnet, endpoint.addresses);
+    Mac(name, endpoint.vpc, endpoint.mac);
+    if (endpoint.addresses.empty()) Fail(name, "no address");
+  }
+  void Station(const std::string& name, const std::string& vpc, const std::string& subnet_id,
+               const std::vector<IpAddress>& addresses) {
+    if (world_.FindVpc(vpc) == nullptr) Fail(name, "no vpc");
+    const Subnet* subnet = world_.FindSubnet(subnet_id);
+    if (subnet == nullptr || subnet->vpc != vpc) return Fail(name, "no subnet in its vpc");
+    for (const IpAddress& address : addresses) {
+      if (!subnet->Contains(address)) Fail(name, StrCat(address.ToString(), " not in subnet"));
+      Unique(StrCat("address in ", vpc), address.ToString(), name);
+    }
+  }
+  void Mac(const std::string& name, const std::string& vpc, const MacAddress& mac) {
+    if (!mac.IsUnicast()) Fail(name, "MAC is not unicast");
+    Unique(StrCat("mac in ", vpc), mac.ToString(), name);
+  }
+
+  const World& world_;
+  std::string problem_;
+  std::map<std::string, std::string> seen_;
+};
+
+}  // namespace
+
+v1::Request RequestFromText(const std::string& text) {
+  v1::Request request;
+  if (!google::protobuf::TextFormat::ParseFromString(text, &request)) Die("bad request: " + text);
+  request.set_protocol_version(kProtocolVersion);
+  request.set_request_id("r1");
+  request.set_controller_id("test");
+  return request;
+}
+
+void MustApply(const std::string& text, World* world) {
+  auto result = Admit(RequestFromText(text), *world, nullptr, {});
+  if (const auto* violations = std::get_if<std::vector<Violation>>(&result)) {
+    Die(StrCat("refused: ", violations->front().path, ": ", violations->front().reason));
+  }
+  world->Apply(std::get<Change>(result));
+}
+
+World SmallWorld() {
+  World world;
+  MustApply(
+      R"pb(apply {
+             upsert { vpc { id: "red" vni: 100 } }
+             upsert { vpc { id: "blue" vni: 200 } }
+             upsert {
+               subnet { id: "red-1" vpc: "red" prefixes: "10.0.0.0/24" prefixes: "2001:db8::/64" }
+             }
+             upsert { subnet { id: "red-2" vpc: "red" prefixes: "10.0.1.0/24" } }
+             upsert { subnet { id: "blue-1" vpc: "blue" prefixes: "10.0.0.0/24" } }
+             upsert { vm { id: "a" uuid: "00000000-0000-4000-8000-00000000000a" } }
+             upsert { vm { id: "b" uuid: "00000000-0000-4000-8000-00000000000b" } }
+             upsert {
+               port {
+                 id: "a0"
+                 vm: "a"
+                 vpc: "red"
+                 subnet: "red-1"
+                 mac: "52:54:00:00:00:0a"
+                 addresses: "10.0.0.5"
+               }
+             }
+             upsert {
+               endpoint {
+                 id: "far"
+                 vpc: "red"
+                 mac: "52:54:00:00:00:0f"
+                 addresses: "10.0.0.9"
+                 vtep: "192.0.2.2"
+               }
+             }
+           })pb",
+      &world);
+  return world;
+}
+
+std::string BrokenInvariant(const World& world) { return Inspector(world).Run(); }
+
+std::string Dump(const World& world) {
+  std::string text = StrCat("next ", world.next_ordinal(), "\n");
+  world.ForEach([&](const StoredObject& stored) {
+    v1::Object object;
+    ToProto(stored.object, &object);
+    StrAppend(&text, stored.generation, " ", stored.ordinal, " ", object.ShortDebugString(), "\n");
+  });
+  return text;
+}
+
+}  // namespace fairlead

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/intent/parse.h"
+
+#include <array>
+#include <utility>
+
+#include "fairlead/v1/intent.pb.h"
+
+namespace fairlead {
+namespace {
+
+using Strings = google::protobuf::RepeatedPtrField<std::string>;
+
+// Networks that no tenant subnet may reach into.
+struct Reserved {
+  const char* prefix;
+  const char* what;
+};
+constexpr Reserved kReserved[] = {
+    {"0.0.0.0/8", "\"this network\" (RFC 1122 section 3.2.1.3)"},
+    {"127.0.0.0/8", "loopback (RFC 1122 section 3.2.1.3)"},
+    {"224.0.0.0/4", "multicast (RFC 5771)"},
+    {"255.255.255.255/32", "the limited broadcast address (RFC 919)"},
+    {"::/127", "the unspecified and loopback addresses (RFC 4291 section 2.5)"},
+    {"ff00::/8", "multicast (RFC 4291 section 2.7)"},
+};
+
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+// Reads one candidate's fields and notes which of them are bad.
+class Reader {
+ public:
+  Reader(Candidate* candidate, Violations* out) : candidate_(*candidate), out_(*out) {}
+
+  void Bad(std::string_view field, std::string path, std::string reason,
+           ViolationCode code = ViolationCode::kInvalid) {
+    candidate_.bad.push_back(field);
+    out_.Add(std::move(path), code, std::move(reason));
+  }
+
+  std::string Id(std::string_view field, const std::string& text) {
+    if (!CheckId(text, candidate_.origin.Field(field), &out_)) candidate_.bad.push_back(field);
+    return text;
+  }
+
+  MacAddress Mac(const std::string& text) {
+    std::string path = candidate_.origin.Field("mac");
+    absl::StatusOr<MacAddress> mac = MacAddress::Parse(text);
+    if (!mac.ok()) {
+      Bad("mac", path, Message(mac.status()));
+      return {};
+    }
+    if (!mac->IsUnicast()) {
+      Bad("mac", path,
+          StrCat(mac->ToString(), mac->IsZero() ? " is the zero address" : " is multicast",
+                 "; a NIC needs a unicast MAC"));
+    }
+    return *mac;
+  }
+
+  std::vector<IpAddress> Addresses(const Strings& texts) {
+    std::vector<IpAddress> addresses;
+    if (static_cast<size_t>(texts.size()) > kMaxAddresses) {
+      Bad("addresses", candidate_.origin.Field("addresses"),
+          StrCat(texts.size(), " addresses; ", kMaxAddresses, " are possible at most"));
+      return addresses;
+    }
+    for (int i = 0; i < texts.size(); ++i) {
+      std::string path = candidate_.origin.Element("addresses", i);
+      absl::StatusOr<IpAddress> address = IpAddress::Parse(texts[i]);
+      if (!address.ok()) {
+        Bad("addresses", path, Message(address.status()));
+        continue;
+      }
+      if (std::find(addresses.begin(), addresses.end(), *address) != addresses.end()) {
+        Bad("addresses", path, StrCat(address->ToString(), " is in this list twice"));
+        continue;
+      }
+      addresses.push_back(*address);
+      candidate_.positions.push_back(i);
+    }
+    return addresses;
+  }
+
+ private:
+  Candidate& candidate_;
+  Violations& out_;
+};
+
+Candidate ParseVpc(const v1::Vpc& vpc, Origin origin, Violations* out) {
+  Candidate c{.origin = std::move(origin), .object = {}, .bad = {}, .positions = {}};
+  Reader reader(&c, out);
+  Vpc result;
+  result.id = reader.Id("id", vpc.id());
+  if (absl::StatusOr<Vni> vni = Vni::Make(vpc.vni()); vni.ok()) {
+    result.vni = *vni;
+  } else {
+    reader.Bad("vni", c.origin.Field("vni"), Message(vni.status()));
+  }
+  c.object = std::move(result);
+  return c;
+}
+
+Candidate ParseSubnet(const v1::Subnet& subnet, Origin origin, Violations* out) {
+  Candidate c{.origin = std::move(origin), .object = {}, .bad = {}, .positions = {}};
+  Reader reader(&c, out);
+  Subnet result;
+  result.id = reader.Id("id", subnet.id());
+  result.vpc = reader.Id("vpc", subnet.vpc());
+  if (subnet.prefixes_size() == 0) {
+    reader.Bad("prefixes", c.origin.Field("prefixes"), "a subnet needs at least one prefix");
+  }
+  if (subnet.prefixes_size() > 2) {
+    reader.Bad(
+        "prefixes", c.origin.Field("prefixes"),
+        StrCat(subnet.prefixes_size(), " prefixes; one per address family is possible at most"));
+  }
+  size_t position4 = 0, position6 = 0;
+  for (int i = 0; i < std::min(subnet.prefixes_size(), 2); ++i) {
+    std::string path = c.origin.Element("prefixes", i);
+    absl::StatusOr<IpPrefix> prefix = IpPrefix::Parse(subnet.prefixes(i));
+    if (!prefix.ok()) {
+      reader.Bad("prefixes", path, Message(prefix.status()));
+      continue;
+    }
+    if (prefix->length() == 0) {
+      reader.Bad("prefixes", path,
+                 StrCat(prefix->ToString(), " is every address there is; a subnet is less"));
+      continue;
+    }
+    bool reserved = false;
+    for (const Reserved& r : kReserved) {
+      absl::StatusOr<IpPrefix> taken = IpPrefix::Parse(r.prefix);
+      if (taken.ok() && taken->Overlaps(*prefix)) {
+        reader.Bad("prefixes", path,
+                   StrCat(prefix->ToString(), " reaches into ", r.prefix, ", ", r.what));
+        reserved = true;
+        break;
+      }
+    }
+    if (reserved) continue;
+    std::optional<IpPrefix>& slot = prefix->address().is_v4() ? result.prefix4 : result.prefix6;
+    if (slot.has_value()) {
+      reader.Bad("prefixes", path,
+                 StrCat("a second ", prefix->address().is_v4() ? "IPv4" : "IPv6", " prefix beside ",
+                        slot->ToString(), "; one per family is possible"));
+      continue;
+    }
+    slot = *prefix;
+    (prefix->address().is_v4() ? position4 : position6) = i;
+  }
+  if (result.prefix4) c.positions.push_back(position4);
+  if (result.prefix6) c.positions.push_back(position6);
+  c.object = std::move(result);
+  return c;
+}
+
+Candidate ParseEndpoint(const v1::Endpoint& endpoint, Origin origin, Violations* out) {
+  Candidate c{.origin = std::move(origin), .object = {}, .bad = {}, .positions = {}};
+  Reader reader(&c, out);
+  Endpoint result;
+  result.id = reader.Id("id", endpoint.id());
+  result.vpc = reader.Id("vpc", endpoint.vpc());
+  result.mac = reader.Mac(endpoint.mac());
+  result.addresses = reader.Addresses(endpoint.addresses());
+  if (endpoint.addresses_size() == 0) {
+    reader.Bad("addresses", c.origin.Field("addresses"), "an endpoint needs at least one address");
+  }
+  std::string path = c.origin.Field("vtep");
+  absl::StatusOr<IpAddress> vtep = IpAddress::Parse(endpoint.vtep());
+  if (!vtep.ok()) {
+    reader.Bad("vtep", path, Message(vtep.status()));
+  } else {
+    result.vtep = *vtep;
+    const auto bytes = vtep->bytes();
+    const bool broadcast = vtep->is_v4() && std::all_of(bytes.begin(), bytes.end(),
+                                                        [](uint8_t b) { return b == 255; });
+    // fe80::/10 (RFC 4291 section 2.5.6) says nothing without an interface.
+    const bool link_local = vtep->is_v6() && bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+    const char* what = vtep->IsUnspecified() ? "the unspecified address"
+                       : vtep->IsMulticast() ? "a multicast address"
+                       : vtep->IsLoopback()  ? "a loopback address"
+                       : broadcast           ? "the broadcast address"
+                       : link_local          ? "a link-local address"
+                                             : nullptr;
+    if (what != nullptr) {
+      reader.Bad("vtep", path,
+                 StrCat(vtep->ToString(), " is ", what,
+                        "; a tunnel peer needs a routable unicast address"));
+    }
+  }
+  c.object = std::move(result);
+  return c;
+}
+
+bool ModelKind(v1::ObjectKind kind, ObjectKind* out) {
+  switch (kind) {
+    case v1::OBJECT_KIND_VPC:
+      *out = ObjectKind::kVpc;
+      return true;
+    case v1::OBJECT_KIND_SUBNET:
+      *out = ObjectKind::kSubnet;
+      return true;
+    case v1::OBJECT_KIND_VM:
+      *out = ObjectKind::kVm;
+      return true;
+    case v1::OBJECT_KIND_PORT:
+      *out = ObjectKind::kPort;
+      return true;
+    case v1::OBJECT_KIND_ENDPOINT:
+      *out = ObjectKind::kEndpoint;
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool CheckId(std::string_view id, const std::string& path, Violations* out) {
+  absl::Status status = CheckObjectId(id);
+  if (status.ok()) return true;
+  out->Add(path, ViolationCode::kInvalid, Message(status));
+  return false;
+}
+
+Candidate ParseVm(const v1::Vm& vm, Origin origin, Violations* out) {
+  Candidate c{.origin = std::move(origin), .object = {}, .bad = {}, .positions = {}};
+  Reader reader(&c, out);
+  Vm result;
+  result.id = reader.Id("id", vm.id());
+  absl::StatusOr<Uuid> uuid = Uuid::Parse(vm.uuid());
+  if (!uuid.ok()) {
+    reader.Bad("uuid", c.origin.Field("uuid"), Message(uuid.status()));
+  } else if (uuid->ToString().find_first_not_of("0-") == std::string::npos) {
+    reader.Bad("uuid", c.origin.Field("uuid"),
+               "the nil UUID names no VM: every QEMU that was started without -uuid shows it");
+  } else {
+    result.uuid = *uuid;
+  }
+  c.object = std::move(result);
+  return c;
+}
+
+Candidate ParsePort(const v1::Port& port, Origin origin, Violations* out) {
+  Candidate c{.origin = std::move(origin), .object = {}, .bad = {}, .positions = {}};
+  Reader reader(&c, out);
+  Port result;
+  result.id = reader.Id("id", port.id());
+  if (!port.vm().empty()) result.vm = reader.Id("vm", port.vm());
+  result.vpc = reader.Id("vpc", port.vpc());
+  result.subnet = reader.Id("subnet", port.subnet());
+  if (!port.mac().empty()) result.mac = reader.Mac(port.mac());
+  result.addresses = reader.Addresses(port.addresses());
+  switch (port.network()) {
+    case v1::NETWORK_KIND_UNSPECIFIED:
+    case v1::NETWORK_KIND_COMPUTE:
+      result.network = NetworkKind::kCompute;
+      break;
+    case v1::NETWORK_KIND_CONVERGED:
+      result.network = NetworkKind::kConverged;
+      break;
+    default:
+      reader.Bad("network", c.origin.Field("network"),
+                 StrCat("network kind ", static_cast<int>(port.network()), " is not known"),
+                 ViolationCode::kUnsupported);
+  }
+  switch (port.offload()) {
+    case v1::OFFLOAD_WISH_MUST:
+      result.offload = OffloadWish::kMust;
+      break;
+    case v1::OFFLOAD_WISH_UNSPECIFIED:
+    case v1::OFFLOAD_WISH_PREFER:
+      result.offload = OffloadWish::kPrefer;
+      break;
+    case v1::OFFLOAD_WISH_OFF:
+      result.offload = OffloadWish::kOff;
+      break;
+    default:
+      reader.Bad("offload", c.origin.Field("offload"),
+                 StrCat("offload wish ", static_cast<int>(port.offload()), " is not known"),
+                 ViolationCode::kUnsupported);
+  }
+  c.object = std::move(result);
+  return c;
+}
+
+Draft ParseApply(const v1::Apply& apply, Violations* out) {
+  Draft draft;
+  draft.upserts.reserve(apply.upsert_size());
+  for (int i = 0; i < apply.upsert_size(); ++i) {
+    const v1::Object& object = apply.upsert(i);
+    const std::string base = StrCat("apply.upsert[", i, "]");
+    const auto at = [&](std::string_view kind) { return Origin{StrCat(base, ".", kind)}; };
+    switch (object.object_case()) {
+      case v1::Object::kVpc:
+        draft.upserts.push_back(ParseVpc(object.vpc(), at("vpc"), out));
+        break;
+      case v1::Object::kSubnet:
+        draft.upserts.push_back(ParseSubnet(object.subnet(), at("subnet"), out));
+        break;
+      case v1::Object::kVm:
+        draft.upserts.push_back(ParseVm(object.vm(), at("vm"), out));
+        break;
+      case v1::Object::kPort:
+        draft.upserts.push_back(ParsePort(object.port(), at("port"), out));
+        break;
+      case v1::Object::kEndpoint:
+        draft.upserts.push_back(ParseEndpoint(object.endpoint(), at("endpoint"), out));
+        break;
+      case v1::Object::OBJECT_NOT_SET:
+        out->Add(base, ViolationCode::kInvalid,
+                 "holds no object (vpc, subnet, vm, port or endpoint)");
+        break;
+    }
+  }
+  for (int i = 0; i < apply.remove_size(); ++i) {
+    const v1::ObjectRef& ref = apply.remove(i);
+    Removal removal{{}, StrCat("apply.remove[", i, "]")};
+    const bool kind_ok = ModelKind(ref.kind(), &removal.ref.kind);
+    if (!kind_ok) {
+      out->Add(StrCat(removal.path, ".kind"),
+               ref.kind() == v1::OBJECT_KIND_UNSPECIFIED ? ViolationCode::kInvalid
+                                                         : ViolationCode::kUnsupported,
+               ref.kind() == v1::OBJECT_KIND_UNSPECIFIED
+                   ? "the kind of the object to remove is missing"
+                   : StrCat("object kind ", static_cast<int>(ref.kind()), " is not known"));
+    }
+    const bool id_ok = CheckId(ref.id(), StrCat(removal.path, ".id"), out);
+    if (!kind_ok || !id_ok) continue;
+    removal.ref.id = ref.id();
+    draft.removals.push_back(std::move(removal));
+  }
+  return draft;
+}
+
+}  // namespace fairlead

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: protobuf objects to candidates, each field checked by itself. What a
+// field means beside others is agent/intent/check.h.
+//
+// Threading: pure functions. Errors: as violations.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "agent/intent/draft.h"
+#include "agent/intent/violations.h"
+
+namespace fairlead::v1 {
+class Apply;
+class ObjectRef;
+class Port;
+class Vm;
+}  // namespace fairlead::v1
+
+namespace fairlead {
+
+// Of a port or an endpoint. A fixed bound keeps one object's rules few.
+inline constexpr size_t kMaxAddresses = 16;
+
+// True when `id` has the form of an object id; else adds a violation at `path`.
+bool CheckId(std::string_view id, const std::string& path, Violations* out);
+
+Candidate ParsePort(const v1::Port& port, Origin origin, Violations* out);
+Candidate ParseVm(const v1::Vm& vm, Origin origin, Violations* out);
+Draft ParseApply(const v1::Apply& apply, Violations* out);
+
+}  // namespace fairlead

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Random changes, good and bad, over a small space of values, so that they meet.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "agent/base/text.h"
+#include "agent/intent/intent_test_util.h"
+
+namespace fairlead {
+namespace {
+
+class Generator {
+ public:
+  explicit Generator(uint32_t seed) : random_(seed) {}
+
+  v1::Request Next() {
+    v1::Request request = RequestFromText("");
+    switch (Below(6)) {
+      case 0:
+        AddVm(request.mutable_add_vm_to_vpc());
+        break;
+      case 1: {
+        v1::RemoveVmFromVpc* remove = request.mutable_remove_vm_from_vpc();
+        remove->set_vm(Id("m"));
+        remove->set_vpc(Id("v"));
+        if (Below(2) == 0) remove->set_port(Id("p"));
+        break;
+      }
+      default: {
+        const int upserts = Below(5), removes = Below(4);
+        request.mutable_apply();
+        for (int i = 0; i < upserts; ++i) Upsert(request.mutable_apply()->add_upsert());
+        for (int i = 0; i < removes; ++i) Remove(request.mutable_apply()->add_remove());
+      }
+    }
+    return request;
+  }
+
+ private:
+  int Below(int n) { return std::uniform_int_distribution<int>(0, n - 1)(random_); }
+  std::string Id(const char* prefix) { return Below(60) == 0 ? "!" : StrCat(prefix, Below(4)); }
+  std::string Address() { return StrCat("10.0.", Below(4), ".", Below(5)); }
+  std::string Mac() { return StrCat("52:54:00:00:00:0", Below(5)); }
+  std::string Uuid() { return StrCat("00000000-0000-4000-8000-00000000000", 1 + Below(5)); }
+  std::string Subnet() { return StrCat("s", Below(5)); }
+
+  void AddVm(v1::AddVmToVpc* add) {
+    add->mutable_vm()->set_id(Id("m"));
+    if (Below(2) == 0) add->mutable_vm()->set_uuid(Uuid());
+    add->set_vpc(Id("v"));
+    if (Below(2) == 0) add->set_subnet(Subnet());
+    if (Below(2) == 0) add->set_port(Id("p"));
+    if (Below(2) == 0) add->set_mac(Mac());
+    if (Below(2) == 0) add->add_addresses(Address());
+  }
+
+  void Upsert(v1::Object* object) {
+    switch (Below(5)) {
+      case 0:
+        object->mutable_vpc()->set_id(Id("v"));
+        object->mutable_vpc()->set_vni(Below(6));
+        break;
+      case 1:
+        object->mutable_subnet()->set_id(Subnet());
+        object->mutable_subnet()->set_vpc(Id("v"));
+        object->mutable_subnet()->add_prefixes(Below(5) == 0 ? "10.0.0.0/23"
+                                                             : StrCat("10.0.", Below(4), ".0/24"));
+        break;
+      case 2:
+        object->mutable_vm()->set_id(Id("m"));
+        object->mutable_vm()->set_uuid(Uuid());
+        break;
+      case 3: {
+        v1::Port* port = object->mutable_port();
+        port->set_id(Id("p"));
+        if (Below(2) == 0) port->set_vm(Id("m"));
+        port->set_vpc(Id("v"));
+        port->set_subnet(Subnet());
+        if (Below(2) == 0) port->set_mac(Mac());
+        for (int i = Below(3); i > 0; --i) port->add_addresses(Address());
+        break;
+      }
+      default: {
+        v1::Endpoint* endpoint = object->mutable_endpoint();
+        endpoint->set_id(Id("e"));
+        endpoint->set_vpc(Id("v"));
+        endpoint->set_mac(Mac());
+        endpoint->add_addresses(Address());
+        endpoint->set_vtep("192.0.2.1");
+      }
+    }
+  }
+
+  void Remove(v1::ObjectRef* ref) {
+    static constexpr const char* kPrefixes[] = {"v", "s", "m", "p", "e"};
+    const int kind = Below(5);
+    ref->set_kind(static_cast<v1::ObjectKind>(kind + 1));
+    ref->set_id(Id(kPrefixes[kind]));
+  }
+
+  std::mt19937 random_;
+};
+
+TEST(AdmitProperty, AdmittedKeepsEveryInvariantAndRefusedChangesNothing) {
+  int admitted = 0, refused = 0, changed = 0;
+  size_t largest = 0;
+  for (uint32_t seed = 0; seed < 40; ++seed) {
+    Generator generator(seed);
+    World world;
+    for (int step = 0; step < 400; ++step) {
+      const v1::Request request = generator.Next();
+      const std::string before = Dump(world);
+      auto result = Admit(request, world, nullptr, {});
+      ASSERT_EQ(Dump(world), before);
+      if (auto* list = std::get_if<std::vector<Violation>>(&result)) {
+        ++refused;
+        ASSERT_FALSE(list->empty());
+        for (const Violation& v : *list) ASSERT_FALSE(v.reason.empty());
+        continue;
+      }
+      ++admitted;
+      changed += !std::get<Change>(result).empty();
+      world.Apply(std::get<Change>(result));
+      ASSERT_EQ(BrokenInvariant(world), "") << request.ShortDebugString() << "\n" << Dump(world);
+      largest = std::max(largest, world.size());
+      // The same again asks for nothing new.
+      auto again = Admit(request, world, nullptr, {});
+      if (auto* change = std::get_if<Change>(&again)) {
+        ASSERT_TRUE(change->empty()) << request.ShortDebugString();
+      } else {
+        ADD_FAILURE() << "refused the second time: " << request.ShortDebugString() << "\n"
+                      << std::get<std::vector<Violation>>(again).front().reason;
+        return;
+      }
+    }
+  }
+  // The generator is worth something only if it comes by both, and by full worlds.
+  EXPECT_GT(admitted, 500);
+  EXPECT_GT(refused, 500);
+  EXPECT_GT(changed, 300);
+  EXPECT_GT(largest, 10U);
+}
+
+}  // namespace
+}  // namespace fairlead

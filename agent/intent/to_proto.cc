@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <variant>
+
+#include "agent/intent/admit.h"
+#include "agent/model/status.h"
+#include "fairlead/v1/intent.pb.h"
+#include "fairlead/v1/status.pb.h"
+
+namespace fairlead {
+namespace {
+
+v1::ObjectKind WireKind(ObjectKind kind) {
+  switch (kind) {
+    case ObjectKind::kVpc:
+      return v1::OBJECT_KIND_VPC;
+    case ObjectKind::kSubnet:
+      return v1::OBJECT_KIND_SUBNET;
+    case ObjectKind::kVm:
+      return v1::OBJECT_KIND_VM;
+    case ObjectKind::kPort:
+      return v1::OBJECT_KIND_PORT;
+    case ObjectKind::kEndpoint:
+      return v1::OBJECT_KIND_ENDPOINT;
+  }
+  return v1::OBJECT_KIND_UNSPECIFIED;
+}
+
+v1::ObjectState WireState(ObjectState state) {
+  switch (state) {
+    case ObjectState::kPending:
+      return v1::OBJECT_STATE_PENDING;
+    case ObjectState::kApplying:
+      return v1::OBJECT_STATE_APPLYING;
+    case ObjectState::kReady:
+      return v1::OBJECT_STATE_READY;
+    case ObjectState::kDegraded:
+      return v1::OBJECT_STATE_DEGRADED;
+    case ObjectState::kFailed:
+      return v1::OBJECT_STATE_FAILED;
+    case ObjectState::kRemoving:
+      return v1::OBJECT_STATE_REMOVING;
+  }
+  return v1::OBJECT_STATE_UNSPECIFIED;
+}
+
+v1::OffloadWish WireOffload(OffloadWish wish) {
+  switch (wish) {
+    case OffloadWish::kMust:
+      return v1::OFFLOAD_WISH_MUST;
+    case OffloadWish::kPrefer:
+      return v1::OFFLOAD_WISH_PREFER;
+    case OffloadWish::kOff:
+      return v1::OFFLOAD_WISH_OFF;
+  }
+  return v1::OFFLOAD_WISH_UNSPECIFIED;
+}
+
+void Fill(const Vpc& vpc, v1::Object* out) {
+  out->mutable_vpc()->set_id(vpc.id);
+  out->mutable_vpc()->set_vni(vpc.vni.value());
+}
+
+void Fill(const Subnet& subnet, v1::Object* out) {
+  v1::Subnet* wire = out->mutable_subnet();
+  wire->set_id(subnet.id);
+  wire->set_vpc(subnet.vpc);
+  if (subnet.prefix4) wire->add_prefixes(subnet.prefix4->ToString());
+  if (subnet.prefix6) wire->add_prefixes(subnet.prefix6->ToString());
+}
+
+void Fill(const Vm& vm, v1::Object* out) {
+  out->mutable_vm()->set_id(vm.id);
+  out->mutable_vm()->set_uuid(vm.uuid.ToString());
+}
+
+void Fill(const Port& port, v1::Object* out) {
+  v1::Port* wire = out->mutable_port();
+  wire->set_id(port.id);
+  wire->set_vm(port.vm);
+  wire->set_vpc(port.vpc);
+  wire->set_subnet(port.subnet);
+  if (port.mac) wire->set_mac(port.mac->ToString());
+  for (const IpAddress& address : port.addresses) wire->add_addresses(address.ToString());
+  wire->set_network(port.network == NetworkKind::kConverged ? v1::NETWORK_KIND_CONVERGED
+                                                            : v1::NETWORK_KIND_COMPUTE);
+  wire->set_offload(WireOffload(port.offload));
+}
+
+void Fill(const Endpoint& endpoint, v1::Object* out) {
+  v1::Endpoint* wire = out->mutable_endpoint();
+  wire->set_id(endpoint.id);
+  wire->set_vpc(endpoint.vpc);
+  wire->set_mac(endpoint.mac.ToString());
+  for (const IpAddress& address : endpoint.addresses) wire->add_addresses(address.ToString());
+  wire->set_vtep(endpoint.vtep.ToString());
+}
+
+}  // namespace
+
+void ToProto(const Object& object, v1::Object* out) {
+  out->Clear();
+  std::visit([&](const auto& o) { Fill(o, out); }, object);
+}
+
+void ToProto(const ObjectStatus& status, v1::ObjectStatus* out) {
+  out->Clear();
+  out->mutable_ref()->set_kind(WireKind(status.ref.kind));
+  out->mutable_ref()->set_id(status.ref.id);
+  out->set_generation(status.generation);
+  out->set_observed_generation(status.observed_generation);
+  out->set_state(WireState(status.state));
+  out->set_reason(status.reason);
+  out->set_step(status.step);
+  out->set_peer_words(status.peer_words);
+  out->set_permanent(status.permanent);
+  out->set_rolled_back(status.rolled_back);
+  out->set_vf(status.vf);
+  out->set_vf_pci(status.vf_pci);
+  out->set_representor(status.representor);
+  out->set_mac(status.mac);
+  out->set_guest_device(status.guest_device);
+  out->set_guest_bus(status.guest_bus);
+  out->set_lease(status.lease);
+  out->set_rules_wanted(status.rules_wanted);
+  out->set_rules_observed(status.rules_observed);
+  out->set_rules_in_hardware(status.rules_in_hardware);
+}
+
+}  // namespace fairlead

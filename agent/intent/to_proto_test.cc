@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "agent/intent/intent_test_util.h"
+#include "agent/model/status.h"
+
+namespace fairlead {
+namespace {
+
+TEST(ToProto, WhatIsShownCanBeAppliedAgainAndChangesNothing) {
+  World world = SmallWorld();
+  MustApply(
+      "apply { upsert { port { id: 'q' vpc: 'red' subnet: 'red-1' network: "
+      "NETWORK_KIND_CONVERGED offload: OFFLOAD_WISH_OFF addresses: '2001:db8::7' } } }",
+      &world);
+  v1::Request request = RequestFromText("apply { }");
+  world.ForEach([&](const StoredObject& stored) {
+    ToProto(stored.object, request.mutable_apply()->add_upsert());
+  });
+  EXPECT_EQ(request.apply().upsert_size(), 10);
+  auto result = Admit(request, world, nullptr, {});
+  ASSERT_TRUE(std::holds_alternative<Change>(result));
+  EXPECT_TRUE(std::get<Change>(result).empty());
+}
+
+TEST(ToProto, CarriesEveryFieldOfAStatus) {
+  ObjectStatus status;
+  status.ref = {ObjectKind::kPort, "p"};
+  status.generation = 2;
+  status.observed_generation = 1;
+  status.state = ObjectState::kRemoving;
+  status.reason = "r";
+  status.step = "s";
+  status.peer_words = "w";
+  status.permanent = status.rolled_back = true;
+  status.vf = "vf";
+  status.vf_pci = "pci";
+  status.representor = "rep";
+  status.mac = "mac";
+  status.guest_device = "dev";
+  status.guest_bus = "bus";
+  status.lease = 9;
+  status.rules_wanted = 3;
+  status.rules_observed = 4;
+  status.rules_in_hardware = 5;
+  v1::ObjectStatus wire;
+  ToProto(status, &wire);
+  // A field that is added to the message and forgotten here stays empty.
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  wire.GetReflection()->ListFields(wire, &fields);
+  EXPECT_EQ(static_cast<int>(fields.size()), wire.GetDescriptor()->field_count());
+  EXPECT_EQ(wire.state(), v1::OBJECT_STATE_REMOVING);
+  EXPECT_EQ(wire.ref().kind(), v1::OBJECT_KIND_PORT);
+  EXPECT_EQ(wire.rules_in_hardware(), 5U);
+}
+
+}  // namespace
+}  // namespace fairlead

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/model/flow_rule.h"
+
+#include <array>
+
+#include "absl/strings/str_format.h"
+#include "agent/base/text.h"
+
+namespace fairlead {
+namespace {
+
+constexpr std::array<uint8_t, 6> kExact = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+std::string TableName(const RuleTable& table) {
+  if (table.kind == RuleTable::Kind::kTunnelIngress) return "tunnel";
+  return StrCat("block-", table.vni.value());
+}
+
+// With the ifindex: a recreated netdev is another device to the kernel.
+std::string DeviceName(const DeviceRef& device) {
+  if (device.kind == DeviceRef::Kind::kTunnel) return StrCat("tunnel@", device.ifindex);
+  return StrCat("representor(", device.vf.ToString(), ")@", device.ifindex);
+}
+
+std::string EtherName(uint16_t ethertype) {
+  switch (ethertype) {
+    case kEtherAll:
+      return "all";
+    case kEtherIpv4:
+      return "ip";
+    case kEtherArp:
+      return "arp";
+    case kEtherVlan:
+      return "802.1q";
+    case kEtherIpv6:
+      return "ipv6";
+    case kEtherQinQ:
+      return "802.1ad";
+    default:
+      return absl::StrFormat("0x%04x", ethertype);
+  }
+}
+
+struct ActionText {
+  std::string operator()(const ActionEncap& a) const {
+    return StrCat("encap vni ", a.vni.value(), " local ", a.local.ToString(), " remote ",
+                  a.remote.ToString(), " port ", a.udp_port, " ttl ", a.ttl);
+  }
+  std::string operator()(const ActionDecap&) const { return "decap"; }
+  std::string operator()(const ActionMirror& a) const {
+    return StrCat("mirror ", DeviceName(a.to));
+  }
+  std::string operator()(const ActionRedirect& a) const {
+    return StrCat("redirect ", DeviceName(a.to));
+  }
+  std::string operator()(const ActionGotoChain& a) const { return StrCat("goto ", a.chain); }
+  std::string operator()(const ActionContinue&) const { return "continue"; }
+  std::string operator()(const ActionDrop&) const { return "drop"; }
+};
+
+}  // namespace
+
+std::string RuleLocation::ToString() const {
+  return StrCat(TableName(table), "/", chain, "/", priority, "/", handle);
+}
+
+// Changing this text changes every content hash, and with it makes the agent
+// replace every rule of a host at the next start: model_test pins it.
+std::string FlowRule::ToString() const {
+  std::string out = StrCat(location.ToString(), " ", EtherName(match.ethertype));
+  if (match.in_device) StrAppend(&out, " in ", DeviceName(*match.in_device));
+  if (match.dst_mac) StrAppend(&out, " dst_mac ", match.dst_mac->ToString());
+  if (match.dst_mac_mask != MacAddress(kExact)) {
+    StrAppend(&out, " dst_mac_mask ", match.dst_mac_mask.ToString());
+  }
+  if (match.src_ip) StrAppend(&out, " src_ip ", match.src_ip->ToString());
+  if (match.arp_target) StrAppend(&out, " arp_target ", match.arp_target->ToString());
+  if (match.icmpv6_type) StrAppend(&out, " icmpv6_type ", *match.icmpv6_type);
+  if (match.vni) StrAppend(&out, " vni ", match.vni->value());
+  if (match.outer_dst) StrAppend(&out, " outer_dst ", match.outer_dst->ToString());
+  if (match.outer_udp_port) StrAppend(&out, " outer_port ", *match.outer_udp_port);
+  StrAppend(&out, " ->");
+  for (size_t i = 0; i < actions.size(); ++i) {
+    StrAppend(&out, i == 0 ? " " : ", ", std::visit(ActionText(), actions[i]));
+  }
+  StrAppend(&out, " [offload ", OffloadWishName(offload), "]");
+  return out;
+}
+
+uint64_t FlowRule::ContentHash() const { return StableHash(ToString()); }
+
+}  // namespace fairlead

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <set>
+
+#include "agent/model/facts.h"
+#include "agent/model/flow_rule.h"
+#include "agent/model/resource.h"
+#include "agent/model/status.h"
+
+namespace fairlead {
+namespace {
+
+MacAddress Mac(const char* text) { return *MacAddress::Parse(text); }
+IpAddress Ip(const char* text) { return *IpAddress::Parse(text); }
+Vni VniOf(uint32_t n) { return *Vni::Make(n); }
+VfId Vf(uint16_t index) { return {Mac("52:54:00:00:00:01"), index}; }
+
+FlowRule SampleRule() {
+  FlowRule rule;
+  rule.location = {{RuleTable::Kind::kVpcBlock, VniOf(1000)}, 0, 2000, 7};
+  rule.match.dst_mac = Mac("52:54:00:00:01:0a");
+  rule.actions = {ActionEncap{VniOf(1000), Ip("10.0.0.1"), Ip("10.0.0.2")},
+                  ActionRedirect{{DeviceRef::Kind::kTunnel, {}, 9}}};
+  return rule;
+}
+
+// A rule of the kernel is kept over restarts and upgrades because its hash says
+// that it is right. Another text would replace every rule of every host.
+TEST(FlowRuleTest, TextAndContentHashStayTheSameOverBuilds) {
+  FlowRule rule = SampleRule();
+  EXPECT_EQ(rule.ToString(),
+            "block-1000/0/2000/7 all dst_mac 52:54:00:00:01:0a -> encap vni 1000 local 10.0.0.1 "
+            "remote 10.0.0.2 port 4789 ttl 64, redirect tunnel@9 [offload prefer]");
+  EXPECT_EQ(rule.ContentHash(), StableHash(rule.ToString()));
+
+  FlowRule from_tunnel;
+  from_tunnel.location = {{RuleTable::Kind::kTunnelIngress, {}}, 0, 400, 8};
+  from_tunnel.match.ethertype = kEtherIpv6;
+  from_tunnel.match.dst_mac = Mac("33:33:00:00:00:00");
+  from_tunnel.match.dst_mac_mask = Mac("ff:ff:00:00:00:00");
+  from_tunnel.match.src_ip = *IpPrefix::Parse("fd00::/64");
+  from_tunnel.match.icmpv6_type = 135;
+  from_tunnel.match.vni = VniOf(1000);
+  from_tunnel.match.outer_dst = Ip("10.0.0.1");
+  from_tunnel.match.outer_udp_port = 4789;
+  from_tunnel.actions = {ActionDecap{}, ActionMirror{{DeviceRef::Kind::kRepresentor, Vf(3), 12}},
+                         ActionContinue{}};
+  EXPECT_EQ(from_tunnel.ToString(),
+            "tunnel/0/400/8 ipv6 dst_mac 33:33:00:00:00:00 dst_mac_mask ff:ff:00:00:00:00 src_ip "
+            "fd00::/64 icmpv6_type 135 vni 1000 outer_dst 10.0.0.1 outer_port 4789 -> decap, "
+            "mirror representor(52:54:00:00:00:01/3)@12, continue [offload prefer]");
+}
+
+TEST(FlowRuleTest, EveryFieldChangesTheContentHash) {
+  const std::vector<std::function<void(FlowRule&)>> edits = {
+      [](FlowRule&) {},
+      [](FlowRule& r) { r.location.table.kind = RuleTable::Kind::kTunnelIngress; },
+      [](FlowRule& r) { r.location.table.vni = VniOf(1001); },
+      [](FlowRule& r) { r.location.chain = 1; },
+      [](FlowRule& r) { r.location.priority = 1; },
+      [](FlowRule& r) { r.location.handle = 1; },
+      [](FlowRule& r) { r.match.ethertype = kEtherIpv4; },
+      [](FlowRule& r) { r.match.ethertype = 0x88cc; },
+      [](FlowRule& r) {
+        r.match.in_device = DeviceRef{DeviceRef::Kind::kRepresentor, Vf(1), 3};
+      },
+      [](FlowRule& r) {
+        r.match.in_device = DeviceRef{DeviceRef::Kind::kRepresentor, Vf(1), 4};
+      },
+      [](FlowRule& r) {
+        r.match.in_device = DeviceRef{DeviceRef::Kind::kRepresentor, Vf(2), 3};
+      },
+      [](FlowRule& r) {
+        r.match.in_device = DeviceRef{DeviceRef::Kind::kTunnel, {}, 3};
+      },
+      [](FlowRule& r) { r.match.dst_mac.reset(); },
+      [](FlowRule& r) { r.match.dst_mac = Mac("52:54:00:00:01:0b"); },
+      [](FlowRule& r) { r.match.dst_mac_mask = Mac("01:00:00:00:00:00"); },
+      [](FlowRule& r) { r.match.src_ip = *IpPrefix::Parse("10.0.0.0/8"); },
+      [](FlowRule& r) { r.match.arp_target = *IpPrefix::Parse("10.0.0.0/8"); },
+      [](FlowRule& r) { r.match.icmpv6_type = 0; },
+      [](FlowRule& r) { r.match.icmpv6_type = 135; },
+      [](FlowRule& r) { r.match.vni = VniOf(1); },
+      [](FlowRule& r) { r.match.outer_dst = Ip("10.0.0.1"); },
+      [](FlowRule& r) { r.match.outer_udp_port = 4789; },
+      [](FlowRule& r) { std::get<ActionEncap>(r.actions[0]).vni = VniOf(2); },
+      [](FlowRule& r) { std::get<ActionEncap>(r.actions[0]).local = Ip("10.0.0.9"); },
+      [](FlowRule& r) { std::get<ActionEncap>(r.actions[0]).remote = Ip("10.0.0.9"); },
+      [](FlowRule& r) { std::get<ActionEncap>(r.actions[0]).udp_port = 8472; },
+      [](FlowRule& r) { std::get<ActionEncap>(r.actions[0]).ttl = 1; },
+      [](FlowRule& r) { std::get<ActionRedirect>(r.actions[1]).to.ifindex = 10; },
+      [](FlowRule& r) { r.actions[1] = ActionMirror{std::get<ActionRedirect>(r.actions[1]).to}; },
+      [](FlowRule& r) { r.actions[1] = ActionGotoChain{5}; },
+      [](FlowRule& r) { r.actions[1] = ActionGotoChain{6}; },
+      [](FlowRule& r) { r.actions[1] = ActionDrop{}; },
+      [](FlowRule& r) { r.actions[1] = ActionContinue{}; },
+      [](FlowRule& r) { r.actions[1] = ActionDecap{}; },
+      [](FlowRule& r) { r.actions.clear(); },
+      [](FlowRule& r) { r.offload = OffloadWish::kMust; },
+      [](FlowRule& r) { r.offload = OffloadWish::kOff; },
+  };
+  std::set<uint64_t> hashes;
+  for (size_t i = 0; i < edits.size(); ++i) {
+    FlowRule rule = SampleRule();
+    edits[i](rule);
+    EXPECT_TRUE(hashes.insert(rule.ContentHash()).second) << i << ": " << rule.ToString();
+  }
+}
+
+TEST(BlockIndexTest, IsRecognisedAndDistinctForEveryVni) {
+  EXPECT_EQ(BlockIndexOf(VniOf(1000)), 0x460003e8U);
+  EXPECT_TRUE(IsFairleadBlock(BlockIndexOf(VniOf(Vni::kMax))));
+  EXPECT_FALSE(IsFairleadBlock(1000));
+}
+
+TEST(ResourceKeyTest, KeysAreTextThatSurvivesARename) {
+  EXPECT_EQ(RepresentorKey(Vf(3)).ToString(), "representor/52:54:00:00:00:01/3");
+  EXPECT_EQ(VfPoolKey(Mac("52:54:00:00:00:01")).ToString(), "vf-pool/52:54:00:00:00:01");
+  EXPECT_EQ(TunnelKey().ToString(), "tunnel/host");
+  EXPECT_EQ(NeighbourKey(Ip("fd00::2")).ToString(), "neighbour/fd00::2");
+  EXPECT_EQ(VfKey(Vf(0)).ToString(), "vf/52:54:00:00:00:01/0");
+  EXPECT_EQ(DriverBindingKey(Vf(0)).ToString(), "driver-binding/52:54:00:00:00:01/0");
+  EXPECT_EQ(GuestDeviceKey("vm", "port").ToString(), "guest-device/vm/port");
+  EXPECT_EQ(FlowRuleKey(SampleRule().location).ToString(), "flow-rule/block-1000/0/2000/7");
+  EXPECT_EQ(GuestDeviceId(17, 42), "fairlead-p17-l42");
+}
+
+TEST(ResourceKeyTest, LocationsThatDifferNeverShareAKey) {
+  RuleLocation a = SampleRule().location;
+  RuleLocation b = a;
+  b.table = {RuleTable::Kind::kTunnelIngress, VniOf(1000)};
+  EXPECT_NE(FlowRuleKey(a), FlowRuleKey(b));
+}
+
+TEST(NamesTest, EveryValueHasANameOfItsOwn) {
+  std::set<std::string_view> names;
+  for (int i = 0; i < 8; ++i) names.insert(ResourceKindName(static_cast<ResourceKind>(i)));
+  EXPECT_EQ(names.size(), 8U);
+  names.clear();
+  for (ObjectKind kind : kAllObjectKinds) names.insert(ObjectKindName(kind));
+  EXPECT_EQ(names, (std::set<std::string_view>{"vpc", "subnet", "vm", "port", "endpoint"}));
+  names.clear();
+  for (int i = 0; i < 6; ++i) names.insert(ObjectStateName(static_cast<ObjectState>(i)));
+  EXPECT_EQ(names.size(), 6U);
+  names.clear();
+  for (int i = 0; i < 4; ++i) names.insert(AttachmentPhaseName(static_cast<AttachmentPhase>(i)));
+  EXPECT_EQ(names.size(), 4U);
+}
+
+TEST(RefOfTest, NamesKindAndIdOfEveryObject) {
+  EXPECT_EQ(RefOf(Vpc{"a", {}}).ToString(), "vpc/a");
+  EXPECT_EQ(RefOf(Subnet{"a", "", {}, {}}).ToString(), "subnet/a");
+  EXPECT_EQ(RefOf(Vm{"a", {}}).ToString(), "vm/a");
+  Port port;
+  port.id = "a";
+  EXPECT_EQ(RefOf(port).ToString(), "port/a");
+  Endpoint endpoint;
+  endpoint.id = "a";
+  EXPECT_EQ(RefOf(endpoint).ToString(), "endpoint/a");
+}
+
+TEST(HostFactsTest, AVfIsFoundByItsIndexAndNotByItsPlaceInTheList) {
+  HostFacts facts;
+  PfFacts pf;
+  pf.mac = Vf(0).pf;
+  pf.vfs.resize(2);
+  pf.vfs[0].index = 1;
+  pf.vfs[1].index = 3;
+  facts.pfs[pf.mac] = pf;
+  ASSERT_NE(facts.FindVf(Vf(3)), nullptr);
+  EXPECT_EQ(facts.FindVf(Vf(3))->index, 3);
+  EXPECT_EQ(facts.FindVf(Vf(0)), nullptr);
+  EXPECT_EQ(facts.FindVf({Mac("52:54:00:00:00:02"), 1}), nullptr);
+}
+
+}  // namespace
+}  // namespace fairlead

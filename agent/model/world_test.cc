@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/model/world.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "agent/base/text.h"
+
+namespace fairlead {
+namespace {
+
+MacAddress Mac(uint32_t n) {
+  return MacAddress({0x52, 0x54, 0, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)});
+}
+IpAddress Ip(uint32_t n) {
+  const uint8_t bytes[] = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
+  return *IpAddress::FromBytes(bytes);
+}
+Uuid UuidOf(uint32_t n) {
+  std::string tail = std::to_string(n);
+  return *Uuid::Parse("123e4567-e89b-42d3-a456-" + std::string(12 - tail.size(), '0') + tail);
+}
+
+// Everything that a World answers, asked over small universes of ids, as text.
+std::string Dump(const World& world) {
+  std::string out;
+  auto owner = [](const std::optional<ObjectRef>& ref) { return ref ? ref->ToString() : "-"; };
+  world.ForEach([&](const StoredObject& o) {
+    StrAppend(&out, RefOf(o.object).ToString(), "#", o.generation, "@", o.ordinal, " ");
+  });
+  for (ObjectKind kind : kAllObjectKinds) StrAppend(&out, world.Count(kind), ",");
+  for (int i = 0; i < 12; ++i) {
+    std::string id = StrCat("o", i);
+    StrAppend(&out, "\n", id, " ", StrJoin(world.SubnetsOfVpc(id), ","), "|",
+              StrJoin(world.PortsOfVpc(id), ","), "|", StrJoin(world.PortsOfSubnet(id), ","), "|",
+              StrJoin(world.PortsOfVm(id), ","), "|", StrJoin(world.EndpointsOfVpc(id), ","), "|",
+              StrJoin(world.EndpointsOfSubnet(id), ","), "|");
+    for (const IpAddress& vtep : world.VtepsOfSubnet(id)) StrAppend(&out, vtep.ToString(), ",");
+    for (uint32_t n = 0; n < 40; ++n) {
+      StrAppend(&out, owner(world.OwnerOfMac(id, Mac(n))), owner(world.OwnerOfAddress(id, Ip(n))));
+    }
+  }
+  for (uint32_t n = 0; n < 40; ++n) {
+    StrAppend(&out, "\n", n, owner(world.OwnerOfVni(*Vni::Make(n + 1))),
+              owner(world.OwnerOfUuid(UuidOf(n))), StrJoin(world.EndpointsOfVtep(Ip(n)), ","));
+  }
+  for (uint32_t n = 0; n < 4000; ++n) {
+    if (world.OrdinalInUse(n)) StrAppend(&out, " ", n);
+  }
+  return out;
+}
+
+// Draws admissible objects: unique keys are drawn from what is free in `world`.
+class Generator {
+ public:
+  explicit Generator(uint32_t seed) : random_(seed) {}
+  uint32_t Pick(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
+  std::string Id() { return StrCat("o", Pick(12)); }
+
+  std::optional<Object> Draw(const World& world) {
+    std::string id = Id();
+    switch (Pick(5)) {
+      case 0: {
+        Vpc vpc{id, *Vni::Make(Pick(40) + 1)};
+        return Free(world.OwnerOfVni(vpc.vni), vpc) ? std::optional<Object>(vpc) : std::nullopt;
+      }
+      case 1:
+        return Subnet{id, Id(), IpPrefix::Parse("10.0.0.0/8").value(), {}};
+      case 2: {
+        Vm vm{id, UuidOf(Pick(40))};
+        return Free(world.OwnerOfUuid(vm.uuid), vm) ? std::optional<Object>(vm) : std::nullopt;
+      }
+      case 3: {
+        Port port;
+        port.id = id;
+        port.vm = Pick(3) == 0 ? "" : Id();
+        port.vpc = Id();
+        port.subnet = Id();
+        if (Pick(2) == 0) port.mac = Mac(Pick(40));
+        uint32_t first = Pick(38);
+        for (uint32_t i = 0; i < Pick(3); ++i) port.addresses.push_back(Ip(first + i));
+        if (port.mac && !Free(world.OwnerOfMac(port.vpc, *port.mac), port)) return std::nullopt;
+        for (const auto& a : port.addresses) {
+          if (!Free(world.OwnerOfAddress(port.vpc, a), port)) return std::nullopt;
+        }
+        return port;
+      }
+      default: {
+        Endpoint e{id, Id(), Id(), Mac(Pick(40)), {Ip(Pick(40))}, Ip(Pick(6))};
+        if (!Free(world.OwnerOfMac(e.vpc, e.mac), e) ||
+            !Free(world.OwnerOfAddress(e.vpc, e.addresses[0]), e)) {
+          return std::nullopt;
+        }
+        return e;
+      }
+    }
+  }
+
+ private:
+  static bool Free(const std::optional<ObjectRef>& owner, const Object& who) {
+    return !owner || *owner == RefOf(who);
+  }
+  std::mt19937 random_;
+};
+
+TEST(WorldTest, AfterAnyChangesAllIndicesEqualThoseOfAFreshWorld) {
+  for (uint32_t seed = 0; seed < 30; ++seed) {
+    Generator draw(seed);
+    World world;
+    for (int step = 0; step < 120; ++step) {
+      Change change;
+      change.next_ordinal = world.next_ordinal();
+      if (draw.Pick(3) == 0) {
+        ObjectRef ref{kAllObjectKinds[draw.Pick(5)], draw.Id()};
+        change.removes.push_back(ref);  // of one that may be absent: ignored
+      } else if (auto object = draw.Draw(world)) {
+        const StoredObject* old = world.Find(RefOf(*object));
+        StoredObject stored{*object, old ? old->generation + 1 : 1,
+                            old ? old->ordinal : change.next_ordinal++};
+        change.upserts.push_back(stored);
+      }
+      world.Apply(change);
+      if (step % 10 != 9) continue;
+      std::vector<StoredObject> all;
+      world.ForEach([&](const StoredObject& o) { all.push_back(o); });
+      World fresh(all, world.next_ordinal());
+      ASSERT_EQ(Dump(world), Dump(fresh)) << "seed " << seed << " step " << step;
+    }
+    // And nothing is left of it when all has gone.
+    Change change;
+    change.next_ordinal = world.next_ordinal();
+    world.ForEach([&](const StoredObject& o) { change.removes.push_back(RefOf(o.object)); });
+    world.Apply(change);
+    EXPECT_EQ(world.size(), 0U);
+    EXPECT_EQ(Dump(world), Dump(World({}, world.next_ordinal())));
+  }
+}
+
+TEST(WorldTest, AMacMovesBetweenTwoObjectsInOneChange) {
+  Endpoint a{"a", "v", "s", Mac(1), {Ip(1)}, Ip(100)};
+  Endpoint b{"b", "v", "s", Mac(2), {Ip(2)}, Ip(100)};
+  World world({{a, 1, 1}, {b, 1, 2}}, 3);
+  std::swap(a.mac, b.mac);
+  std::swap(a.addresses, b.addresses);
+  world.Apply({{{a, 2, 1}, {b, 2, 2}}, {}, 3});
+  EXPECT_EQ(world.OwnerOfMac("v", Mac(1))->id, "b");
+  EXPECT_EQ(world.OwnerOfMac("v", Mac(2))->id, "a");
+  EXPECT_EQ(world.OwnerOfAddress("v", Ip(1))->id, "b");
+}
+
+TEST(WorldTest, AKeyOfARemovedObjectGoesToItsHeirInOneChange) {
+  World world({{Vpc{"old", *Vni::Make(7)}, 1, 1}}, 2);
+  world.Apply({{{Vpc{"new", *Vni::Make(7)}, 1, 2}}, {{ObjectKind::kVpc, "old"}}, 3});
+  EXPECT_EQ(world.OwnerOfVni(*Vni::Make(7))->id, "new");
+  EXPECT_EQ(world.FindVpc("old"), nullptr);
+  EXPECT_FALSE(world.OrdinalInUse(1));
+  EXPECT_TRUE(world.OrdinalInUse(2));
+  EXPECT_EQ(world.next_ordinal(), 3U);
+}
+
+TEST(WorldTest, AVtepStaysWhileOneEndpointOfTheSubnetIsBehindIt) {
+  Endpoint a{"a", "v", "s", Mac(1), {Ip(1)}, Ip(100)};
+  Endpoint b{"b", "v", "s", Mac(2), {Ip(2)}, Ip(100)};
+  World world({{a, 1, 1}, {b, 1, 2}}, 3);
+  EXPECT_EQ(world.VtepsOfSubnet("s"), std::vector<IpAddress>{Ip(100)});
+  world.Apply({{}, {{ObjectKind::kEndpoint, "a"}}, 3});
+  EXPECT_EQ(world.VtepsOfSubnet("s"), std::vector<IpAddress>{Ip(100)});
+  world.Apply({{}, {{ObjectKind::kEndpoint, "b"}}, 3});
+  EXPECT_TRUE(world.VtepsOfSubnet("s").empty());
+}
+
+TEST(WorldTest, TheSameMacAndAddressMayBeInTwoVpcs) {
+  Endpoint a{"a", "v1", "s1", Mac(1), {Ip(1)}, Ip(100)};
+  Endpoint b{"b", "v2", "s2", Mac(1), {Ip(1)}, Ip(100)};
+  World world({{a, 1, 1}, {b, 1, 2}}, 3);
+  EXPECT_EQ(world.OwnerOfMac("v1", Mac(1))->id, "a");
+  EXPECT_EQ(world.OwnerOfMac("v2", Mac(1))->id, "b");
+  EXPECT_FALSE(world.OwnerOfMac("v3", Mac(1)));
+}
+
+}  // namespace
+}  // namespace fairlead

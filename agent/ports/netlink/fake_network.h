@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the part of a kernel that FakeRtnetlinkPort and FakeTcPort share:
+// links, addresses, routes, neighbours, qdiscs, blocks and filters in memory. It
+// acts like the kernel where the ports' contracts say so, and plays hardware and
+// administrator for tests and for runs without a kernel.
+//
+// It sees only the value types of the two ports (their headers), none of their
+// code.
+//
+// Threading: safe from any thread. Subscribers are called on the thread that
+// caused the event, after the change is visible; they must not destroy a
+// subscription.
+// Ownership: shared by the ports (std::shared_ptr).
+// Errors: as the kernel's, by SystemError.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "agent/base/types.h"
+#include "agent/ports/rtnetlink/rtnetlink_port.h"
+#include "agent/ports/tc/tc_port.h"
+
+namespace fairlead {
+
+class FakeNetwork {
+ public:
+  FakeNetwork();  // has "lo", ifindex 1
+
+  // --- What hardware, drivers and administrators do.
+  // ifindex 0: the next free one. Returns the ifindex.
+  uint32_t AddLink(LinkInfo info);
+  void RemoveLink(uint32_t ifindex);
+  void ChangeLink(uint32_t ifindex, const std::function<void(LinkInfo&)>& change);
+  // Whether the device takes TC rules into hardware. New links do not.
+  void SetOffloadCapable(uint32_t ifindex, bool capable);
+  // With the route to its network.
+  void AddAddress(uint32_t ifindex, const IpAddress& address, const IpPrefix& network);
+  void AddRoute(const IpPrefix& destination, const RouteInfo& route);
+  void RemoveRoute(const IpPrefix& destination);
+  // Who answers ARP and ND: managed entries for `address` become REACHABLE, now
+  // and later. Without: they turn FAILED.
+  void SetStation(const IpAddress& address, std::optional<MacAddress> mac);
+  void SetNeighbour(const NeighbourInfo& entry);
+  // A filter of somebody else; its table must be there.
+  void AddForeignFilter(const TcAttachPoint& at, const TcFilterInfo& info);
+  // Subscribers of both ports are told that messages were lost.
+  void LoseEvents();
+
+  // --- Faults.
+  using CallPredicate = std::function<bool(std::string_view call)>;
+  // The next `times` calls fail with `status` and do nothing. `method` is that
+  // of the port ("SetMtu"); a change in TcPort::Apply is "Put" or "Delete".
+  void FailNext(std::string method, absl::Status status, int times = 1);
+  // The same for calls whose text (see Calls) the predicate takes.
+  void FailWhen(CallPredicate predicate, absl::Status status, int times = 1);
+  // Runs at the start of every call, without a lock: it may block the caller.
+  void SetHook(std::function<void(std::string_view call)> hook);
+
+  // --- What happened and what is there.
+  // "SetMtu(3, 1450)", "Put(block 7 chain 0 prio 10 handle 1)", in order.
+  std::vector<std::string> Calls() const;
+  void ClearCalls();
+  std::vector<TcFilter> Filters(const TcAttachPoint& at) const;
+
+  // --- For the fakes.
+  struct Filter {
+    TcFilterInfo info;               // hardware fields are worked out when asked
+    std::optional<TcFilter> filter;  // absent: somebody else's
+  };
+  using FilterTable = std::map<TcFilterId, Filter>;
+  struct Link {
+    LinkInfo info;
+    bool offload_capable = false;
+    bool clsact = false;
+    uint32_t ingress_block = 0;
+    FilterTable filters;  // of a clsact without a shared block
+    std::vector<IpAddress> addresses;
+  };
+  struct State {
+    std::map<uint32_t, Link> links;
+    std::map<uint32_t, FilterTable> blocks;  // as long as a link uses them
+    std::vector<std::pair<IpPrefix, RouteInfo>> routes;
+    std::map<std::pair<uint32_t, IpAddress>, NeighbourInfo> neighbours;
+    std::map<IpAddress, MacAddress> stations;
+    // Told to subscribers when the lock is given up.
+    std::vector<RtnetlinkEvent> link_events;
+    std::vector<TcPort::Event> tc_events;
+
+    Link* FindLink(uint32_t ifindex);
+    Link* FindLink(std::string_view name);
+    uint32_t NextIfIndex() const;
+    void EraseLink(uint32_t ifindex);
+    void EraseClsact(Link* link);
+    void Resolve(NeighbourInfo* entry);
+    void LinkEvent(RtnetlinkEvent::Kind kind, const Link& link);
+  };
+  // Logs the call, runs the hook, and answers an injected fault.
+  absl::Status Enter(const std::string& call);
+  // Runs `change` under the lock, then tells subscribers. Returns its result.
+  template <typename F>
+  auto With(F change) -> decltype(change(std::declval<State&>())) {
+    struct Telling {  // after the lock is gone, whatever `change` returns
+      FakeNetwork* network;
+      ~Telling() { network->Tell(); }
+    } telling{this};
+    std::lock_guard<std::mutex> lock(mutex_);
+    return change(state_);
+  }
+  using LinkCallback = std::function<void(const RtnetlinkEvent&)>;
+  using TcCallback = std::function<void(const TcPort::Event&)>;
+  uint64_t Subscribe(LinkCallback on_link, TcCallback on_tc);
+  void Unsubscribe(uint64_t id);  // waits for a callback under way
+
+ private:
+  struct Fault {
+    CallPredicate predicate;
+    absl::Status status;
+    int times;
+  };
+  void Tell();
+
+  mutable std::mutex mutex_;  // state_, faults_, calls_, hook_
+  State state_;
+  std::vector<Fault> faults_;
+  std::vector<std::string> calls_;
+  std::function<void(std::string_view)> hook_;
+
+  // Recursive: a callback may call the port, which tells in turn.
+  std::recursive_mutex telling_;
+  std::map<uint64_t, std::pair<LinkCallback, TcCallback>> subscribers_;
+  uint64_t next_subscriber_ = 1;
+};
+
+}  // namespace fairlead

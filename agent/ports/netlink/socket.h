@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: the NETLINK_ROUTE socket of a port: requests with their answers, many
+// requests a system call, and a thread that listens to multicast groups.
+//
+// Threading: a RequestSocket belongs to one thread at a time and blocks. A
+// Listener's callbacks run on its own thread; its destructor waits for the one
+// under way, so it must not run on that thread.
+// Errors: failures of the socket are in Answer::transport. After a lost or late
+// answer the socket is opened anew, and the outcome of what was outstanding is
+// unknown: kUnavailable (lost) or kDeadlineExceeded (late).
+// Ownership: sockets belong to the network namespace of the thread that opens
+// them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/ports/netlink/message.h"
+
+struct nl_sock;
+
+namespace fairlead::netlink {
+
+struct CloseSocket {
+  void operator()(nl_sock* socket) const;
+};
+using SocketPtr = std::unique_ptr<nl_sock, CloseSocket>;
+
+class RequestSocket {
+ public:
+  static absl::StatusOr<std::unique_ptr<RequestSocket>> Open();
+
+  // Sends in order and answers each request for itself; answer i belongs to
+  // request i. Requests carry NLM_F_ACK or NLM_F_DUMP. What is in flight is
+  // bounded, so that the acknowledgements always fit in the socket's buffer.
+  std::vector<Answer> Transact(std::span<Message> requests);
+  Answer Transact(Message& request);
+
+ private:
+  RequestSocket() = default;
+  absl::Status Reopen();
+  std::vector<Answer> TransactBatch(std::span<Message> batch);
+
+  SocketPtr socket_;
+  uint32_t sequence_ = 0;
+  std::vector<uint8_t> buffer_;
+};
+
+class Listener {
+ public:
+  // `on_message` gets every message of the groups (RTNLGRP_*); `on_lost` is
+  // called when the socket overflowed or what came could not be read.
+  static absl::StatusOr<std::unique_ptr<Listener>> Start(
+      std::span<const int> groups, std::function<void(const MessageView&)> on_message,
+      std::function<void()> on_lost);
+  virtual ~Listener() = default;
+};
+
+}  // namespace fairlead::netlink

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/ports/rtnetlink/linux_rtnetlink_port.h"
+
+#include <errno.h>
+#include <linux/if.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
+#include <array>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "agent/ports/rtnetlink/rtnetlink_codec.h"
+
+namespace fairlead {
+namespace {
+
+using netlink::Answer;
+using netlink::Message;
+
+std::string Device(uint32_t ifindex) { return StrCat("network device with ifindex ", ifindex); }
+
+absl::Status CheckIfIndex(uint32_t ifindex) {
+  // ifindex is a positive int in the kernel; 0 would name a device by other means.
+  if (ifindex != 0 && ifindex <= INT32_MAX) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat("ifindex ", ifindex, " is not one of a device"));
+}
+
+class ListenerSubscription final : public RtnetlinkPort::Subscription {
+ public:
+  explicit ListenerSubscription(std::unique_ptr<netlink::Listener> listener)
+      : listener_(std::move(listener)) {}
+
+ private:
+  std::unique_ptr<netlink::Listener> listener_;
+};
+
+// Decodes every reply of `type`; those of no interest are left out.
+template <typename T, typename Decode>
+absl::Status DecodeAll(const Answer& answer, uint16_t type, std::string_view asked, Decode decode,
+                       std::vector<T>* out) {
+  FAIRLEAD_RETURN_IF_ERROR(answer.ToStatus(asked));
+  for (const auto& reply : answer.replies) {
+    if (reply.type != type) continue;
+    auto decoded = decode(reply.payload);
+    if (!decoded.ok()) return Annotate(decoded.status(), asked);
+    if (*decoded) out->push_back(**std::move(decoded));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RtnetlinkPort>> LinuxRtnetlinkPort::Create() {
+  FAIRLEAD_ASSIGN_OR_RETURN(auto socket, netlink::RequestSocket::Open());
+  return std::unique_ptr<RtnetlinkPort>(new LinuxRtnetlinkPort(std::move(socket)));
+}
+
+absl::Status LinuxRtnetlinkPort::Do(Message request, std::string_view asked) {
+  return socket_->Transact(request).ToStatus(asked);
+}
+
+absl::StatusOr<LinkInfo> LinuxRtnetlinkPort::GetLink(Message request, std::string_view asked) {
+  std::vector<LinkInfo> links;
+  FAIRLEAD_RETURN_IF_ERROR(
+      DecodeAll(socket_->Transact(request), RTM_NEWLINK, asked, netlink::DecodeLink, &links));
+  if (links.empty()) {
+    return absl::DataLossError(StrCat(asked, ": the kernel answered without the device"));
+  }
+  return std::move(links.front());
+}
+
+absl::StatusOr<LinkInfo> LinuxRtnetlinkPort::GetLink(std::string_view name) {
+  FAIRLEAD_RETURN_IF_ERROR(netlink::CheckIfName(name));
+  return GetLink(netlink::GetLinkRequest(0, name, false), StrCat("look up network device ", name));
+}
+
+absl::StatusOr<LinkInfo> LinuxRtnetlinkPort::GetLink(uint32_t ifindex) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  return GetLink(netlink::GetLinkRequest(ifindex, {}, false), StrCat("look up ", Device(ifindex)));
+}
+
+absl::StatusOr<LinkInfo> LinuxRtnetlinkPort::GetLinkWithVfs(uint32_t ifindex) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  return GetLink(netlink::GetLinkRequest(ifindex, {}, true),
+                 StrCat("look up the VFs of ", Device(ifindex)));
+}
+
+absl::StatusOr<std::vector<LinkInfo>> LinuxRtnetlinkPort::ListLinks() {
+  Message request = netlink::ListLinksRequest();
+  std::vector<LinkInfo> links;
+  FAIRLEAD_RETURN_IF_ERROR(DecodeAll(socket_->Transact(request), RTM_NEWLINK,
+                                     "list network devices", netlink::DecodeLink, &links));
+  std::sort(links.begin(), links.end(),
+            [](const LinkInfo& a, const LinkInfo& b) { return a.ifindex < b.ifindex; });
+  return links;
+}
+
+absl::Status LinuxRtnetlinkPort::SetLinkUp(uint32_t ifindex, bool up) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  return Do(netlink::SetFlagRequest(ifindex, IFF_UP, up),
+            StrCat("set ", Device(ifindex), up ? " up" : " down"));
+}
+
+absl::Status LinuxRtnetlinkPort::SetPromiscuous(uint32_t ifindex, bool on) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  return Do(netlink::SetFlagRequest(ifindex, IFF_PROMISC, on),
+            StrCat("set promiscuous mode ", on ? "on" : "off", " on ", Device(ifindex)));
+}
+
+absl::Status LinuxRtnetlinkPort::SetMtu(uint32_t ifindex, uint32_t mtu) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  return Do(netlink::SetMtuRequest(ifindex, mtu), StrCat("set MTU ", mtu, " on ", Device(ifindex)));
+}
+
+absl::Status LinuxRtnetlinkPort::SetAlias(uint32_t ifindex, std::string_view alias) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  if (alias.size() > netlink::kMaxIfAlias) {
+    return absl::InvalidArgumentError(StrCat("an interface alias has at most ",
+                                             netlink::kMaxIfAlias, " bytes, not ", alias.size()));
+  }
+  return Do(netlink::SetAliasRequest(ifindex, {}, alias),
+            StrCat("set the alias of ", Device(ifindex)));
+}
+
+absl::Status LinuxRtnetlinkPort::SetAddrGenNone(uint32_t ifindex, bool none) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  Message request = netlink::SetAddrGenRequest(ifindex, none);
+  const Answer answer = socket_->Transact(request);
+  // A device without IPv6 (disabled, or an MTU below 1280) makes no address;
+  // DecodeLink says so too.
+  if (none && answer.error == EAFNOSUPPORT) return absl::OkStatus();
+  return answer.ToStatus(StrCat("set the IPv6 address generation of ", Device(ifindex), " to ",
+                                none ? "none" : "EUI-64"));
+}
+
+absl::Status LinuxRtnetlinkPort::SetVfMac(uint32_t pf_ifindex, uint16_t vf, const MacAddress& mac) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(pf_ifindex));
+  return Do(netlink::SetVfMacRequest(pf_ifindex, vf, mac),
+            StrCat("set MAC ", mac.ToString(), " on VF ", vf, " of ", Device(pf_ifindex)));
+}
+
+absl::StatusOr<uint32_t> LinuxRtnetlinkPort::CreateVxlan(const VxlanParams& params) {
+  FAIRLEAD_RETURN_IF_ERROR(netlink::CheckIfName(params.name));
+  if (params.alias.size() > netlink::kMaxIfAlias) {
+    return absl::InvalidArgumentError("the alias of the VXLAN device is too long");
+  }
+  const std::string asked = StrCat("create VXLAN device ", params.name);
+  // The kernel takes no alias with the creation. Both requests go in one system
+  // call, so that no death of the agent leaves a device that nobody owns; the
+  // look-up before keeps the second one from marking a device of somebody else.
+  if (auto there = GetLink(params.name); there.ok()) {
+    return SystemError(EEXIST, asked);
+  } else if (ErrnoOf(there.status()) != ENODEV) {
+    return Annotate(there.status(), asked);
+  }
+  std::array<Message, 2> requests{netlink::CreateVxlanRequest(params),
+                                  netlink::SetAliasRequest(0, params.name, params.alias)};
+  const std::vector<Answer> answers = socket_->Transact(requests);
+  FAIRLEAD_RETURN_IF_ERROR(answers[0].ToStatus(asked));
+  auto link = GetLink(params.name);
+  if (!link.ok()) return Annotate(link.status(), asked);
+  if (absl::Status alias = answers[1].ToStatus(asked); !alias.ok()) {
+    (void)DeleteLink(link->ifindex);  // the alias's failure is the one to tell
+    return alias;
+  }
+  return link->ifindex;
+}
+
+absl::Status LinuxRtnetlinkPort::DeleteLink(uint32_t ifindex) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  Message request = netlink::DeleteLinkRequest(ifindex);
+  const Answer answer = socket_->Transact(request);
+  if (answer.error == ENODEV) return absl::OkStatus();
+  return answer.ToStatus(StrCat("delete ", Device(ifindex)));
+}
+
+absl::StatusOr<RouteInfo> LinuxRtnetlinkPort::GetRoute(const IpAddress& destination) {
+  const std::string asked = StrCat("look up the route to ", destination.ToString());
+  Message request = netlink::GetRouteRequest(destination);
+  std::vector<netlink::DecodedRoute> routes;
+  FAIRLEAD_RETURN_IF_ERROR(
+      DecodeAll(socket_->Transact(request), RTM_NEWROUTE, asked, netlink::DecodeRoute, &routes));
+  if (routes.empty()) {
+    return absl::DataLossError(StrCat(asked, ": the kernel answered without a route"));
+  }
+  switch (routes.front().type) {
+    case RTN_UNREACHABLE:
+    case RTN_BLACKHOLE:
+    case RTN_PROHIBIT:
+    case RTN_THROW:
+      return SystemError(ENETUNREACH, asked);
+    default:
+      return routes.front().info;
+  }
+}
+
+absl::StatusOr<std::vector<uint32_t>> LinuxRtnetlinkPort::DefaultRouteLinks() {
+  std::vector<uint32_t> links;
+  for (bool ipv6 : {false, true}) {
+    Message request = netlink::ListRoutesRequest(ipv6);
+    std::vector<netlink::DecodedRoute> routes;
+    const Answer answer = socket_->Transact(request);
+    // A kernel without IPv6 has no such routes.
+    if (ipv6 && (answer.error == EOPNOTSUPP || answer.error == EAFNOSUPPORT)) continue;
+    FAIRLEAD_RETURN_IF_ERROR(
+        DecodeAll(answer, RTM_NEWROUTE, "list routes", netlink::DecodeRoute, &routes));
+    for (const auto& route : routes) {
+      // In any table: policy routing may send the host's own traffic there.
+      if (route.prefix_length != 0 || route.type != RTN_UNICAST) continue;
+      links.insert(links.end(), route.links.begin(), route.links.end());
+    }
+  }
+  std::sort(links.begin(), links.end());
+  links.erase(std::unique(links.begin(), links.end()), links.end());
+  return links;
+}
+
+absl::StatusOr<std::vector<IpAddress>> LinuxRtnetlinkPort::LinkAddresses(uint32_t ifindex) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  const std::string asked = StrCat("list the addresses of ", Device(ifindex));
+  std::vector<IpAddress> result;
+  for (bool ipv6 : {false, true}) {
+    Message request = netlink::ListAddressesRequest(ipv6, ifindex);
+    std::vector<netlink::DecodedAddress> addresses;
+    const Answer answer = socket_->Transact(request);
+    if (ipv6 && (answer.error == EOPNOTSUPP || answer.error == EAFNOSUPPORT)) continue;
+    FAIRLEAD_RETURN_IF_ERROR(
+        DecodeAll(answer, RTM_NEWADDR, asked, netlink::DecodeAddress, &addresses));
+    // Without strict checking the kernel sends those of all links.
+    for (const auto& address : addresses) {
+      if (address.ifindex == ifindex) result.push_back(address.address);
+    }
+  }
+  return result;
+}
+
+absl::StatusOr<NeighbourInfo> LinuxRtnetlinkPort::GetNeighbour(uint32_t ifindex,
+                                                               const IpAddress& address) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  const std::string asked =
+      StrCat("look up neighbour ", address.ToString(), " on ", Device(ifindex));
+  Message request = netlink::GetNeighbourRequest(ifindex, address);
+  std::vector<netlink::DecodedNeighbour> entries;
+  FAIRLEAD_RETURN_IF_ERROR(DecodeAll(socket_->Transact(request), RTM_NEWNEIGH, asked,
+                                     netlink::DecodeNeighbour, &entries));
+  if (entries.empty()) {
+    return absl::DataLossError(StrCat(asked, ": the kernel answered without the entry"));
+  }
+  return std::move(entries.front().info);
+}
+
+absl::Status LinuxRtnetlinkPort::ManageNeighbour(uint32_t ifindex, const IpAddress& address) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  // Managing a permanent entry would take away its permanence, and an operator
+  // made it: it is valid without help.
+  if (auto there = GetNeighbour(ifindex, address); there.ok() && there->state_name == "PERMANENT") {
+    return absl::OkStatus();
+  }
+  return Do(netlink::ManageNeighbourRequest(ifindex, address),
+            StrCat("keep neighbour ", address.ToString(), " on ", Device(ifindex), " resolved"));
+}
+
+absl::Status LinuxRtnetlinkPort::DeleteNeighbour(uint32_t ifindex, const IpAddress& address) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  Message request = netlink::DeleteNeighbourRequest(ifindex, address);
+  const Answer answer = socket_->Transact(request);
+  if (answer.error == ENOENT || answer.error == ENODEV) return absl::OkStatus();
+  return answer.ToStatus(StrCat("delete neighbour ", address.ToString(), " on ", Device(ifindex)));
+}
+
+absl::StatusOr<std::vector<NeighbourInfo>> LinuxRtnetlinkPort::ListOwnNeighbours() {
+  Message request = netlink::ListNeighboursRequest();
+  std::vector<netlink::DecodedNeighbour> entries;
+  FAIRLEAD_RETURN_IF_ERROR(DecodeAll(socket_->Transact(request), RTM_NEWNEIGH, "list neighbours",
+                                     netlink::DecodeNeighbour, &entries));
+  std::vector<NeighbourInfo> own;
+  for (auto& entry : entries) {
+    if (entry.info.protocol == kFairleadProtocol) own.push_back(std::move(entry.info));
+  }
+  return own;
+}
+
+absl::StatusOr<std::unique_ptr<RtnetlinkPort::Subscription>> LinuxRtnetlinkPort::Subscribe(
+    std::function<void(const RtnetlinkEvent&)> on_event) {
+  static constexpr int kGroups[] = {RTNLGRP_LINK,        RTNLGRP_NEIGH,      RTNLGRP_IPV4_IFADDR,
+                                    RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE};
+  auto lost = [on_event] { on_event(RtnetlinkEvent{}); };
+  auto message = [on_event](const netlink::MessageView& view) {
+    auto event = netlink::DecodeEvent(view);
+    if (!event.ok()) return on_event(RtnetlinkEvent{});
+    if (*event) on_event(**event);
+  };
+  FAIRLEAD_ASSIGN_OR_RETURN(auto listener,
+                            netlink::Listener::Start(kGroups, std::move(message), std::move(lost)));
+  return std::make_unique<ListenerSubscription>(std::move(listener));
+}
+
+}  // namespace fairlead

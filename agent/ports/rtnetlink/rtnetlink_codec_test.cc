@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/ports/rtnetlink/rtnetlink_codec.h"
+
+#include <gtest/gtest.h>
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+namespace fairlead::netlink {
+namespace {
+
+// The payload of a message that Message built, as if the kernel had sent it.
+Bytes Payload(const Message& message) { return message.bytes().subspan(sizeof(nlmsghdr)); }
+
+Message Link(uint32_t flags = 0) {
+  Message message(RTM_NEWLINK, 0);
+  ifinfomsg header{};
+  header.ifi_index = 7;
+  header.ifi_flags = flags;
+  message.Header(header).PutString(IFLA_IFNAME, "pf0").PutU32(IFLA_MTU, 9000);
+  return message;
+}
+
+TEST(DecodeLink, ReadsVfs) {
+  Message message = Link(IFF_UP);
+  message.Begin(IFLA_VFINFO_LIST);
+  for (uint32_t vf = 0; vf < 2; ++vf) {
+    ifla_vf_mac mac{};
+    mac.vf = vf;
+    mac.mac[5] = static_cast<uint8_t>(vf + 1);
+    ifla_vf_vlan vlan{};
+    vlan.vf = vf;
+    vlan.vlan = 100;
+    ifla_vf_spoofchk check{vf, 1};
+    ifla_vf_trust trust{vf, 0xffffffff};  // the driver does not say
+    message.Begin(IFLA_VF_INFO)
+        .PutStruct(IFLA_VF_MAC, mac)
+        .PutStruct(IFLA_VF_VLAN, vlan)
+        .PutStruct(IFLA_VF_SPOOFCHK, check)
+        .PutStruct(IFLA_VF_TRUST, trust)
+        .End();
+  }
+  message.End();
+  auto link = DecodeLink(Payload(message));
+  ASSERT_TRUE(link.ok()) << link.status();
+  ASSERT_TRUE((*link)->vfs.has_value());
+  ASSERT_EQ((*link)->vfs->size(), 2u);
+  const VfInfo& vf = (*link)->vfs->at(1);
+  EXPECT_EQ(vf.index, 1);
+  EXPECT_EQ(vf.mac, *MacAddress::Parse("00:00:00:00:00:02"));
+  EXPECT_EQ(vf.vlan, 100);
+  EXPECT_TRUE(vf.spoof_check);
+  EXPECT_FALSE(vf.trust);
+  EXPECT_TRUE((*link)->up);
+  EXPECT_EQ((*link)->mtu, 9000u);
+}
+
+TEST(DecodeLink, ABridgesViewOfALinkSaysNothingAboutTheLink) {
+  Message message(RTM_DELLINK, 0);
+  ifinfomsg header{};
+  header.ifi_family = AF_BRIDGE;
+  header.ifi_index = 7;
+  message.Header(header).PutString(IFLA_IFNAME, "pf0");
+  auto views = SplitDatagram(message.bytes());
+  auto event = DecodeEvent(views->front());
+  ASSERT_TRUE(event.ok());
+  EXPECT_FALSE(event->has_value());
+}
+
+TEST(DecodeLink, AnInfiniBandAddressIsNoMac) {
+  Message message = Link();
+  message.Put(IFLA_ADDRESS, std::vector<uint8_t>(20, 1));
+  auto link = DecodeLink(Payload(message));
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_TRUE((*link)->mac.IsZero());
+}
+
+TEST(DecodeLink, EveryTruncationIsRefusedOrHarmless) {
+  Message message = Link();
+  message.Begin(IFLA_LINKINFO).PutString(IFLA_INFO_KIND, "vxlan").End();
+  const Bytes whole = Payload(message);
+  for (size_t size = 0; size < whole.size(); ++size) {
+    const std::vector<uint8_t> cut(whole.begin(), whole.begin() + size);
+    auto link = DecodeLink(cut);
+    EXPECT_TRUE(link.ok() || link.status().code() == absl::StatusCode::kDataLoss);
+  }
+  EXPECT_FALSE(DecodeLink(whole.first(10)).ok());
+  EXPECT_FALSE(DecodeLink(whole.first(sizeof(ifinfomsg) + 6)).ok());
+}
+
+TEST(DecodeNeighbour, StatesOfUseAreValid) {
+  for (auto [state, want] : {std::pair<int, NudState>{NUD_REACHABLE, NudState::kValid},
+                             {NUD_STALE, NudState::kValid},
+                             {NUD_DELAY, NudState::kValid},
+                             {NUD_PROBE, NudState::kValid},
+                             {NUD_PERMANENT, NudState::kValid},
+                             {NUD_NOARP, NudState::kValid},
+                             {NUD_INCOMPLETE, NudState::kIncomplete},
+                             {NUD_FAILED, NudState::kFailed},
+                             {NUD_NONE, NudState::kNone}}) {
+    Message message(RTM_NEWNEIGH, 0);
+    ndmsg header{};
+    header.ndm_family = AF_INET6;
+    header.ndm_ifindex = 3;
+    header.ndm_state = static_cast<uint16_t>(state);
+    message.Header(header).PutIp(NDA_DST, *IpAddress::Parse("2001:db8::2"));
+    auto entry = DecodeNeighbour(Payload(message));
+    ASSERT_TRUE(entry.ok()) << entry.status();
+    EXPECT_EQ((*entry)->info.state, want) << (*entry)->info.state_name;
+  }
+}
+
+TEST(DecodeNeighbour, AnAddressOfAnotherFamilyIsRefused) {
+  Message message(RTM_NEWNEIGH, 0);
+  ndmsg header{};
+  header.ndm_family = AF_INET6;
+  header.ndm_ifindex = 3;
+  message.Header(header).PutIp(NDA_DST, *IpAddress::Parse("192.0.2.1"));
+  EXPECT_EQ(DecodeNeighbour(Payload(message)).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(DecodeRoute, NamesEveryNextHopsLink) {
+  Message message(RTM_NEWROUTE, 0);
+  rtmsg header{};
+  header.rtm_family = AF_INET;
+  header.rtm_type = RTN_UNICAST;
+  std::vector<uint8_t> hops;
+  for (int ifindex : {4, 5}) {
+    rtnexthop hop{};
+    hop.rtnh_len = sizeof(hop);
+    hop.rtnh_ifindex = ifindex;
+    const auto* raw = reinterpret_cast<const uint8_t*>(&hop);
+    hops.insert(hops.end(), raw, raw + sizeof(hop));
+  }
+  message.Header(header).Put(RTA_MULTIPATH, hops);
+  auto route = DecodeRoute(Payload(message));
+  ASSERT_TRUE(route.ok()) << route.status();
+  EXPECT_EQ((*route)->links, (std::vector<uint32_t>{4, 5}));
+  EXPECT_EQ((*route)->prefix_length, 0);
+}
+
+TEST(DecodeRoute, AnIpv4RouteMayHaveAnIpv6Gateway) {
+  Message message(RTM_NEWROUTE, 0);
+  rtmsg header{};
+  header.rtm_family = AF_INET;
+  std::vector<uint8_t> via{AF_INET6, 0};
+  const IpAddress gateway = *IpAddress::Parse("fe80::1");
+  via.insert(via.end(), gateway.bytes().begin(), gateway.bytes().end());
+  message.Header(header).Put(RTA_VIA, via);
+  auto route = DecodeRoute(Payload(message));
+  ASSERT_TRUE(route.ok()) << route.status();
+  EXPECT_EQ((*route)->info.gateway, gateway);
+}
+
+TEST(DecodeRoute, ANextHopPastTheEndIsRefused) {
+  Message message(RTM_NEWROUTE, 0);
+  rtmsg header{};
+  header.rtm_family = AF_INET;
+  rtnexthop hop{};
+  hop.rtnh_len = 40;
+  message.Header(header).PutStruct(RTA_MULTIPATH, hop);
+  EXPECT_EQ(DecodeRoute(Payload(message)).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(CreateVxlanRequest, CarriesWhatTheTunnelNeeds) {
+  Message message = CreateVxlanRequest({.name = "fl0", .udp_port = 4789, .alias = "x"});
+  DecodeError error;
+  AttributeSet link(AfterHeader(Payload(message), sizeof(ifinfomsg)), &error);
+  EXPECT_EQ(link.String(IFLA_IFNAME, 15), "fl0");
+  AttributeSet data = link.Nested(IFLA_LINKINFO).Nested(IFLA_INFO_DATA);
+  EXPECT_EQ(data.U8(IFLA_VXLAN_COLLECT_METADATA), 1);
+  EXPECT_EQ(data.Be16(IFLA_VXLAN_PORT), 4789);
+  EXPECT_EQ(data.U8(IFLA_VXLAN_LEARNING), 0);
+  EXPECT_EQ(data.U8(IFLA_VXLAN_UDP_ZERO_CSUM6_RX), 1);
+  EXPECT_FALSE(data.Has(IFLA_VXLAN_ID));
+  EXPECT_TRUE(error.ok());
+}
+
+TEST(GetLinkRequest, AsksForVfsOnlyWhenTold) {
+  auto mask = [](const Message& message) {
+    DecodeError error;
+    return AttributeSet(AfterHeader(Payload(message), sizeof(ifinfomsg)), &error)
+        .U32(IFLA_EXT_MASK)
+        .value_or(0);
+  };
+  EXPECT_EQ(mask(GetLinkRequest(3, {}, false)) & RTEXT_FILTER_VF, 0u);
+  EXPECT_EQ(mask(ListLinksRequest()) & RTEXT_FILTER_VF, 0u);
+  EXPECT_NE(mask(GetLinkRequest(3, {}, true)) & RTEXT_FILTER_VF, 0u);
+}
+
+}  // namespace
+}  // namespace fairlead::netlink

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: a host's PCI side in memory, behind FakeSysfsPort: functions,
+// SR-IOV, drivers, IOMMU groups and VFIO nodes, with the kernel's answers, its
+// errors, and faults on demand.
+//
+// What it imitates of the kernel:
+//   - numvfs: above total ERANGE, non-zero to another non-zero EBUSY, no driver
+//     on the PF kFailedPrecondition; new VFs get a group each and, with
+//     autoprobe on, the PF's VF driver and a netdev
+//   - probe: an override binds exactly that driver; without one, autoprobe off
+//     keeps VFs unbound; a driver that is not loaded binds nothing; all success
+//   - a bound VFIO driver makes /dev/vfio/GROUP (root, 0600), the last one
+//     unbound takes it away
+//
+// Threading: safe from any thread (one mutex).
+// Ownership: must outlive every FakeSysfsPort on it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/base/types.h"
+#include "agent/ports/sysfs/sysfs_port.h"
+
+namespace fairlead {
+
+enum class SysfsMethod : uint8_t {
+  kDevice,
+  kPciOfNetdev,
+  kIommuGroup,
+  kSetNumVfs,
+  kSetAutoprobe,
+  kSetDriverOverride,
+  kProbe,
+  kUnbind,
+  kReset,
+  kGetVfioNode,
+  kSetVfioNode,
+  kVfioGroupInUse,
+};
+
+struct FakePfOptions {
+  PciAddress address;
+  std::string netdev = "pf0";  // VFs of a host driver get "<netdev>v<index>"
+  uint16_t total_vfs = 8;
+  bool sriov = true;
+  bool autoprobe = true;
+  std::string driver = "mlx5_core";
+  std::string vf_driver = "mlx5_core";
+  uint16_t vendor = 0x15b3;  // Mellanox, pci.ids
+  uint16_t device = 0x101d;  // ConnectX-6 Dx
+  uint16_t vf_device = 0x101e;
+  int numa_node = 0;
+  // First VF Offset and VF Stride of the SR-IOV capability.
+  uint16_t vf_offset = 1;
+  uint16_t vf_stride = 1;
+  bool resettable_vfs = true;
+};
+
+class FakePciHost {
+ public:
+  // Adds a PF, bound to its driver, in an IOMMU group of its own.
+  void AddPf(const FakePfOptions& options);
+  // Adds any other function as it stands, its group included.
+  void AddDevice(const PciDevice& device);
+  // Takes a function away, as hot-unplug does; a PF takes its VFs with it.
+  void RemoveDevice(const PciAddress& address);
+
+  std::optional<PciDevice> Find(const PciAddress& address) const;
+  int ResetCount(const PciAddress& address) const;
+  // How often a method was called (FailNext and hangs included).
+  int Calls(SysfsMethod method) const;
+
+  // Puts a function into a group, to make one that is not viable.
+  void SetIommuGroup(const PciAddress& address, std::optional<uint32_t> group);
+  // A driver that is not loaded binds to nothing. mlx5_core, vfio-pci, virtio-pci,
+  // igb and igbvf are loaded at first.
+  void SetDriverLoaded(std::string_view driver, bool loaded);
+  void SetNetdevs(const PciAddress& address, std::vector<std::string> netdevs);
+
+  // A process (a VM) has opened, or closed, the node of a group.
+  void SetGroupOpen(uint32_t group, bool open);
+
+  // The next call of `method` (on `address` only, if given) fails with `status`
+  // and does nothing. Several queue up.
+  void FailNext(SysfsMethod method, absl::Status status,
+                std::optional<PciAddress> address = std::nullopt);
+  // The next call of kSetNumVfs, kProbe, kUnbind or kReset on `address` hangs in
+  // the "kernel": it returns kDeadlineExceeded at once and is outstanding until
+  // Release.
+  void HangNext(SysfsMethod method, const PciAddress& address);
+  // Lets what hangs on `address` come back; it then takes effect, as a write
+  // that the kernel finishes late does. False when nothing hangs there.
+  bool Release(const PciAddress& address);
+
+  // The operations of FakeSysfsPort; contracts in sysfs_port.h.
+  absl::StatusOr<PciDevice> Device(const PciAddress& address);
+  absl::StatusOr<PciAddress> PciOfNetdev(std::string_view netdev);
+  absl::StatusOr<std::vector<PciAddress>> IommuGroup(uint32_t group);
+  absl::Status SetNumVfs(const PciAddress& pf, uint16_t count);
+  absl::Status SetAutoprobe(const PciAddress& pf, bool on);
+  absl::Status SetDriverOverride(const PciAddress& address, std::string_view driver);
+  absl::Status Probe(const PciAddress& address);
+  absl::Status Unbind(const PciAddress& address);
+  absl::Status Reset(const PciAddress& address);
+  absl::StatusOr<VfioNode> GetVfioNode(uint32_t group);
+  absl::Status SetVfioNode(uint32_t group, std::optional<uint32_t> uid, std::optional<uint32_t> gid,
+                           std::optional<uint32_t> mode);
+  absl::StatusOr<bool> VfioGroupInUse(uint32_t group);
+  bool Outstanding(const PciAddress& address);
+
+ private:
+  struct Function {
+    PciDevice device;
+    std::string native_driver;  // what matches it by its ids, "" for none
+    std::string netdev;         // what that driver makes, "" for none
+    bool bridge = false;
+    bool resettable = true;
+    int resets = 0;
+    FakePfOptions pf;  // of a PF
+  };
+  struct Failure {
+    SysfsMethod method;
+    absl::Status status;
+    std::optional<PciAddress> address;
+  };
+  struct Write {
+    SysfsMethod method;
+    uint16_t count = 0;  // kSetNumVfs
+  };
+
+  absl::Status Enter(SysfsMethod method, const PciAddress* address);
+  // A write that can hang: refuses behind an outstanding one, hangs if told to.
+  absl::Status LongWrite(const PciAddress& address, const Write& write, std::string_view asked);
+  absl::Status Apply(const PciAddress& address, const Write& write, std::string_view asked);
+  absl::Status ApplyNumVfs(Function& pf, uint16_t count, std::string_view asked);
+  void Bind(Function& function, const std::string& driver);
+  void ProbeFunction(Function& function);
+  void UnbindFunction(Function& function);
+  void UpdateVfioNode(std::optional<uint32_t> group);
+  absl::StatusOr<Function*> Get(const PciAddress& address, std::string_view asked);
+  absl::Status CheckIdle(const PciAddress& address, std::string_view asked) const;
+
+  mutable std::mutex mutex_;
+  std::map<PciAddress, Function> functions_;
+  std::map<uint32_t, VfioNode> nodes_;
+  std::set<uint32_t> open_groups_;
+  std::set<std::string, std::less<>> loaded_{"mlx5_core", "vfio-pci", "virtio-pci", "igb", "igbvf"};
+  std::vector<Failure> failures_;
+  std::vector<std::pair<PciAddress, SysfsMethod>> hangs_;
+  std::map<PciAddress, Write> outstanding_;
+  std::map<SysfsMethod, int> calls_;
+  uint32_t next_group_ = 10;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/ports/tc/fake_tc_port.h"
+
+#include <errno.h>
+
+#include <algorithm>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "agent/ports/tc/tc_codec.h"
+
+namespace fairlead {
+namespace {
+
+using State = FakeNetwork::State;
+using FilterTable = FakeNetwork::FilterTable;
+
+std::string CallText(const TcChange& change) {
+  const TcFilterId& id = change.filter.id;
+  return StrCat(change.verb == TcChange::Verb::kPut ? "Put(" : "Delete(",
+                change.at.block != 0 ? "block " : "ifindex ",
+                change.at.block != 0 ? change.at.block : change.at.ifindex, " chain ", id.chain,
+                " prio ", id.priority, " handle ", id.handle, ")");
+}
+
+// The table that requests for `at` reach, or the kernel's refusal.
+absl::StatusOr<FilterTable*> FindTable(State& state, const TcAttachPoint& at,
+                                       std::string_view asked) {
+  if (at.block != 0) {
+    auto it = state.blocks.find(at.block);
+    if (it == state.blocks.end()) {
+      return SystemError(EINVAL, asked, "Block of given index was not found");
+    }
+    return &it->second;
+  }
+  auto* link = state.FindLink(at.ifindex);
+  if (link == nullptr) return SystemError(ENODEV, asked);
+  if (!link->clsact) return SystemError(EINVAL, asked, "Parent Qdisc doesn't exists");
+  if (link->ingress_block != 0) {
+    return SystemError(
+        EOPNOTSUPP, asked,
+        "This filter block is shared. Please use the block index to manipulate the filters");
+  }
+  return &link->filters;
+}
+
+// The links whose ingress goes through `at`.
+std::vector<const FakeNetwork::Link*> UsersOf(State& state, const TcAttachPoint& at) {
+  std::vector<const FakeNetwork::Link*> users;
+  for (const auto& [ifindex, link] : state.links) {
+    if (!link.clsact) continue;
+    if (at.block != 0 ? link.ingress_block == at.block : ifindex == at.ifindex) {
+      users.push_back(&link);
+    }
+  }
+  return users;
+}
+
+// How many users of the table take the filter into hardware. A rule of one
+// input device is refused by the others (mlx5: "indev" is the own device only).
+uint32_t HardwareCount(State& state, const TcAttachPoint& at, const TcFilter& filter) {
+  if (filter.flags == TcFilter::Flags::kSkipHw) return 0;
+  uint32_t count = 0;
+  for (const auto* link : UsersOf(state, at)) {
+    const bool other = filter.match.indev && *filter.match.indev != link->info.name;
+    if (link->offload_capable && !other) ++count;
+  }
+  return count;
+}
+
+absl::Status CheckDevices(State& state, const TcFilter& filter, std::string_view asked) {
+  if (filter.match.indev && state.FindLink(*filter.match.indev) == nullptr) {
+    return SystemError(ENODEV, asked, "Interface name not found");
+  }
+  for (const TcAction& action : filter.actions) {
+    const auto* mirred = std::get_if<TcMirred>(&action);
+    if (mirred != nullptr && state.FindLink(mirred->ifindex) == nullptr) {
+      return SystemError(ENODEV, asked);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOffload(State& state, const TcAttachPoint& at, const TcFilter& filter,
+                          std::string_view asked) {
+  if (filter.flags != TcFilter::Flags::kSkipSw) return absl::OkStatus();
+  const auto users = UsersOf(state, at);
+  // One user that cannot is enough for a refusal, and a tunnel device never can
+  // (skip_sw there is refused by the core).
+  const bool all = std::all_of(users.begin(), users.end(), [](const auto* link) {
+    return link->offload_capable && link->info.kind != "vxlan";
+  });
+  if (all && HardwareCount(state, at, filter) == users.size()) return absl::OkStatus();
+  return SystemError(EOPNOTSUPP, asked, "Driver doesn't support the rule in hardware");
+}
+
+class FakeSubscription final : public TcPort::Subscription {
+ public:
+  FakeSubscription(std::shared_ptr<FakeNetwork> network, uint64_t id)
+      : network_(std::move(network)), id_(id) {}
+  ~FakeSubscription() override { network_->Unsubscribe(id_); }
+
+ private:
+  std::shared_ptr<FakeNetwork> network_;
+  uint64_t id_;
+};
+
+// What the kernel shows of a filter, its hardware state worked out.
+TcFilterInfo InfoOf(State& state, const TcAttachPoint& at, const FakeNetwork::Filter& entry) {
+  TcFilterInfo info = entry.info;
+  if (entry.filter) {
+    info.in_hw_count = HardwareCount(state, at, *entry.filter);
+    info.in_hw = info.in_hw_count > 0;
+  }
+  return info;
+}
+
+}  // namespace
+
+absl::StatusOr<TcQdiscInfo> FakeTcPort::GetQdisc(uint32_t ifindex) {
+  const std::string call = StrCat("GetQdisc(", ifindex, ")");
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  return network_->With([&](State& state) -> absl::StatusOr<TcQdiscInfo> {
+    const auto* link = state.FindLink(ifindex);
+    if (link == nullptr) return SystemError(ENODEV, call);
+    return TcQdiscInfo{link->clsact, link->ingress_block};
+  });
+}
+
+absl::Status FakeTcPort::AddClsact(uint32_t ifindex, uint32_t ingress_block) {
+  const std::string call = StrCat("AddClsact(", ifindex, ", ", ingress_block, ")");
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  return network_->With([&](State& state) -> absl::Status {
+    auto* link = state.FindLink(ifindex);
+    if (link == nullptr) return SystemError(ENODEV, call);
+    if (link->clsact) return SystemError(EEXIST, call, "Exclusivity flag on, cannot modify");
+    if (ingress_block != 0) {
+      const auto block = state.blocks.find(ingress_block);
+      const bool in_hardware =
+          block != state.blocks.end() &&
+          std::any_of(block->second.begin(), block->second.end(), [&](const auto& entry) {
+            return entry.second.filter &&
+                   HardwareCount(state, {.block = ingress_block, .ifindex = 0},
+                                 *entry.second.filter) > 0;
+          });
+      // The kernel binds no device that cannot offload to a block that does.
+      if (in_hardware && !link->offload_capable) return SystemError(EOPNOTSUPP, call);
+      state.blocks.try_emplace(ingress_block);
+    }
+    link->clsact = true;
+    link->ingress_block = ingress_block;
+    return absl::OkStatus();
+  });
+}
+
+absl::Status FakeTcPort::DeleteClsact(uint32_t ifindex) {
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(StrCat("DeleteClsact(", ifindex, ")")));
+  network_->With([&](State& state) {
+    if (auto* link = state.FindLink(ifindex)) state.EraseClsact(link);
+  });
+  return absl::OkStatus();
+}
+
+absl::Status FakeTcPort::ApplyOne(const TcChange& change) {
+  const std::string call = CallText(change);
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  const bool put = change.verb == TcChange::Verb::kPut;
+  FAIRLEAD_RETURN_IF_ERROR(netlink::CheckAttachPoint(change.at));
+  FAIRLEAD_RETURN_IF_ERROR(put ? netlink::CheckFilter(change.filter)
+                               : netlink::CheckFilterId(change.filter.id));
+  return network_->With([&](State& state) -> absl::Status {
+    const TcFilter& filter = change.filter;
+    auto found = FindTable(state, change.at, call);
+    if (!found.ok()) {
+      // A device that shares its block refuses deletions too; all else is gone.
+      return put || ErrnoOf(found.status()) == EOPNOTSUPP ? found.status() : absl::OkStatus();
+    }
+    FilterTable& table = **found;
+    for (const auto& [id, there] : table) {
+      if (id.chain != filter.id.chain || id.priority != filter.id.priority) continue;
+      if (there.info.ethertype != filter.match.ethertype) {
+        return put ? SystemError(EINVAL, call, "Filter with specified priority/protocol not found")
+                   : absl::OkStatus();
+      }
+      if (there.info.kind != "flower") {
+        return SystemError(EINVAL, call, "Specified filter kind does not match existing one");
+      }
+    }
+    if (put) {
+      FAIRLEAD_RETURN_IF_ERROR(CheckDevices(state, filter, call));
+      FAIRLEAD_RETURN_IF_ERROR(CheckOffload(state, change.at, filter, call));
+      FakeNetwork::Filter& entry = table[filter.id];
+      entry.filter = filter;
+      entry.info = TcFilterInfo{.id = filter.id,
+                                .ethertype = filter.match.ethertype,
+                                .kind = "flower",
+                                .cookie = filter.cookie,
+                                .in_hw = false,
+                                .in_hw_count = 0};
+    } else if (table.erase(filter.id) == 0) {
+      return absl::OkStatus();
+    }
+    state.tc_events.push_back({.lost = false, .deleted = !put, .at = change.at, .id = filter.id});
+    return absl::OkStatus();
+  });
+}
+
+std::vector<absl::Status> FakeTcPort::Apply(std::span<const TcChange> changes) {
+  std::vector<absl::Status> results;
+  results.reserve(changes.size());
+  for (const TcChange& change : changes) results.push_back(ApplyOne(change));
+  return results;
+}
+
+std::vector<absl::StatusOr<TcFilterInfo>> FakeTcPort::Get(std::span<const TcFilterRef> refs) {
+  std::vector<absl::StatusOr<TcFilterInfo>> results;
+  for (const TcFilterRef& ref : refs) {
+    results.push_back([&]() -> absl::StatusOr<TcFilterInfo> {
+      FAIRLEAD_RETURN_IF_ERROR(netlink::CheckAttachPoint(ref.at));
+      FAIRLEAD_RETURN_IF_ERROR(netlink::CheckFilterId(ref.id));
+      const std::string call = StrCat("Get(", netlink::Describe(ref.at, ref.id), ")");
+      FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+      return network_->With([&](State& state) -> absl::StatusOr<TcFilterInfo> {
+        auto table = FindTable(state, ref.at, call);
+        if (!table.ok()) return absl::NotFoundError(StrCat(call, ": it is not there"));
+        const auto it = (*table)->find(ref.id);
+        if (it == (*table)->end() || it->second.info.ethertype != ref.ethertype) {
+          return absl::NotFoundError(StrCat(call, ": it is not there"));
+        }
+        return InfoOf(state, ref.at, it->second);
+      });
+    }());
+  }
+  return results;
+}
+
+absl::StatusOr<std::vector<TcFilterInfo>> FakeTcPort::Dump(const TcAttachPoint& at) {
+  FAIRLEAD_RETURN_IF_ERROR(netlink::CheckAttachPoint(at));
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(StrCat("Dump(", at.block != 0 ? "block " : "ifindex ",
+                                                  at.block != 0 ? at.block : at.ifindex, ")")));
+  return network_->With([&](State& state) {
+    std::vector<TcFilterInfo> filters;
+    TcAttachPoint table_at = at;
+    // The kernel shows a shared block through the devices that use it.
+    if (const auto* link = state.FindLink(at.ifindex);
+        link != nullptr && link->ingress_block != 0) {
+      table_at = {.block = link->ingress_block, .ifindex = 0};
+    }
+    auto table = FindTable(state, table_at, "");
+    if (!table.ok()) return filters;
+    for (const auto& [id, entry] : **table) {
+      filters.push_back(InfoOf(state, table_at, entry));
+    }
+    return filters;
+  });
+}
+
+absl::StatusOr<std::unique_ptr<TcPort::Subscription>> FakeTcPort::Subscribe(
+    std::function<void(const Event&)> on_event) {
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter("Subscribe(filters)"));
+  return std::make_unique<FakeSubscription>(network_,
+                                            network_->Subscribe(nullptr, std::move(on_event)));
+}
+
+}  // namespace fairlead

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/ports/tc/linux_tc_port.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "agent/ports/tc/tc_codec.h"
+
+namespace fairlead {
+namespace {
+
+using netlink::Answer;
+using netlink::Message;
+
+std::string Device(uint32_t ifindex) { return StrCat("the device with ifindex ", ifindex); }
+
+absl::Status CheckIfIndex(uint32_t ifindex) {
+  if (ifindex != 0 && ifindex <= INT32_MAX) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat("ifindex ", ifindex, " is not one of a device"));
+}
+
+// Whether a deletion was refused because there is nothing to delete.
+bool IsGone(const Answer& answer) {
+  if (!answer.transport.ok()) return false;
+  if (answer.error == ENOENT || answer.error == ENODEV) return true;
+  // EINVAL says that the block, the clsact qdisc or a filter of this protocol is
+  // not there, and all else too; only the words tell (net/sched/cls_api.c).
+  return answer.error == EINVAL &&
+         (absl::StrContains(answer.words, "Block of given index was not found") ||
+          absl::StrContains(answer.words, "Parent Qdisc doesn't exist") ||
+          absl::StrContains(answer.words, "Specified class not found") ||
+          absl::StrContains(answer.words, "Cannot find specified filter chain") ||
+          absl::StrContains(answer.words, "Filter with specified priority/protocol not found"));
+}
+
+std::string Asked(const TcChange& change) {
+  return StrCat(change.verb == TcChange::Verb::kPut ? "put " : "delete ",
+                netlink::Describe(change.at, change.filter.id));
+}
+
+class ListenerSubscription final : public TcPort::Subscription {
+ public:
+  explicit ListenerSubscription(std::unique_ptr<netlink::Listener> listener)
+      : listener_(std::move(listener)) {}
+
+ private:
+  std::unique_ptr<netlink::Listener> listener_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TcPort>> LinuxTcPort::Create() {
+  FAIRLEAD_ASSIGN_OR_RETURN(auto socket, netlink::RequestSocket::Open());
+  return std::unique_ptr<TcPort>(new LinuxTcPort(std::move(socket)));
+}
+
+absl::StatusOr<TcQdiscInfo> LinuxTcPort::GetQdisc(uint32_t ifindex) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  const std::string asked = StrCat("look up the clsact qdisc of ", Device(ifindex));
+  Message request = netlink::GetClsactRequest(ifindex);
+  const Answer answer = socket_->Transact(request);
+  if (answer.transport.ok() && answer.error == ENOENT) return TcQdiscInfo{};
+  FAIRLEAD_RETURN_IF_ERROR(answer.ToStatus(asked));
+  for (const auto& reply : answer.replies) {
+    if (reply.type != RTM_NEWQDISC) continue;
+    auto qdisc = netlink::DecodeQdisc(reply.payload);
+    if (!qdisc.ok()) return Annotate(qdisc.status(), asked);
+    if (*qdisc) return **qdisc;
+  }
+  // A device that once had one answers with nothing at all.
+  return TcQdiscInfo{};
+}
+
+absl::Status LinuxTcPort::AddClsact(uint32_t ifindex, uint32_t ingress_block) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  Message request = netlink::AddClsactRequest(ifindex, ingress_block);
+  return socket_->Transact(request).ToStatus(
+      StrCat("add a clsact qdisc to ", Device(ifindex),
+             ingress_block == 0 ? "" : StrCat(" with ingress block ", ingress_block)));
+}
+
+absl::Status LinuxTcPort::DeleteClsact(uint32_t ifindex) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  auto there = GetQdisc(ifindex);
+  if (!there.ok()) {
+    return ErrnoOf(there.status()) == ENODEV ? absl::OkStatus() : there.status();
+  }
+  if (!there->clsact) return absl::OkStatus();
+  Message request = netlink::DeleteClsactRequest(ifindex);
+  const Answer answer = socket_->Transact(request);
+  if (answer.transport.ok() && (answer.error == ENOENT || answer.error == ENODEV)) {
+    return absl::OkStatus();
+  }
+  return answer.ToStatus(StrCat("delete the clsact qdisc of ", Device(ifindex)));
+}
+
+std::vector<absl::Status> LinuxTcPort::Apply(std::span<const TcChange> changes) {
+  std::vector<absl::Status> results(changes.size());
+  // A part at a time: each message takes 8 KiB until it is sent.
+  constexpr size_t kPart = 256;
+  std::vector<Message> messages;
+  std::vector<size_t> indices;
+  for (size_t begin = 0; begin < changes.size(); begin += kPart) {
+    messages.clear();
+    indices.clear();
+    for (size_t i = begin; i < std::min(begin + kPart, changes.size()); ++i) {
+      const TcChange& change = changes[i];
+      auto message = change.verb == TcChange::Verb::kPut
+                         ? netlink::PutFilterRequest(change.at, change.filter)
+                         : netlink::DeleteFilterRequest(change.at, change.filter.id,
+                                                        change.filter.match.ethertype);
+      if (!message.ok()) {
+        results[i] = Annotate(message.status(), Asked(change));
+        continue;
+      }
+      messages.push_back(*std::move(message));
+      indices.push_back(i);
+    }
+    const std::vector<Answer> answers = socket_->Transact(messages);
+    for (size_t m = 0; m < answers.size(); ++m) {
+      const Answer& answer = answers[m];
+      if (answer.ok()) continue;
+      const TcChange& change = changes[indices[m]];
+      if (change.verb == TcChange::Verb::kDelete && IsGone(answer)) continue;
+      const bool other_mask = change.verb == TcChange::Verb::kPut && answer.transport.ok() &&
+                              answer.error == EINVAL && answer.words.empty();
+      // What comes later in the span has already been sent: it has the last word.
+      const auto later = changes.subspan(indices[m] + 1);
+      const bool superseded = std::any_of(later.begin(), later.end(), [&](const TcChange& other) {
+        return other.at == change.at && other.filter.id == change.filter.id;
+      });
+      results[indices[m]] = other_mask && !superseded ? Recreate(change, Asked(change), answer)
+                                                      : answer.ToStatus(Asked(change));
+    }
+  }
+  return results;
+}
+
+absl::Status LinuxTcPort::Recreate(const TcChange& change, std::string_view asked,
+                                   const Answer& refusal) {
+  auto remove =
+      netlink::DeleteFilterRequest(change.at, change.filter.id, change.filter.match.ethertype);
+  auto put = netlink::PutFilterRequest(change.at, change.filter);
+  if (!remove.ok() || !put.ok()) return refusal.ToStatus(asked);
+  const Answer removed = socket_->Transact(*remove);
+  // Nothing was in the way, so the refusal meant something else.
+  if (!removed.ok()) return refusal.ToStatus(asked);
+  return socket_->Transact(*put).ToStatus(asked);
+}
+
+std::vector<absl::StatusOr<TcFilterInfo>> LinuxTcPort::Get(std::span<const TcFilterRef> refs) {
+  std::vector<absl::StatusOr<TcFilterInfo>> results(refs.size(),
+                                                    absl::InternalError("no answer"));
+  constexpr size_t kPart = 256;  // as in Apply
+  for (size_t begin = 0; begin < refs.size(); begin += kPart) {
+    std::vector<Message> messages;
+    std::vector<size_t> indices;
+    for (size_t i = begin; i < std::min(begin + kPart, refs.size()); ++i) {
+      auto message = netlink::GetFilterRequest(refs[i]);
+      if (!message.ok()) {
+        results[i] = message.status();
+        continue;
+      }
+      messages.push_back(*std::move(message));
+      indices.push_back(i);
+    }
+    const std::vector<Answer> answers = socket_->Transact(messages);
+    for (size_t m = 0; m < answers.size(); ++m) {
+      const TcFilterRef& ref = refs[indices[m]];
+      const std::string asked = StrCat("read back ", netlink::Describe(ref.at, ref.id));
+      if (IsGone(answers[m])) {
+        results[indices[m]] = absl::NotFoundError(StrCat(asked, ": it is not there"));
+        continue;
+      }
+      if (!answers[m].ok()) {
+        results[indices[m]] = answers[m].ToStatus(asked);
+        continue;
+      }
+      for (const auto& reply : answers[m].replies) {
+        if (reply.type != RTM_NEWTFILTER) continue;
+        auto filter = netlink::DecodeFilter(reply.payload);
+        results[indices[m]] = filter.ok() ? absl::StatusOr<TcFilterInfo>(std::move(filter->info))
+                                          : Annotate(filter.status(), asked);
+      }
+    }
+  }
+  return results;
+}
+
+absl::StatusOr<std::vector<TcFilterInfo>> LinuxTcPort::Dump(const TcAttachPoint& at) {
+  FAIRLEAD_RETURN_IF_ERROR(netlink::CheckAttachPoint(at));
+  const std::string asked = StrCat("list the filters of ", netlink::Describe(at));
+  Message request = netlink::DumpFiltersRequest(at);
+  const Answer answer = socket_->Transact(request);
+  if (IsGone(answer)) return std::vector<TcFilterInfo>();
+  FAIRLEAD_RETURN_IF_ERROR(answer.ToStatus(asked));
+  std::vector<TcFilterInfo> filters;
+  for (const auto& reply : answer.replies) {
+    if (reply.type != RTM_NEWTFILTER) continue;
+    auto filter = netlink::DecodeFilter(reply.payload);
+    if (!filter.ok()) return Annotate(filter.status(), asked);
+    // The kernel first tells each priority by itself.
+    if (filter->info.id.handle == 0) continue;
+    filters.push_back(std::move(filter->info));
+  }
+  return filters;
+}
+
+absl::StatusOr<std::unique_ptr<TcPort::Subscription>> LinuxTcPort::Subscribe(
+    std::function<void(const Event&)> on_event) {
+  static constexpr int kGroups[] = {RTNLGRP_TC};
+  auto lost = [on_event] { on_event(Event{.lost = true, .deleted = false, .at = {}, .id = {}}); };
+  auto message = [on_event, lost](const netlink::MessageView& view) {
+    auto event = netlink::DecodeTcEvent(view);
+    if (!event.ok()) return lost();
+    if (*event) on_event(**event);
+  };
+  FAIRLEAD_ASSIGN_OR_RETURN(auto listener,
+                            netlink::Listener::Start(kGroups, std::move(message), lost));
+  return std::make_unique<ListenerSubscription>(std::move(listener));
+}
+
+}  // namespace fairlead

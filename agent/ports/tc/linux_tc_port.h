@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: TcPort on the kernel of the network namespace that the creating
+// thread is in. See tc_port.h for threading and errors.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "agent/ports/netlink/socket.h"
+#include "agent/ports/tc/tc_port.h"
+
+namespace fairlead {
+
+class LinuxTcPort final : public TcPort {
+ public:
+  static absl::StatusOr<std::unique_ptr<TcPort>> Create();
+
+  absl::StatusOr<TcQdiscInfo> GetQdisc(uint32_t ifindex) override;
+  absl::Status AddClsact(uint32_t ifindex, uint32_t ingress_block) override;
+  absl::Status DeleteClsact(uint32_t ifindex) override;
+  // The kernel cannot replace a filter by one that looks at other fields (EINVAL
+  // without a word); such a one is deleted and made anew.
+  std::vector<absl::Status> Apply(std::span<const TcChange> changes) override;
+  std::vector<absl::StatusOr<TcFilterInfo>> Get(std::span<const TcFilterRef> refs) override;
+  absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at) override;
+  absl::StatusOr<std::unique_ptr<Subscription>> Subscribe(
+      std::function<void(const Event&)> on_event) override;
+
+ private:
+  explicit LinuxTcPort(std::unique_ptr<netlink::RequestSocket> socket)
+      : socket_(std::move(socket)) {}
+  absl::Status Recreate(const TcChange& change, std::string_view asked,
+                        const netlink::Answer& refusal);
+
+  std::unique_ptr<netlink::RequestSocket> socket_;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/ports/tc/tc_contract.h"
+
+#include <errno.h>
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+
+namespace fairlead {
+namespace {
+
+constexpr uint32_t kNoSuchDevice = 0x7ffffff0;
+constexpr uint32_t kNoSuchBlock = 0x46fffff0;
+
+TcMirred Mirror(uint32_t ifindex) { return {.ifindex = ifindex, .redirect = false}; }
+TcMirred Redirect(uint32_t ifindex) { return {.ifindex = ifindex, .redirect = true}; }
+
+TEST_P(TcContract, AQdiscIsAddedOnceAndDeletedAsOftenAsOneLikes) {
+  EXPECT_FALSE(port().GetQdisc(a_)->clsact);
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  auto qdisc = port().GetQdisc(a_);
+  ASSERT_TRUE(qdisc.ok()) << qdisc.status();
+  EXPECT_TRUE(qdisc->clsact);
+  EXPECT_EQ(qdisc->ingress_block, kBlock);
+  EXPECT_EQ(port().AddClsact(a_, kBlock + 1).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(port().GetQdisc(a_)->ingress_block, kBlock);
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status deleted = port().DeleteClsact(a_);
+    EXPECT_TRUE(deleted.ok()) << deleted;
+    auto after = port().GetQdisc(a_);
+    ASSERT_TRUE(after.ok()) << after.status();
+    EXPECT_FALSE(after->clsact);
+    EXPECT_EQ(after->ingress_block, 0u);
+  }
+}
+
+TEST_P(TcContract, ADeviceThatIsGoneHasNoQdisc) {
+  EXPECT_EQ(ErrnoOf(port().GetQdisc(kNoSuchDevice).status()), ENODEV);
+  EXPECT_EQ(ErrnoOf(port().AddClsact(kNoSuchDevice, 0)), ENODEV);
+  EXPECT_TRUE(port().DeleteClsact(kNoSuchDevice).ok());
+}
+
+TEST_P(TcContract, AQdiscOfItsOwnSharesNoBlock) {
+  ASSERT_TRUE(port().AddClsact(a_, 0).ok());
+  EXPECT_TRUE(port().GetQdisc(a_)->clsact);
+  EXPECT_EQ(port().GetQdisc(a_)->ingress_block, 0u);
+}
+
+TEST_P(TcContract, AFilterIsFoundWithItsCookie) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  TcFilter filter = Drop(7);
+  filter.id.chain = 12;
+  filter.match.ethertype = 0x86dd;
+  const absl::Status put = Put(Block(), filter);
+  ASSERT_TRUE(put.ok()) << put;
+  auto dump = port().Dump(Block());
+  ASSERT_TRUE(dump.ok()) << dump.status();
+  ASSERT_EQ(dump->size(), 1u);
+  EXPECT_EQ(dump->front().id, filter.id);
+  EXPECT_EQ(dump->front().ethertype, 0x86dd);
+  EXPECT_EQ(dump->front().kind, "flower");
+  EXPECT_EQ(dump->front().cookie, filter.cookie);
+  EXPECT_FALSE(dump->front().in_hw);
+  EXPECT_EQ(dump->front().in_hw_count, 0u);
+}
+
+TEST_P(TcContract, FiltersAreReadBackOneByOne) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  ASSERT_TRUE(Put(Block(), Drop(7)).ok());
+  const TcFilter there = Drop(7), absent = Drop(8);
+  const TcFilterRef refs[] = {{Block(), there.id, there.match.ethertype},
+                              {Block(), absent.id, absent.match.ethertype},
+                              {{kBlock + 1, 0}, there.id, there.match.ethertype}};
+  const auto seen = port().Get(refs);
+  ASSERT_EQ(seen.size(), 3u);
+  ASSERT_TRUE(seen[0].ok()) << seen[0].status();
+  EXPECT_EQ(seen[0]->id, there.id);
+  EXPECT_EQ(seen[0]->cookie, there.cookie);
+  EXPECT_TRUE(absl::IsNotFound(seen[1].status())) << seen[1].status();
+  EXPECT_TRUE(absl::IsNotFound(seen[2].status())) << seen[2].status();
+}
+
+TEST_P(TcContract, ABlockIsSharedAndDiesWithItsLastUser) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  ASSERT_TRUE(port().AddClsact(b_, kBlock).ok());
+  ASSERT_TRUE(Put(Block(), Drop(1)).ok());
+  ASSERT_TRUE(port().DeleteClsact(a_).ok());
+  EXPECT_EQ(port().Dump(Block())->size(), 1u);
+  env_->DeleteEthernet("fltcb");
+  auto gone = port().Dump(Block());
+  ASSERT_TRUE(gone.ok()) << gone.status();
+  EXPECT_TRUE(gone->empty());
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  EXPECT_TRUE(port().Dump(Block())->empty());
+}
+
+TEST_P(TcContract, APutReplacesInPlace) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  TcFilter filter = Drop(7);
+  ASSERT_TRUE(Put(Block(), filter).ok());
+  filter.actions = {Mirror(a_), Redirect(b_)};
+  filter.cookie = Cookie(99);
+  const absl::Status put = Put(Block(), filter);
+  ASSERT_TRUE(put.ok()) << put;
+  auto dump = port().Dump(Block());
+  ASSERT_EQ(dump->size(), 1u);
+  EXPECT_EQ(dump->front().cookie, Cookie(99));
+}
+
+TEST_P(TcContract, APutReplacesAFilterThatLooksAtOtherFields) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  TcFilter filter = Drop(7);
+  ASSERT_TRUE(Put(Block(), filter).ok());
+  filter.match.dst_mac_mask = *MacAddress::Parse("ff:ff:ff:00:00:00");
+  filter.cookie = Cookie(98);
+  const absl::Status put = Put(Block(), filter);
+  ASSERT_TRUE(put.ok()) << put;
+  auto dump = port().Dump(Block());
+  ASSERT_EQ(dump->size(), 1u);
+  EXPECT_EQ(dump->front().cookie, Cookie(98));
+}
+
+TEST_P(TcContract, DeletingWhatIsGoneIsSuccess) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  ASSERT_TRUE(Put(Block(), Drop(7)).ok());
+  TcFilter other_protocol = Drop(7);
+  other_protocol.match.ethertype = 0x0806;
+  TcFilter other_chain = Drop(7);
+  other_chain.id.chain = 5;
+  TcFilter other_priority = Drop(7);
+  other_priority.id.priority = 9;
+  EXPECT_TRUE(Delete(Block(), other_protocol).ok()) << Delete(Block(), other_protocol);
+  EXPECT_TRUE(Delete(Block(), other_chain).ok()) << Delete(Block(), other_chain);
+  EXPECT_TRUE(Delete(Block(), other_priority).ok()) << Delete(Block(), other_priority);
+  EXPECT_TRUE(Delete(Block(), Drop(8)).ok()) << Delete(Block(), Drop(8));
+  EXPECT_EQ(port().Dump(Block())->size(), 1u);
+  EXPECT_TRUE(Delete(Block(), Drop(7)).ok());
+  EXPECT_TRUE(port().Dump(Block())->empty());
+  EXPECT_TRUE(Delete(Block(), Drop(7)).ok());
+  const TcAttachPoint no_block{.block = kNoSuchBlock, .ifindex = 0};
+  EXPECT_TRUE(Delete(no_block, Drop(7)).ok()) << Delete(no_block, Drop(7));
+  EXPECT_TRUE(Delete(Ingress(b_), Drop(7)).ok()) << Delete(Ingress(b_), Drop(7));
+  EXPECT_TRUE(Delete(Ingress(kNoSuchDevice), Drop(7)).ok());
+}
+
+TEST_P(TcContract, ADumpOfNothingIsEmpty) {
+  EXPECT_TRUE(port().Dump({.block = kNoSuchBlock, .ifindex = 0})->empty());
+  EXPECT_TRUE(port().Dump(Ingress(a_))->empty());
+  EXPECT_TRUE(port().Dump(Ingress(kNoSuchDevice))->empty());
+}
+
+TEST_P(TcContract, APutWithoutATableSaysWhy) {
+  const absl::Status refused = Put({.block = kNoSuchBlock, .ifindex = 0}, Drop(1));
+  EXPECT_EQ(ErrnoOf(refused), EINVAL);
+  EXPECT_EQ(PeerWords(refused), "Block of given index was not found");
+  EXPECT_EQ(ErrnoOf(Put(Ingress(kNoSuchDevice), Drop(1))), ENODEV);
+  EXPECT_EQ(ErrnoOf(Put(Ingress(a_), Drop(1))), EINVAL);
+}
+
+TEST_P(TcContract, AHandleOrPriorityOfZeroNeverReachesTheKernel) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  ASSERT_TRUE(Put(Block(), Drop(7)).ok());
+  TcFilter no_handle = Drop(0);
+  TcFilter no_priority = Drop(7);
+  no_priority.id.priority = 0;
+  EXPECT_EQ(Delete(Block(), no_handle).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Delete(Block(), no_priority).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(port().Dump(Block())->size(), 1u);
+}
+
+TEST_P(TcContract, ManyChangesAreAnsweredEachForItself) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  std::vector<TcChange> changes;
+  for (uint32_t i = 1; i <= 1000; ++i) {
+    changes.push_back({.verb = TcChange::Verb::kPut, .at = Block(), .filter = Drop(i)});
+  }
+  changes[500].filter.actions = {Redirect(kNoSuchDevice)};
+  changes[600].filter.actions.clear();
+  const auto results = port().Apply(changes);
+  ASSERT_EQ(results.size(), changes.size());
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (i == 500) {
+      EXPECT_EQ(ErrnoOf(results[i]), ENODEV) << results[i];
+    } else if (i == 600) {
+      EXPECT_EQ(results[i].code(), absl::StatusCode::kInvalidArgument);
+    } else {
+      ASSERT_TRUE(results[i].ok()) << i << ": " << results[i];
+    }
+  }
+  EXPECT_EQ(port().Dump(Block())->size(), 998u);
+  for (TcChange& change : changes) change.verb = TcChange::Verb::kDelete;
+  for (const absl::Status& status : port().Apply(changes)) EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(port().Dump(Block())->empty());
+}
+
+TEST_P(TcContract, ChangesOfOneSpanAreMadeInOrder) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  TcFilter second = Drop(1);
+  second.cookie = Cookie(50);
+  const std::vector<TcChange> changes = {
+      {.verb = TcChange::Verb::kPut, .at = Block(), .filter = Drop(1)},
+      {.verb = TcChange::Verb::kDelete, .at = Block(), .filter = Drop(1)},
+      {.verb = TcChange::Verb::kPut, .at = Block(), .filter = second}};
+  for (const absl::Status& status : port().Apply(changes)) EXPECT_TRUE(status.ok()) << status;
+  auto dump = port().Dump(Block());
+  ASSERT_EQ(dump->size(), 1u);
+  EXPECT_EQ(dump->front().cookie, Cookie(50));
+}
+
+TEST_P(TcContract, OneProtocolPerPriority) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  ASSERT_TRUE(Put(Block(), Drop(7)).ok());
+  TcFilter arp = Drop(8);
+  arp.match.ethertype = 0x0806;
+  EXPECT_EQ(ErrnoOf(Put(Block(), arp)), EINVAL);
+}
+
+TEST_P(TcContract, SkipSwIsRefusedWithoutOffload) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  TcFilter filter = Drop(7);
+  filter.flags = TcFilter::Flags::kSkipSw;
+  EXPECT_EQ(ErrnoOf(Put(Block(), filter)), EOPNOTSUPP);
+  EXPECT_TRUE(port().Dump(Block())->empty());
+  filter.flags = TcFilter::Flags::kSkipHw;
+  EXPECT_TRUE(Put(Block(), filter).ok());
+}
+
+TEST_P(TcContract, ASharedBlockIsShownButNotChangedThroughItsDevice) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  ASSERT_TRUE(Put(Block(), Drop(7)).ok());
+  EXPECT_EQ(port().Dump(Ingress(a_))->size(), 1u);
+  EXPECT_EQ(ErrnoOf(Put(Ingress(a_), Drop(8))), EOPNOTSUPP);
+  EXPECT_EQ(ErrnoOf(Delete(Ingress(a_), Drop(7))), EOPNOTSUPP);
+}
+
+TEST_P(TcContract, EveryKeyAndActionIsTaken) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  ASSERT_TRUE(port().AddClsact(b_, 0).ok());
+  const TcGact drop{.verdict = TcGact::Verdict::kDrop, .chain = 0};
+  const TcTunnelSet v4{.key_id = 1000,
+                       .src = *IpAddress::Parse("192.0.2.1"),
+                       .dst = *IpAddress::Parse("192.0.2.2"),
+                       .dst_port = 4789,
+                       .ttl = 64,
+                       .no_csum = true};
+  TcTunnelSet v6 = v4;
+  v6.src = *IpAddress::Parse("2001:db8::1");
+  v6.dst = *IpAddress::Parse("2001:db8::2");
+  auto put = [&](const TcAttachPoint& at, uint16_t priority, const TcMatch& match,
+                 std::vector<TcAction> actions) {
+    TcFilter filter;
+    filter.id = {.chain = 0, .priority = priority, .handle = 1};
+    filter.match = match;
+    filter.actions = std::move(actions);
+    filter.cookie = Cookie(static_cast<uint8_t>(priority));
+    const absl::Status status = Put(at, filter);
+    EXPECT_TRUE(status.ok()) << "priority " << priority << ": " << status;
+  };
+  TcMatch match;
+  put(Block(), 1, match, {drop});
+  put(Block(), 2, match, {TcGact{.verdict = TcGact::Verdict::kContinue, .chain = 0}});
+  put(Block(), 3, match, {TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 0x00ffffff}});
+  match.ethertype = 0x8100;
+  put(Block(), 4, match, {drop});
+  match.ethertype = 0x88a8;
+  put(Block(), 5, match, {drop});
+  match = {};
+  match.indev = "fltca";
+  match.dst_mac = *MacAddress::Parse("ff:ff:ff:ff:ff:ff");
+  match.ethertype = 0x0806;
+  match.arp_target = *IpPrefix::Parse("10.0.0.0/24");
+  put(Block(), 6, match, {Mirror(b_), Mirror(a_), drop});
+  match = {};
+  match.ethertype = 0x86dd;
+  match.icmpv6_type = 135;
+  match.src_ip = *IpPrefix::Parse("2001:db8::/64");
+  put(Block(), 7, match, {Mirror(b_), drop});
+  match = {};
+  match.ethertype = 0x0800;
+  match.src_ip = *IpPrefix::Parse("10.0.0.0/24");
+  put(Block(), 8, match, {v4, Mirror(b_), v6, Mirror(b_), drop});
+  match = {};
+  match.dst_mac = *MacAddress::Parse("01:00:00:00:00:00");
+  match.dst_mac_mask = *MacAddress::Parse("01:00:00:00:00:00");
+  put(Block(), 9, match, {v4, Redirect(b_)});
+  // The most actions of the largest kind.
+  std::vector<TcAction> many;
+  for (int i = 0; i < 15; ++i) {
+    many.push_back(v6);
+    many.push_back(Mirror(b_));
+  }
+  many.push_back(Mirror(a_));
+  many.push_back(drop);
+  ASSERT_EQ(many.size(), 32u);
+  put(Block(), 10, match, many);
+  // From a tunnel: the outer header.
+  match = {};
+  match.enc_key_id = 1000;
+  match.enc_dst = *IpAddress::Parse("192.0.2.1");
+  match.enc_dst_port = 4789;
+  match.dst_mac = *MacAddress::Parse("02:00:00:00:00:01");
+  put(Ingress(b_), 1, match, {TcTunnelUnset{}, Redirect(a_)});
+  match.enc_dst = *IpAddress::Parse("2001:db8::1");
+  put(Ingress(b_), 2, match, {TcTunnelUnset{}, Mirror(a_), drop});
+
+  auto dump = port().Dump(Block());
+  ASSERT_TRUE(dump.ok()) << dump.status();
+  EXPECT_EQ(dump->size(), 10u);
+  for (const TcFilterInfo& info : *dump) {
+    EXPECT_EQ(info.cookie, Cookie(static_cast<uint8_t>(info.id.priority)))
+        << "priority " << info.id.priority;
+  }
+  EXPECT_EQ(port().Dump(Ingress(b_))->size(), 2u);
+}
+
+TEST_P(TcContract, ASubscriberHearsOfFilters) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<TcPort::Event> events;
+  auto subscription = port().Subscribe([&](const TcPort::Event& event) {
+    std::lock_guard<std::mutex> lock(mutex);
+    events.push_back(event);
+    changed.notify_all();
+  });
+  ASSERT_TRUE(subscription.ok()) << subscription.status();
+  auto heard = [&](bool deleted) {
+    std::unique_lock<std::mutex> lock(mutex);
+    return changed.wait_for(lock, std::chrono::seconds(30), [&] {
+      return std::any_of(events.begin(), events.end(), [&](const TcPort::Event& event) {
+        return !event.lost && event.deleted == deleted && event.at == Block() &&
+               event.id == Drop(7).id;
+      });
+    });
+  };
+  ASSERT_TRUE(Put(Block(), Drop(6)).ok());  // the last of a priority is told otherwise
+  ASSERT_TRUE(Put(Block(), Drop(7)).ok());
+  EXPECT_TRUE(heard(false));
+  ASSERT_TRUE(Delete(Block(), Drop(7)).ok());
+  EXPECT_TRUE(heard(true));
+}
+
+}  // namespace
+}  // namespace fairlead

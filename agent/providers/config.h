@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: what the configuration tells the providers. They do not choose; these
+// are the facts that no kernel interface shows.
+// Threading: plain values.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/base/types.h"
+#include "agent/model/intent.h"
+
+namespace fairlead {
+
+// For NICs whose representors have no devlink port.
+struct RepresentorConfig {
+  uint16_t vf = 0;
+  std::string netdev;
+  std::optional<MacAddress> mac;  // of the VF, where the NIC can neither set nor show it
+  bool promiscuous = false;       // stand-ins that filter on their own MAC
+};
+
+struct PfConfig {
+  MacAddress mac;  // permanent
+  uint16_t vfs = 0;
+  NetworkKind network = NetworkKind::kCompute;
+  // Use the PF even though it carries the default route or the management address.
+  bool allow_host_traffic = false;
+  std::vector<RepresentorConfig> representors;
+};
+
+struct TunnelConfig {
+  std::string device = "fl-vxlan0";
+  IpAddress local;
+  uint16_t udp_port = 4789;
+  uint32_t mtu = 1450;
+};
+
+struct HypervisorConfig {
+  // "{vm}" and "{uuid}" are replaced; both are checked ids, so that the path
+  // cannot leave its folder.
+  std::string monitor = "/run/fairlead/vm/{vm}/qmp.sock";
+  std::vector<uint32_t> peer_uids;      // empty: anyone
+  std::vector<std::string> root_ports;  // names, or prefixes that end in '*'
+};
+
+struct ProviderConfig {
+  std::vector<PfConfig> pfs;
+  TunnelConfig tunnel;
+  HypervisorConfig hypervisor;
+  std::optional<IpAddress> management_address;
+  std::string vf_driver = "vfio-pci";
+  uint32_t store_id = 0;
+  std::chrono::milliseconds sriov_deadline{120'000};  // sriov_numvfs
+  std::chrono::milliseconds bind_deadline{10'000};    // unbind, probe, reset
+  std::chrono::milliseconds qmp_deadline{10'000};
+  // How long QEMU may take, after it let a device go, to close its VFIO group.
+  std::chrono::milliseconds group_close_patience{3'000};
+
+  const PfConfig* FindPf(const MacAddress& mac) const;
+  // "fairlead 0a1b2c3d": the ifalias of what this store's agent made.
+  std::string OwnerMark() const;
+};
+
+}  // namespace fairlead

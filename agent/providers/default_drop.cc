@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/providers/default_drop.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "dataplane/pipeline/pipeline.h"
+#include "dataplane/tc/lower.h"
+
+namespace fairlead {
+
+absl::Status PutDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPoint& at,
+                            uint32_t store_id) {
+  const FlowRule rule = DefaultDropRule(table);
+  // The rule names no device.
+  const DeviceNames no_names = [](uint32_t) { return std::optional<std::string>(); };
+  FAIRLEAD_ASSIGN_OR_RETURN(TcFilter filter, Lower(rule, no_names, store_id));
+  const TcChange change{TcChange::Verb::kPut, at, std::move(filter)};
+  const std::vector<absl::Status> results = tc.Apply({&change, 1});
+  if (results.size() != 1) return absl::InternalError("no answer for the drop rule");
+  return Annotate(results.front(), StrCat("the drop rule that ends ", rule.location.ToString()));
+}
+
+absl::StatusOr<bool> HasDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPoint& at,
+                                    uint32_t store_id) {
+  const FlowRule rule = DefaultDropRule(table);
+  const TcFilterRef ref{
+      at,
+      {rule.location.chain, rule.location.priority, rule.location.handle},
+      rule.match.ethertype};
+  const std::vector<absl::StatusOr<TcFilterInfo>> found = tc.Get({&ref, 1});
+  if (found.size() != 1) return absl::InternalError("no answer about the drop rule");
+  if (absl::IsNotFound(found[0].status())) return false;
+  if (!found[0].ok()) return found[0].status();
+  return found[0]->cookie == MakeCookie(store_id, rule);
+}
+
+}  // namespace fairlead

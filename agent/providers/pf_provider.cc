@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/providers/pf_provider.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
+#include "agent/model/flow_rule.h"
+#include "agent/providers/default_drop.h"
+
+namespace fairlead {
+namespace {
+
+constexpr std::chrono::milliseconds kGroupPoll{20};
+
+}  // namespace
+
+absl::StatusOr<PfProvider::Pf> PfProvider::Find(const MacAddress& pf) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<LinkInfo> links, rtnetlink_->ListLinks());
+  for (const LinkInfo& link : links) {
+    if (!link.kind.empty()) continue;  // a bond or VLAN can show its NIC's address
+    if (link.permanent_mac.value_or(link.mac) != pf) continue;
+    absl::StatusOr<PciAddress> pci = sysfs_->PciOfNetdev(link.name);
+    if (!pci.ok()) continue;
+    FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(*pci));
+    if (device.physfn) continue;  // a VF, whatever MAC it shows
+    FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo with_vfs, rtnetlink_->GetLinkWithVfs(link.ifindex));
+    return Pf{std::move(with_vfs), std::move(device)};
+  }
+  return absl::NotFoundError(absl::StrCat("no PF with the permanent MAC ", pf.ToString(),
+                                          " is on this host (is its driver loaded, is it in "
+                                          "another network namespace?)"));
+}
+
+std::string PfProvider::WhyRefused(const LinkInfo& link, const PfConfig& config) {
+  if (config.allow_host_traffic) return "";
+  const absl::StatusOr<std::vector<uint32_t>> defaults = rtnetlink_->DefaultRouteLinks();
+  if (!defaults.ok()) {
+    return absl::StrCat("cannot tell whether it carries the default route: ",
+                        std::string(defaults.status().message()));
+  }
+  if (std::find(defaults->begin(), defaults->end(), link.ifindex) != defaults->end()) {
+    return absl::StrCat(link.name,
+                        " carries the host's default route; set allow_host_traffic: true for "
+                        "this PF if Fairlead may use it all the same");
+  }
+  if (!config_->management_address) return "";
+  const absl::StatusOr<std::vector<IpAddress>> addresses =
+      rtnetlink_->LinkAddresses(link.ifindex);
+  if (!addresses.ok()) {
+    return absl::StrCat("cannot tell whether it carries the management address: ",
+                        std::string(addresses.status().message()));
+  }
+  if (std::find(addresses->begin(), addresses->end(), *config_->management_address) !=
+      addresses->end()) {
+    return absl::StrCat(link.name, " carries the host's management address ",
+                        config_->management_address->ToString(),
+                        "; set allow_host_traffic: true for this PF if Fairlead may use it all "
+                        "the same");
+  }
+  return "";
+}
+
+const RepresentorConfig* PfProvider::RepresentorOf(const VfId& vf) const {
+  const PfConfig* config = config_->FindPf(vf.pf);
+  if (config == nullptr) return nullptr;
+  for (const RepresentorConfig& representor : config->representors) {
+    if (representor.vf == vf.index) return &representor;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const MacAddress& mac) {
+  const PfConfig* config = config_->FindPf(mac);
+  if (config == nullptr) {
+    return absl::NotFoundError(absl::StrCat("PF ", mac.ToString(), " is not configured"));
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(mac));
+  Observation result;
+  PfFacts& facts = result.facts;
+  facts.mac = mac;
+  facts.pci = pf.device.address;
+  facts.netdev = pf.link.name;
+  facts.ifindex = pf.link.ifindex;
+  facts.driver = pf.device.driver;
+  facts.network = config->network;
+  facts.total_vfs = pf.device.total_vfs.value_or(0);
+  facts.num_vfs = pf.device.num_vfs;
+  facts.wanted_vfs = config->vfs;
+  facts.autoprobe = pf.device.autoprobe;
+  facts.can_set_vf_mac = pf.link.vfs.has_value() && !pf.link.vfs->empty();
+  facts.numa_node = pf.device.numa_node;
+  facts.refused = WhyRefused(pf.link, *config);
+  if (!pf.device.total_vfs) {
+    facts.refused = absl::StrCat(pf.link.name, " (", facts.driver, ") has no SR-IOV capability");
+  } else if (config->vfs > facts.total_vfs) {
+    facts.refused = absl::StrCat("the configuration asks for ", config->vfs, " VFs and ",
+                                 pf.link.name, " has ", facts.total_vfs);
+  }
+  if (facts.num_vfs > 0) {
+    ObservedResource pool;
+    pool.key = VfPoolKey(mac);
+    pool.spec = VfPoolSpec{mac, facts.num_vfs, facts.autoprobe};
+    result.resources.push_back(std::move(pool));
+  }
+  for (uint16_t index = 0; index < pf.device.virtfns.size(); ++index) {
+    FAIRLEAD_ASSIGN_OR_RETURN(OneVf vf, Read(pf, mac, index));
+    facts.vfs.push_back(std::move(vf.facts));
+    std::move(vf.resources.begin(), vf.resources.end(), std::back_inserter(result.resources));
+  }
+  if (facts.vfs.size() != facts.num_vfs) {
+    return absl::UnavailableError(absl::StrCat(pf.link.name, " says that it has ", facts.num_vfs,
+                                               " VFs and shows ", facts.vfs.size(),
+                                               ": they are being made or taken away"));
+  }
+  return result;
+}
+
+absl::StatusOr<PfProvider::OneVf> PfProvider::ObserveVf(const VfId& vf) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(vf.pf));
+  if (vf.index >= pf.device.virtfns.size()) {
+    return absl::NotFoundError(absl::StrCat("VF ", vf.ToString(), " is not there: ", pf.link.name,
+                                            " has ", pf.device.virtfns.size(), " VFs"));
+  }
+  return Read(pf, vf.pf, vf.index);
+}
+
+absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddress& mac,
+                                                   uint16_t index) {
+  const VfId id{mac, index};
+  FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice device, sysfs_->Device(pf.device.virtfns[index]));
+  OneVf result;
+  VfFacts& facts = result.facts;
+  facts.index = index;
+  facts.pci = device.address;
+  facts.driver = device.driver;
+  facts.driver_override = device.driver_override;
+  facts.iommu_group = device.iommu_group;
+  if (device.iommu_group) {
+    FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<PciAddress> members,
+                              sysfs_->IommuGroup(*device.iommu_group));
+    for (const PciAddress& member : members) {
+      if (member != device.address) facts.group_peers.push_back(member);
+    }
+  }
+  if (!device.netdevs.empty()) {
+    absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(device.netdevs.front());
+    if (link.ok()) {  // else it is in another namespace, or on its way
+      facts.netdev = link->name;
+      facts.netdev_up = link->up;
+      facts.mac = link->mac;
+    }
+  }
+  if (pf.link.vfs) {
+    for (const VfInfo& info : *pf.link.vfs) {
+      if (info.index == index) facts.mac = info.mac;
+    }
+  }
+  const RepresentorConfig* named = RepresentorOf(id);
+  if (named != nullptr) {
+    if (!facts.mac) facts.mac = named->mac;
+    absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(named->netdev);
+    if (link.ok()) {
+      facts.representor = link->name;
+      facts.representor_ifindex = link->ifindex;
+      FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link->ifindex));
+      if (qdisc.clsact && IsFairleadBlock(qdisc.ingress_block)) {
+        const absl::StatusOr<Vni> vni = Vni::Make(qdisc.ingress_block & Vni::kMax);
+        if (vni.ok()) {
+          ObservedResource representor;
+          representor.key = RepresentorKey(id);
+          FAIRLEAD_ASSIGN_OR_RETURN(
+              const bool drop,
+              HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *vni}, {qdisc.ingress_block, 0},
+                             config_->store_id));
+          representor.spec = RepresentorSpec{id, *vni, link->up, drop};
+          representor.ours = link->alias == config_->OwnerMark();
+          representor.ifindex = link->ifindex;
+          result.resources.push_back(std::move(representor));
+        }
+      }
+    } else if (!absl::IsNotFound(link.status())) {
+      return link.status();
+    }
+  }
+  if (device.driver == config_->vf_driver) {
+    ObservedResource binding;
+    binding.key = DriverBindingKey(id);
+    DriverBindingSpec spec{id, device.driver, {}, {}, {}};
+    if (device.iommu_group) {
+      if (absl::StatusOr<VfioNode> node = sysfs_->GetVfioNode(*device.iommu_group); node.ok()) {
+        spec.node_uid = node->uid;
+        spec.node_gid = node->gid;
+        spec.node_mode = node->mode;
+      }
+    }
+    binding.spec = std::move(spec);
+    result.resources.push_back(std::move(binding));
+  }
+  return result;
+}
+
+absl::StatusOr<ObservedResource> PfProvider::PutPool(const VfPoolSpec& wanted) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.pf));
+  if (pf.device.autoprobe != wanted.autoprobe) {
+    FAIRLEAD_RETURN_IF_ERROR(sysfs_->SetAutoprobe(pf.device.address, wanted.autoprobe));
+  }
+  if (pf.device.num_vfs != wanted.count) {
+    FAIRLEAD_RETURN_IF_ERROR(
+        sysfs_->SetNumVfs(pf.device.address, wanted.count, config_->sriov_deadline));
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice now, sysfs_->Device(pf.device.address));
+  if (now.num_vfs != wanted.count || now.virtfns.size() != wanted.count) {
+    return absl::UnavailableError(absl::StrCat("asked for ", wanted.count, " VFs on ",
+                                               pf.link.name, " and found ", now.virtfns.size()));
+  }
+  ObservedResource pool;
+  pool.key = VfPoolKey(wanted.pf);
+  pool.spec = VfPoolSpec{wanted.pf, now.num_vfs, now.autoprobe};
+  return pool;
+}
+
+absl::Status PfProvider::DeletePool(const MacAddress& mac) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(mac));
+  if (pf.device.num_vfs == 0) return absl::OkStatus();
+  return sysfs_->SetNumVfs(pf.device.address, 0, config_->sriov_deadline);
+}
+
+absl::StatusOr<PciAddress> PfProvider::VfAddress(const VfId& vf) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(vf.pf));
+  if (vf.index >= pf.device.virtfns.size()) {
+    return absl::NotFoundError(absl::StrCat("VF ", vf.ToString(), " is not there: ", pf.link.name,
+                                            " has ", pf.device.virtfns.size(), " VFs"));
+  }
+  return pf.device.virtfns[vf.index];
+}
+
+absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.vf.pf));
+  ObservedResource observed;
+  observed.key = VfKey(wanted.vf);
+  VfSpec spec{wanted.vf, std::nullopt};
+  if (wanted.mac) {
+    FAIRLEAD_RETURN_IF_ERROR(
+        rtnetlink_->SetVfMac(pf.link.ifindex, wanted.vf.index, *wanted.mac));
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo now, rtnetlink_->GetLinkWithVfs(pf.link.ifindex));
+  if (now.vfs) {
+    for (const VfInfo& info : *now.vfs) {
+      if (info.index == wanted.vf.index) spec.mac = info.mac;
+    }
+  }
+  observed.spec = spec;
+  return observed;
+}
+
+// The VF is given back without what its tenant had on it.
+absl::Status PfProvider::DeleteVf(const VfId& vf) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(vf.pf));
+  if (vf.index >= pf.device.virtfns.size()) return absl::OkStatus();
+  absl::Status reset = sysfs_->Reset(pf.device.virtfns[vf.index], config_->bind_deadline);
+  if (!reset.ok() && !absl::IsUnimplemented(reset)) return reset;  // it may have none
+  if (pf.link.vfs && !pf.link.vfs->empty()) {
+    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfMac(pf.link.ifindex, vf.index, MacAddress()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LinkInfo> PfProvider::Representor(const VfId& vf) {
+  const RepresentorConfig* named = RepresentorOf(vf);
+  if (named == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "VF ", vf.ToString(), " has no representor: name it in the configuration of its PF"));
+  }
+  return rtnetlink_->GetLink(named->netdev);
+}
+
+// Down until the drop rule stands, so that no frame of a tenant reaches the host.
+absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpec& wanted) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo link, Representor(wanted.vf));
+  const uint32_t block = BlockIndexOf(wanted.vni);
+  FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link.ifindex));
+  const bool bound = qdisc.clsact && qdisc.ingress_block == block;
+  if (qdisc.clsact && !bound) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(link.name, " has a clsact qdisc that Fairlead did not make; remove it with "
+                     "'tc qdisc del dev ", link.name, " clsact' if nobody needs it"));
+  }
+  if (!bound) {
+    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, false));
+    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAlias(link.ifindex, config_->OwnerMark()));
+    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAddrGenNone(link.ifindex, true));
+    FAIRLEAD_RETURN_IF_ERROR(tc_->AddClsact(link.ifindex, block));
+  }
+  FAIRLEAD_RETURN_IF_ERROR(PutDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, wanted.vni},
+                                          {block, 0}, config_->store_id));
+  FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, wanted.up));
+  FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo now, rtnetlink_->GetLink(link.ifindex));
+  ObservedResource observed;
+  observed.key = RepresentorKey(wanted.vf);
+  FAIRLEAD_ASSIGN_OR_RETURN(
+      const bool drop, HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, wanted.vni}, {block, 0},
+                                      config_->store_id));
+  observed.spec = RepresentorSpec{wanted.vf, wanted.vni, now.up, drop};
+  observed.ifindex = now.ifindex;
+  return observed;
+}
+
+absl::Status PfProvider::DeleteRepresentor(const VfId& vf) {
+  const absl::StatusOr<LinkInfo> link = Representor(vf);
+  if (absl::IsNotFound(link.status())) return absl::OkStatus();
+  if (!link.ok()) return link.status();
+  FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link->ifindex, false));
+  FAIRLEAD_RETURN_IF_ERROR(tc_->DeleteClsact(link->ifindex));
+  FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAddrGenNone(link->ifindex, false));
+  return rtnetlink_->SetAlias(link->ifindex, "");
+}
+
+absl::StatusOr<ObservedResource> PfProvider::PutBinding(const DriverBindingSpec& wanted) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const PciAddress pci, VfAddress(wanted.vf));
+  FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(pci));
+  if (device.driver != wanted.driver) {
+    if (!device.driver.empty()) {
+      FAIRLEAD_RETURN_IF_ERROR(sysfs_->Unbind(pci, config_->bind_deadline));
+    }
+    // The pool's autoprobe is off: without an override no driver would bind at all.
+    FAIRLEAD_RETURN_IF_ERROR(sysfs_->SetDriverOverride(pci, wanted.driver));
+    FAIRLEAD_RETURN_IF_ERROR(sysfs_->Probe(pci, config_->bind_deadline));
+    FAIRLEAD_ASSIGN_OR_RETURN(device, sysfs_->Device(pci));
+  }
+  if (device.driver != wanted.driver) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        pci.ToString(), " was offered to ", wanted.driver, " and is bound to ",
+        device.driver.empty() ? std::string("no driver") : device.driver, "; is the module ",
+        wanted.driver, " loaded, and the IOMMU on?"));
+  }
+  ObservedResource observed;
+  observed.key = DriverBindingKey(wanted.vf);
+  DriverBindingSpec spec{wanted.vf, device.driver, {}, {}, {}};
+  if (device.iommu_group) {
+    if (wanted.node_uid || wanted.node_gid || wanted.node_mode) {
+      FAIRLEAD_RETURN_IF_ERROR(sysfs_->SetVfioNode(*device.iommu_group, wanted.node_uid,
+                                                   wanted.node_gid, wanted.node_mode));
+    }
+    if (absl::StatusOr<VfioNode> node = sysfs_->GetVfioNode(*device.iommu_group); node.ok()) {
+      spec.node_uid = node->uid;
+      spec.node_gid = node->gid;
+      spec.node_mode = node->mode;
+    }
+  }
+  observed.spec = std::move(spec);
+  return observed;
+}
+
+absl::Status PfProvider::DeleteBinding(const VfId& vf) {
+  const absl::StatusOr<PciAddress> pci = VfAddress(vf);
+  if (absl::IsNotFound(pci.status())) return absl::OkStatus();
+  if (!pci.ok()) return pci.status();
+  FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice device, sysfs_->Device(*pci));
+  if (device.driver == config_->vf_driver) {
+    // Unbinding a VF that a VM still holds open blocks in the kernel with locks
+    // held: look first. QEMU closes the group a moment after it let the device go.
+    const auto until = std::chrono::steady_clock::now() + config_->group_close_patience;
+    while (device.iommu_group) {
+      FAIRLEAD_ASSIGN_OR_RETURN(const bool open, sysfs_->VfioGroupInUse(*device.iommu_group));
+      if (!open) break;
+      if (std::chrono::steady_clock::now() >= until) {
+        return absl::UnavailableError(
+            absl::StrCat("unbind ", pci->ToString(), ": a process still holds /dev/vfio/",
+                         *device.iommu_group, " open; the VM has not let the VF go"));
+      }
+      std::this_thread::sleep_for(kGroupPoll);
+    }
+    FAIRLEAD_RETURN_IF_ERROR(sysfs_->Unbind(*pci, config_->bind_deadline));
+  }
+  if (!device.driver_override.empty()) return sysfs_->SetDriverOverride(*pci, "");
+  return absl::OkStatus();
+}
+
+}  // namespace fairlead

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/providers/rule_provider.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "dataplane/tc/lower.h"
+
+namespace fairlead {
+namespace {
+
+RuleHardware HardwareOf(const TcFilterInfo& info) {
+  return info.in_hw ? RuleHardware::kInHardware : RuleHardware::kSoftware;
+}
+
+}  // namespace
+
+absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table) {
+  uint32_t ifindex = 0;
+  if (table.kind == RuleTable::Kind::kTunnelIngress) {
+    FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo tunnel,
+                              rtnetlink_->GetLink(config_->tunnel.device));
+    if (tunnel.alias != config_->OwnerMark()) {
+      return absl::NotFoundError(
+          StrCat("the tunnel ", config_->tunnel.device, " of this agent is not there"));
+    }
+    ifindex = tunnel.ifindex;
+  }
+  return AttachPointOf(table, ifindex);
+}
+
+std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply(
+    std::span<const Change> changes) {
+  std::vector<absl::StatusOr<std::optional<ObservedResource>>> results(
+      changes.size(), std::optional<ObservedResource>());
+  const DeviceNames names = [this](uint32_t ifindex) -> std::optional<std::string> {
+    absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(ifindex);
+    if (!link.ok()) return std::nullopt;
+    return link->name;
+  };
+  std::optional<absl::StatusOr<TcAttachPoint>> tunnel;  // looked up once a batch
+  std::vector<TcChange> lowered;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    const Change& change = changes[i];
+    const RuleTable& table = change.rule.location.table;
+    absl::StatusOr<TcAttachPoint> at = TcAttachPoint{};
+    if (table.kind == RuleTable::Kind::kTunnelIngress) {
+      if (!tunnel) tunnel = PointOf(table);
+      at = *tunnel;
+    } else {
+      at = PointOf(table);
+    }
+    if (!at.ok()) {
+      // A rule of a device that is gone is gone with it.
+      if (!change.remove || !absl::IsNotFound(at.status())) results[i] = at.status();
+      continue;
+    }
+    TcChange out;
+    out.at = *at;
+    if (change.remove) {
+      out.verb = TcChange::Verb::kDelete;
+      out.filter.id = {change.rule.location.chain, change.rule.location.priority,
+                       change.rule.location.handle};
+      out.filter.match.ethertype = change.rule.match.ethertype;
+    } else {
+      absl::StatusOr<TcFilter> filter = Lower(change.rule, names, config_->store_id);
+      if (!filter.ok()) {
+        results[i] = filter.status();
+        continue;
+      }
+      out.filter = *std::move(filter);
+    }
+    lowered.push_back(std::move(out));
+    places.push_back(i);
+  }
+  const std::vector<absl::Status> answers = tc_->Apply(lowered);
+  std::vector<TcFilterRef> made;
+  for (size_t k = 0; k < places.size() && k < answers.size(); ++k) {
+    if (!changes[places[k]].remove && answers[k].ok()) {
+      made.push_back({lowered[k].at, lowered[k].filter.id, lowered[k].filter.match.ethertype});
+    }
+  }
+  const std::vector<absl::StatusOr<TcFilterInfo>> seen = tc_->Get(made);
+  size_t next_seen = 0;
+  for (size_t k = 0; k < places.size(); ++k) {
+    const Change& change = changes[places[k]];
+    absl::StatusOr<std::optional<ObservedResource>>& result = results[places[k]];
+    const std::string name = change.rule.location.ToString();
+    if (k >= answers.size()) {
+      result = absl::InternalError(StrCat("no answer for the rule ", name));
+    } else if (!answers[k].ok()) {
+      result = Annotate(answers[k], StrCat(change.remove ? "remove" : "make", " the rule ", name,
+                                           change.rule.offload == OffloadWish::kMust
+                                               ? " (which must run in hardware)"
+                                               : ""));
+    } else if (!change.remove) {
+      result = next_seen < seen.size()
+                   ? Judge(lowered[k], change.rule, seen[next_seen])
+                   : absl::InternalError(StrCat("the rule ", name, " could not be read back"));
+      ++next_seen;
+    }
+  }
+  return results;
+}
+
+// "Observed" is what the kernel shows, not what was sent.
+absl::StatusOr<std::optional<ObservedResource>> RuleProvider::Judge(
+    const TcChange& sent, const FlowRule& rule, const absl::StatusOr<TcFilterInfo>& seen) {
+  if (!seen.ok()) return seen.status();
+  const TcFilterInfo& info = *seen;
+  if (info.cookie != sent.filter.cookie) {
+    return absl::UnavailableError(StrCat("the rule ", rule.location.ToString(),
+                                         " was replaced by somebody else at once"));
+  }
+  if (rule.offload == OffloadWish::kMust && !info.in_hw) {
+    TcChange remove = sent;
+    remove.verb = TcChange::Verb::kDelete;
+    tc_->Apply({&remove, 1});
+    return absl::FailedPreconditionError(
+        StrCat("the rule ", rule.location.ToString(),
+               " must run in hardware, and the kernel took it in software only"));
+  }
+  ObservedResource observed;
+  observed.key = FlowRuleKey(rule.location);
+  observed.spec = FlowRuleSpec{rule};
+  observed.content_hash = rule.ContentHash();
+  observed.hardware = HardwareOf(info);
+  observed.in_hw_count = info.in_hw_count;
+  return observed;
+}
+
+absl::StatusOr<std::vector<ObservedResource>> RuleProvider::Observe(const RuleTable& table) {
+  const absl::StatusOr<TcAttachPoint> at = PointOf(table);
+  if (absl::IsNotFound(at.status())) return std::vector<ObservedResource>{};
+  if (!at.ok()) return at.status();
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<TcFilterInfo> filters, tc_->Dump(*at));
+  std::vector<ObservedResource> result;
+  for (const TcFilterInfo& info : filters) {
+    ObservedResource observed;
+    FlowRule rule;
+    rule.location = {table, info.id.chain, info.id.priority, info.id.handle};
+    rule.match.ethertype = info.ethertype;  // the rest shows in the content hash
+    observed.key = FlowRuleKey(rule.location);
+    const std::optional<CookieParts> cookie =
+        info.cookie ? ParseCookie(*info.cookie) : std::nullopt;
+    observed.ours = cookie && cookie->store_id == config_->store_id &&
+                    cookie->owner_hash == OwnerHash(rule.location);
+    if (observed.ours) observed.content_hash = cookie->content_hash;
+    observed.hardware = HardwareOf(info);
+    observed.in_hw_count = info.in_hw_count;
+    observed.spec = FlowRuleSpec{std::move(rule)};
+    result.push_back(std::move(observed));
+  }
+  return result;
+}
+
+}  // namespace fairlead

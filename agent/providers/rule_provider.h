@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: flow rules in TC. Lowers them, sends them in batches, reads back.
+//
+// Threading: blocks; belongs to the "rules" lane. Ownership: borrows the ports.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/model/resource.h"
+#include "agent/ports/rtnetlink/rtnetlink_port.h"
+#include "agent/ports/tc/tc_port.h"
+#include "agent/providers/config.h"
+
+namespace fairlead {
+
+class RuleProvider {
+ public:
+  RuleProvider(const ProviderConfig* config, RtnetlinkPort* rtnetlink, TcPort* tc)
+      : config_(config), rtnetlink_(rtnetlink), tc_(tc) {}
+
+  struct Change {
+    bool remove = false;
+    FlowRule rule;  // of a removal: location and match.ethertype
+  };
+  // Result i belongs to change i; the observed resource of a removal is empty.
+  std::vector<absl::StatusOr<std::optional<ObservedResource>>> Apply(
+      std::span<const Change> changes);
+
+  // All of a table, ours and foreign; none when the table does not exist.
+  absl::StatusOr<std::vector<ObservedResource>> Observe(const RuleTable& table);
+
+ private:
+  absl::StatusOr<std::optional<ObservedResource>> Judge(const TcChange& sent, const FlowRule& rule,
+                                                        const absl::StatusOr<TcFilterInfo>& seen);
+  absl::StatusOr<TcAttachPoint> PointOf(const RuleTable& table);
+
+  const ProviderConfig* config_;
+  RtnetlinkPort* rtnetlink_;
+  TcPort* tc_;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A dry run is the engine itself on a copy of its state, with an executor that
+// does nothing, succeeds at once, and writes down what it was asked to do. So a
+// plan cannot differ from what would really be done, but by what the outside
+// answers.
+#include <deque>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/reconcile/engine.h"
+
+namespace fairlead {
+namespace {
+
+// Steps after which a dry run is cut off, far above any real change.
+constexpr int kMostSteps = 2'000'000;
+
+class PlanningExecutor final : public Executor {
+ public:
+  explicit PlanningExecutor(const Engine& real, const HostFacts& facts,
+                            const std::map<std::string, absl::StatusOr<VmObservation>>& vms)
+      : facts_(facts), vms_(vms) {
+    for (const Engine::RuleView& rule : real.Rules()) {
+      if (rule.observed != nullptr) rules_.push_back(*rule.observed);
+    }
+  }
+
+  void Apply(const std::string& /*lane*/, std::vector<Operation> operations,
+             ApplyDone done) override {
+    std::vector<ApplyResult> results;
+    for (const Operation& operation : operations) {
+      ApplyResult result;
+      if (operation.verb != Operation::Verb::kDelete) {
+        ObservedResource observed;
+        observed.key = operation.resource.key;
+        observed.spec = operation.resource.spec;
+        observed.neighbour = NeighbourState::kResolved;
+        if (const auto* rule = std::get_if<FlowRuleSpec>(&operation.resource.spec)) {
+          observed.content_hash = rule->rule.ContentHash();
+        }
+        if (operation.resource.key.kind == ResourceKind::kTunnel) observed.ifindex = UINT32_MAX;
+        if (const auto* rep = std::get_if<RepresentorSpec>(&operation.resource.spec)) {
+          if (const VfFacts* vf = facts_.FindVf(rep->vf)) {
+            observed.ifindex = vf->representor_ifindex;
+          }
+        }
+        result.observed = observed;
+      }
+      results.push_back(std::move(result));
+      applied.push_back(operation);
+    }
+    Later([done = std::move(done), results]() mutable { done(std::move(results)); });
+  }
+  void ObservePf(const MacAddress& pf,
+                 std::function<void(absl::StatusOr<PfObservation>)> done) override {
+    const auto it = facts_.pfs.find(pf);
+    if (it == facts_.pfs.end()) {
+      Later([done, pf] { done(absl::NotFoundError(absl::StrCat("no PF ", pf.ToString()))); });
+      return;
+    }
+    PfObservation observation{it->second, {}};
+    Later([done, observation] { done(observation); });
+  }
+  void ObserveVf(const VfId& vf,
+                 std::function<void(absl::StatusOr<VfObservation>)> done) override {
+    const VfFacts* facts = facts_.FindVf(vf);
+    VfObservation observation;
+    if (facts != nullptr) observation.facts = *facts;
+    Later([done, observation] { done(observation); });
+  }
+  void ObserveTunnel(
+      std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> /*done*/) override {}
+  void ObserveNeighbours(
+      std::vector<IpAddress>,
+      std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> /*done*/) override {}
+  void ObserveTable(
+      const RuleTable& table,
+      std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override {
+    std::vector<ObservedResource> rules;
+    for (const ObservedResource& rule : rules_) {
+      const auto* spec = std::get_if<FlowRuleSpec>(&rule.spec);
+      if (spec != nullptr && spec->rule.location.table == table) rules.push_back(rule);
+    }
+    Later([done, rules] { done(rules); });
+  }
+  void ObserveVm(const std::string& vm, const Uuid&,
+                 std::function<void(absl::StatusOr<VmObservation>)> done) override {
+    const auto it = vms_.find(vm);
+    absl::StatusOr<VmObservation> result =
+        it == vms_.end() ? absl::UnavailableError(absl::StrCat("VM ", vm, " was not asked"))
+                         : it->second;
+    Later([done, result] { done(result); });
+  }
+  void Commit(StoreBatch, std::function<void(absl::Status)> done) override {
+    Later([done] { done(absl::OkStatus()); });
+  }
+  void After(std::chrono::milliseconds delay, std::function<void()> fn) override {
+    // What waits for time is not part of a plan.
+    if (delay.count() == 0) Later(std::move(fn));
+  }
+  void LeaseGranted(Lease) override {}
+  void LeaseEnded(Lease) override {}
+  void ReleaseVm(const std::string&) override {}
+
+  void RunUntilIdle() {
+    for (int i = 0; i < kMostSteps && !queue_.empty(); ++i) {
+      std::function<void()> next = std::move(queue_.front());
+      queue_.pop_front();
+      next();
+    }
+    queue_.clear();
+  }
+
+  std::vector<Operation> applied;
+
+ private:
+  void Later(std::function<void()> fn) { queue_.push_back(std::move(fn)); }
+
+  HostFacts facts_;
+  std::map<std::string, absl::StatusOr<VmObservation>> vms_;
+  std::vector<ObservedResource> rules_;
+  std::deque<std::function<void()>> queue_;
+};
+
+}  // namespace
+
+class DryRunner {
+ public:
+  static Engine::DryRun Run(const Engine& real, const Change& change,
+                            std::map<std::string, absl::StatusOr<VmObservation>> vms) {
+    PlanningExecutor executor(real, real.facts_, vms);
+    std::map<ObjectRef, ObjectStatus> last;
+    Engine copy(real.config_, &executor, real.clock_,
+                [&last](const ObjectStatus& status, bool gone) {
+                  if (gone) {
+                    last.erase(status.ref);
+                  } else {
+                    last[status.ref] = status;
+                  }
+                });
+    copy.world_ = real.world_;
+    copy.facts_ = real.facts_;
+    copy.attachments_ = real.attachments_;
+    copy.vf_of_port_ = real.vf_of_port_;
+    copy.bound_ = real.bound_;
+    copy.bound_of_vpc_ = real.bound_of_vpc_;
+    copy.bound_of_subnet_ = real.bound_of_subnet_;
+    copy.next_lease_ = real.next_lease_;
+    copy.next_transaction_ = real.next_transaction_;
+    copy.observed_ = real.observed_;
+    copy.wanted_ = real.wanted_;
+    copy.claimant_ = real.claimant_;
+    copy.units_ = real.units_;
+    copy.announced_ = real.announced_;
+    copy.failed_ports_ = real.failed_ports_;
+    copy.pf_scope_ = real.pf_scope_;
+    copy.table_scope_ = real.table_scope_;
+    copy.tunnel_scope_ = real.tunnel_scope_;
+    copy.neighbour_scope_ = real.neighbour_scope_;
+    for (auto& [ref, unit] : copy.units_) {
+      unit.queued = false;
+      unit.in_flight = false;
+      unit.settled = true;
+    }
+    for (auto& [pf, scope] : copy.pf_scope_) scope.in_flight = scope.again = false;
+    for (auto& [table, scope] : copy.table_scope_) scope.in_flight = scope.again = false;
+    copy.tunnel_scope_.in_flight = copy.neighbour_scope_.in_flight = false;
+    for (const auto& [vm, state] : real.vms_) {
+      if (!vms.contains(vm)) copy.vms_[vm] = state;
+      copy.vms_[vm].asking = copy.vms_[vm].ask_again = false;
+    }
+
+    copy.OnChange(change);
+    executor.RunUntilIdle();
+
+    Engine::DryRun result;
+    for (Operation& operation : executor.applied) {
+      std::string owner;
+      const auto it = copy.claimant_.find(operation.resource.key);
+      const auto before = real.claimant_.find(operation.resource.key);
+      if (it != copy.claimant_.end()) {
+        owner = it->second.ToString();
+      } else if (before != real.claimant_.end()) {
+        owner = before->second.ToString();
+      }
+      result.steps.push_back({std::move(operation), std::move(owner)});
+    }
+    for (const auto& [ref, status] : last) {
+      if (status.state != ObjectState::kReady && status.state != ObjectState::kRemoving) {
+        result.blocked.push_back(status);
+      }
+    }
+    return result;
+  }
+};
+
+void Engine::PlanFor(const Change& change, std::function<void(DryRun)> done) {
+  // The VMs whose ports the change adds are asked first; asking changes nothing.
+  std::map<std::string, Uuid> ask;
+  for (const StoredObject& stored : change.upserts) {
+    const auto* port = std::get_if<Port>(&stored.object);
+    if (port == nullptr || port->vm.empty()) continue;
+    if (std::optional<Uuid> uuid = UuidOf(port->vm)) ask[port->vm] = *uuid;
+  }
+  for (const StoredObject& stored : change.upserts) {
+    const auto* vm = std::get_if<Vm>(&stored.object);
+    if (vm != nullptr) ask[vm->id] = vm->uuid;
+  }
+  struct Pending {
+    std::map<std::string, absl::StatusOr<VmObservation>> vms;
+    size_t left = 0;
+    Change change;
+    std::function<void(DryRun)> done;
+  };
+  auto pending = std::make_shared<Pending>();
+  pending->left = ask.size();
+  pending->change = change;
+  pending->done = std::move(done);
+  if (ask.empty()) {
+    pending->done(DryRunner::Run(*this, pending->change, {}));
+    return;
+  }
+  for (const auto& [vm, uuid] : ask) {
+    executor_->ObserveVm(vm, uuid, [this, alive = std::weak_ptr<bool>(alive_), pending,
+                                    vm](absl::StatusOr<VmObservation> result) {
+      if (alive.expired()) return;
+      pending->vms.emplace(vm, std::move(result));
+      if (!vms_.contains(vm)) executor_->ReleaseVm(vm);
+      if (--pending->left == 0) {
+        pending->done(DryRunner::Run(*this, pending->change, std::move(pending->vms)));
+      }
+    });
+  }
+}
+
+}  // namespace fairlead

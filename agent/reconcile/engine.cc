@@ -1,0 +1,632 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/reconcile/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "agent/base/error.h"
+
+namespace fairlead {
+namespace {
+
+// Units handled in one go before the loop gets its turn.
+constexpr int kUnitsPerPump = 2000;
+// Rules sent in one call; keeps one refused giant from holding the lane.
+constexpr size_t kRulesPerBatch = 4096;
+
+UnitRef RefOfObject(const ObjectRef& ref) {
+  switch (ref.kind) {
+    case ObjectKind::kVpc:
+      return {UnitKind::kVpc, ref.id};
+    case ObjectKind::kSubnet:
+      return {UnitKind::kSubnet, ref.id};
+    case ObjectKind::kPort:
+      return {UnitKind::kPort, ref.id};
+    case ObjectKind::kEndpoint:
+      return {UnitKind::kEndpoint, ref.id};
+    case ObjectKind::kVm:
+      break;
+  }
+  return {UnitKind::kHost, ""};  // a VM has no resources of its own
+}
+
+bool IsNetworkUnit(UnitKind kind) {
+  return kind == UnitKind::kVpc || kind == UnitKind::kSubnet || kind == UnitKind::kEndpoint;
+}
+
+std::string StepName(const Operation& operation) {
+  return absl::StrCat(std::string(ResourceKindName(operation.resource.key.kind)), " ",
+                      std::string(VerbName(operation.verb)));
+}
+
+}  // namespace
+
+std::string UnitRef::ToString() const {
+  switch (kind) {
+    case UnitKind::kHost:
+      return "host";
+    case UnitKind::kVtep:
+      return absl::StrCat("vtep/", id);
+    case UnitKind::kVpc:
+      return absl::StrCat("vpc/", id);
+    case UnitKind::kSubnet:
+      return absl::StrCat("subnet/", id);
+    case UnitKind::kEndpoint:
+      return absl::StrCat("endpoint/", id);
+    case UnitKind::kPort:
+      return absl::StrCat("port/", id);
+    case UnitKind::kOrphans:
+      break;
+  }
+  return "orphans";
+}
+
+std::string LaneOf(const Resource& resource) {
+  struct Visitor {
+    std::string operator()(const VfPoolSpec& s) { return absl::StrCat("pf ", s.pf.ToString()); }
+    std::string operator()(const VfSpec& s) { return absl::StrCat("pf ", s.vf.pf.ToString()); }
+    std::string operator()(const RepresentorSpec& s) {
+      return absl::StrCat("pf ", s.vf.pf.ToString());
+    }
+    std::string operator()(const DriverBindingSpec& s) {
+      return absl::StrCat("pf ", s.vf.pf.ToString());
+    }
+    std::string operator()(const GuestDeviceSpec& s) { return absl::StrCat("vm ", s.vm); }
+    std::string operator()(const TunnelSpec&) { return "net"; }
+    std::string operator()(const NeighbourSpec&) { return "net"; }
+    std::string operator()(const FlowRuleSpec&) { return "rules"; }
+  };
+  return std::visit(Visitor{}, resource.spec);
+}
+
+Engine::Engine(EngineConfig config, Executor* executor, const Clock* clock,
+               StatusListener listener)
+    : config_(std::move(config)),
+      executor_(executor),
+      clock_(clock),
+      listener_(std::move(listener)) {}
+
+Engine::~Engine() = default;
+
+void Engine::Start(StoreContents contents) {
+  world_ = World(std::move(contents.objects), contents.next_ordinal);
+  next_lease_ = contents.next_lease;
+  next_transaction_ = contents.next_transaction;
+  for (Attachment& attachment : contents.attachments) {
+    vf_of_port_[attachment.port] = attachment.vf;
+    executor_->LeaseGranted(attachment.lease);
+    attachments_[attachment.vf] = std::move(attachment);
+  }
+  for (const auto& [vf, attachment] : attachments_) {
+    UnitOf({UnitKind::kPort, attachment.port}, attachment.vpc);
+    MarkDirty({UnitKind::kPort, attachment.port});
+  }
+  world_.ForEach([this](const StoredObject& stored) {
+    const ObjectRef ref = RefOf(stored.object);
+    if (ref.kind == ObjectKind::kVm) return;
+    std::string vpc;
+    if (ref.kind == ObjectKind::kVpc) vpc = ref.id;
+    if (const auto* s = std::get_if<Subnet>(&stored.object)) vpc = s->vpc;
+    if (const auto* p = std::get_if<Port>(&stored.object)) vpc = p->vpc;
+    if (const auto* e = std::get_if<Endpoint>(&stored.object)) {
+      vpc = e->vpc;
+      MarkDirty({UnitKind::kVtep, e->vtep.ToString()});
+    }
+    UnitOf(RefOfObject(ref), vpc);
+    MarkDirty(RefOfObject(ref));
+  });
+  MarkDirty({UnitKind::kHost, ""});
+  Audit();
+  ScheduleAudit();
+}
+
+void Engine::OnChange(const Change& change) {
+  // What the changed objects touched before, and touch after, is looked at again.
+  std::set<std::string> subnets, vms, vteps, vpcs_gone;
+  auto note = [&](const Object& object) {
+    if (const auto* p = std::get_if<Port>(&object)) {
+      subnets.insert(p->subnet);
+      if (!p->vm.empty()) vms.insert(p->vm);
+    } else if (const auto* e = std::get_if<Endpoint>(&object)) {
+      subnets.insert(e->subnet);
+      vteps.insert(e->vtep.ToString());
+    }
+  };
+  for (const StoredObject& stored : change.upserts) {
+    if (const StoredObject* old = world_.Find(RefOf(stored.object))) note(old->object);
+    note(stored.object);
+  }
+  for (const ObjectRef& ref : change.removes) {
+    if (const StoredObject* old = world_.Find(ref)) {
+      note(old->object);
+      removed_.insert_or_assign(ref, old->object);
+    }
+  }
+  world_.Apply(change);
+
+  for (const StoredObject& stored : change.upserts) {
+    const ObjectRef ref = RefOf(stored.object);
+    if (ref.kind == ObjectKind::kVm) {
+      vms.insert(ref.id);
+      for (const std::string& port : world_.PortsOfVm(ref.id)) MarkDirty({UnitKind::kPort, port});
+      Announce(ref);
+      continue;
+    }
+    std::string vpc;
+    if (ref.kind == ObjectKind::kVpc) vpc = ref.id;
+    if (const auto* s = std::get_if<Subnet>(&stored.object)) vpc = s->vpc;
+    if (const auto* p = std::get_if<Port>(&stored.object)) vpc = p->vpc;
+    if (const auto* e = std::get_if<Endpoint>(&stored.object)) vpc = e->vpc;
+    UnitOf(RefOfObject(ref), vpc).vpc = vpc;
+    if (ref.kind == ObjectKind::kPort) {
+      UpdateBound(ref.id);
+      Unit& unit = UnitOf({UnitKind::kPort, ref.id});
+      unit.retry_at.reset();  // a new generation is tried at once
+    }
+    MarkDirty(RefOfObject(ref));
+    Announce(ref);
+  }
+  for (const ObjectRef& ref : change.removes) {
+    if (ref.kind == ObjectKind::kVm) {
+      Announce(ref);
+      continue;
+    }
+    if (ref.kind == ObjectKind::kPort) UpdateBound(ref.id);
+    if (Unit* unit = FindUnit(RefOfObject(ref))) unit->retry_at.reset();
+    MarkDirty(RefOfObject(ref));
+    Announce(ref);
+  }
+  for (const std::string& subnet : subnets) {
+    if (world_.FindSubnet(subnet) != nullptr) MarkDirty({UnitKind::kSubnet, subnet});
+  }
+  for (const std::string& vtep : vteps) MarkDirty({UnitKind::kVtep, vtep});
+  for (const std::string& vm : vms) AnnounceVm(vm);
+  MarkDirty({UnitKind::kHost, ""});
+}
+
+Unit& Engine::UnitOf(const UnitRef& ref, std::string_view vpc) {
+  auto [it, added] = units_.try_emplace(ref);
+  if (added) {
+    it->second.ref = ref;
+    it->second.vpc = std::string(vpc);
+    it->second.settled = true;
+  }
+  return it->second;
+}
+
+Unit* Engine::FindUnit(const UnitRef& ref) {
+  const auto it = units_.find(ref);
+  return it == units_.end() ? nullptr : &it->second;
+}
+
+void Engine::MarkDirty(const UnitRef& ref) {
+  Unit& unit = UnitOf(ref);
+  if (unit.in_flight || unit.queued) return;  // what is in flight marks it when it is back
+  if (IsNetworkUnit(ref.kind)) SetSettled(unit, false);
+  unit.queued = true;
+  queue_.push_back(ref);
+  SchedulePump();
+}
+
+void Engine::MarkVpcNetwork(const std::string& vpc) {
+  if (world_.FindVpc(vpc) != nullptr) MarkDirty({UnitKind::kVpc, vpc});
+  for (const std::string& id : world_.SubnetsOfVpc(vpc)) MarkDirty({UnitKind::kSubnet, id});
+  for (const std::string& id : world_.EndpointsOfVpc(vpc)) {
+    MarkDirty({UnitKind::kEndpoint, id});
+    MarkDirty({UnitKind::kVtep, world_.FindEndpoint(id)->vtep.ToString()});
+  }
+  const auto it = bound_of_vpc_.find(vpc);
+  if (it == bound_of_vpc_.end()) return;
+  for (const std::string& id : it->second) MarkDirty({UnitKind::kPort, id});
+}
+
+void Engine::SchedulePump() {
+  if (pump_scheduled_ || in_pump_) return;
+  pump_scheduled_ = true;
+  executor_->After(std::chrono::milliseconds(0), [this, alive = std::weak_ptr<bool>(alive_)] {
+    if (alive.expired()) return;
+    pump_scheduled_ = false;
+    Pump();
+  });
+}
+
+void Engine::Pump() {
+  in_pump_ = true;
+  for (int i = 0; i < kUnitsPerPump && !queue_.empty(); ++i) {
+    const UnitRef ref = std::move(queue_.front());
+    queue_.pop_front();
+    Unit* unit = FindUnit(ref);
+    if (unit == nullptr) continue;
+    unit->queued = false;
+    Reconcile(*unit);
+  }
+  if (queue_.empty() && orphans_pending_) CollectOrphans();
+  FlushRules();
+  in_pump_ = false;
+  if (!queue_.empty()) SchedulePump();
+}
+
+void Engine::Reconcile(Unit& unit) {
+  if (unit.in_flight) return;
+  if (unit.retry_at && clock_->Now() < *unit.retry_at) {
+    if (IsNetworkUnit(unit.ref.kind)) SetSettled(unit, true);
+    return;  // the timer marks it again
+  }
+  unit.retry_at.reset();
+  if (unit.ref.kind == UnitKind::kPort) {
+    ReconcilePort(unit);
+  } else {
+    ReconcileNetwork(unit);
+  }
+}
+
+// Every unit but ports: compile, converge, and keep trying.
+void Engine::ReconcileNetwork(Unit& unit) {
+  const UnitRef ref = unit.ref;
+  absl::StatusOr<std::vector<Resource>> wanted = CompileNetwork(unit);
+  if (!wanted.ok()) {
+    unit.waits_for = std::string(wanted.status().message());
+    if (!absl::IsUnavailable(wanted.status())) UnitFailed(unit, "compile", wanted.status());
+    return;
+  }
+  switch (Converge(unit, *wanted)) {
+    case Progress::kWorking:
+      break;
+    case Progress::kWaiting:
+      break;
+    case Progress::kConflict:
+      UnitFailed(unit, "compare", absl::AlreadyExistsError(unit.waits_for));
+      break;
+    case Progress::kSettled:
+      unit.attempts = 0;
+      unit.error = absl::OkStatus();
+      unit.step.clear();
+      unit.waits_for.clear();
+      SetSettled(unit, true);
+      break;
+  }
+  ObjectKind kind;
+  switch (ref.kind) {
+    case UnitKind::kVpc:
+      kind = ObjectKind::kVpc;
+      break;
+    case UnitKind::kSubnet:
+      kind = ObjectKind::kSubnet;
+      break;
+    case UnitKind::kEndpoint:
+      kind = ObjectKind::kEndpoint;
+      break;
+    default:
+      return;
+  }
+  const ObjectRef object{kind, ref.id};
+  const bool finished = unit.settled && unit.keys.empty() && world_.Find(object) == nullptr;
+  if (finished) units_.erase(ref);
+  Announce(object);
+}
+
+absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) const {
+  if (unit.ref.kind == UnitKind::kOrphans) return std::vector<Resource>{};
+  if (unit.ref.kind == UnitKind::kHost) {
+    for (const MacAddress& pf : config_.pfs) {
+      const auto it = pf_scope_.find(pf);
+      if (it == pf_scope_.end() || !it->second.known) {
+        return absl::UnavailableError("the host's NICs are being observed");
+      }
+    }
+    if (!tunnel_scope_.known) return absl::UnavailableError("the tunnel is being observed");
+    const bool tunnel_wanted = world_.Count(ObjectKind::kPort) > 0 || !attachments_.empty();
+    return CompileHost(config_.compile, facts_, tunnel_wanted);
+  }
+  if (unit.ref.kind == UnitKind::kVtep) {
+    absl::StatusOr<IpAddress> outer = IpAddress::Parse(unit.ref.id);
+    if (!outer.ok()) return outer.status();
+    if (*outer == config_.compile.tunnel_local) return std::vector<Resource>{};
+    for (const std::string& id : world_.EndpointsOfVtep(*outer)) {
+      const auto bound = bound_of_vpc_.find(world_.FindEndpoint(id)->vpc);
+      if (bound == bound_of_vpc_.end() || bound->second.empty()) continue;
+      if (!neighbour_scope_.known) {
+        return absl::UnavailableError("the host's neighbours are being observed");
+      }
+      Resource neighbour;
+      neighbour.key = NeighbourKey(*outer);
+      neighbour.spec = NeighbourSpec{*outer};
+      return std::vector<Resource>{neighbour};
+    }
+    return std::vector<Resource>{};
+  }
+
+  const auto bound = bound_of_vpc_.find(unit.vpc);
+  const Vpc* vpc = world_.FindVpc(unit.vpc);
+  if (vpc == nullptr || bound == bound_of_vpc_.end() || bound->second.empty() || !facts_.tunnel) {
+    return std::vector<Resource>{};  // without a local port the VPC has no block here
+  }
+  for (const RuleTable& table : {RuleTable{RuleTable::Kind::kVpcBlock, vpc->vni},
+                                 RuleTable{RuleTable::Kind::kTunnelIngress, {}}}) {
+    const auto scope = table_scope_.find(table);
+    if (scope == table_scope_.end() || !scope->second.known) {
+      return absl::UnavailableError("the VPC's rules are being observed");
+    }
+  }
+  const VfId any_vf = bound_.at(*bound->second.begin()).vf;
+  const StoredObject* stored = nullptr;
+  std::vector<Resource> wanted;
+  if (unit.ref.kind == UnitKind::kVpc) {
+    stored = world_.Find({ObjectKind::kVpc, unit.ref.id});
+    if (stored != nullptr) wanted = CompileVpc(*vpc, stored->ordinal, any_vf, *facts_.tunnel);
+  } else if (unit.ref.kind == UnitKind::kSubnet) {
+    stored = world_.Find({ObjectKind::kSubnet, unit.ref.id});
+    const auto ports = bound_of_subnet_.find(unit.ref.id);
+    if (stored != nullptr && ports != bound_of_subnet_.end() && !ports->second.empty()) {
+      std::vector<BoundPort> local;
+      for (const std::string& id : ports->second) local.push_back(bound_.at(id));
+      std::vector<IpAddress> vteps = world_.VtepsOfSubnet(unit.ref.id);
+      std::erase(vteps, config_.compile.tunnel_local);
+      wanted = CompileSubnet(*vpc, std::get<Subnet>(stored->object), stored->ordinal, local, vteps,
+                             *facts_.tunnel);
+    }
+  } else {
+    stored = world_.Find({ObjectKind::kEndpoint, unit.ref.id});
+    if (stored != nullptr) {
+      wanted = CompileEndpoint(*vpc, std::get<Endpoint>(stored->object), stored->ordinal, any_vf,
+                               *facts_.tunnel);
+      // The neighbour is the VTEP's unit's: many endpoints share it.
+      std::erase_if(wanted, [](const Resource& r) {
+        return r.key.kind == ResourceKind::kNeighbour;
+      });
+    }
+  }
+  return wanted;
+}
+
+Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resources) {
+  WantedSet wanted;
+  for (const Resource& resource : resources) wanted.emplace(resource.key, resource);
+  unit.wanted_rules = static_cast<uint32_t>(std::count_if(
+      resources.begin(), resources.end(),
+      [](const Resource& r) { return r.key.kind == ResourceKind::kFlowRule; }));
+  for (const ResourceKey& key : unit.keys) {
+    if (!wanted.contains(key)) wanted_.erase(key);
+  }
+  for (const auto& [key, resource] : wanted) {
+    wanted_[key] = resource;
+    claimant_[key] = unit.ref;
+    unit.keys.insert(key);
+  }
+  ObservedSet seen;
+  for (const ResourceKey& key : unit.keys) {
+    // A pool is shared: it is made and kept, never taken away for not being wanted.
+    if (key.kind == ResourceKind::kVfPool && !wanted.contains(key)) continue;
+    const auto it = observed_.find(key);
+    if (it != observed_.end()) seen.insert(*it);
+  }
+  const DiffResult diff = Diff(wanted, seen, DiffOptions{.prune = true});
+  if (!diff.conflicts.empty()) {
+    std::vector<std::string> names;
+    for (const ResourceKey& key : diff.conflicts) names.push_back(key.ToString());
+    unit.waits_for = absl::StrCat("somebody else's object is in the place of ",
+                                  absl::StrJoin(names, ", "), "; remove it, or keep it and remove "
+                                  "this object");
+    return Progress::kConflict;
+  }
+  if (diff.operations.empty()) {
+    SettleClaims(unit, wanted);
+    return Progress::kSettled;
+  }
+  std::vector<Operation> group;
+  std::string lane;
+  for (const Operation& operation : diff.operations) {
+    if (!group.empty() && (operation.resource.key.kind != ResourceKind::kFlowRule ||
+                           group.front().resource.key.kind != ResourceKind::kFlowRule)) {
+      break;
+    }
+    if (operation.verb != Operation::Verb::kDelete) {
+      const auto missing = std::find_if(
+          operation.resource.depends.begin(), operation.resource.depends.end(),
+          [this](const ResourceKey& key) { return !observed_.contains(key); });
+      if (missing != operation.resource.depends.end()) {
+        if (group.empty()) {
+          unit.waits_for = absl::StrCat("waits for ", missing->ToString());
+          unit.step = StepName(operation);
+          return Progress::kWaiting;
+        }
+        break;
+      }
+    }
+    lane = LaneOf(operation.resource);
+    group.push_back(operation);
+  }
+  unit.step = StepName(group.front());
+  Dispatch(unit, lane, std::move(group));
+  return Progress::kWorking;
+}
+
+// Keys that are neither wanted nor there are nobody's any more.
+void Engine::SettleClaims(Unit& unit, const WantedSet& wanted) {
+  std::erase_if(unit.keys, [&](const ResourceKey& key) {
+    if (wanted.contains(key) || observed_.contains(key)) return false;
+    const auto it = claimant_.find(key);
+    if (it != claimant_.end() && it->second == unit.ref) claimant_.erase(it);
+    return true;
+  });
+}
+
+void Engine::Dispatch(Unit& unit, const std::string& lane, std::vector<Operation> operations) {
+  if (const Attachment* attachment =
+          unit.ref.kind == UnitKind::kPort ? AttachmentOf(unit.ref.id) : nullptr) {
+    for (Operation& operation : operations) operation.resource.lease = attachment->lease;
+  }
+  unit.in_flight = true;
+  if (operations.front().resource.key.kind == ResourceKind::kFlowRule) {
+    rule_batch_.push_back({unit.ref, std::move(operations)});
+    if (!in_pump_) FlushRules();
+    return;
+  }
+  executor_->Apply(lane, operations,
+                   [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref,
+                    operations](std::vector<ApplyResult> results) {
+                     if (!alive.expired()) OnApplied(ref, operations, std::move(results));
+                   });
+}
+
+// The rules of many units travel together; each unit gets its own results.
+void Engine::FlushRules() {
+  while (!rule_batch_.empty()) {
+    std::vector<RuleBatchItem> items;
+    std::vector<Operation> all;
+    while (!rule_batch_.empty() &&
+           (all.empty() || all.size() + rule_batch_.front().operations.size() <= kRulesPerBatch)) {
+      const auto& operations = rule_batch_.front().operations;
+      all.insert(all.end(), operations.begin(), operations.end());
+      items.push_back(std::move(rule_batch_.front()));
+      rule_batch_.erase(rule_batch_.begin());
+    }
+    executor_->Apply(
+        "rules", std::move(all),
+        [this, alive = std::weak_ptr<bool>(alive_), items](std::vector<ApplyResult> results) {
+          if (alive.expired()) return;
+          size_t next = 0;
+          for (const RuleBatchItem& item : items) {
+            std::vector<ApplyResult> own;
+            for (size_t i = 0; i < item.operations.size(); ++i) {
+              own.push_back(next < results.size()
+                                ? std::move(results[next])
+                                : ApplyResult{absl::InternalError("no result"), {}, false});
+              ++next;
+            }
+            OnApplied(item.unit, item.operations, std::move(own));
+          }
+        });
+  }
+}
+
+void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operations,
+                       std::vector<ApplyResult> results) {
+  absl::Status error;
+  std::string step;
+  Unit* unit = FindUnit(ref);
+  for (size_t i = 0; i < operations.size() && i < results.size(); ++i) {
+    const Operation& operation = operations[i];
+    ApplyResult& result = results[i];
+    if (result.status.ok()) {
+      SetObserved(operation.resource.key, std::move(result.observed));
+      if (result.removal_pending && unit != nullptr && !unit->removal_asked) {
+        unit->removal_asked = clock_->Now();
+      }
+      if (const auto* pool = std::get_if<VfPoolSpec>(&operation.resource.spec)) {
+        ObservePf(pool->pf);
+      }
+      continue;
+    }
+    if (error.ok()) {
+      error = result.status;
+      step = StepName(operation);
+    }
+  }
+  if (unit == nullptr) return;
+  unit->in_flight = false;
+  if (!error.ok()) {
+    if (ref.kind == UnitKind::kPort) {
+      PortUnitFailed(*unit, std::move(step), std::move(error));
+    } else {
+      UnitFailed(*unit, std::move(step), std::move(error));
+    }
+  } else {
+    MarkDirty(ref);
+  }
+}
+
+// For units other than ports: keep what works, say so, try again.
+void Engine::UnitFailed(Unit& unit, std::string step, absl::Status error) {
+  unit.step = std::move(step);
+  unit.error = std::move(error);
+  SetSettled(unit, true);  // a port does not wait for what may never come
+  RetryLater(unit);
+  if (unit.ref.kind == UnitKind::kVpc) Announce({ObjectKind::kVpc, unit.ref.id});
+  if (unit.ref.kind == UnitKind::kSubnet) Announce({ObjectKind::kSubnet, unit.ref.id});
+  if (unit.ref.kind == UnitKind::kEndpoint) Announce({ObjectKind::kEndpoint, unit.ref.id});
+}
+
+std::chrono::milliseconds Engine::BackOff(const Unit& unit) const {
+  const int doublings = std::min(unit.attempts, 12);
+  const auto base = std::min(config_.retry_most, config_.retry_first * (1 << doublings));
+  // Up to a quarter more, so that units which failed together do not return
+  // together; derived, so that a run can be repeated.
+  const uint64_t spread = StableHash(absl::StrCat(unit.ref.ToString(), unit.attempts)) % 256;
+  return base + std::chrono::milliseconds(base.count() * static_cast<int64_t>(spread) / 1024);
+}
+
+void Engine::RetryLater(Unit& unit) {
+  const auto delay = BackOff(unit);
+  ++unit.attempts;
+  unit.retry_at = clock_->Now() + delay;
+  executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref] {
+    if (!alive.expired() && FindUnit(ref) != nullptr) MarkDirty(ref);
+  });
+}
+
+void Engine::SetSettled(Unit& unit, bool settled) {
+  if (unit.settled == settled) return;
+  unit.settled = settled;
+  if (!IsNetworkUnit(unit.ref.kind)) return;
+  int& count = unsettled_of_vpc_[unit.vpc];
+  count += settled ? -1 : 1;
+  if (count > 0) return;
+  const auto waiting = waiting_on_vpc_.find(unit.vpc);
+  unsettled_of_vpc_.erase(unit.vpc);
+  if (waiting == waiting_on_vpc_.end()) return;
+  const std::set<std::string> ports = std::move(waiting->second);
+  waiting_on_vpc_.erase(waiting);
+  for (const std::string& port : ports) MarkDirty({UnitKind::kPort, port});
+}
+
+bool Engine::VpcSettled(const std::string& vpc) const {
+  return !unsettled_of_vpc_.contains(vpc);
+}
+
+// Removes what is ours and nobody wants. Only when everything is known: the
+// intent is whole (it comes from the store at once), every scope was observed,
+// no unit has work left, and every attachment stands.
+void Engine::CollectOrphans() {
+  if (!observed_once()) return;
+  for (const auto& [ref, unit] : units_) {
+    if (unit.queued || unit.in_flight) return;
+  }
+  orphans_pending_ = false;  // after a failure below the next audit comes back to it
+  for (const MacAddress& pf : config_.pfs) {
+    if (!pf_scope_[pf].error.ok()) return;
+  }
+  for (const auto& [ref, unit] : units_) {
+    if (!unit.settled || !unit.error.ok()) return;
+  }
+  for (const auto& [vf, attachment] : attachments_) {
+    if (!bound_.contains(attachment.port)) return;
+  }
+  Unit& orphans = UnitOf({UnitKind::kOrphans, ""});
+  for (const auto& [key, observed] : observed_) {
+    if (key.kind != ResourceKind::kFlowRule && key.kind != ResourceKind::kNeighbour) continue;
+    if (!observed.ours || claimant_.contains(key)) continue;
+    if (const auto* rule = std::get_if<FlowRuleSpec>(&observed.spec);
+        rule != nullptr && rule->rule.location.priority == kPrioDefaultDrop &&
+        rule->rule.location.chain == 0) {
+      continue;  // part of the representor, or of the tunnel device
+    }
+    claimant_[key] = orphans.ref;
+    orphans.keys.insert(key);
+  }
+  if (!orphans.keys.empty()) MarkDirty(orphans.ref);
+}
+
+bool Engine::observed_once() const {
+  for (const MacAddress& pf : config_.pfs) {
+    const auto it = pf_scope_.find(pf);
+    if (it == pf_scope_.end() || !it->second.known) return false;
+  }
+  if (!tunnel_scope_.known || !neighbour_scope_.known) return false;
+  return std::all_of(table_scope_.begin(), table_scope_.end(),
+                     [](const auto& entry) { return entry.second.known; });
+}
+
+}  // namespace fairlead

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: keeps the host equal to the accepted intent. It compiles dirty units,
+// compares wanted with observed, asks the executor for the first operations that
+// can run, learns from what they found, and goes on until nothing differs.
+// Everything is level-triggered: a lost event costs time, never correctness.
+//
+// An attach is a transaction over what the port alone owns. It starts with a
+// lease that is durable, and ends ready, or rolled back: the difference towards
+// "wanted without this port" is applied and the lease ended. Once a port was
+// ready it is repaired and never torn down by the engine itself.
+//
+// Threading: all on the loop thread; no I/O, no clock of its own.
+// Ownership: does not own executor and clock, which outlive it.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/base/clock.h"
+#include "agent/compile/compile.h"
+#include "agent/model/facts.h"
+#include "agent/model/status.h"
+#include "agent/model/world.h"
+#include "agent/plan/plan.h"
+#include "agent/reconcile/executor.h"
+#include "agent/reconcile/unit.h"
+
+namespace fairlead {
+
+struct EngineConfig {
+  CompileConfig compile;
+  std::vector<MacAddress> pfs;  // that the configuration lists, those that were found
+  std::chrono::milliseconds retry_first{500};   // back-off of transient failures
+  std::chrono::milliseconds retry_most{30'000};
+  std::chrono::milliseconds audit_every{60'000};
+  // How long a guest may take to let a device go before the status says so, and
+  // before QEMU is asked once more (asking while a request is pending can cancel it).
+  std::chrono::milliseconds removal_patience{5'000};
+  std::chrono::milliseconds removal_ask_again{60'000};
+  // A repair of a guest device that QEMU took away without being asked waits this
+  // long first: a guest that is booting loses what is plugged in too early.
+  std::chrono::milliseconds replug_after{2'000};
+};
+
+class Engine {
+ public:
+  // Told of every change of a status; `gone` when the object was removed and
+  // nothing of it is left.
+  using StatusListener = std::function<void(const ObjectStatus& status, bool gone)>;
+
+  Engine(EngineConfig config, Executor* executor, const Clock* clock, StatusListener listener);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Takes over what the store held and begins to observe.
+  void Start(StoreContents contents);
+
+  // An accepted and durable change.
+  void OnChange(const Change& change);
+
+  // Something outside may have changed: observe that scope anew.
+  void OnPfChanged(const MacAddress& pf);
+  void OnTunnelChanged();
+  void OnNeighbourChanged(const IpAddress& outer);
+  void OnTableChanged(const RuleTable& table);
+  void OnVmChanged(const std::string& vm);
+  // QEMU says that a device is gone, or that the guest refused to let it go.
+  void OnGuestDeviceDeleted(const std::string& vm, const std::string& device_id);
+  void OnGuestUnplugError(const std::string& vm, const std::string& device_id);
+  // A link of this index appeared, changed or vanished.
+  void OnLinkChanged(uint32_t ifindex, const std::string& name, bool gone);
+  // Observes everything again.
+  void Audit();
+
+  const World& world() const { return world_; }
+  const HostFacts& facts() const { return facts_; }
+  const std::map<VfId, Attachment>& attachments() const { return attachments_; }
+  // PFs that the configuration lists and that could not be observed, and why.
+  std::vector<MacAddress> missing_pfs() const;
+  std::string pf_error(const MacAddress& pf) const;
+  // Whether a rule at this place is wanted.
+  bool Wants(const RuleLocation& location) const;
+  // True once everything was observed after the start.
+  bool observed_once() const;
+
+  std::optional<ObjectStatus> StatusOf(const ObjectRef& ref) const;
+  // Objects that were removed and are still being taken apart.
+  std::vector<ObjectStatus> Removing() const;
+  // Such an object as it was; null when there is none.
+  const Object* RemovedObject(const ObjectRef& ref) const;
+
+  // Why a VF is not free, as placement sees it; "" = free.
+  std::string WhyNotFree(const VfId& vf) const;
+
+  struct RuleView {
+    const Resource* wanted = nullptr;  // null: observed, not (or no more) wanted
+    const ObservedResource* observed = nullptr;
+    std::string owner;
+  };
+  std::vector<RuleView> Rules() const;
+
+  // Observes the VMs that a change is about, then calls `done` with what would
+  // be done for it; nothing is changed.
+  struct PlannedStep {
+    Operation operation;
+    std::string owner;
+  };
+  struct DryRun {
+    std::vector<PlannedStep> steps;
+    std::vector<ObjectStatus> blocked;
+  };
+  void PlanFor(const Change& change, std::function<void(DryRun)> done);
+
+ private:
+  friend class DryRunner;
+  struct VmState {
+    std::optional<VmFacts> facts;
+    absl::Status error;      // of the last observation
+    bool known = false;      // observed (or found unreachable) since the start
+    bool asking = false;
+    bool ask_again = false;
+  };
+
+  // --- units (engine.cc)
+  Unit& UnitOf(const UnitRef& ref, std::string_view vpc = {});
+  Unit* FindUnit(const UnitRef& ref);
+  void MarkDirty(const UnitRef& ref);
+  void MarkVpcNetwork(const std::string& vpc);  // its VPC, subnet, endpoint, port units
+  void SchedulePump();
+  void Pump();
+  void Reconcile(Unit& unit);
+  void ReconcileNetwork(Unit& unit);
+  absl::StatusOr<std::vector<Resource>> CompileNetwork(const Unit& unit) const;
+  enum class Progress : uint8_t { kSettled, kWorking, kWaiting, kConflict };
+  Progress Converge(Unit& unit, const std::vector<Resource>& wanted);
+  void Dispatch(Unit& unit, const std::string& lane, std::vector<Operation> operations);
+  void FlushRules();
+  void OnApplied(const UnitRef& ref, const std::vector<Operation>& operations,
+                 std::vector<ApplyResult> results);
+  void UnitFailed(Unit& unit, std::string step, absl::Status error);
+  void RetryLater(Unit& unit);
+  std::chrono::milliseconds BackOff(const Unit& unit) const;
+  void SettleClaims(Unit& unit, const WantedSet& wanted);
+  void SetSettled(Unit& unit, bool settled);
+  void CollectOrphans();
+
+  // --- ports (engine_port.cc)
+  void ReconcilePort(Unit& unit);
+  void TryAttach(Unit& unit, const StoredObject& object);
+  void ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment);
+  void Teardown(Unit& unit, Attachment& attachment);
+  void SetPhase(Unit& unit, Attachment attachment, AttachmentPhase phase);
+  void FinishTeardown(Unit& unit, const Attachment& attachment);
+  void AttachFailed(Unit& unit, std::string step, absl::Status error, bool rolled_back);
+  void PortUnitFailed(Unit& unit, std::string step, absl::Status error);
+  Attachment* AttachmentOf(const std::string& port);
+  const Attachment* AttachmentOf(const std::string& port) const;
+  bool Outdated(const StoredObject& object, const Attachment& attachment) const;
+  // What the choice of VF and root port depends on, as a number to compare.
+  uint64_t FactsFingerprint(const std::string& vm) const;
+  // What must be observed before the attachment is compared with anything; asks
+  // for it. "" = all is known.
+  std::string MissingObservation(Unit& unit, const Attachment& attachment);
+  void ClaimLeftBehind(Unit& unit, const Attachment& attachment);
+  void WakeFailedPorts();
+  bool VpcSettled(const std::string& vpc) const;
+
+  // --- observation (engine_observe.cc)
+  void SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed);
+  void ObservePf(const MacAddress& pf);
+  void OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> result);
+  void RefreshVf(const VfId& vf, const UnitRef& waiting);
+  // Takes in what was seen of one VF: its facts, and of its resources those that
+  // an attachment of ours can have made.
+  void TakeVf(const VfId& vf, const VfFacts& facts,
+              const std::vector<ObservedResource>& resources);
+  // Replaces what is known of a table by `rules`.
+  void TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules);
+  bool BlockInUse(Vni vni) const;
+  void ObserveTunnel();
+  void ObserveTable(const RuleTable& table);
+  void ObserveNeighbours();
+  std::optional<std::string> PortOfDevice(const std::string& vm, const std::string& device) const;
+  void ObserveVm(const std::string& vm);
+  void OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> result);
+  void UpdateBound(const std::string& port);
+  void TunnelChanged();
+  std::optional<Uuid> UuidOf(const std::string& vm) const;
+  std::set<VfId> LeasedVfs() const;
+  void ScheduleAudit();
+
+  // --- status (engine_status.cc)
+  ObjectStatus MakeStatus(const ObjectRef& ref) const;
+  void Announce(const ObjectRef& ref);
+  void AnnounceVm(const std::string& vm);
+
+  EngineConfig config_;
+  Executor* executor_;
+  const Clock* clock_;
+  StatusListener listener_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+
+  World world_;
+  HostFacts facts_;
+  std::map<std::string, VmState> vms_;
+  std::map<VfId, Attachment> attachments_;
+  std::map<std::string, VfId> vf_of_port_;
+  std::map<std::string, BoundPort> bound_;                       // by port
+  std::map<std::string, std::set<std::string>> bound_of_vpc_;    // ports
+  std::map<std::string, std::set<std::string>> bound_of_subnet_;
+  std::map<std::string, int> unsettled_of_vpc_;                  // network units under way
+  Lease next_lease_ = 1;
+  uint64_t next_transaction_ = 1;
+
+  ObservedSet observed_;
+  std::map<ResourceKey, Resource> wanted_;     // of all units, as last compiled
+  std::map<ResourceKey, UnitRef> claimant_;
+  std::map<UnitRef, Unit> units_;
+  std::deque<UnitRef> queue_;
+  bool pump_scheduled_ = false;
+  bool in_pump_ = false;
+  struct RuleBatchItem {
+    UnitRef unit;
+    std::vector<Operation> operations;
+  };
+  std::vector<RuleBatchItem> rule_batch_;
+
+  // Scopes: in flight, and asked for again meanwhile.
+  struct Scope {
+    bool in_flight = false;
+    bool again = false;
+    bool known = false;
+    absl::Status error;
+  };
+  std::map<MacAddress, Scope> pf_scope_;
+  std::map<RuleTable, Scope> table_scope_;
+  Scope tunnel_scope_, neighbour_scope_;
+
+  std::set<std::string> failed_ports_;
+  std::map<std::string, std::set<std::string>> waiting_on_vpc_;  // ports, by VPC
+  bool orphans_pending_ = false;
+  std::map<ObjectRef, ObjectStatus> announced_;
+  std::map<ObjectRef, Object> removed_;  // and not yet gone
+};
+
+}  // namespace fairlead

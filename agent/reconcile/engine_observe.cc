@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the engine learns: scopes are asked for one at a time, an answer replaces
+// what was known of its scope, and whoever claims a changed key looks again.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
+#include "agent/reconcile/engine.h"
+
+namespace fairlead {
+namespace {
+
+constexpr RuleTable kTunnelTable{RuleTable::Kind::kTunnelIngress, {}};
+
+// The part of a rule's key name that all rules of its table share.
+std::string TablePrefix(const RuleTable& table) {
+  const std::string name = RuleLocation{table, 0, 0, 0}.ToString();
+  return name.substr(0, name.find('/') + 1);
+}
+
+bool SameEvidence(const ObservedResource& a, const ObservedResource& b) {
+  return a.spec == b.spec && a.ours == b.ours && a.hardware == b.hardware &&
+         a.in_hw_count == b.in_hw_count && a.content_hash == b.content_hash &&
+         a.neighbour == b.neighbour && a.neighbour_detail == b.neighbour_detail &&
+         a.ifindex == b.ifindex;
+}
+
+}  // namespace
+
+void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed) {
+  const auto it = observed_.find(key);
+  if (observed ? (it != observed_.end() && SameEvidence(it->second, *observed))
+               : it == observed_.end()) {
+    return;
+  }
+  if (observed) {
+    observed_[key] = std::move(*observed);
+  } else {
+    observed_.erase(it);
+  }
+  const auto claimant = claimant_.find(key);
+  if (claimant != claimant_.end()) MarkDirty(UnitRef(claimant->second));
+  if (key.kind == ResourceKind::kRepresentor) {
+    for (const auto& [vf, attachment] : attachments_) {
+      if (RepresentorKey(vf) == key) {
+        UpdateBound(attachment.port);
+        // The kernel takes a shared block and its rules away with its last user.
+        if (!BlockInUse(attachment.vni)) {
+          TakeTable({RuleTable::Kind::kVpcBlock, attachment.vni}, {});
+        }
+        break;
+      }
+    }
+  } else if (key.kind == ResourceKind::kTunnel) {
+    TunnelChanged();
+  } else if (key.kind == ResourceKind::kNeighbour) {
+    const absl::StatusOr<IpAddress> outer = IpAddress::Parse(key.name);
+    if (!outer.ok()) return;
+    for (const std::string& id : world_.EndpointsOfVtep(*outer)) {
+      Announce({ObjectKind::kEndpoint, id});
+    }
+  }
+}
+
+bool Engine::BlockInUse(Vni vni) const {
+  return std::any_of(attachments_.begin(), attachments_.end(), [&](const auto& entry) {
+    if (entry.second.vni != vni) return false;
+    const auto it = observed_.find(RepresentorKey(entry.first));
+    return it != observed_.end() && std::get<RepresentorSpec>(it->second.spec).vni == vni;
+  });
+}
+
+// A bound port: its representor stands in its VPC's block, and it is not being
+// taken apart.
+void Engine::UpdateBound(const std::string& port) {
+  std::optional<BoundPort> now;
+  std::string vpc;
+  const Attachment* attachment = AttachmentOf(port);
+  const StoredObject* object = world_.Find({ObjectKind::kPort, port});
+  if (attachment != nullptr && object != nullptr && !Outdated(*object, *attachment) &&
+      (attachment->phase == AttachmentPhase::kApplying ||
+       attachment->phase == AttachmentPhase::kReady)) {
+    const auto it = observed_.find(RepresentorKey(attachment->vf));
+    if (it != observed_.end() && it->second.ours &&
+        std::get<RepresentorSpec>(it->second.spec).vni == attachment->vni) {
+      absl::StatusOr<BoundPort> bound = BindPort(*object, *attachment, facts_);
+      if (bound.ok()) now = *std::move(bound);
+    }
+  }
+  const auto old = bound_.find(port);
+  if (now ? (old != bound_.end() && old->second == *now) : old == bound_.end()) return;
+
+  std::set<std::string> subnets;
+  if (old != bound_.end()) {
+    subnets.insert(old->second.subnet);
+    bound_of_subnet_[old->second.subnet].erase(port);
+    for (auto& [id, ports] : bound_of_vpc_) {
+      if (ports.erase(port) > 0) vpc = id;
+    }
+    bound_.erase(old);
+  }
+  if (now) {
+    vpc = attachment->vpc;
+    subnets.insert(now->subnet);
+    bound_of_subnet_[now->subnet].insert(port);
+    bound_of_vpc_[vpc].insert(port);
+    bound_[port] = *std::move(now);
+  }
+  MarkDirty({UnitKind::kPort, port});
+  for (const std::string& subnet : subnets) {
+    if (world_.FindSubnet(subnet) != nullptr) MarkDirty({UnitKind::kSubnet, subnet});
+    for (const std::string& peer : bound_of_subnet_[subnet]) MarkDirty({UnitKind::kPort, peer});
+  }
+  // The first port of a VPC brings its network here, the last one takes it away.
+  if (bound_of_vpc_[vpc].size() <= 1) MarkVpcNetwork(vpc);
+}
+
+void Engine::ObservePf(const MacAddress& pf) {
+  Scope& scope = pf_scope_[pf];
+  if (scope.in_flight) {
+    scope.again = true;
+    return;
+  }
+  scope.in_flight = true;
+  executor_->ObservePf(pf, [this, alive = std::weak_ptr<bool>(alive_),
+                            pf](absl::StatusOr<PfObservation> result) {
+    if (!alive.expired()) OnPfObserved(pf, std::move(result));
+  });
+}
+
+void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> result) {
+  Scope& scope = pf_scope_[pf];
+  scope.in_flight = false;
+  scope.known = true;
+  scope.error = result.status();
+  if (result.ok()) {
+    const auto old = facts_.pfs.find(pf);
+    const bool changed = old == facts_.pfs.end() || !(old->second == result->facts);
+    // VFs that vanished take what was known of them along.
+    if (old != facts_.pfs.end()) {
+      for (const VfFacts& vf : old->second.vfs) {
+        if (vf.index < result->facts.num_vfs) continue;
+        SetObserved(RepresentorKey({pf, vf.index}), std::nullopt);
+        SetObserved(DriverBindingKey({pf, vf.index}), std::nullopt);
+      }
+    }
+    facts_.pfs[pf] = result->facts;
+    for (const ObservedResource& resource : result->resources) {
+      if (resource.key == VfPoolKey(pf)) SetObserved(resource.key, resource);
+    }
+    for (const VfFacts& vf : result->facts.vfs) {
+      TakeVf({pf, vf.index}, vf, result->resources);
+    }
+    if (changed) {
+      WakeFailedPorts();
+      for (const auto& [vf, attachment] : attachments_) {
+        if (vf.pf == pf) MarkDirty({UnitKind::kPort, attachment.port});
+      }
+    }
+  }
+  MarkDirty({UnitKind::kHost, ""});
+  // Ports that wait for the first observation have no attachment yet.
+  world_.ForEach(ObjectKind::kPort, [this](const StoredObject& stored) {
+    const std::string& id = std::get<Port>(stored.object).id;
+    const Unit* unit = FindUnit({UnitKind::kPort, id});
+    if (unit != nullptr && !unit->waits_for.empty()) MarkDirty({UnitKind::kPort, id});
+  });
+  if (std::exchange(scope.again, false)) ObservePf(pf);
+}
+
+void Engine::TakeVf(const VfId& vf, const VfFacts& facts,
+                    const std::vector<ObservedResource>& resources) {
+  if (const auto pf = facts_.pfs.find(vf.pf); pf != facts_.pfs.end()) {
+    for (VfFacts& known : pf->second.vfs) {
+      if (known.index == vf.index) known = facts;
+    }
+  }
+  const auto it = attachments_.find(vf);
+  if (it == attachments_.end()) return;  // not ours: nothing of it is to be compared
+  for (const ResourceKey& key : {RepresentorKey(vf), DriverBindingKey(vf)}) {
+    const auto seen = std::find_if(resources.begin(), resources.end(),
+                                   [&](const ObservedResource& r) { return r.key == key; });
+    SetObserved(key, seen == resources.end() ? std::nullopt
+                                             : std::optional<ObservedResource>(*seen));
+  }
+  if (const auto known = observed_.find(VfKey(vf)); known != observed_.end()) {
+    ObservedResource updated = known->second;
+    std::get<VfSpec>(updated.spec).mac = facts.mac;
+    SetObserved(VfKey(vf), updated);
+  }
+  UpdateBound(it->second.port);
+}
+
+void Engine::RefreshVf(const VfId& vf, const UnitRef& waiting) {
+  executor_->ObserveVf(vf, [this, alive = std::weak_ptr<bool>(alive_), vf,
+                            waiting](absl::StatusOr<VfObservation> result) {
+    if (alive.expired()) return;
+    Unit* unit = FindUnit(waiting);
+    if (result.ok()) {
+      TakeVf(vf, result->facts, result->resources);
+      if (unit != nullptr) MarkDirty(waiting);
+    } else if (unit != nullptr) {
+      unit->verified = false;
+      unit->refresh = true;
+      unit->waits_for = std::string(result.status().message());
+      RetryLater(*unit);
+    }
+  });
+}
+
+void Engine::ObserveTunnel() {
+  if (tunnel_scope_.in_flight) {
+    tunnel_scope_.again = true;
+    return;
+  }
+  tunnel_scope_.in_flight = true;
+  executor_->ObserveTunnel([this, alive = std::weak_ptr<bool>(alive_)](
+                               absl::StatusOr<std::optional<ObservedResource>> result) {
+    if (alive.expired()) return;
+    tunnel_scope_.in_flight = false;
+    tunnel_scope_.error = result.status();
+    if (result.ok()) {
+      tunnel_scope_.known = true;
+      SetObserved(TunnelKey(), *std::move(result));
+    }
+    MarkDirty({UnitKind::kHost, ""});
+    if (std::exchange(tunnel_scope_.again, false)) ObserveTunnel();
+  });
+}
+
+void Engine::TunnelChanged() {
+  const auto it = observed_.find(TunnelKey());
+  std::optional<TunnelFacts> now;
+  if (it != observed_.end() && it->second.ours) {
+    const auto& spec = std::get<TunnelSpec>(it->second.spec);
+    now = TunnelFacts{spec.device, it->second.ifindex, spec.local, spec.udp_port, spec.mtu};
+  }
+  if (now == facts_.tunnel) return;
+  const bool another_device =
+      !now || !facts_.tunnel || now->ifindex != facts_.tunnel->ifindex;
+  facts_.tunnel = now;
+  if (another_device && table_scope_[kTunnelTable].known) TakeTable(kTunnelTable, {});
+  for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
+  for (const auto& [vf, attachment] : attachments_) MarkDirty({UnitKind::kPort, attachment.port});
+}
+
+void Engine::ObserveTable(const RuleTable& table) {
+  Scope& scope = table_scope_[table];
+  if (scope.in_flight) {
+    scope.again = true;
+    return;
+  }
+  scope.in_flight = true;
+  executor_->ObserveTable(table, [this, alive = std::weak_ptr<bool>(alive_), table](
+                                     absl::StatusOr<std::vector<ObservedResource>> result) {
+    if (alive.expired()) return;
+    Scope& scope = table_scope_[table];
+    scope.in_flight = false;
+    scope.error = result.status();
+    if (result.ok()) {
+      const bool first = !scope.known;
+      scope.known = true;
+      if (table.kind == RuleTable::Kind::kVpcBlock && !BlockInUse(table.vni)) result->clear();
+      TakeTable(table, *result);
+      orphans_pending_ = true;
+      if (first) {
+        for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
+        for (const auto& [vf, attachment] : attachments_) {
+          MarkDirty({UnitKind::kPort, attachment.port});
+        }
+        SchedulePump();
+      }
+    } else {
+      // A dump that was torn is asked for again.
+      executor_->After(config_.retry_first,
+                       [this, alive = std::weak_ptr<bool>(alive_), table] {
+                         if (!alive.expired()) ObserveTable(table);
+                       });
+    }
+    if (std::exchange(scope.again, false)) ObserveTable(table);
+  });
+}
+
+void Engine::TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules) {
+  std::map<ResourceKey, const ObservedResource*> now;
+  for (const ObservedResource& rule : rules) now[rule.key] = &rule;
+  const std::string prefix = TablePrefix(table);
+  std::vector<ResourceKey> gone;
+  for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
+       it != observed_.end() && it->first.kind == ResourceKind::kFlowRule &&
+       it->first.name.starts_with(prefix);
+       ++it) {
+    if (!now.contains(it->first)) gone.push_back(it->first);
+  }
+  for (const ResourceKey& key : gone) SetObserved(key, std::nullopt);
+  for (const auto& [key, rule] : now) SetObserved(key, *rule);
+}
+
+void Engine::ObserveNeighbours() {
+  if (neighbour_scope_.in_flight) {
+    neighbour_scope_.again = true;
+    return;
+  }
+  neighbour_scope_.in_flight = true;
+  std::vector<IpAddress> outer;
+  for (const auto& [ref, unit] : units_) {
+    if (ref.kind != UnitKind::kVtep) continue;
+    if (absl::StatusOr<IpAddress> address = IpAddress::Parse(ref.id); address.ok()) {
+      outer.push_back(*address);
+    }
+  }
+  executor_->ObserveNeighbours(
+      std::move(outer), [this, alive = std::weak_ptr<bool>(alive_)](
+                            absl::StatusOr<std::vector<ObservedResource>> result) {
+        if (alive.expired()) return;
+        neighbour_scope_.in_flight = false;
+        neighbour_scope_.error = result.status();
+        if (result.ok()) {
+          std::set<ResourceKey> present;
+          for (const ObservedResource& neighbour : *result) {
+            present.insert(neighbour.key);
+            SetObserved(neighbour.key, neighbour);
+          }
+          std::vector<ResourceKey> gone;
+          for (const auto& [key, observed] : observed_) {
+            if (key.kind == ResourceKind::kNeighbour && !present.contains(key)) {
+              gone.push_back(key);
+            }
+          }
+          for (const ResourceKey& key : gone) SetObserved(key, std::nullopt);
+          if (!std::exchange(neighbour_scope_.known, true)) {
+            for (const auto& [ref, unit] : units_) {
+              if (ref.kind == UnitKind::kVtep) MarkDirty(UnitRef(ref));
+            }
+          }
+          orphans_pending_ = true;
+          SchedulePump();
+        }
+        if (std::exchange(neighbour_scope_.again, false)) ObserveNeighbours();
+      });
+}
+
+std::optional<Uuid> Engine::UuidOf(const std::string& vm) const {
+  if (const Vm* object = world_.FindVm(vm)) return object->uuid;
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vm == vm) return attachment.vm_uuid;
+  }
+  return std::nullopt;
+}
+
+void Engine::ObserveVm(const std::string& vm) {
+  const std::optional<Uuid> uuid = UuidOf(vm);
+  if (!uuid) return;
+  VmState& state = vms_[vm];
+  if (state.asking) {
+    state.ask_again = true;
+    return;
+  }
+  state.asking = true;
+  executor_->ObserveVm(vm, *uuid, [this, alive = std::weak_ptr<bool>(alive_),
+                                   vm](absl::StatusOr<VmObservation> result) {
+    if (!alive.expired()) OnVmObserved(vm, std::move(result));
+  });
+}
+
+void Engine::OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> result) {
+  const auto it = vms_.find(vm);
+  if (it == vms_.end()) return;  // let go meanwhile
+  VmState& state = it->second;
+  state.asking = false;
+  state.known = true;
+  state.error = result.status();
+  if (result.ok()) {
+    state.facts = std::move(result->facts);
+    for (const auto& [vf, attachment] : attachments_) {
+      if (attachment.vm != vm) continue;
+      const std::string id = GuestDeviceId(attachment.port_ordinal, attachment.lease);
+      const auto seen = std::find_if(result->devices.begin(), result->devices.end(),
+                                     [&](const GuestDeviceInfo& d) { return d.id == id; });
+      const ResourceKey key = GuestDeviceKey(vm, attachment.port);
+      if (seen == result->devices.end()) {
+        SetObserved(key, std::nullopt);
+        continue;
+      }
+      ObservedResource device;
+      device.key = key;
+      device.spec = GuestDeviceSpec{vm,        attachment.vm_uuid, attachment.port,
+                                    seen->id, seen->host,         seen->bus};
+      SetObserved(key, device);
+    }
+  }
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vm == vm) MarkDirty({UnitKind::kPort, attachment.port});
+  }
+  for (const std::string& port : world_.PortsOfVm(vm)) MarkDirty({UnitKind::kPort, port});
+  AnnounceVm(vm);
+  if (std::exchange(state.ask_again, false)) ObserveVm(vm);
+}
+
+std::set<VfId> Engine::LeasedVfs() const {
+  std::set<VfId> leased;
+  for (const auto& [vf, attachment] : attachments_) leased.insert(vf);
+  return leased;
+}
+
+void Engine::OnPfChanged(const MacAddress& pf) {
+  if (pf_scope_.contains(pf)) ObservePf(pf);
+}
+
+void Engine::OnTunnelChanged() { ObserveTunnel(); }
+
+void Engine::OnNeighbourChanged(const IpAddress& /*outer*/) {
+  // The entry that changed may be a gateway of many peers: all are looked at, in
+  // one request that further events join.
+  if (std::any_of(observed_.lower_bound({ResourceKind::kNeighbour, ""}), observed_.end(),
+                  [](const auto& e) { return e.first.kind == ResourceKind::kNeighbour; })) {
+    ObserveNeighbours();
+  }
+}
+
+void Engine::OnTableChanged(const RuleTable& table) {
+  if (table_scope_.contains(table)) ObserveTable(table);
+}
+
+void Engine::OnVmChanged(const std::string& vm) {
+  if (vms_.contains(vm)) ObserveVm(vm);
+}
+
+std::optional<std::string> Engine::PortOfDevice(const std::string& vm,
+                                                const std::string& device) const {
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vm == vm &&
+        GuestDeviceId(attachment.port_ordinal, attachment.lease) == device) {
+      return attachment.port;
+    }
+  }
+  return std::nullopt;
+}
+
+void Engine::OnGuestDeviceDeleted(const std::string& vm, const std::string& device_id) {
+  const std::optional<std::string> port = PortOfDevice(vm, device_id);
+  if (!port) {
+    OnVmChanged(vm);  // a root port became free
+    return;
+  }
+  Unit& unit = UnitOf({UnitKind::kPort, *port});
+  const Attachment& attachment = *AttachmentOf(*port);
+  const bool asked = attachment.phase == AttachmentPhase::kReleasing ||
+                     attachment.phase == AttachmentPhase::kRollingBack;
+  if (!asked) {
+    unit.step = "guest-device";
+    unit.error = absl::UnavailableError(absl::StrCat(
+        "VM ", vm, " gave ", device_id,
+        " back without being asked (a guest that is booting does that); it will be plugged in "
+        "again"));
+    RetryLater(unit);
+    unit.retry_at = std::max(*unit.retry_at, clock_->Now() + config_.replug_after);
+    executor_->After(config_.replug_after,
+                     [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref] {
+                       if (!alive.expired() && FindUnit(ref) != nullptr) MarkDirty(ref);
+                     });
+  } else {
+    unit.retry_at.reset();
+    unit.removal_asked.reset();
+    unit.removal_overdue = false;
+  }
+  SetObserved(GuestDeviceKey(vm, *port), std::nullopt);
+  OnVmChanged(vm);
+  Announce({ObjectKind::kPort, *port});
+}
+
+void Engine::OnGuestUnplugError(const std::string& vm, const std::string& device_id) {
+  const std::optional<std::string> port = PortOfDevice(vm, device_id);
+  if (!port) return;
+  Unit& unit = UnitOf({UnitKind::kPort, *port});
+  unit.step = "guest-device delete";
+  unit.error = PeerError(absl::StatusCode::kUnavailable,
+                         absl::StrCat("remove ", device_id, " from VM ", vm),
+                         "the guest refused (DEVICE_UNPLUG_GUEST_ERROR)");
+  Announce({ObjectKind::kPort, *port});
+}
+
+void Engine::OnLinkChanged(uint32_t ifindex, const std::string& name, bool /*gone*/) {
+  if (name == config_.compile.tunnel_device ||
+      (facts_.tunnel && facts_.tunnel->ifindex == ifindex)) {
+    ObserveTunnel();
+    return;
+  }
+  for (const auto& [mac, pf] : facts_.pfs) {
+    if (pf.ifindex == ifindex || pf.netdev == name) {
+      ObservePf(mac);
+      return;
+    }
+    for (const VfFacts& vf : pf.vfs) {
+      if (vf.representor_ifindex == ifindex || vf.representor == name || vf.netdev == name) {
+        ObservePf(mac);
+        return;
+      }
+    }
+  }
+}
+
+void Engine::Audit() {
+  orphans_pending_ = true;
+  for (const MacAddress& pf : config_.pfs) ObservePf(pf);
+  ObserveTunnel();
+  ObserveNeighbours();
+  ObserveTable(kTunnelTable);
+  std::set<Vni> vnis;
+  std::set<std::string> vms;
+  for (const auto& [vf, attachment] : attachments_) {
+    vnis.insert(attachment.vni);
+    if (!attachment.vm.empty()) vms.insert(attachment.vm);
+  }
+  for (const Vni vni : vnis) ObserveTable({RuleTable::Kind::kVpcBlock, vni});
+  for (const std::string& vm : vms) ObserveVm(vm);
+}
+
+void Engine::ScheduleAudit() {
+  executor_->After(config_.audit_every, [this, alive = std::weak_ptr<bool>(alive_)] {
+    if (alive.expired()) return;
+    Audit();
+    ScheduleAudit();
+  });
+}
+
+}  // namespace fairlead

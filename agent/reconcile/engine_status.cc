@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the engine says about objects.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
+#include "agent/reconcile/engine.h"
+
+namespace fairlead {
+namespace {
+
+constexpr std::pair<ObjectKind, UnitKind> kUnitKinds[] = {{ObjectKind::kVpc, UnitKind::kVpc},
+                                                          {ObjectKind::kSubnet, UnitKind::kSubnet},
+                                                          {ObjectKind::kPort, UnitKind::kPort},
+                                                          {ObjectKind::kEndpoint,
+                                                           UnitKind::kEndpoint}};
+
+void TakeError(const absl::Status& error, std::string_view step, ObjectStatus& status) {
+  status.reason = std::string(error.message());
+  status.step = std::string(step);
+  status.peer_words = PeerWords(error);
+  status.permanent = !IsTransient(error);
+}
+
+}  // namespace
+
+ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
+  ObjectStatus status;
+  status.ref = ref;
+  const StoredObject* object = world_.Find(ref);
+  if (object != nullptr) status.generation = object->generation;
+
+  if (ref.kind == ObjectKind::kVm) {
+    status.state = ObjectState::kReady;
+    const auto it = vms_.find(ref.id);
+    const bool wanted = !world_.PortsOfVm(ref.id).empty();
+    if (wanted && it != vms_.end() && it->second.known && !it->second.error.ok()) {
+      status.state = ObjectState::kDegraded;
+      TakeError(it->second.error, "vm connect", status);
+      status.permanent = false;
+    } else if (wanted && (it == vms_.end() || !it->second.known)) {
+      status.state = ObjectState::kPending;
+      status.reason = "its monitor has not been asked yet";
+    }
+    status.observed_generation = status.state == ObjectState::kReady ? status.generation : 0;
+    return status;
+  }
+
+  UnitRef unit_ref;
+  for (const auto& [object_kind, unit_kind] : kUnitKinds) {
+    if (object_kind == ref.kind) unit_ref = {unit_kind, ref.id};
+  }
+  const auto found = units_.find(unit_ref);
+  if (found == units_.end()) {
+    status.state = object == nullptr ? ObjectState::kRemoving : ObjectState::kPending;
+    return status;
+  }
+  const Unit& unit = found->second;
+  status.rules_wanted = unit.wanted_rules;
+  for (const ResourceKey& key : unit.keys) {
+    if (key.kind != ResourceKind::kFlowRule) continue;
+    const auto it = observed_.find(key);
+    if (it == observed_.end() || !it->second.ours) continue;
+    ++status.rules_observed;
+    if (it->second.hardware == RuleHardware::kInHardware) ++status.rules_in_hardware;
+  }
+  status.step = unit.step;
+  status.reason = unit.waits_for;
+
+  if (ref.kind != ObjectKind::kPort) {
+    if (object == nullptr) {
+      status.state = ObjectState::kRemoving;
+      if (!unit.error.ok()) TakeError(unit.error, unit.step, status);
+    } else if (!unit.error.ok()) {
+      status.state = ObjectState::kDegraded;
+      TakeError(unit.error, unit.step, status);
+    } else if (!unit.settled) {
+      status.state = ObjectState::kApplying;
+    } else {
+      status.state = ObjectState::kReady;
+      status.step.clear();
+      status.reason.clear();
+    }
+    if (const auto* endpoint = object ? std::get_if<Endpoint>(&object->object) : nullptr;
+        endpoint != nullptr && status.state == ObjectState::kReady && unit.wanted_rules > 0) {
+      const auto it = observed_.find(NeighbourKey(endpoint->vtep));
+      if (it == observed_.end()) {
+        status.state = ObjectState::kApplying;
+        status.step = "neighbour create";
+      } else if (it->second.neighbour != NeighbourState::kResolved) {
+        status.state = ObjectState::kDegraded;
+        status.step = "neighbour";
+        status.reason = absl::StrCat("the next hop to ", endpoint->vtep.ToString(),
+                                     " is not resolved: ", it->second.neighbour_detail);
+      }
+    }
+    if (status.state == ObjectState::kReady) status.observed_generation = status.generation;
+    return status;
+  }
+
+  status.observed_generation = unit.ready_generation;
+  const Attachment* attachment = AttachmentOf(ref.id);
+  if (attachment == nullptr) {
+    if (object == nullptr) {
+      status.state = ObjectState::kRemoving;
+    } else if (unit.failed) {
+      status.state = ObjectState::kFailed;
+      TakeError(unit.error, unit.step, status);
+      status.rolled_back = unit.rolled_back;
+      if (unit.step == "vm connect") status.permanent = false;
+    } else {
+      status.state = ObjectState::kPending;
+    }
+    return status;
+  }
+  status.vf = attachment->vf.ToString();
+  status.lease = attachment->lease;
+  status.guest_bus = attachment->bus;
+  if (!attachment->vm.empty()) {
+    status.guest_device = GuestDeviceId(attachment->port_ordinal, attachment->lease);
+  }
+  if (const VfFacts* vf = facts_.FindVf(attachment->vf)) {
+    status.vf_pci = vf->pci.ToString();
+    status.representor = vf->representor;
+    if (vf->mac) status.mac = vf->mac->ToString();
+  }
+  if (object != nullptr && std::get<Port>(object->object).mac) {
+    status.mac = std::get<Port>(object->object).mac->ToString();
+  }
+  switch (attachment->phase) {
+    case AttachmentPhase::kApplying:
+      status.state = ObjectState::kApplying;
+      if (!unit.error.ok()) TakeError(unit.error, unit.step, status);
+      break;
+    case AttachmentPhase::kReady:
+      if (!unit.error.ok()) {
+        status.state = ObjectState::kDegraded;
+        TakeError(unit.error, unit.step, status);
+      } else if (!unit.waits_for.empty() || unit.in_flight) {
+        status.state = unit.ready_generation == 0 ? ObjectState::kApplying
+                                                  : ObjectState::kReady;
+        if (unit.ready_generation != status.generation) status.state = ObjectState::kApplying;
+      } else {
+        status.state = unit.ready_generation == status.generation ? ObjectState::kReady
+                                                                  : ObjectState::kApplying;
+      }
+      break;
+    case AttachmentPhase::kRollingBack:
+      status.state = ObjectState::kFailed;
+      if (!unit.cause.ok()) TakeError(unit.cause, unit.cause_step, status);
+      absl::StrAppend(&status.reason, status.reason.empty() ? "" : "; ", "being rolled back",
+                      unit.waits_for.empty() ? "" : ": ", unit.waits_for);
+      status.permanent = false;
+      break;
+    case AttachmentPhase::kReleasing:
+      status.state = ObjectState::kRemoving;
+      if (!unit.error.ok()) {
+        TakeError(unit.error, unit.step, status);
+        status.permanent = false;
+        if (!unit.waits_for.empty()) absl::StrAppend(&status.reason, "; ", unit.waits_for);
+      }
+      break;
+  }
+  if (status.state == ObjectState::kReady) {
+    status.step.clear();
+    status.reason.clear();
+  }
+  return status;
+}
+
+std::optional<ObjectStatus> Engine::StatusOf(const ObjectRef& ref) const {
+  if (world_.Find(ref) != nullptr) return MakeStatus(ref);
+  const auto it = announced_.find(ref);
+  if (it == announced_.end()) return std::nullopt;
+  return MakeStatus(ref);
+}
+
+std::vector<ObjectStatus> Engine::Removing() const {
+  std::vector<ObjectStatus> result;
+  for (const auto& [ref, last] : announced_) {
+    if (last.state == ObjectState::kRemoving && world_.Find(ref) == nullptr) {
+      result.push_back(MakeStatus(ref));
+    }
+  }
+  return result;
+}
+
+const Object* Engine::RemovedObject(const ObjectRef& ref) const {
+  const auto it = removed_.find(ref);
+  return it == removed_.end() ? nullptr : &it->second;
+}
+
+void Engine::Announce(const ObjectRef& ref) {
+  bool gone = world_.Find(ref) == nullptr;
+  if (gone && ref.kind != ObjectKind::kVm) {
+    for (const auto& [object_kind, unit_kind] : kUnitKinds) {
+      if (object_kind == ref.kind && units_.contains({unit_kind, ref.id})) gone = false;
+    }
+  }
+  ObjectStatus status = MakeStatus(ref);
+  const auto it = announced_.find(ref);
+  if (gone) {
+    removed_.erase(ref);
+    if (it == announced_.end()) return;
+    announced_.erase(it);
+    status.state = ObjectState::kRemoving;
+    listener_(status, true);
+    return;
+  }
+  if (it != announced_.end() && it->second == status) return;
+  announced_[ref] = status;
+  listener_(status, false);
+}
+
+void Engine::AnnounceVm(const std::string& vm) {
+  if (!vm.empty()) Announce({ObjectKind::kVm, vm});
+}
+
+std::vector<MacAddress> Engine::missing_pfs() const {
+  std::vector<MacAddress> missing;
+  for (const MacAddress& pf : config_.pfs) {
+    if (!facts_.pfs.contains(pf)) missing.push_back(pf);
+  }
+  return missing;
+}
+
+std::string Engine::pf_error(const MacAddress& pf) const {
+  const auto it = pf_scope_.find(pf);
+  if (it == pf_scope_.end() || !it->second.known) return "not observed yet";
+  return std::string(it->second.error.message());
+}
+
+bool Engine::Wants(const RuleLocation& location) const {
+  return wanted_.contains(FlowRuleKey(location));
+}
+
+std::string Engine::WhyNotFree(const VfId& vf) const {
+  const auto pf = facts_.pfs.find(vf.pf);
+  const VfFacts* facts = facts_.FindVf(vf);
+  if (pf == facts_.pfs.end() || facts == nullptr) return "not on this host";
+  return fairlead::WhyNotFree(pf->second, *facts, config_.compile.vf_driver, LeasedVfs(), {});
+}
+
+std::vector<Engine::RuleView> Engine::Rules() const {
+  std::vector<RuleView> rules;
+  auto owner = [this](const ResourceKey& key) {
+    const auto it = claimant_.find(key);
+    return it == claimant_.end() ? std::string() : it->second.ToString();
+  };
+  auto wanted = wanted_.lower_bound({ResourceKind::kFlowRule, ""});
+  auto seen = observed_.lower_bound({ResourceKind::kFlowRule, ""});
+  auto is_rule = [](const auto& it, const auto& map) {
+    return it != map.end() && it->first.kind == ResourceKind::kFlowRule;
+  };
+  while (is_rule(wanted, wanted_) || is_rule(seen, observed_)) {
+    RuleView view;
+    const bool take_wanted = is_rule(wanted, wanted_) &&
+                             (!is_rule(seen, observed_) || wanted->first <= seen->first);
+    const bool take_seen = is_rule(seen, observed_) &&
+                           (!is_rule(wanted, wanted_) || seen->first <= wanted->first);
+    view.owner = owner(take_wanted ? wanted->first : seen->first);
+    if (take_wanted) view.wanted = &(wanted++)->second;
+    if (take_seen) view.observed = &(seen++)->second;
+    rules.push_back(std::move(view));
+  }
+  return rules;
+}
+
+}  // namespace fairlead

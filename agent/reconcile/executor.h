@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: what the engine asks of the world outside: act, observe, make
+// durable, wait. The engine itself does no I/O and has no thread.
+//
+// Threading: every call is made on the loop thread and returns at once; every
+// `done` runs on the loop thread later, never inside the call. What is asked of
+// one lane is done in the order of asking.
+// Errors: as statuses in the results; an executor never drops a `done`, except
+// when it is destroyed.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/model/facts.h"
+#include "agent/model/resource.h"
+#include "agent/plan/plan.h"
+#include "agent/store/store.h"
+
+namespace fairlead {
+
+// The outcome of one operation: on success `observed` is what was read back
+// (none: the resource is gone).
+struct ApplyResult {
+  absl::Status status;
+  std::optional<ObservedResource> observed;
+  // A guest device whose removal was asked for and not yet answered: `observed`
+  // still shows it, and an event will come.
+  bool removal_pending = false;
+};
+
+// What a PF showed: itself, its VFs, and the resources of both, whoever made them.
+struct PfObservation {
+  PfFacts facts;
+  std::vector<ObservedResource> resources;  // vf-pool, vf, representor, driver-binding
+};
+struct VfObservation {
+  VfFacts facts;
+  std::vector<ObservedResource> resources;  // vf, representor, driver-binding
+};
+struct GuestDeviceInfo {
+  std::string id;  // QEMU id, with kGuestDevicePrefix
+  PciAddress host;
+  std::string bus;
+};
+struct VmObservation {
+  VmFacts facts;
+  std::vector<GuestDeviceInfo> devices;
+};
+
+class Executor {
+ public:
+  using ApplyDone = std::function<void(std::vector<ApplyResult>)>;
+
+  virtual ~Executor() = default;
+
+  // All operations of one call belong to one lane (see LaneOf); result i belongs
+  // to operation i.
+  virtual void Apply(const std::string& lane, std::vector<Operation> operations,
+                     ApplyDone done) = 0;
+
+  virtual void ObservePf(const MacAddress& pf,
+                         std::function<void(absl::StatusOr<PfObservation>)> done) = 0;
+  virtual void ObserveVf(const VfId& vf,
+                         std::function<void(absl::StatusOr<VfObservation>)> done) = 0;
+  // None: there is no tunnel device of ours.
+  virtual void ObserveTunnel(
+      std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> done) = 0;
+  virtual void ObserveNeighbours(
+      std::vector<IpAddress> outer,
+      std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) = 0;
+  virtual void ObserveTable(
+      const RuleTable& table,
+      std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) = 0;
+  // Connects first when there is no session.
+  virtual void ObserveVm(const std::string& vm, const Uuid& uuid,
+                         std::function<void(absl::StatusOr<VmObservation>)> done) = 0;
+
+  virtual void Commit(StoreBatch batch, std::function<void(absl::Status)> done) = 0;
+  virtual void After(std::chrono::milliseconds delay, std::function<void()> fn) = 0;
+
+  // The leases under which providers may act; told before the first operation
+  // of a lease and after its last.
+  virtual void LeaseGranted(Lease lease) = 0;
+  virtual void LeaseEnded(Lease lease) = 0;
+  // No attachment asks for this VM any more: its monitor is let go.
+  virtual void ReleaseVm(const std::string& vm) = 0;
+};
+
+// The lane that a resource's operations go to: "rules", "net", "pf <mac>",
+// "vm <id>".
+std::string LaneOf(const Resource& resource);
+
+}  // namespace fairlead

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: a unit is what is compiled, compared and repaired as one: the host,
+// a VPC, a subnet, an endpoint, a tunnel peer, a port.
+//
+// Threading: plain values of the loop thread.
+#pragma once
+
+#include <chrono>
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "absl/status/status.h"
+#include "agent/model/resource.h"
+#include "agent/model/status.h"
+
+namespace fairlead {
+
+enum class UnitKind : uint8_t { kHost, kVtep, kVpc, kSubnet, kEndpoint, kPort, kOrphans };
+
+struct UnitRef {
+  UnitKind kind = UnitKind::kHost;
+  std::string id;  // of the object; the outer address of a kVtep; "" for kHost, kOrphans
+  std::string ToString() const;  // "port/web-0", "vtep/10.0.0.2", "host"
+  friend auto operator<=>(const UnitRef&, const UnitRef&) = default;
+};
+
+struct Unit {
+  UnitRef ref;
+  std::string vpc;               // VPC, subnet, endpoint and port units
+  std::set<ResourceKey> keys;    // claimed: wanted now, or made and not yet taken away
+  uint32_t wanted_rules = 0;
+  bool queued = false;           // is in the dirty queue
+  bool in_flight = false;        // something was asked of the executor
+  bool settled = false;          // the last comparison found nothing to do, or gave up
+  int attempts = 0;              // failures in a row
+  std::optional<std::chrono::steady_clock::time_point> retry_at;
+  absl::Status error;            // of the last failure; OK when there is none
+  std::string step;              // what failed or is under way
+  std::string waits_for;         // what it waits for, for people
+
+  // Ports only.
+  bool scanned = false;          // what an earlier run of the agent left was claimed
+  bool refresh = false;          // an operation failed: observe the VF before going on
+  uint64_t ready_generation = 0;
+  bool verified = false;         // teardown: the VF was observed afresh and nothing is left
+  bool rolled_back = false;
+  absl::Status cause;            // why an attach is, or was, rolled back
+  std::string cause_step;
+  bool failed = false;           // stays so until retry_at, a new generation or a changed fact
+  uint64_t failed_generation = 0;
+  uint64_t failed_facts = 0;     // fingerprint of the facts then
+  std::optional<std::chrono::steady_clock::time_point> removal_asked;
+  bool removal_overdue = false;
+};
+
+}  // namespace fairlead

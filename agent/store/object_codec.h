@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: objects and attachments as JSON text, the form in which the store
+// keeps them. The format is the store's own; a change of it needs a new schema
+// version in sqlite_store.cc.
+//
+// Decoding is strict: a key that is unknown, missing or twice there, a value of
+// another type or out of range, all are errors, because a store that is read
+// "as far as possible" would make the agent take things apart.
+//
+// Threading: free functions on values. Errors: kDataLoss, with the object's name
+// and the key. Encode never fails; what cannot be encoded faithfully (text that
+// is not UTF-8) decodes to something else, which the store checks at Commit.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "agent/model/facts.h"
+#include "agent/model/intent.h"
+
+namespace fairlead {
+
+// Longest body that Decode reads, bytes.
+inline constexpr size_t kMaxStoredBody = 1 << 20;
+
+// Everything but kind and id, which are the row's key.
+std::string EncodeObject(const Object& object);
+absl::StatusOr<Object> DecodeObject(const ObjectRef& ref, std::string_view body);
+
+// Everything but the VF, which is the row's key.
+std::string EncodeAttachment(const Attachment& attachment);
+absl::StatusOr<Attachment> DecodeAttachment(const VfId& vf, std::string_view body);
+
+}  // namespace fairlead

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/store/object_codec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/store/test_contents.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string Refusal(ObjectKind kind, std::string_view body) {
+  const absl::StatusOr<Object> object = DecodeObject({kind, "x1"}, body);
+  EXPECT_FALSE(object.ok()) << body;
+  EXPECT_EQ(object.status().code(), absl::StatusCode::kDataLoss);
+  return std::string(object.status().message());
+}
+
+TEST(ObjectCodec, EveryObjectComesBackAsItWas) {
+  Random random(1);
+  for (int i = 0; i < 2000; ++i) {
+    const ObjectKind kind = kAllObjectKinds[Below(random, 5)];
+    const Object object = RandomObject(random, kind, "x1");
+    const absl::StatusOr<Object> again = DecodeObject({kind, "x1"}, EncodeObject(object));
+    ASSERT_TRUE(again.ok()) << again.status() << EncodeObject(object);
+    EXPECT_TRUE(*again == object) << EncodeObject(object);
+  }
+}
+
+TEST(ObjectCodec, EveryAttachmentComesBackAsItWas) {
+  Random random(2);
+  for (int i = 0; i < 500; ++i) {
+    const Attachment attachment = RandomAttachment(random, static_cast<uint16_t>(i));
+    const auto again = DecodeAttachment(attachment.vf, EncodeAttachment(attachment));
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_TRUE(*again == attachment);
+  }
+}
+
+// The names of enumerators are a file format: a renamed one must not get by.
+TEST(ObjectCodec, TheStoredFormStaysWhatItWas) {
+  Port port;
+  port.id = "x1";
+  port.vm = "vm-1";
+  port.vpc = "v";
+  port.subnet = "s";
+  port.mac = *MacAddress::Parse("52:54:00:00:01:0a");
+  port.addresses = {*IpAddress::Parse("10.0.0.5"), *IpAddress::Parse("2001:db8::5")};
+  port.network = NetworkKind::kConverged;
+  port.offload = OffloadWish::kMust;
+  EXPECT_EQ(EncodeObject(port),
+            R"({"addresses":["10.0.0.5","2001:db8::5"],"mac":"52:54:00:00:01:0a",)"
+            R"("network":"converged","offload":"must","subnet":"s","vm":"vm-1","vpc":"v"})");
+  Attachment attachment;
+  attachment.vf = {*MacAddress::Parse("52:54:00:00:00:01"), 3};
+  attachment.lease = UINT64_MAX;
+  attachment.phase = AttachmentPhase::kRollingBack;
+  attachment.port = "x1";
+  attachment.port_ordinal = 7;
+  attachment.vpc = "v";
+  EXPECT_EQ(EncodeAttachment(attachment),
+            R"({"bus":"","generation":0,"lease":18446744073709551615,"phase":"rolling-back",)"
+            R"("port":"x1","port_ordinal":7,"transaction":0,"vm":"","vm_uuid":"","vni":1,)"
+            R"("vpc":"v"})");
+}
+
+TEST(ObjectCodec, ADamagedBodyIsRefusedByNameAndKey) {
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, ""), HasSubstr("vpc/x1 is no JSON text"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, "[1]"), HasSubstr("is no JSON object"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, "{}"), HasSubstr("no number 'vni'"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, R"({"vni":0})"),
+              HasSubstr("'vni' = 0, outside 1..16777215"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, R"({"vni":-1})"), HasSubstr("'vni'"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, R"({"vni":1.5})"), HasSubstr("'vni'"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, R"({"vni":1e3})"), HasSubstr("'vni'"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, R"({"vni":5,"color":"red"})"),
+              HasSubstr("key 'color' that this version does not know"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, R"({"vni":5,"vni":6})"), HasSubstr("a key twice"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, R"({"vni":{"a":1}})"), HasSubstr("within the object"));
+  EXPECT_THAT(Refusal(ObjectKind::kVm, R"({"uuid":"nope"})"), HasSubstr("bad 'uuid'"));
+  EXPECT_THAT(Refusal(ObjectKind::kSubnet, R"({"vpc":"v"})"), HasSubstr("no prefix"));
+  EXPECT_THAT(Refusal(ObjectKind::kSubnet, R"({"vpc":"v","prefix4":"2001:db8::/32"})"),
+              HasSubstr("not IPv4"));
+  EXPECT_THAT(Refusal(ObjectKind::kSubnet, R"({"vpc":"../x","prefix4":"10.0.0.0/8"})"),
+              HasSubstr("bad 'vpc'"));
+  EXPECT_THAT(Refusal(ObjectKind::kPort,
+                      R"({"addresses":[1],"network":"compute","offload":"must","subnet":"s",)"
+                      R"("vm":"","vpc":"v"})"),
+              HasSubstr("'addresses'"));
+  EXPECT_THAT(Refusal(ObjectKind::kPort,
+                      R"({"addresses":[],"network":"warp","offload":"must","subnet":"s",)"
+                      R"("vm":"","vpc":"v"})"),
+              HasSubstr("unknown 'network'"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, std::string(kMaxStoredBody + 1, ' ')),
+              HasSubstr("more than 1048576"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, std::string(100000, '[')), HasSubstr("no JSON text"));
+  EXPECT_FALSE(DecodeObject({ObjectKind::kVpc, "a/b"}, R"({"vni":5})").ok());
+}
+
+}  // namespace
+}  // namespace fairlead

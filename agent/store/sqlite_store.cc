@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "agent/base/unique_fd.h"
+#include "agent/store/object_codec.h"
+#include "agent/store/sqlite.h"
+#include "agent/store/store.h"
+
+namespace fairlead {
+namespace {
+
+// "FLed", in SQLite's header (sqlite.org/fileformat2.html, offset 68).
+constexpr int64_t kApplicationId = 0x464c6564;
+// Grows with every change of the tables or of a body's JSON form.
+constexpr int64_t kSchemaVersion = 1;
+constexpr int kBusyMilliseconds = 2000;
+
+// Numbers of the model are unsigned, SQLite's are signed: a column keeps the 64
+// bits, so one above 2^63 shows as negative in a shell.
+constexpr char kCreateTables[] = R"sql(
+CREATE TABLE meta(
+  name TEXT PRIMARY KEY NOT NULL,
+  value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE objects(
+  kind TEXT NOT NULL,
+  id TEXT NOT NULL,
+  ordinal INTEGER NOT NULL UNIQUE,
+  generation INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY(kind, id)) STRICT, WITHOUT ROWID;
+CREATE TABLE attachments(
+  pf TEXT NOT NULL,
+  vf INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY(pf, vf)) STRICT, WITHOUT ROWID;
+CREATE TABLE controllers(
+  id TEXT PRIMARY KEY NOT NULL,
+  epoch INTEGER NOT NULL,
+  revision INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE answers(
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  controller TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  answer BLOB NOT NULL,
+  UNIQUE(controller, request_id)) STRICT;
+CREATE INDEX answers_of_controller ON answers(controller, number);
+PRAGMA application_id = 1179411812;
+PRAGMA user_version = 1;
+)sql";
+static_assert(kApplicationId == 1179411812 && kSchemaVersion == 1);
+
+constexpr char kStoreId[] = "store_id";
+constexpr char kNextOrdinal[] = "next_ordinal";
+constexpr char kNextLease[] = "next_lease";
+constexpr char kNextTransaction[] = "next_transaction";
+constexpr char kScrubs[] = "scrubs";
+
+struct Statements {
+  Statement begin, commit, rollback;
+  Statement set_meta, get_meta, scrub;
+  Statement put_object, remove_object, all_objects;
+  Statement put_attachment, remove_attachment, all_attachments;
+  Statement put_controller, all_controllers;
+  Statement put_answer, prune_answers, all_answers;
+};
+
+absl::StatusOr<Statements> PrepareAll(const Database& db) {
+  Statements s;
+  const std::pair<Statement*, const char*> all[] = {
+      {&s.begin, "BEGIN IMMEDIATE"},
+      {&s.commit, "COMMIT"},
+      {&s.rollback, "ROLLBACK"},
+      {&s.set_meta, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)"},
+      {&s.get_meta, "SELECT value FROM meta WHERE name = ?1"},
+      {&s.scrub, "UPDATE meta SET value = value + 1 WHERE name = 'scrubs'"},
+      {&s.put_object,
+       "INSERT INTO objects(kind, id, ordinal, generation, body) VALUES(?1, ?2, ?3, ?4, ?5) "
+       "ON CONFLICT(kind, id) DO UPDATE SET ordinal = excluded.ordinal, "
+       "generation = excluded.generation, body = excluded.body"},
+      {&s.remove_object, "DELETE FROM objects WHERE kind = ?1 AND id = ?2"},
+      {&s.all_objects, "SELECT kind, id, ordinal, generation, body FROM objects ORDER BY kind, id"},
+      {&s.put_attachment, "INSERT OR REPLACE INTO attachments(pf, vf, body) VALUES(?1, ?2, ?3)"},
+      {&s.remove_attachment, "DELETE FROM attachments WHERE pf = ?1 AND vf = ?2"},
+      {&s.all_attachments, "SELECT pf, vf, body FROM attachments ORDER BY pf, vf"},
+      {&s.put_controller,
+       "INSERT OR REPLACE INTO controllers(id, epoch, revision) VALUES(?1, ?2, ?3)"},
+      {&s.all_controllers, "SELECT id, epoch, revision FROM controllers ORDER BY id"},
+      {&s.put_answer,
+       "INSERT OR REPLACE INTO answers(controller, request_id, answer) VALUES(?1, ?2, ?3)"},
+      {&s.prune_answers,
+       "DELETE FROM answers WHERE controller = ?1 AND number <= (SELECT number FROM answers "
+       "WHERE controller = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)"},
+      {&s.all_answers, "SELECT controller, request_id, answer FROM answers ORDER BY number"},
+  };
+  for (const auto& [statement, sql] : all) {
+    FAIRLEAD_ASSIGN_OR_RETURN(*statement, Statement::Prepare(db, sql));
+  }
+  return s;
+}
+
+absl::StatusOr<ObjectKind> KindFromName(std::string_view name) {
+  for (const ObjectKind kind : kAllObjectKinds) {
+    if (ObjectKindName(kind) == name) return kind;
+  }
+  return absl::DataLossError(
+      StrCat("the store holds an object of kind ", Quoted(name), ", which this version has not"));
+}
+
+// SQLite would make the file with the umask's mode, and does not sync its folder.
+absl::Status MakeFile(const std::string& path) {
+  if (path.empty()) return absl::InvalidArgumentError("the store has no path");
+  const std::string asked = StrCat("open the store ", path);
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid() && errno != EEXIST) {
+    const int err = errno;
+    if (err == ENOENT) {
+      return SystemError(err, StrCat(asked, ": its folder must exist"));
+    }
+    if (err == ENOSPC || err == EDQUOT || err == EROFS) {  // IsTransient, as the header says
+      return PeerError(absl::StatusCode::kUnavailable, asked, strerrordesc_np(err));
+    }
+    return SystemError(err, asked);
+  }
+  if (!fd.valid()) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0) return SystemError(errno, asked);
+    if (!S_ISREG(info.st_mode)) {
+      return absl::FailedPreconditionError(StrCat(asked, ": it is no regular file"));
+    }
+    if ((info.st_mode & 0077) != 0 && ::chmod(path.c_str(), 0600) != 0) {
+      return SystemError(errno, StrCat(asked, ": set its mode to 0600"));
+    }
+    return absl::OkStatus();
+  }
+  std::string folder = std::filesystem::path(path).parent_path();
+  if (folder.empty()) folder = ".";
+  UniqueFd folder_fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder_fd.valid() || ::fsync(folder_fd.get()) != 0) {
+    return PeerError(absl::StatusCode::kUnavailable, StrCat(asked, ": sync its folder"),
+                     strerrordesc_np(errno));
+  }
+  return absl::OkStatus();
+}
+
+class SqliteStore final : public Store {
+ public:
+  explicit SqliteStore(Database db) : db_(std::move(db)) {}
+
+  absl::Status Start(int checkpoint_pages);
+
+  uint32_t id() const override { return id_; }
+  absl::StatusOr<StoreContents> Load() override;
+  absl::Status Commit(const StoreBatch& batch) override;
+
+ private:
+  absl::StatusOr<bool> CheckWhoseFile();
+  absl::Status Create();
+  absl::Status CheckIntegrity();
+  absl::StatusOr<uint64_t> Meta(std::string_view name, uint64_t least, uint64_t most);
+  absl::Status SetMeta(std::string_view name, uint64_t value);
+  absl::Status LoadObjects(StoreContents& contents);
+  absl::Status LoadAttachments(StoreContents& contents);
+  absl::Status LoadControllers(StoreContents& contents);
+  absl::Status LoadAnswers(StoreContents& contents);
+  absl::Status Write(const StoreBatch& batch);
+  absl::Status WriteChange(const Change& change);
+  absl::Status WriteAttachment(const Attachment& attachment);
+  void Rollback();
+  absl::Status Scrub();
+
+  Database db_;
+  Statements statements_;
+  uint32_t id_ = 0;
+};
+
+// True: the file is new and empty.
+absl::StatusOr<bool> SqliteStore::CheckWhoseFile() {
+  FAIRLEAD_ASSIGN_OR_RETURN(const int64_t application, db_.Integer("PRAGMA application_id"));
+  FAIRLEAD_ASSIGN_OR_RETURN(const int64_t version, db_.Integer("PRAGMA user_version"));
+  FAIRLEAD_ASSIGN_OR_RETURN(const int64_t tables,
+                            db_.Integer("SELECT count(*) FROM sqlite_schema"));
+  if (application == 0 && version == 0 && tables == 0) return true;
+  if (application != kApplicationId) {
+    return absl::FailedPreconditionError(
+        StrCat("store ", db_.path(), ": this SQLite file is not Fairlead's (application id ",
+               application, "); it is left alone, give the agent another path"));
+  }
+  if (version != kSchemaVersion) {
+    return absl::FailedPreconditionError(
+        StrCat("store ", db_.path(), ": it has schema version ", version,
+               " and this agent knows version ", kSchemaVersion,
+               "; run the newer agent, or move the file away to start with an empty store"));
+  }
+  return false;
+}
+
+absl::Status SqliteStore::Create() {
+  uint32_t id = 0;
+  while (id == 0) {
+    if (::getrandom(&id, sizeof(id), 0) != static_cast<ssize_t>(sizeof(id)) && errno != EINTR) {
+      return SystemError(errno, "draw a random number for the store's id");
+    }
+  }
+  FAIRLEAD_RETURN_IF_ERROR(db_.Execute("BEGIN IMMEDIATE"));
+  FAIRLEAD_RETURN_IF_ERROR(db_.Execute(kCreateTables));
+  FAIRLEAD_ASSIGN_OR_RETURN(
+      Statement insert, Statement::Prepare(db_, "INSERT INTO meta(name, value) VALUES(?1, ?2)"));
+  const std::pair<const char*, uint64_t> first[] = {
+      {kStoreId, id}, {kNextOrdinal, 1}, {kNextLease, 1}, {kNextTransaction, 1}, {kScrubs, 0}};
+  for (const auto& [name, value] : first) {
+    FAIRLEAD_RETURN_IF_ERROR(insert.Bind(1, std::string_view(name)).Bind(2, value).Run());
+  }
+  return db_.Execute("COMMIT");
+}
+
+absl::Status SqliteStore::CheckIntegrity() {
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::string found, db_.Text("PRAGMA quick_check(1)"));
+  if (found == "ok") return absl::OkStatus();
+  return PeerError(absl::StatusCode::kDataLoss,
+                   StrCat("store ", db_.path(),
+                          ": it is damaged; restore a copy, or move it away "
+                          "and let the controller send its intents again"),
+                   found);
+}
+
+absl::Status SqliteStore::Start(int checkpoint_pages) {
+  sqlite3_busy_timeout(db_.get(), kBusyMilliseconds);
+  sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  sqlite3_wal_autocheckpoint(db_.get(), checkpoint_pages);
+  // Two agents on one store would hand out the same VF twice.
+  FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA locking_mode = EXCLUSIVE"));
+  // Before anything is written: the file may be somebody else's.
+  FAIRLEAD_ASSIGN_OR_RETURN(const bool fresh, CheckWhoseFile());
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::string mode, db_.Text("PRAGMA journal_mode = WAL"));
+  if (mode != "wal") {
+    return absl::FailedPreconditionError(StrCat(
+        "store ", db_.path(), ": SQLite cannot keep a write-ahead log here (it stays in mode '",
+        mode, "'); put it on a local file system"));
+  }
+  FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON"));
+  if (fresh) FAIRLEAD_RETURN_IF_ERROR(Create());
+  FAIRLEAD_RETURN_IF_ERROR(CheckIntegrity());
+  FAIRLEAD_ASSIGN_OR_RETURN(statements_, PrepareAll(db_));
+  FAIRLEAD_ASSIGN_OR_RETURN(const uint64_t id, Meta(kStoreId, 1, UINT32_MAX));
+  id_ = static_cast<uint32_t>(id);
+  // Takes the lock now, not at the first intent.
+  FAIRLEAD_RETURN_IF_ERROR(statements_.begin.Run());
+  return statements_.rollback.Run();
+}
+
+absl::StatusOr<uint64_t> SqliteStore::Meta(std::string_view name, uint64_t least, uint64_t most) {
+  Statement& get = statements_.get_meta;
+  absl::StatusOr<bool> row = get.Bind(1, name).Step();
+  const uint64_t value = row.ok() && *row ? get.Integer(0) : 0;
+  get.Reset();
+  FAIRLEAD_RETURN_IF_ERROR(row.status());
+  if (!*row) return absl::DataLossError(StrCat("store ", db_.path(), ": it has no ", name));
+  if (value < least || value > most) {
+    return absl::DataLossError(
+        StrCat("store ", db_.path(), ": its ", name, " is ", value, ", out of range"));
+  }
+  return value;
+}
+
+absl::Status SqliteStore::SetMeta(std::string_view name, uint64_t value) {
+  return statements_.set_meta.Bind(1, name).Bind(2, value).Run();
+}
+
+absl::StatusOr<StoreContents> SqliteStore::Load() {
+  StoreContents contents;
+  FAIRLEAD_ASSIGN_OR_RETURN(const uint64_t ordinal, Meta(kNextOrdinal, 1, UINT32_MAX));
+  contents.next_ordinal = static_cast<uint32_t>(ordinal);
+  FAIRLEAD_ASSIGN_OR_RETURN(contents.next_lease, Meta(kNextLease, 1, UINT64_MAX));
+  FAIRLEAD_ASSIGN_OR_RETURN(contents.next_transaction, Meta(kNextTransaction, 1, UINT64_MAX));
+  FAIRLEAD_RETURN_IF_ERROR(LoadObjects(contents));
+  FAIRLEAD_RETURN_IF_ERROR(LoadAttachments(contents));
+  FAIRLEAD_RETURN_IF_ERROR(LoadControllers(contents));
+  FAIRLEAD_RETURN_IF_ERROR(LoadAnswers(contents));
+  return contents;
+}
+
+// Calls `row` for every row of `statement`.
+template <typename Row>
+absl::Status ForEachRow(Statement& statement, const Row& row) {
+  absl::Status status;
+  while (status.ok()) {
+    const absl::StatusOr<bool> more = statement.Step();
+    status = more.status();
+    if (!status.ok() || !*more) break;
+    status = row(statement);
+  }
+  statement.Reset();
+  return status;
+}
+
+absl::Status SqliteStore::LoadObjects(StoreContents& contents) {
+  return ForEachRow(statements_.all_objects, [&](const Statement& row) -> absl::Status {
+    FAIRLEAD_ASSIGN_OR_RETURN(const ObjectKind kind, KindFromName(row.Bytes(0)));
+    const ObjectRef ref{kind, row.Bytes(1)};
+    const uint64_t ordinal = row.Integer(2);
+    const uint64_t generation = row.Integer(3);
+    if (ordinal < 1 || ordinal > kMaxOrdinal || generation < 1) {
+      return absl::DataLossError(StrCat("stored ", ref.ToString(), " has ordinal ", ordinal,
+                                        " and generation ", generation, ", out of range"));
+    }
+    FAIRLEAD_ASSIGN_OR_RETURN(Object object, DecodeObject(ref, row.Bytes(4)));
+    contents.objects.push_back({std::move(object), generation, static_cast<uint32_t>(ordinal)});
+    return absl::OkStatus();
+  });
+}
+
+absl::Status SqliteStore::LoadAttachments(StoreContents& contents) {
+  return ForEachRow(statements_.all_attachments, [&](const Statement& row) -> absl::Status {
+    const absl::StatusOr<MacAddress> pf = MacAddress::Parse(row.Bytes(0));
+    const uint64_t index = row.Integer(1);
+    if (!pf.ok() || index > UINT16_MAX) {
+      return absl::DataLossError(
+          StrCat("a stored attachment names no VF: PF ", Quoted(row.Bytes(0)), ", index ", index));
+    }
+    FAIRLEAD_ASSIGN_OR_RETURN(
+        Attachment attachment,
+        DecodeAttachment(VfId{*pf, static_cast<uint16_t>(index)}, row.Bytes(2)));
+    contents.attachments.push_back(std::move(attachment));
+    return absl::OkStatus();
+  });
+}
+
+absl::Status SqliteStore::LoadControllers(StoreContents& contents) {
+  return ForEachRow(statements_.all_controllers, [&](const Statement& row) {
+    contents.controllers.push_back({row.Bytes(0), row.Integer(1), row.Integer(2)});
+    return absl::OkStatus();
+  });
+}
+
+absl::Status SqliteStore::LoadAnswers(StoreContents& contents) {
+  return ForEachRow(statements_.all_answers, [&](const Statement& row) {
+    contents.answers.push_back({row.Bytes(0), row.Bytes(1), row.Bytes(2)});
+    return absl::OkStatus();
+  });
+}
+
+absl::Status SqliteStore::WriteChange(const Change& change) {
+  const auto remove = [&](const ObjectRef& ref) {
+    return statements_.remove_object.Bind(1, ObjectKindName(ref.kind)).Bind(2, ref.id).Run();
+  };
+  // As World::Apply: all that goes is gone before anything comes, so an ordinal
+  // may pass from one object to another.
+  for (const ObjectRef& ref : change.removes) FAIRLEAD_RETURN_IF_ERROR(remove(ref));
+  for (const StoredObject& stored : change.upserts) {
+    FAIRLEAD_RETURN_IF_ERROR(remove(RefOf(stored.object)));
+  }
+  for (const StoredObject& stored : change.upserts) {
+    const ObjectRef ref = RefOf(stored.object);
+    const std::string body = EncodeObject(stored.object);
+    // What could not be read back must not get in: it would stop the next start.
+    const absl::StatusOr<Object> again = DecodeObject(ref, body);
+    if (!again.ok() || *again != stored.object || stored.ordinal < 1 ||
+        stored.ordinal > kMaxOrdinal || stored.generation < 1) {
+      return absl::InternalError(StrCat(
+          "refuse to store ", ref.ToString(), ": ",
+          again.ok() ? "it would be read back as something else" : again.status().message()));
+    }
+    FAIRLEAD_RETURN_IF_ERROR(statements_.put_object.Bind(1, ObjectKindName(ref.kind))
+                                 .Bind(2, ref.id)
+                                 .Bind(3, uint64_t{stored.ordinal})
+                                 .Bind(4, stored.generation)
+                                 .Bind(5, body)
+                                 .Run());
+  }
+  return SetMeta(kNextOrdinal, change.next_ordinal);
+}
+
+absl::Status SqliteStore::WriteAttachment(const Attachment& attachment) {
+  const std::string body = EncodeAttachment(attachment);
+  const absl::StatusOr<Attachment> again = DecodeAttachment(attachment.vf, body);
+  if (!again.ok() || *again != attachment) {
+    return absl::InternalError(
+        StrCat("refuse to store the attachment of VF ", attachment.vf.ToString(), ": ",
+               again.ok() ? "it would be read back as something else" : again.status().message()));
+  }
+  return statements_.put_attachment.Bind(1, attachment.vf.pf.ToString())
+      .Bind(2, uint64_t{attachment.vf.index})
+      .Bind(3, body)
+      .Run();
+}
+
+absl::Status SqliteStore::Write(const StoreBatch& batch) {
+  if (batch.change) FAIRLEAD_RETURN_IF_ERROR(WriteChange(*batch.change));
+  for (const VfId& vf : batch.released) {
+    FAIRLEAD_RETURN_IF_ERROR(
+        statements_.remove_attachment.Bind(1, vf.pf.ToString()).Bind(2, uint64_t{vf.index}).Run());
+  }
+  for (const Attachment& attachment : batch.attachments) {
+    FAIRLEAD_RETURN_IF_ERROR(WriteAttachment(attachment));
+  }
+  if (batch.next_lease) FAIRLEAD_RETURN_IF_ERROR(SetMeta(kNextLease, *batch.next_lease));
+  if (batch.next_transaction) {
+    FAIRLEAD_RETURN_IF_ERROR(SetMeta(kNextTransaction, *batch.next_transaction));
+  }
+  if (batch.controller) {
+    FAIRLEAD_RETURN_IF_ERROR(statements_.put_controller.Bind(1, batch.controller->id)
+                                 .Bind(2, batch.controller->epoch)
+                                 .Bind(3, batch.controller->revision)
+                                 .Run());
+  }
+  if (batch.answer) {
+    FAIRLEAD_RETURN_IF_ERROR(statements_.put_answer.Bind(1, batch.answer->controller)
+                                 .Bind(2, batch.answer->request_id)
+                                 .BindBlob(3, batch.answer->answer)
+                                 .Run());
+    FAIRLEAD_RETURN_IF_ERROR(statements_.prune_answers.Bind(1, batch.answer->controller)
+                                 .Bind(2, uint64_t{kAnswersPerController})
+                                 .Run());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteStore::Commit(const StoreBatch& batch) {
+  FAIRLEAD_RETURN_IF_ERROR(statements_.begin.Run());
+  if (absl::Status status = Write(batch); !status.ok()) {
+    Rollback();
+    return status;
+  }
+  absl::Status status = statements_.commit.Run();
+  if (status.ok()) return status;
+  Rollback();
+  if (const absl::Status scrubbed = Scrub(); !scrubbed.ok()) {
+    return Annotate(status, "not stored, but a power cut now may bring it back");
+  }
+  return status;
+}
+
+// Some failures make SQLite roll back by itself.
+void SqliteStore::Rollback() {
+  if (sqlite3_get_autocommit(db_.get()) == 0) (void)statements_.rollback.Run();
+}
+
+// When COMMIT fails at its sync, the whole transaction may lie in the log, and a
+// power cut would make recovery find it: refused, but stored. A small
+// transaction written over it ends that.
+absl::Status SqliteStore::Scrub() {
+  FAIRLEAD_RETURN_IF_ERROR(statements_.begin.Run());
+  absl::Status status = statements_.scrub.Run();
+  if (status.ok()) status = statements_.commit.Run();
+  if (!status.ok()) Rollback();
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const StoreOptions& options) {
+  FAIRLEAD_RETURN_IF_ERROR(MakeFile(options.path));
+  FAIRLEAD_ASSIGN_OR_RETURN(Database db, Database::Open(options.path, options.vfs));
+  auto store = std::make_unique<SqliteStore>(std::move(db));
+  FAIRLEAD_RETURN_IF_ERROR(store->Start(options.checkpoint_pages));
+  return store;
+}
+
+}  // namespace fairlead

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/store/store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "agent/store/sqlite.h"
+#include "agent/store/test_contents.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::HasSubstr;
+
+class StoreTest : public ::testing::Test {
+ protected:
+  StoreTest() {
+    char name[] = "/tmp/fairlead-store-XXXXXX";
+    folder_ = ::mkdtemp(name);
+    path_ = folder_ / "state.db";
+  }
+  ~StoreTest() override { std::filesystem::remove_all(folder_); }
+
+  absl::StatusOr<std::unique_ptr<Store>> Open() { return OpenSqliteStore({.path = path_}); }
+  void Sql(const char* sql) {
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+    sqlite3_close(db);
+  }
+  static StoreBatch OneVpc(const std::string& id, uint32_t ordinal) {
+    StoreBatch batch;
+    batch.change = Change{{{Vpc{id, *Vni::Make(ordinal)}, 1, ordinal}}, {}, ordinal + 1};
+    return batch;
+  }
+
+  std::filesystem::path folder_;
+  std::string path_;
+};
+
+TEST_F(StoreTest, ANewStoreIsEmptyAndKeepsItsIdOverARestart) {
+  uint32_t id = 0;
+  {
+    auto store = Open();
+    ASSERT_TRUE(store.ok()) << store.status();
+    id = (*store)->id();
+    EXPECT_NE(id, 0U);
+    auto contents = (*store)->Load();
+    ASSERT_TRUE(contents.ok()) << contents.status();
+    EXPECT_TRUE(Expected::From(*contents) == Expected());
+  }
+  auto store = Open();
+  ASSERT_TRUE(store.ok()) << store.status();
+  EXPECT_EQ((*store)->id(), id);
+}
+
+TEST_F(StoreTest, TheFileIsForItsOwnerOnlyWhateverTheUmask) {
+  const mode_t before = ::umask(0);
+  auto store = Open();
+  ::umask(before);
+  ASSERT_TRUE(store.ok());
+  ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    EXPECT_EQ(entry.status().permissions(), std::filesystem::perms(0600)) << entry.path();
+  }
+}
+
+TEST_F(StoreTest, RandomBatchesAreReadBackAsTheyWereWritten) {
+  Random random(7);
+  Expected expected;
+  for (uint32_t number = 0; number < 100;) {
+    auto store = Open();
+    ASSERT_TRUE(store.ok()) << store.status();
+    for (int i = 0; i < 20; ++i, ++number) {
+      const StoreBatch batch = RandomBatch(random, expected, number);
+      const absl::Status status = (*store)->Commit(batch);
+      ASSERT_TRUE(status.ok()) << status;
+      expected.Apply(batch);
+      auto contents = (*store)->Load();
+      ASSERT_TRUE(contents.ok()) << contents.status();
+      ASSERT_TRUE(Expected::From(*contents) == expected) << "after batch " << number;
+    }
+  }
+}
+
+TEST_F(StoreTest, NumbersAboveTheSignedRangeSurvive) {
+  auto store = Open();
+  ASSERT_TRUE(store.ok());
+  StoreBatch batch;
+  batch.controller = ControllerRecord{"c", UINT64_MAX, UINT64_MAX - 1};
+  batch.next_lease = UINT64_MAX;
+  ASSERT_TRUE((*store)->Commit(batch).ok());
+  auto contents = (*store)->Load();
+  ASSERT_TRUE(contents.ok());
+  EXPECT_EQ(contents->controllers.at(0), *batch.controller);
+  EXPECT_EQ(contents->next_lease, UINT64_MAX);
+}
+
+TEST_F(StoreTest, AnOrdinalMayPassToAnotherObjectWithinOneChange) {
+  auto store = Open();
+  ASSERT_TRUE(store.ok());
+  ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
+  StoreBatch batch = OneVpc("b", 1);
+  batch.change->removes = {{ObjectKind::kVpc, "a"}};
+  const absl::Status status = (*store)->Commit(batch);
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST_F(StoreTest, TheNewestAnswersOfEachControllerAreKept) {
+  auto store = Open();
+  ASSERT_TRUE(store.ok());
+  StoreBatch other;
+  other.answer = AnswerRecord{"quiet", "r", "old"};
+  ASSERT_TRUE((*store)->Commit(other).ok());
+  for (size_t i = 0; i < kAnswersPerController + 10; ++i) {
+    StoreBatch batch;
+    batch.answer = AnswerRecord{"busy", StrCat("r", i), std::string("\0x", 2)};
+    ASSERT_TRUE((*store)->Commit(batch).ok());
+  }
+  auto contents = (*store)->Load();
+  ASSERT_TRUE(contents.ok());
+  ASSERT_EQ(contents->answers.size(), kAnswersPerController + 1);
+  EXPECT_EQ(contents->answers.front(), *other.answer);
+  EXPECT_EQ(contents->answers[1].request_id, "r10");
+  EXPECT_EQ(contents->answers[1].answer, std::string("\0x", 2));
+  EXPECT_EQ(contents->answers.back().request_id, StrCat("r", kAnswersPerController + 9));
+}
+
+TEST_F(StoreTest, WhatCouldNotBeReadBackIsNotStored) {
+  auto store = Open();
+  ASSERT_TRUE(store.ok());
+  StoreBatch batch = OneVpc("a", 1);
+  batch.change->upserts.push_back({Vpc{"../b", Vni()}, 1, 2});
+  const absl::Status status = (*store)->Commit(batch);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("refuse to store vpc/../b"));
+  auto contents = (*store)->Load();
+  ASSERT_TRUE(contents.ok());
+  EXPECT_TRUE(contents->objects.empty());
+}
+
+TEST_F(StoreTest, ASecondAgentIsRefused) {
+  auto first = Open();
+  ASSERT_TRUE(first.ok());
+  auto second = Open();
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr("another agent"));
+}
+
+TEST_F(StoreTest, ANewerSchemaIsRefusedAndLeftAlone) {
+  { ASSERT_TRUE(Open().ok()); }
+  Sql("PRAGMA user_version = 2");
+  auto store = Open();
+  EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(store.status().message()), HasSubstr("schema version 2"));
+}
+
+TEST_F(StoreTest, SomebodyElsesDatabaseIsRefusedAndLeftAlone) {
+  Sql("CREATE TABLE theirs(x); PRAGMA journal_mode = DELETE");
+  auto store = Open();
+  EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(store.status().message()), HasSubstr("is not Fairlead's"));
+  EXPECT_FALSE(std::filesystem::exists(path_ + "-wal"));
+}
+
+TEST_F(StoreTest, AFileThatIsNoDatabaseIsDataLoss) {
+  std::ofstream(path_) << std::string(5000, 'x');
+  EXPECT_EQ(Open().status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(StoreTest, DamagedPagesAreFoundAtOpen) {
+  {
+    auto store = Open();
+    ASSERT_TRUE(store.ok());
+    for (uint32_t i = 1; i < 300; ++i) {
+      ASSERT_TRUE((*store)->Commit(OneVpc(StrCat("vpc-", i), i)).ok());
+    }
+  }
+  std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(4096);  // all pages but the first, which holds schema and header
+  const auto size = std::filesystem::file_size(path_);
+  file << std::string(size - 4096, '\xee');
+  file.close();
+  const absl::Status status = Open().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+}
+
+TEST_F(StoreTest, ADamagedObjectIsNamed) {
+  {
+    auto store = Open();
+    ASSERT_TRUE(store.ok());
+    ASSERT_TRUE((*store)->Commit(OneVpc("web", 1)).ok());
+  }
+  Sql("UPDATE objects SET body = '{\"vni\":\"7\"}'");
+  auto store = Open();
+  ASSERT_TRUE(store.ok());
+  const absl::Status status = (*store)->Load().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("vpc/web"));
+}
+
+TEST_F(StoreTest, WhereThereIsNoLogThereIsNoStore) {
+  path_ = ":memory:";  // SQLite keeps no write-ahead log for it
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder_);
+  const absl::Status status = Open().status();
+  std::filesystem::current_path(before);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("'memory'"));
+}
+
+TEST_F(StoreTest, AMissingFolderIsSaid) {
+  path_ = folder_ / "no" / "state.db";
+  EXPECT_THAT(std::string(Open().status().message()), HasSubstr("its folder must exist"));
+}
+
+TEST(SqliteErrors, HaveTheClassThatTheCallerActsOn) {
+  EXPECT_EQ(SqliteError(SQLITE_FULL, "a", "w").code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(SqliteError(SQLITE_IOERR_FSYNC, "a", "w").code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(SqliteError(SQLITE_READONLY, "a", "w").code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(SqliteError(SQLITE_BUSY, "a", "w").code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(SqliteError(SQLITE_CORRUPT_INDEX, "a", "w").code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(SqliteError(SQLITE_NOTADB, "a", "w").code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(SqliteError(SQLITE_CONSTRAINT, "a", "w").code(), absl::StatusCode::kInternal);
+}
+
+}  // namespace
+}  // namespace fairlead

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: for tests only: random objects and batches, and what a store must hold
+// after them.
+// Threading: plain functions on values.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <map>
+#include <random>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "agent/base/text.h"
+#include "agent/store/store.h"
+
+namespace fairlead {
+
+using Random = std::mt19937;
+
+inline uint32_t Below(Random& random, uint32_t bound) { return random() % bound; }
+
+inline MacAddress RandomMac(Random& random) {
+  std::array<uint8_t, 6> bytes{};
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+  bytes[0] &= 0xfe;
+  return MacAddress(bytes);
+}
+
+inline IpAddress RandomAddress(Random& random, bool v4) {
+  std::array<uint8_t, 16> bytes{};
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+  return *IpAddress::FromBytes(std::span(bytes.data(), v4 ? 4U : 16U));
+}
+
+inline std::vector<IpAddress> RandomAddresses(Random& random, size_t least) {
+  std::vector<IpAddress> addresses;
+  const size_t count = least + Below(random, 4);
+  while (addresses.size() < count) addresses.push_back(RandomAddress(random, random() % 2 != 0));
+  return addresses;
+}
+
+inline Uuid RandomUuid(Random& random) {
+  char text[40];
+  std::snprintf(text, sizeof(text), "%08x-1111-4222-8333-%08x0000", static_cast<uint32_t>(random()),
+                static_cast<uint32_t>(random()));
+  return *Uuid::Parse(text);
+}
+
+inline Object RandomObject(Random& random, ObjectKind kind, const std::string& id) {
+  switch (kind) {
+    case ObjectKind::kVpc:
+      return Vpc{id, *Vni::Make(1 + Below(random, Vni::kMax))};
+    case ObjectKind::kSubnet: {
+      Subnet subnet{id, "vpc-1", std::nullopt, std::nullopt};
+      const uint32_t families = 1 + Below(random, 3);
+      if ((families & 1) != 0) {
+        subnet.prefix4 = *IpPrefix::Parse(StrCat("10.", Below(random, 256), ".0.0/16"));
+      }
+      if ((families & 2) != 0) {
+        subnet.prefix6 = *IpPrefix::Parse(StrCat("2001:db8:", Below(random, 1000), "::/48"));
+      }
+      return subnet;
+    }
+    case ObjectKind::kVm:
+      return Vm{id, RandomUuid(random)};
+    case ObjectKind::kPort: {
+      Port port;
+      port.id = id;
+      if (random() % 2 != 0) port.vm = "vm-1";
+      port.vpc = "vpc-1";
+      port.subnet = "subnet-1";
+      if (random() % 2 != 0) port.mac = RandomMac(random);
+      port.addresses = RandomAddresses(random, 0);
+      if (random() % 2 != 0) port.network = NetworkKind::kConverged;
+      port.offload = static_cast<OffloadWish>(Below(random, 3));
+      return port;
+    }
+    case ObjectKind::kEndpoint:
+      return Endpoint{id,
+                      "vpc-1",
+                      "subnet-1",
+                      RandomMac(random),
+                      RandomAddresses(random, 1),
+                      RandomAddress(random, true)};
+  }
+  return Vpc{};
+}
+
+inline Attachment RandomAttachment(Random& random, uint16_t index) {
+  Attachment attachment;
+  attachment.vf = {MacAddress({0x52, 0x54, 0, 0, 0, 1}), index};
+  attachment.lease = (uint64_t{random()} << 32) | 1;
+  attachment.transaction = random();
+  attachment.generation = random();
+  attachment.phase = static_cast<AttachmentPhase>(Below(random, 4));
+  attachment.port = StrCat("port-", index);
+  attachment.port_ordinal = 1 + Below(random, kMaxOrdinal);
+  if (random() % 2 != 0) {
+    attachment.vm = "vm-1";
+    attachment.vm_uuid = RandomUuid(random);
+    attachment.bus = "rp2";
+  }
+  attachment.vpc = "vpc-1";
+  attachment.vni = *Vni::Make(1 + Below(random, Vni::kMax));
+  return attachment;
+}
+
+// What a store must hold after a sequence of batches.
+class Expected {
+ public:
+  void Apply(const StoreBatch& batch) {
+    if (batch.change) {
+      for (const ObjectRef& ref : batch.change->removes) objects_.erase(ref);
+      for (const StoredObject& object : batch.change->upserts) {
+        objects_[RefOf(object.object)] = object;
+      }
+      next_ordinal_ = batch.change->next_ordinal;
+    }
+    for (const VfId& vf : batch.released) attachments_.erase(vf);
+    for (const Attachment& attachment : batch.attachments) attachments_[attachment.vf] = attachment;
+    if (batch.next_lease) next_lease_ = *batch.next_lease;
+    if (batch.next_transaction) next_transaction_ = *batch.next_transaction;
+    if (batch.controller) controllers_[batch.controller->id] = *batch.controller;
+    if (batch.answer) answers_.push_back(*batch.answer);
+  }
+
+  friend bool operator==(const Expected&, const Expected&) = default;
+
+  static Expected From(const StoreContents& contents) {
+    Expected expected;
+    expected.next_ordinal_ = contents.next_ordinal;
+    expected.next_lease_ = contents.next_lease;
+    expected.next_transaction_ = contents.next_transaction;
+    for (const StoredObject& object : contents.objects) {
+      expected.objects_[RefOf(object.object)] = object;
+    }
+    for (const Attachment& attachment : contents.attachments) {
+      expected.attachments_[attachment.vf] = attachment;
+    }
+    for (const ControllerRecord& record : contents.controllers) {
+      expected.controllers_[record.id] = record;
+    }
+    expected.answers_ = contents.answers;
+    return expected;
+  }
+
+  uint32_t next_ordinal() const { return next_ordinal_; }
+  const std::map<ObjectRef, StoredObject>& objects() const { return objects_; }
+
+ private:
+  uint32_t next_ordinal_ = 1;
+  Lease next_lease_ = 1;
+  uint64_t next_transaction_ = 1;
+  std::map<ObjectRef, StoredObject> objects_;
+  std::map<VfId, Attachment> attachments_;
+  std::map<std::string, ControllerRecord> controllers_;
+  std::vector<AnswerRecord> answers_;
+};
+
+// A batch that fits what is there: several objects, some removed, journal and
+// answer, all of which must come and go together.
+inline StoreBatch RandomBatch(Random& random, const Expected& now, uint32_t number) {
+  StoreBatch batch;
+  batch.change.emplace();
+  uint32_t ordinal = now.next_ordinal();
+  std::map<ObjectRef, StoredObject> upserts;
+  const uint32_t count = 1 + Below(random, 5);
+  for (uint32_t i = 0; i < count; ++i) {
+    const ObjectKind kind = kAllObjectKinds[Below(random, 5)];
+    const std::string id = StrCat("o-", Below(random, 12));
+    const ObjectRef ref{kind, id};
+    const auto it = now.objects().find(ref);
+    const bool there = it != now.objects().end();
+    if (there && random() % 3 == 0) {
+      if (upserts.contains(ref)) continue;
+      batch.change->removes.push_back(ref);
+      upserts.erase(ref);
+      continue;
+    }
+    if (std::find(batch.change->removes.begin(), batch.change->removes.end(), ref) !=
+        batch.change->removes.end()) {
+      continue;
+    }
+    upserts[ref] = {RandomObject(random, kind, id), there ? it->second.generation + 1 : 1,
+                    there ? it->second.ordinal : ordinal++};
+  }
+  for (const auto& [ref, object] : upserts) batch.change->upserts.push_back(object);
+  batch.change->next_ordinal = ordinal;
+  batch.attachments.push_back(RandomAttachment(random, static_cast<uint16_t>(Below(random, 4))));
+  batch.released.push_back(
+      {MacAddress({0x52, 0x54, 0, 0, 0, 1}), static_cast<uint16_t>(4 + Below(random, 4))});
+  batch.next_lease = number + 2;
+  batch.next_transaction = number + 3;
+  batch.controller = {"controller-1", 1, number};
+  batch.answer = {"controller-1", StrCat("request-", number), std::string(random() % 3000, 'a')};
+  return batch;
+}
+
+}  // namespace fairlead

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: forwarding rules -> TC flower filters, and the cookie by which a
+// filter tells whose it is and what it holds.
+//
+// Actions are taken in the rule's order, which must be one that a ConnectX
+// takes: decapsulation first, encapsulation right before the copy or redirect to
+// the tunnel device that it is for, a verdict last.
+//
+// Threading: pure functions.
+// Errors: kInvalidArgument for a rule that has no such order or would redirect
+// everything (a bug of the pipeline), kFailedPrecondition when a device that the
+// rule names is not there.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "agent/model/flow_rule.h"
+#include "agent/ports/tc/tc_port.h"
+
+namespace fairlead {
+
+// The name of the netdev with this ifindex; nothing when there is none.
+using DeviceNames = std::function<std::optional<std::string>(uint32_t ifindex)>;
+
+// The 16 bytes of an action cookie, big endian: store id (4), owner hash (4),
+// content hash (8). The owner is the place: the low half of StableHash of
+// RuleLocation::ToString(), so a cookie that was copied elsewhere does not match.
+struct CookieParts {
+  uint32_t store_id = 0;
+  uint32_t owner_hash = 0;
+  uint64_t content_hash = 0;
+  friend bool operator==(const CookieParts&, const CookieParts&) = default;
+};
+uint32_t OwnerHash(const RuleLocation& location);
+TcCookie MakeCookie(uint32_t store_id, const FlowRule& rule);
+// Nothing when it cannot be one of Fairlead's: a store id is never 0.
+std::optional<CookieParts> ParseCookie(const TcCookie& cookie);
+
+// Where the rules of `table` hang. `tunnel_ifindex` is used for the tunnel only.
+TcAttachPoint AttachPointOf(const RuleTable& table, uint32_t tunnel_ifindex);
+
+// The filter for `rule`, without its attach point. `store_id` is not 0.
+absl::StatusOr<TcFilter> Lower(const FlowRule& rule, const DeviceNames& names, uint32_t store_id);
+
+}  // namespace fairlead

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/tc/lower.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/base/text.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr uint32_t kStore = 0x01020304;
+constexpr uint32_t kRep = 11;
+constexpr uint32_t kTunnelDevice = 20;
+
+std::optional<std::string> Name(uint32_t ifindex) {
+  if (ifindex == kRep) return "rep0";
+  return std::nullopt;
+}
+
+DeviceRef Rep() {
+  return {.kind = DeviceRef::Kind::kRepresentor,
+          .vf = {.pf = MacAddress({2, 0, 0, 0, 0, 1}), .index = 3},
+          .ifindex = kRep};
+}
+DeviceRef Tunnel() {
+  return {.kind = DeviceRef::Kind::kTunnel, .vf = {}, .ifindex = kTunnelDevice};
+}
+ActionEncap Encap() {
+  return {.vni = *Vni::Make(1000),
+          .local = *IpAddress::Parse("192.0.2.1"),
+          .remote = *IpAddress::Parse("192.0.2.2"),
+          .udp_port = 4789,
+          .ttl = 64};
+}
+
+FlowRule Rule(std::vector<RuleAction> actions, RuleTable::Kind table = RuleTable::Kind::kVpcBlock) {
+  FlowRule rule;
+  rule.location.table.kind = table;
+  if (table == RuleTable::Kind::kVpcBlock) rule.location.table.vni = *Vni::Make(1000);
+  rule.location.priority = 2000;
+  rule.location.handle = 7;
+  rule.match.dst_mac = *MacAddress::Parse("52:54:00:00:00:02");
+  rule.actions = std::move(actions);
+  return rule;
+}
+
+TEST(Lower, ForwardsToARepresentor) {
+  auto filter = Lower(Rule({ActionRedirect{Rep()}}), Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->id, (TcFilterId{0, 2000, 7}));
+  EXPECT_EQ(filter->match.dst_mac, *MacAddress::Parse("52:54:00:00:00:02"));
+  EXPECT_EQ(filter->match.ethertype, kEtherAll);
+  EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcMirred{kRep, true}}));
+}
+
+TEST(Lower, EncapsulatesForEachVtep) {
+  ActionEncap second = Encap();
+  second.remote = *IpAddress::Parse("192.0.2.3");
+  auto filter =
+      Lower(Rule({Encap(), ActionMirror{Tunnel()}, second, ActionMirror{Tunnel()}, ActionDrop{}}),
+            Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  ASSERT_EQ(filter->actions.size(), 5u);
+  const auto& set = std::get<TcTunnelSet>(filter->actions[0]);
+  EXPECT_EQ(set.key_id, 1000u);
+  EXPECT_EQ(set.src, Encap().local);
+  EXPECT_EQ(set.dst, Encap().remote);
+  EXPECT_EQ(set.dst_port, 4789);
+  EXPECT_EQ(set.ttl, 64);
+  EXPECT_TRUE(set.no_csum);
+  EXPECT_EQ(filter->actions[1], TcAction(TcMirred{kTunnelDevice, false}));
+  EXPECT_EQ(std::get<TcTunnelSet>(filter->actions[2]).dst, second.remote);
+  EXPECT_EQ(filter->actions[4], TcAction(TcGact{TcGact::Verdict::kDrop, 0}));
+}
+
+TEST(Lower, TakesTheOuterHeaderIntoTheMatch) {
+  FlowRule rule = Rule({ActionDecap{}, ActionRedirect{Rep()}}, RuleTable::Kind::kTunnelIngress);
+  rule.match.vni = *Vni::Make(1000);
+  rule.match.outer_dst = *IpAddress::Parse("2001:db8::1");
+  rule.match.outer_udp_port = 4789;
+  auto filter = Lower(rule, Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->match.enc_key_id, 1000u);
+  EXPECT_EQ(filter->match.enc_dst, *IpAddress::Parse("2001:db8::1"));
+  EXPECT_EQ(filter->match.enc_dst_port, 4789);
+  EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcTunnelUnset{}, TcMirred{kRep, true}}));
+}
+
+TEST(Lower, TakesEveryOtherKey) {
+  FlowRule rule = Rule({ActionGotoChain{9}});
+  rule.match.ethertype = kEtherIpv6;
+  rule.match.in_device = Rep();
+  rule.match.dst_mac_mask = *MacAddress::Parse("ff:ff:00:00:00:00");
+  rule.match.src_ip = *IpPrefix::Parse("2001:db8::/64");
+  rule.match.icmpv6_type = 135;
+  auto filter = Lower(rule, Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->match.indev, "rep0");
+  EXPECT_EQ(filter->match.ethertype, 0x86dd);
+  EXPECT_EQ(filter->match.dst_mac_mask, *MacAddress::Parse("ff:ff:00:00:00:00"));
+  EXPECT_EQ(filter->match.src_ip, *IpPrefix::Parse("2001:db8::/64"));
+  EXPECT_EQ(filter->match.icmpv6_type, 135);
+  EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcGact{TcGact::Verdict::kGotoChain, 9}}));
+}
+
+struct OrderCase {
+  const char* name;
+  std::vector<RuleAction> actions;
+  const char* refusal;  // "" = taken
+};
+class LowerOrder : public ::testing::TestWithParam<OrderCase> {};
+
+TEST_P(LowerOrder, IsOneThatTheEswitchTakes) {
+  auto filter = Lower(Rule(GetParam().actions), Name, kStore);
+  if (*GetParam().refusal == '\0') {
+    EXPECT_TRUE(filter.ok()) << filter.status();
+    return;
+  }
+  EXPECT_EQ(filter.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(filter.status().message()), HasSubstr(GetParam().refusal));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, LowerOrder,
+    ::testing::Values(
+        OrderCase{"drop", {ActionDrop{}}, ""}, OrderCase{"carry_on", {ActionContinue{}}, ""},
+        OrderCase{"copies_then_goto", {ActionMirror{Rep()}, ActionGotoChain{1}}, ""},
+        OrderCase{"decap_copies", {ActionDecap{}, ActionMirror{Rep()}, ActionDrop{}}, ""},
+        OrderCase{"encap_redirect", {Encap(), ActionRedirect{Tunnel()}}, ""},
+        OrderCase{"nothing", {}, "actions"},
+        OrderCase{"too_many", std::vector<RuleAction>(33, ActionMirror{Rep()}), "33 actions"},
+        OrderCase{"no_verdict", {ActionMirror{Rep()}}, "verdict"},
+        OrderCase{"after_verdict", {ActionDrop{}, ActionDrop{}}, "verdict"},
+        OrderCase{"late_decap", {ActionMirror{Rep()}, ActionDecap{}, ActionDrop{}}, "first"},
+        OrderCase{"two_decaps", {ActionDecap{}, ActionDecap{}, ActionDrop{}}, "first"},
+        OrderCase{"decap_goto", {ActionDecap{}, ActionGotoChain{1}}, "another chain"},
+        OrderCase{"encap_to_representor", {Encap(), ActionRedirect{Rep()}}, "right before"},
+        OrderCase{"encap_twice", {Encap(), Encap(), ActionRedirect{Tunnel()}}, "right before"},
+        OrderCase{"encap_then_drop", {Encap(), ActionDrop{}}, "right before"},
+        OrderCase{"bare_to_tunnel", {ActionRedirect{Tunnel()}}, "must be encapsulated"},
+        OrderCase{"second_copy_bare",
+                  {Encap(), ActionMirror{Tunnel()}, ActionMirror{Tunnel()}, ActionDrop{}},
+                  "must be encapsulated"}),
+    [](const auto& param_info) { return param_info.param.name; });
+
+TEST(Lower, RefusesAMatchAllRedirect) {
+  FlowRule rule = Rule({ActionRedirect{Rep()}});
+  rule.match.dst_mac.reset();
+  auto filter = Lower(rule, Name, kStore);
+  EXPECT_EQ(filter.status().code(), absl::StatusCode::kInvalidArgument);
+  rule.actions = {ActionDrop{}};  // a match-all drop is how every table ends
+  EXPECT_TRUE(Lower(rule, Name, kStore).ok());
+}
+
+TEST(Lower, ADeviceThatIsNotThereIsAPrecondition) {
+  FlowRule rule = Rule({ActionDrop{}});
+  rule.match.in_device = Rep();
+  rule.match.in_device->ifindex = 99;
+  EXPECT_EQ(Lower(rule, Name, kStore).status().code(), absl::StatusCode::kFailedPrecondition);
+  DeviceRef gone = Rep();
+  gone.ifindex = 0;
+  EXPECT_EQ(Lower(Rule({ActionRedirect{gone}}), Name, kStore).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+struct FlagsCase {
+  const char* name;
+  OffloadWish wish;
+  RuleTable::Kind table;
+  bool in_device;
+  bool arp;
+  TcFilter::Flags want;
+};
+class LowerFlags : public ::testing::TestWithParam<FlagsCase> {};
+
+TEST_P(LowerFlags, FollowTheWishWhereTheHardwareAllows) {
+  const FlagsCase& c = GetParam();
+  FlowRule rule = Rule({ActionDrop{}}, c.table);
+  rule.offload = c.wish;
+  if (c.in_device) rule.match.in_device = Rep();
+  if (c.arp) {
+    rule.match.ethertype = kEtherArp;
+    rule.match.arp_target = *IpPrefix::Parse("10.0.0.0/24");
+  }
+  auto filter = Lower(rule, Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->flags, c.want);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, LowerFlags,
+    ::testing::Values(FlagsCase{"must_in_block", OffloadWish::kMust, RuleTable::Kind::kVpcBlock,
+                                false, false, TcFilter::Flags::kSkipSw},
+                      FlagsCase{"must_never_on_the_tunnel", OffloadWish::kMust,
+                                RuleTable::Kind::kTunnelIngress, false, false,
+                                TcFilter::Flags::kNone},
+                      FlagsCase{"must_with_indev", OffloadWish::kMust, RuleTable::Kind::kVpcBlock,
+                                true, false, TcFilter::Flags::kNone},
+                      FlagsCase{"must_with_arp", OffloadWish::kMust, RuleTable::Kind::kVpcBlock,
+                                false, true, TcFilter::Flags::kNone},
+                      FlagsCase{"prefer", OffloadWish::kPrefer, RuleTable::Kind::kVpcBlock, false,
+                                false, TcFilter::Flags::kNone},
+                      FlagsCase{"off", OffloadWish::kOff, RuleTable::Kind::kVpcBlock, false, false,
+                                TcFilter::Flags::kSkipHw},
+                      FlagsCase{"off_on_the_tunnel", OffloadWish::kOff,
+                                RuleTable::Kind::kTunnelIngress, false, false,
+                                TcFilter::Flags::kSkipHw}),
+    [](const auto& param_info) { return param_info.param.name; });
+
+TEST(Cookie, TellsStorePlaceAndContent) {
+  const FlowRule rule = Rule({ActionDrop{}});
+  const TcCookie cookie = MakeCookie(kStore, rule);
+  EXPECT_EQ(cookie[0], 1);  // big endian
+  EXPECT_EQ(cookie[3], 4);
+  auto parts = ParseCookie(cookie);
+  ASSERT_TRUE(parts.has_value());
+  EXPECT_EQ(parts->store_id, kStore);
+  EXPECT_EQ(parts->owner_hash, OwnerHash(rule.location));
+  EXPECT_EQ(parts->content_hash, rule.ContentHash());
+  FlowRule other = rule;
+  other.location.handle = 8;
+  EXPECT_NE(OwnerHash(other.location), OwnerHash(rule.location));
+}
+
+TEST(Cookie, WithoutAStoreIsNotOurs) {
+  TcCookie foreign{};
+  foreign[15] = 1;
+  EXPECT_FALSE(ParseCookie(foreign).has_value());
+}
+
+TEST(AttachPoint, IsTheBlockOfTheVpcOrTheTunnel) {
+  RuleTable block{.kind = RuleTable::Kind::kVpcBlock, .vni = *Vni::Make(1000)};
+  EXPECT_EQ(AttachPointOf(block, 20), (TcAttachPoint{0x460003e8, 0}));
+  RuleTable tunnel{.kind = RuleTable::Kind::kTunnelIngress, .vni = {}};
+  EXPECT_EQ(AttachPointOf(tunnel, 20), (TcAttachPoint{0, 20}));
+}
+
+}  // namespace
+}  // namespace fairlead

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Any bytes as a request to an agent with a small world: a refusal with reasons,
+// or a change that leaves a consistent world.
+#include <google/protobuf/stubs/logging.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "agent/intent/intent_test_util.h"
+
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  google::protobuf::SetLogHandler(nullptr);  // says so for each text that is not UTF-8
+  return 0;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const fairlead::World small = fairlead::SmallWorld();
+  fairlead::v1::Request request;
+  const auto refused =
+      fairlead::DecodeRequest({reinterpret_cast<const char*>(data), size}, &request);
+  if (refused.size() > fairlead::kMaxViolations) std::abort();
+  // Also what a decoder should have refused must not break the world.
+  auto result = fairlead::Admit(request, small, nullptr, {});
+  if (auto* violations = std::get_if<std::vector<fairlead::Violation>>(&result)) {
+    if (violations->empty() || violations->size() > fairlead::kMaxViolations) std::abort();
+    return 0;
+  }
+  fairlead::World world = small;
+  world.Apply(std::get<fairlead::Change>(result));
+  if (!fairlead::BrokenInvariant(world).empty()) std::abort();
+  return 0;
+}
