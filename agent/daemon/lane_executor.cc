@@ -109,7 +109,7 @@ void LaneExecutor::Ask(const std::string& lane, std::string what,
   const absl::Status queued = (*context)->lane->Run(
       std::move(what), deadline,
       [result, shared, work = std::move(work)] { *result = work(*shared); },
-      [result, done] { done(*std::move(*result)); });
+      [result, done] { done(std::move(*result)); });
   if (!queued.ok()) fail(absl::UnavailableError(queued.message()));
 }
 

@@ -250,16 +250,19 @@ void Engine::Pump() {
 
 void Engine::Reconcile(Unit& unit) {
   if (unit.in_flight) return;
+  const bool host = unit.ref.kind == UnitKind::kHost;
   if (unit.retry_at && clock_->Now() < *unit.retry_at) {
     if (IsNetworkUnit(unit.ref.kind)) SetSettled(unit, true);
-    return;  // the timer marks it again
+    if (host) WakePortsWaitingOnHost();  // they say what is wrong with it
+    return;                              // the timer marks it again
   }
   unit.retry_at.reset();
   if (unit.ref.kind == UnitKind::kPort) {
     ReconcilePort(unit);
-  } else {
-    ReconcileNetwork(unit);
+    return;
   }
+  ReconcileNetwork(unit);
+  if (host && !unit.in_flight) WakePortsWaitingOnHost();
 }
 
 // Every unit but ports: compile, converge, and keep trying.
@@ -269,6 +272,10 @@ void Engine::ReconcileNetwork(Unit& unit) {
   if (!wanted.ok()) {
     unit.waits_for = std::string(wanted.status().message());
     if (!absl::IsUnavailable(wanted.status())) UnitFailed(unit, "compile", wanted.status());
+    return;
+  }
+  if (wanted->empty() && unit.keys.empty() && ref.kind == UnitKind::kVtep) {
+    units_.erase(ref);  // nobody's peer any more
     return;
   }
   switch (Converge(unit, *wanted)) {
@@ -287,6 +294,7 @@ void Engine::ReconcileNetwork(Unit& unit) {
       SetSettled(unit, true);
       break;
   }
+  if (ref.kind == UnitKind::kHost && !unit.in_flight) WakeWaitingPorts();
   ObjectKind kind;
   switch (ref.kind) {
     case UnitKind::kVpc:
@@ -544,6 +552,7 @@ void Engine::UnitFailed(Unit& unit, std::string step, absl::Status error) {
   unit.error = std::move(error);
   SetSettled(unit, true);  // a port does not wait for what may never come
   RetryLater(unit);
+  if (unit.ref.kind == UnitKind::kHost) WakePortsWaitingOnHost();
   if (unit.ref.kind == UnitKind::kVpc) Announce({ObjectKind::kVpc, unit.ref.id});
   if (unit.ref.kind == UnitKind::kSubnet) Announce({ObjectKind::kSubnet, unit.ref.id});
   if (unit.ref.kind == UnitKind::kEndpoint) Announce({ObjectKind::kEndpoint, unit.ref.id});
@@ -562,8 +571,12 @@ void Engine::RetryLater(Unit& unit) {
   const auto delay = BackOff(unit);
   ++unit.attempts;
   unit.retry_at = clock_->Now() + delay;
-  executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref] {
-    if (!alive.expired() && FindUnit(ref) != nullptr) MarkDirty(ref);
+  executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref,
+                           when = *unit.retry_at] {
+    Unit* unit = alive.expired() ? nullptr : FindUnit(ref);
+    if (unit == nullptr) return;
+    if (unit->retry_at == when) unit->retry_at.reset();
+    MarkDirty(ref);
   });
 }
 

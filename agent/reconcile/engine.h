@@ -172,6 +172,8 @@ class Engine {
   std::string MissingObservation(Unit& unit, const Attachment& attachment);
   void ClaimLeftBehind(Unit& unit, const Attachment& attachment);
   void WakeFailedPorts();
+  void WakeWaitingPorts();
+  void WakePortsWaitingOnHost();
   bool VpcSettled(const std::string& vpc) const;
 
   // --- observation (engine_observe.cc)
@@ -246,7 +248,9 @@ class Engine {
   Scope tunnel_scope_, neighbour_scope_;
 
   std::set<std::string> failed_ports_;
+  std::set<std::string> waiting_ports_;  // for an observation, or the host's unit
   std::map<std::string, std::set<std::string>> waiting_on_vpc_;  // ports, by VPC
+  std::set<std::string> waiting_on_host_;                        // ports
   bool orphans_pending_ = false;
   std::map<ObjectRef, ObjectStatus> announced_;
   std::map<ObjectRef, Object> removed_;  // and not yet gone

@@ -161,12 +161,7 @@ void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> re
     }
   }
   MarkDirty({UnitKind::kHost, ""});
-  // Ports that wait for the first observation have no attachment yet.
-  world_.ForEach(ObjectKind::kPort, [this](const StoredObject& stored) {
-    const std::string& id = std::get<Port>(stored.object).id;
-    const Unit* unit = FindUnit({UnitKind::kPort, id});
-    if (unit != nullptr && !unit->waits_for.empty()) MarkDirty({UnitKind::kPort, id});
-  });
+  WakeWaitingPorts();
   if (std::exchange(scope.again, false)) ObservePf(pf);
 }
 
@@ -267,11 +262,9 @@ void Engine::ObserveTable(const RuleTable& table) {
       orphans_pending_ = true;
       if (first) {
         for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
-        for (const auto& [vf, attachment] : attachments_) {
-          MarkDirty({UnitKind::kPort, attachment.port});
-        }
-        SchedulePump();
+        WakeWaitingPorts();
       }
+      SchedulePump();
     } else {
       // A dump that was torn is asked for again.
       executor_->After(config_.retry_first,

@@ -61,6 +61,18 @@ void Engine::WakeFailedPorts() {
   for (const std::string& port : failed_ports_) MarkDirty({UnitKind::kPort, port});
 }
 
+void Engine::WakePortsWaitingOnHost() {
+  for (const std::string& port : std::exchange(waiting_on_host_, {})) {
+    MarkDirty({UnitKind::kPort, port});
+  }
+}
+
+void Engine::WakeWaitingPorts() {
+  for (const std::string& port : std::exchange(waiting_ports_, {})) {
+    if (FindUnit({UnitKind::kPort, port}) != nullptr) MarkDirty({UnitKind::kPort, port});
+  }
+}
+
 void Engine::ReconcilePort(Unit& unit) {
   const std::string id = unit.ref.id;
   const ObjectRef ref{ObjectKind::kPort, id};
@@ -69,6 +81,7 @@ void Engine::ReconcilePort(Unit& unit) {
   if (attachment == nullptr) {
     if (object != nullptr) {
       TryAttach(unit, *object);
+      if (!unit.waits_for.empty()) waiting_ports_.insert(id);
       Announce(ref);
       return;
     }
@@ -86,6 +99,7 @@ void Engine::ReconcilePort(Unit& unit) {
   } else {
     ContinueAttach(unit, *object, *attachment);
   }
+  if (!unit.waits_for.empty()) waiting_ports_.insert(id);
   Announce(ref);
 }
 
@@ -111,6 +125,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   const Unit* host = FindUnit({UnitKind::kHost, ""});
   if (host != nullptr && (host->in_flight || host->queued)) {
     unit.waits_for = "the host's VF pools and tunnel are being made ready";
+    waiting_on_host_.insert(unit.ref.id);
     return;
   }
   VmState& vm = vms_[port.vm];

@@ -162,6 +162,8 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       }
       break;
   }
+  // From the moment that the object is gone, whatever its attachment still says.
+  if (object == nullptr) status.state = ObjectState::kRemoving;
   if (status.state == ObjectState::kReady) {
     status.step.clear();
     status.reason.clear();

@@ -89,7 +89,7 @@ class FakeHost {
   FakeHostOptions options_;
   std::string folder_;
   SystemClock clock_;
-  FakeSysfsPort sysfs_{&pci};
+  FakeSysfsPort sysfs_{pci};
   std::unique_ptr<Loop> loop_;
   std::thread thread_;
   std::unique_ptr<Client> client_;

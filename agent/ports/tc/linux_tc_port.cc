@@ -154,8 +154,7 @@ absl::Status LinuxTcPort::Recreate(const TcChange& change, std::string_view aske
 }
 
 std::vector<absl::StatusOr<TcFilterInfo>> LinuxTcPort::Get(std::span<const TcFilterRef> refs) {
-  std::vector<absl::StatusOr<TcFilterInfo>> results(refs.size(),
-                                                    absl::InternalError("no answer"));
+  std::vector<absl::StatusOr<TcFilterInfo>> results(refs.size(), absl::InternalError("no answer"));
   constexpr size_t kPart = 256;  // as in Apply
   for (size_t begin = 0; begin < refs.size(); begin += kPart) {
     std::vector<Message> messages;

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of which the lab's cases and the demo are made, for use in the guest of tests/lab/run: the facts, the agent
+and fairleadctl, the nested VMs, the tenants' far ends in the namespace "remote", snapshots, and captures.
+
+Nothing here waits for a fixed time: what must happen is polled for, with a generous end (`eventually`).
+"""
+import importlib.machinery
+import importlib.util
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+sys.dont_write_bytecode = True
+
+FACTS = json.load(open(os.environ["LAB_FACTS"]))
+PF = FACTS["pfs"][0]
+VFS = PF["vfs"]
+LOCAL, REMOTE = FACTS["underlay"]["local"], FACTS["underlay"]["remote"]
+BUILD = os.path.abspath(os.environ.get("FAIRLEAD_BUILD", "build/release"))
+VXLAN_PORT = 4789  # RFC 7348
+PATIENCE = 90  # seconds; sanitizers on an emulated processor take their time
+
+
+class Failure(Exception):
+    """A case or the demo does not hold; the text says why."""
+
+
+def load_vm_tool():
+    loader = importlib.machinery.SourceFileLoader("lab_vm", FACTS["paths"]["vm"])
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("lab_vm", loader))
+    loader.exec_module(module)
+    return module
+
+
+VM_TOOL = load_vm_tool()
+
+
+def need(condition, why):
+    if not condition:
+        raise Failure(why)
+
+
+def eventually(what, predicate, seconds=PATIENCE):
+    """Polls until `predicate` gives something true, and returns that."""
+    end = time.monotonic() + seconds
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure(f"not within {seconds} s: {what}")
+        time.sleep(0.1)
+
+
+def run(*argv, check=True, **options):
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, **options)
+    if check and done.returncode:
+        raise Failure(f"{shlex.join(map(str, argv))}: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
+    return done
+
+
+def ip(*words):
+    return run("ip", *words).stdout
+
+
+def write(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def read(path):
+    with open(path) as f:
+        return f.read().strip()
+
+
+# ---- the agent ---------------------------------------------------------------------------------------------------------
+def agent_config(timing=None):
+    """What an operator would write for this host."""
+    representors = "\n".join(f'      - {{vf: {v["index"]}, netdev: {v["representor"]}, mac: "{v["mac"]}"}}' for v in VFS)
+    times = "".join(f"  {key}: {value}\n" for key, value in (timing or {}).items())
+    return (f'state_dir: /run/fairlead/state\n'
+            f'pfs:\n  - mac: "{PF["mac"]}"\n    vfs: {PF["max_vfs"]}\n    representors:\n{representors}\n'
+            f'tunnel: {{local: {LOCAL["address"]}, port: {VXLAN_PORT}, mtu: {FACTS["inner_mtu"]}}}\n'
+            f'hypervisor:\n  monitor: {FACTS["paths"]["vm_run"]}/{{vm}}/qmp.sock\n  root_ports: ["rp*"]\n'
+            + (f"timing_ms:\n{times}" if times else ""))
+
+
+class Agent:
+    LOG = "/run/fairlead/agent.log"
+    CONFIG = "/run/fairlead/fairleadd.yaml"
+
+    def __init__(self, timing=None):
+        os.makedirs("/run/fairlead", exist_ok=True)
+        write(self.CONFIG, agent_config(timing))
+        self.process = None
+
+    def start(self):
+        """Returns when the agent answers and its VF pool is there."""
+        with open(self.LOG, "a") as log:
+            self.process = subprocess.Popen([f"{BUILD}/agent/daemon/fairleadd", "--config", self.CONFIG],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        eventually("the agent answers and its VF pool is there", self.idle)
+
+    def idle(self):
+        need(self.process.poll() is None, f"fairleadd ended with status {self.process.poll()}:\n{self.tail()}")
+        host = self.ctl("get", "vfs", "-o", "json", check=False)
+        if host.returncode:
+            return False
+        host = json.loads(host.stdout)
+        return (host["pfs"] and len(host["pfs"][0]["vfs"]) == PF["max_vfs"] and
+                not any(lane["running"] or lane["queued"] for lane in host["lanes"]))
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                status = self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                raise Failure(f"fairleadd does not end on SIGTERM:\n{self.tail()}") from None
+            need(status == 0, f"fairleadd ended with status {status}:\n{self.tail()}")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def tail(self, lines=30):
+        text = open(self.LOG, errors="replace").read().splitlines()[-lines:]
+        return "\n".join(f"    | {line}" for line in text)
+
+    def ctl(self, *words, check=True, **options):
+        return run(f"{BUILD}/agent/ctl/fairleadctl", "--timeout", "60s", *words, check=check, **options)
+
+    def apply(self, yaml, *words, check=True):
+        return self.ctl("apply", "-f", "-", *words, check=check, input=yaml)
+
+    def objects(self, kind, ident=""):
+        done = self.ctl("get", kind, *([ident] if ident else []), "-o", "json", check=False)
+        return json.loads(done.stdout).get("objects", []) if done.returncode == 0 else []
+
+    def status(self, kind, ident):
+        """The status of one object, {} when there is none; its state in small letters."""
+        for item in self.objects(kind, ident):
+            status = dict(item["status"])
+            status["state"] = status["state"].removeprefix("OBJECT_STATE_").lower()
+            return status
+        return {}
+
+    def port(self, ident):
+        return self.status("ports", ident)
+
+    def wait_state(self, port, *states):
+        return eventually(f"port {port} is {' or '.join(states)}, and not {self.port(port)}",
+                          lambda: (s := self.port(port)).get("state") in states and s)
+
+    def failed(self, port, step, *words):
+        """Waits until the port has failed and is rolled back; its status must name the step and all the words."""
+        status = eventually(f"port {port} has failed and is rolled back",
+                            lambda: (s := self.port(port)).get("state") == "failed" and s["rolled_back"] and s)
+        told = f"{status['reason']} {status['peer_words']}"
+        need(step in status["step"], f"the failed step is {status['step']!r}, not {step!r} ({told})")
+        for word in words:
+            need(word.lower() in told.lower(), f"the status does not say {word!r}: {told}")
+        shown = self.ctl("describe", f"port/{port}").stdout
+        need(status["step"] in shown, f"describe does not name the step {status['step']!r}:\n{shown}")
+        return status
+
+    def detach(self, vm, vpc, port=""):
+        self.ctl("detach", "--vm", vm, "--vpc", vpc, *(["--port", port] if port else []), "--wait", f"{PATIENCE}s")
+
+
+# ---- VMs ---------------------------------------------------------------------------------------------------------------
+class Vm:
+    def __init__(self, name):
+        self.name = name
+        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.vm.invalid"))
+
+    def start(self, *words):
+        VM_TOOL.start(self.name, ["--mem", "192", *words])
+        return self
+
+    def wait(self):
+        VM_TOOL.wait(self.name, PATIENCE)
+
+    def cont(self):
+        VM_TOOL.checked_qmp(self.name, "cont")
+
+    def stop(self):
+        VM_TOOL.stop(self.name)
+
+    def monitor(self, command, **arguments):
+        return VM_TOOL.checked_qmp(self.name, command, **arguments)
+
+    def sh(self, command, check=True):
+        status, output = VM_TOOL.shell(self.name, command, PATIENCE)
+        text = output.decode(errors="replace")
+        if check and status:
+            raise Failure(f"in VM {self.name}: {command}: exit {status}: {text.strip()}")
+        return text
+
+    def devices(self):
+        """The passed-through devices: id -> bus."""
+        found = {}
+        for child in self.monitor("qom-list", path="/machine/peripheral"):
+            if child["type"] == "child<vfio-pci>":
+                found[child["name"]] = self.monitor("qom-get", path=f"/machine/peripheral/{child['name']}",
+                                                    property="parent_bus")
+        return found
+
+    def mac(self, dev="eth0"):
+        return self.sh(f"cat /sys/class/net/{dev}/address", check=False).strip()
+
+    def up(self, address, dev="eth0"):
+        eventually(f"VM {self.name} has {dev}", lambda: self.mac(dev).count(":") == 5)
+        self.sh(f"ip link set {dev} up && ip address add {address}/24 dev {dev}")
+
+    def ping(self, target, count=5, dev="eth0"):
+        """How many of `count` were answered; each may take as long as the whole machine does."""
+        text = self.sh(f"ping -c {count} -W 10 -I {dev} {target}", check=False)
+        found = re.search(r"(\d+) packets received", text)
+        return int(found[1]) if found else 0
+
+
+class Pinger:
+    """A ping without end in a VM. `check` raises when an answer was lost (or came twice), by sequence numbers; the
+    answers to what is on its way need not be there yet."""
+    LOG = "/tmp/pinger.log"
+
+    def __init__(self, vm, target):
+        self.vm = vm
+        vm.sh(f"ping -i 0.2 {target} >{self.LOG} 2>&1 & echo $! >/tmp/pinger.pid")
+        self.seen = -1
+        self.check()
+
+    def check(self):
+        """Waits for an answer to something sent from now on."""
+        before = self.last()
+        eventually(f"VM {self.vm.name}'s ping goes on", lambda: self.last() > before + 1)
+
+    def last(self):
+        text = self.vm.sh(f"sed -n 's/.*seq=\\([0-9]*\\).*/\\1/p' {self.LOG} | awk "
+                          "'{ if ($1 != n) { print \"gap\", n, $1; n = $1 } n++ } END { print n + 0 }'")
+        need("gap" not in text, f"VM {self.vm.name}'s ping lost packets (expected, came): {text.split()}")
+        return int(text)
+
+    def stop(self):
+        self.check()
+        self.vm.sh("kill $(cat /tmp/pinger.pid)")
+
+
+class Heard:
+    """Captures the frames that a VM receives at an interface, from construction to `stop`."""
+
+    def __init__(self, vm, dev="eth0"):
+        self.vm, self.log = vm, f"/tmp/heard.{dev}"
+        vm.sh(f"framecount {dev} 100000 >{self.log} & echo $! >{self.log}.pid")
+        eventually(f"framecount listens at {dev} in VM {vm.name}",
+                   lambda: int(vm.sh(f"cat /sys/class/net/{dev}/flags").strip(), 16) & 0x100)  # IFF_PROMISC
+
+    def stop(self):
+        """[(count, source, destination, ethertype and more)]"""
+        self.vm.sh(f"kill $(cat {self.log}.pid)")
+        eventually("framecount has told", lambda: "total" in self.vm.sh(f"cat {self.log}"))
+        lines = [line.split(None, 3) for line in self.vm.sh(f"cat {self.log}").splitlines()]
+        return [(int(w[0]), w[1], w[2], w[3]) for w in lines if len(w) == 4]
+
+
+def frames_from(heard, *macs):
+    return sum(count for count, source, _, _ in heard if source in macs)
+
+
+# ---- far ends ----------------------------------------------------------------------------------------------------------
+class Far:
+    """A tenant's machine on another host: a namespace with one VNI of the remote host's overlay."""
+
+    def __init__(self, name, vni, mac, *addresses):
+        self.name, self.mac, self.addresses = name, mac, addresses
+        self.dev = f"vx{vni}"
+        ns = REMOTE["netns"]
+        ip("-n", ns, "link", "add", self.dev, "type", "vxlan", "id", vni, "dstport", VXLAN_PORT,
+           "local", REMOTE["address"], "remote", LOCAL["address"])
+        ip("netns", "add", name)
+        ip("-n", ns, "link", "set", self.dev, "netns", name)
+        # Says nothing of its own accord, so that what is heard was provoked.
+        ip("-n", name, "link", "set", self.dev, "address", mac, "mtu", FACTS["inner_mtu"], "addrgenmode", "none", "up")
+        for address in addresses:
+            ip("-n", name, "address", "add", f"{address}/24", "dev", self.dev)
+
+    def yaml(self, vpc):
+        return (f'---\nkind: Endpoint\nid: {self.name}\nvpc: {vpc}\nmac: "{self.mac}"\n'
+                f'addresses: [{", ".join(self.addresses)}]\nvtep: {REMOTE["address"]}\n')
+
+    def run(self, *words, check=True):
+        return run("ip", "netns", "exec", self.name, *words, check=check)
+
+    def echoes(self):
+        """Echo requests that have arrived here."""
+        lines = [l.split() for l in self.run("cat", "/proc/net/snmp").stdout.splitlines() if l.startswith("Icmp:")]
+        return int(dict(zip(*lines))["InEchos"])
+
+    def ping(self, target, count=2):
+        return self.run("ping", "-c", count, "-W", 10, target, check=False).returncode == 0
+
+
+def network_yaml(vpc, vni, prefix="10.0.0.0/24"):
+    return f"---\nkind: Vpc\nid: {vpc}\nvni: {vni}\n---\nkind: Subnet\nid: {vpc}-1\nvpc: {vpc}\nprefixes: [{prefix}]\n"
+
+
+# ---- what is there -----------------------------------------------------------------------------------------------------
+def snapshot(*vms):
+    """All that an agent could leave behind, by iproute2, sysfs and QMP alone."""
+    return run(FACTS["paths"]["snapshot"], *(vm.name for vm in vms)).stdout.splitlines()
+
+
+def difference(before, after):
+    return [f"- {line}" for line in before if line not in set(after)] + \
+           [f"+ {line}" for line in after if line not in set(before)]
+
+
+def need_same(before, after, when):
+    lines = difference(before, after)
+    need(not lines, f"{when}: {len(lines)} lines differ:\n" + "\n".join(f"    {line[:400]}" for line in lines[:20]))
+
+
+class ByHand:
+    """A VF that someone else uses, who did what a person would do."""
+
+    def __init__(self, vf, driver):
+        self.pci = VFS[vf]["pci"]
+        self.device = f"/sys/bus/pci/devices/{self.pci}"
+        write(f"{self.device}/driver_override", driver)
+        write("/sys/bus/pci/drivers_probe", self.pci)
+        need(self.driver() == driver, f"the lab cannot bind {self.pci} to {driver}")
+
+    def driver(self):
+        return driver_of(self.pci)
+
+    def netdev(self):
+        return eventually(f"{self.pci} has a netdev", lambda: next(iter(self._netdevs()), None))
+
+    def _netdevs(self):
+        for root, dirs, _ in os.walk(self.device):
+            if os.path.basename(root) == "net":
+                return dirs
+        return []
+
+    def give_back(self):
+        write(f"{self.device}/driver/unbind", self.pci)
+        write(f"{self.device}/driver_override", "\n")
+
+
+def driver_of(pci):
+    link = f"/sys/bus/pci/devices/{pci}/driver"
+    return os.path.basename(os.readlink(link)) if os.path.islink(link) else ""
