@@ -167,26 +167,31 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddres
       facts.representor = link->name;
       facts.representor_ifindex = link->ifindex;
       FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link->ifindex));
-      if (qdisc.clsact && IsFairleadBlock(qdisc.ingress_block)) {
-        const absl::StatusOr<Vni> vni = Vni::Make(qdisc.ingress_block & Vni::kMax);
-        if (vni.ok()) {
-          ObservedResource representor;
-          representor.key = RepresentorKey(id);
+      const bool ours = link->alias == config_->OwnerMark();
+      const absl::StatusOr<Vni> vni = Vni::Make(qdisc.ingress_block & Vni::kMax);
+      const bool in_block = qdisc.clsact && IsFairleadBlock(qdisc.ingress_block) && vni.ok();
+      // The mark alone is what an attempt leaves that broke off before the qdisc.
+      if (in_block || ours) {
+        ObservedResource representor;
+        representor.key = RepresentorKey(id);
+        RepresentorSpec spec{id, in_block ? *vni : Vni(), link->up, false};
+        if (in_block) {
           FAIRLEAD_ASSIGN_OR_RETURN(
-              const bool drop,
+              spec.default_drop,
               HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *vni}, {qdisc.ingress_block, 0},
                              config_->store_id));
-          representor.spec = RepresentorSpec{id, *vni, link->up, drop};
-          representor.ours = link->alias == config_->OwnerMark();
-          representor.ifindex = link->ifindex;
-          result.resources.push_back(std::move(representor));
         }
+        representor.spec = spec;
+        representor.ours = ours;
+        representor.ifindex = link->ifindex;
+        result.resources.push_back(std::move(representor));
       }
     } else if (!absl::IsNotFound(link.status())) {
       return link.status();
     }
   }
-  if (device.driver == config_->vf_driver) {
+  // The override alone is what an attempt leaves whose driver did not bind.
+  if (device.driver == config_->vf_driver || device.driver_override == config_->vf_driver) {
     ObservedResource binding;
     binding.key = DriverBindingKey(id);
     DriverBindingSpec spec{id, device.driver, {}, {}, {}};

@@ -607,6 +607,10 @@ void Engine::CollectOrphans() {
   for (const auto& [ref, unit] : units_) {
     if (unit.queued || unit.in_flight) return;
   }
+  for (const auto& [vf, attachment] : attachments_) {
+    const Unit* unit = FindUnit({UnitKind::kPort, attachment.port});
+    if (unit == nullptr || !unit->scanned) return;  // it has not claimed its own yet
+  }
   orphans_pending_ = false;  // after a failure below the next audit comes back to it
   for (const MacAddress& pf : config_.pfs) {
     if (!pf_scope_[pf].error.ok()) return;

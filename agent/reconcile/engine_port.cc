@@ -409,7 +409,8 @@ void Engine::PortUnitFailed(Unit& unit, std::string step, absl::Status error) {
     AttachFailed(unit, unit.step, unit.error, true);
   } else {
     unit.refresh = true;
-    if (!attachment->vm.empty() && unit.step.starts_with("guest-device")) {
+    if (!attachment->vm.empty() &&
+        (unit.step.starts_with("guest-device") || unit.step == "vm connect")) {
       vms_[attachment->vm].known = false;  // what QEMU has now is asked, not assumed
     }
     if (attachment->phase == AttachmentPhase::kApplying) {

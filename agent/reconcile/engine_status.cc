@@ -91,8 +91,10 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       } else if (it->second.neighbour != NeighbourState::kResolved) {
         status.state = ObjectState::kDegraded;
         status.step = "neighbour";
-        status.reason = absl::StrCat("the next hop to ", endpoint->vtep.ToString(),
-                                     " is not resolved: ", it->second.neighbour_detail);
+        status.reason = absl::StrCat(
+            it->second.neighbour == NeighbourState::kNoRoute ? "there is no route to "
+                                                             : "not resolved: the next hop to ",
+            endpoint->vtep.ToString(), ": ", it->second.neighbour_detail);
       }
     }
     if (status.state == ObjectState::kReady) status.observed_generation = status.generation;

@@ -86,7 +86,7 @@ TEST_F(AgentTest, TheDropRuleStandsBeforeTheVfIsHandedOut) {
     });
   };
   const auto drop = find(StrCat("Put(block ", 0x46000000U | 1000, " chain 0 prio 65000"));
-  const auto up = find("SetLinkUp(20, true)");
+  const auto up = find("SetLinkUp(20, up)");
   ASSERT_NE(drop, calls.end()) << StrJoin(calls, "\n");
   ASSERT_NE(up, calls.end()) << StrJoin(calls, "\n");
   EXPECT_LT(drop - calls.begin(), up - calls.begin());
@@ -220,7 +220,7 @@ TEST_F(AgentTest, QemusRefusalIsToldInItsOwnWordsAndRolledBack) {
   host->Attach("a", "red", "10.0.0.5");
   const v1::ObjectStatus status = host->WaitFailed("a-red");
   EXPECT_EQ(status.step(), "guest-device create");
-  EXPECT_EQ(status.peer_words(), "vfio 0000:01:00.1: group 5 is not viable");
+  EXPECT_THAT(status.peer_words(), HasSubstr("group 5 is not viable"));
   host->Detach("a", "red");
   host->WaitGone("a-red");
   EXPECT_EQ(host->Leftovers(), before);
@@ -236,15 +236,12 @@ TEST_F(AgentTest, EveryStepOfAnAttachThatFailsIsRolledBack) {
     host->Attach("z", "blue", "10.0.0.9");
     host->WaitReady("z-blue");
     const std::string before = host->Leftovers();
-    host->network->FailNext(call, SystemError(ENOSPC, "asked of the fake", "no room"), 1000);
+    host->network->FailNext(call, SystemError(EINVAL, "asked of the fake", "not like this"));
     host->Attach("a", "red", "10.0.0.5");
-    const auto status = host->WaitPort("a-red", [](const auto& s) {
-      return s && s->state() == v1::OBJECT_STATE_FAILED;
-    });
-    EXPECT_THAT(status->peer_words(), "no room");
-    host->network->FailNext(call, absl::OkStatus(), 0);
+    EXPECT_EQ(host->WaitFailed("a-red").peer_words(), "not like this");
+    EXPECT_EQ(host->Leftovers(), before);
+    EXPECT_EQ(host->PortStatus("z-blue")->state(), v1::OBJECT_STATE_READY);
     host.reset();
-    EXPECT_NE(before, "");
   }
 }
 
@@ -567,10 +564,10 @@ TEST_F(AgentTest, APortWithoutAVmIsKeptAndWaits) {
                     p->set_subnet("red-1");
                   })
                   .has_accepted());
-  const auto status = host->PortStatus("waiting");
-  ASSERT_TRUE(status);
-  EXPECT_EQ(status->state(), v1::OBJECT_STATE_PENDING);
-  EXPECT_THAT(status->reason(), HasSubstr("no VM"));
+  host->WaitPort("waiting", [](const auto& s) {
+    return s && s->state() == v1::OBJECT_STATE_PENDING &&
+           s->reason().find("no VM") != std::string::npos;
+  });
 }
 
 TEST_F(AgentTest, APfWithTheDefaultRouteIsNotTouched) {
