@@ -153,9 +153,7 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   add(vf, VfSpec{attachment.vf, pf.can_set_vf_mac ? port.mac : std::nullopt}, {});
 
   const ResourceKey representor = RepresentorKey(attachment.vf);
-  add(representor,
-      RepresentorSpec{attachment.vf, context.vpc->vni},
-      {vf, TunnelKey()});
+  add(representor, RepresentorSpec{attachment.vf, context.vpc->vni}, {vf, TunnelKey()});
 
   // The VF is handed out after everything that keeps it apart from others.
   std::vector<ResourceKey> before_binding{vf};

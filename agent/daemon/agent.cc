@@ -69,9 +69,10 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clo
       },
       [](const LaneStats& stats) {
         if (stats.parked) {
-          spdlog::error("lane '{}' is past its deadline in '{}' ({} ms); it is parked until that "
-                        "comes back",
-                        stats.name, stats.running, stats.running_for.count());
+          spdlog::error(
+              "lane '{}' is past its deadline in '{}' ({} ms); it is parked until that "
+              "comes back",
+              stats.name, stats.running, stats.running_for.count());
         } else {
           spdlog::info("lane '{}' goes on", stats.name);
         }
@@ -79,9 +80,9 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clo
   agent->engine_ = std::make_unique<Engine>(
       config.engine, agent->executor_.get(), clock,
       [self](const ObjectStatus& status, bool gone) { self->OnStatus(status, gone); });
-  agent->service_ = std::make_unique<Service>(
-      agent->engine_.get(), agent->executor_.get(), ServiceOptions{}, agent->store_->id(),
-      [self] { return self->executor_->Lanes(); });
+  agent->service_ =
+      std::make_unique<Service>(agent->engine_.get(), agent->executor_.get(), ServiceOptions{},
+                                agent->store_->id(), [self] { return self->executor_->Lanes(); });
   agent->service_->Restore(std::move(contents.controllers), std::move(contents.answers));
   spdlog::info("store {:08x}: {} objects, {} attachments", agent->store_->id(),
                contents.objects.size(), contents.attachments.size());
@@ -94,20 +95,19 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clo
 
 absl::Status Agent::Subscribe(const Ports& ports) {
   FAIRLEAD_ASSIGN_OR_RETURN(events_rtnetlink_, ports.rtnetlink());
-  FAIRLEAD_ASSIGN_OR_RETURN(
-      link_events_,
-      events_rtnetlink_->Subscribe([this, post = loop_->poster(),
-                                    alive = std::weak_ptr<bool>(alive_)](
-                                       const RtnetlinkEvent& event) {
-        post([this, alive, event] {
-          if (!alive.expired()) OnLink(event);
-        });
-      }));
+  FAIRLEAD_ASSIGN_OR_RETURN(link_events_,
+                            events_rtnetlink_->Subscribe(
+                                [this, post = loop_->poster(),
+                                 alive = std::weak_ptr<bool>(alive_)](const RtnetlinkEvent& event) {
+                                  post([this, alive, event] {
+                                    if (!alive.expired()) OnLink(event);
+                                  });
+                                }));
   FAIRLEAD_ASSIGN_OR_RETURN(events_tc_, ports.tc());
   FAIRLEAD_ASSIGN_OR_RETURN(
       rule_events_,
-      events_tc_->Subscribe([this, post = loop_->poster(), alive = std::weak_ptr<bool>(alive_)](
-                                const TcPort::Event& event) {
+      events_tc_->Subscribe([this, post = loop_->poster(),
+                             alive = std::weak_ptr<bool>(alive_)](const TcPort::Event& event) {
         if (!event.deleted && !event.lost) return;  // what is added never breaks ours
         post([this, alive, event] {
           if (!alive.expired()) OnRule(event);
@@ -131,8 +131,7 @@ void Agent::OnStatus(const ObjectStatus& status, bool gone) {
     spdlog::warn("{}: {} at {}: {}", name, ObjectStateName(status.state), status.step,
                  status.reason);
   } else {
-    spdlog::debug("{}: {} {} {}", name, ObjectStateName(status.state), status.step,
-                  status.reason);
+    spdlog::debug("{}: {} {} {}", name, ObjectStateName(status.state), status.step, status.reason);
   }
   if (waiting_.empty()) {
     loop_->After(std::chrono::milliseconds(0), [this, alive = std::weak_ptr<bool>(alive_)] {
@@ -211,10 +210,7 @@ void Agent::OnRule(const TcPort::Event& event) {
     table = {RuleTable::Kind::kTunnelIngress, {}};
   }
   // Our own removals are of rules that are no longer wanted.
-  const bool single = event.id.handle != 0 && event.id.priority != 0;
-  if (single && !engine_->Wants({table, event.id.chain, event.id.priority, event.id.handle})) {
-    return;
-  }
+  if (!engine_->Wants({table, event.id.chain, event.id.priority, event.id.handle})) return;
   engine_->OnTableChanged(table);
 }
 

@@ -57,7 +57,8 @@ class Reader {
       field->second(entry.second, here);
     }
     for (const std::string& key : required) {
-      if (!seen.contains(key)) Mistake(node, StrCat(path, path.empty() ? "" : ".", key), "is missing");
+      if (!seen.contains(key))
+        Mistake(node, StrCat(path, path.empty() ? "" : ".", key), "is missing");
     }
   }
 
@@ -90,7 +91,8 @@ class Reader {
     };
   }
   template <typename T>
-  Field Optional(std::optional<T>* out, std::function<absl::StatusOr<T>(const std::string&)> parse) {
+  Field Optional(std::optional<T>* out,
+                 std::function<absl::StatusOr<T>(const std::string&)> parse) {
     return [this, out, parse](const YAML::Node& node, const std::string& path) {
       T value{};
       const size_t before = mistakes_.size();
@@ -148,9 +150,8 @@ class Reader {
 absl::StatusOr<NetworkKind> ParseNetwork(const std::string& text) {
   if (text == "compute") return NetworkKind::kCompute;
   if (text == "converged") return NetworkKind::kConverged;
-  return absl::InvalidArgumentError(
-      StrCat("must be compute or converged, not ", Quoted(text),
-             " (an out-of-band NIC is simply not listed)"));
+  return absl::InvalidArgumentError(StrCat("must be compute or converged, not ", Quoted(text),
+                                           " (an out-of-band NIC is simply not listed)"));
 }
 
 absl::StatusOr<uint32_t> ParseMode(const std::string& text) {
@@ -165,8 +166,8 @@ absl::StatusOr<uint32_t> ParseMode(const std::string& text) {
 void ReadPf(Reader& reader, const YAML::Node& node, const std::string& path, PfConfig* pf) {
   reader.Map(
       node, path,
-      {{"mac", reader.Value<MacAddress>(
-                   &pf->mac, [](const std::string& t) { return MacAddress::Parse(t); })},
+      {{"mac", reader.Value<MacAddress>(&pf->mac,
+                                        [](const std::string& t) { return MacAddress::Parse(t); })},
        // SR-IOV counts VFs in 16 bits (PCIe base specification 6.0, 9.3.3.7).
        {"vfs", reader.Number<uint16_t>(&pf->vfs, 0, 65535)},
        {"network", reader.Value<NetworkKind>(&pf->network, ParseNetwork)},
@@ -219,8 +220,7 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                 for (const char* known : {"trace", "debug", "info", "warning", "error"}) {
                   if (t == known) return t;
                 }
-                return absl::InvalidArgumentError(
-                    "must be trace, debug, info, warning or error");
+                return absl::InvalidArgumentError("must be trace, debug, info, warning or error");
               })},
          {"endpoint",
           [&](const YAML::Node& node, const std::string& path) {
@@ -228,8 +228,7 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                        {{"requests", reader.Text(&config.server.requests)},
                         {"events", reader.Text(&config.server.events)}});
           }},
-         {"management_address",
-          reader.Optional<IpAddress>(&providers.management_address, address)},
+         {"management_address", reader.Optional<IpAddress>(&providers.management_address, address)},
          {"pfs",
           [&](const YAML::Node& node, const std::string& path) {
             reader.List(node, path, kMostPfs, [&](const YAML::Node& e, const std::string& at) {
@@ -244,12 +243,13 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
           }},
          {"tunnel",
           [&](const YAML::Node& node, const std::string& path) {
-            reader.Map(node, path,
-                       {{"local", reader.Value<IpAddress>(&providers.tunnel.local, address)},
-                        {"device", reader.Text(&providers.tunnel.device)},
-                        {"port", reader.Number<uint16_t>(&providers.tunnel.udp_port, 1, 65535)},
-                        {"mtu", reader.Number<uint32_t>(&providers.tunnel.mtu, kLeastMtu, kMostMtu)}},
-                       {"local"});
+            reader.Map(
+                node, path,
+                {{"local", reader.Value<IpAddress>(&providers.tunnel.local, address)},
+                 {"device", reader.Text(&providers.tunnel.device)},
+                 {"port", reader.Number<uint16_t>(&providers.tunnel.udp_port, 1, 65535)},
+                 {"mtu", reader.Number<uint32_t>(&providers.tunnel.mtu, kLeastMtu, kMostMtu)}},
+                {"local"});
             // IFNAMSIZ is 16 with the final zero (uapi/linux/if.h).
             if (providers.tunnel.device.size() > 15) {
               reader.Mistake(node, path, "device: a netdev's name has 15 characters at most");
@@ -288,14 +288,15 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                     hypervisor.root_ports.clear();
                     reader.List(list, here, 256, [&](const YAML::Node& e, const std::string& at) {
                       std::string pattern;
-                      reader.Text(&pattern)(e, at);
+                      reader.Text (&pattern)(e, at);
                       hypervisor.root_ports.push_back(pattern);
                     });
                   }}});
             if (hypervisor.monitor.empty() || hypervisor.monitor[0] != '/' ||
                 (hypervisor.monitor.find("{vm}") == std::string::npos &&
                  hypervisor.monitor.find("{uuid}") == std::string::npos)) {
-              reader.Mistake(node, path, "monitor must be an absolute path that holds {vm} or {uuid}");
+              reader.Mistake(node, path,
+                             "monitor must be an absolute path that holds {vm} or {uuid}");
             }
           }},
          {"timing_ms",

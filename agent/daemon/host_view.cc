@@ -49,7 +49,7 @@ void FillVf(const Engine& engine, const PfFacts& pf, const VfFacts& vf, v1::Host
     return;
   }
   const std::string why = engine.WhyNotFree(id);
-  out.set_state(why.empty() ? "free"
+  out.set_state(why.empty()                                             ? "free"
                 : StdView(why).find("in use") != std::string_view::npos ? "in use by someone else"
                                                                         : "not usable");
   out.set_detail(why);
@@ -84,8 +84,8 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
     for (const Engine::RuleView& rule : engine.Rules()) {
       v1::HostState::Rule* item = out.add_rules();
       const Resource* wanted = rule.wanted;
-      const auto& spec = std::get<FlowRuleSpec>(wanted != nullptr ? wanted->spec
-                                                                  : rule.observed->spec);
+      const auto& spec =
+          std::get<FlowRuleSpec>(wanted != nullptr ? wanted->spec : rule.observed->spec);
       item->set_location(spec.rule.location.ToString());
       if (wanted != nullptr) item->set_text(spec.rule.ToString());
       item->set_owner(rule.owner);

@@ -67,8 +67,7 @@ absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::strin
     FAIRLEAD_ASSIGN_OR_RETURN(work.rtnetlink, ports_.rtnetlink());
     FAIRLEAD_ASSIGN_OR_RETURN(work.tc, ports_.tc());
     if (name == "net") {
-      work.net =
-          std::make_unique<NetProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
+      work.net = std::make_unique<NetProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
     } else if (name == "rules") {
       work.rules =
           std::make_unique<RuleProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
@@ -264,8 +263,7 @@ void LaneExecutor::ObserveVm(const std::string& vm, const Uuid& uuid,
   Ask<VmObservation>(
       lane, "ask the monitor", DeadlineOf(lane),
       [uuid](LaneContext& context) -> absl::StatusOr<VmObservation> {
-        FAIRLEAD_ASSIGN_OR_RETURN(VmProvider::Observation seen,
-                                  context.work->vm->Observe(uuid));
+        FAIRLEAD_ASSIGN_OR_RETURN(VmProvider::Observation seen, context.work->vm->Observe(uuid));
         VmObservation observation;
         observation.facts = std::move(seen.facts);
         for (VmProvider::Device& device : seen.devices) {

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
@@ -78,6 +80,8 @@ absl::Status Run(const DaemonConfig& config) {
   }
   // A peer that goes away must not take the agent along.
   ::signal(SIGPIPE, SIG_IGN);
+  // What is wrong with a message is told to its sender, not to the log.
+  google::protobuf::SetLogHandler(nullptr);
   const SystemClock clock;
   LinuxSysfsOptions sysfs_options;
   sysfs_options.write_helper = WriteHelper();
@@ -101,9 +105,10 @@ absl::Status Run(const DaemonConfig& config) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app{"The Fairlead agent: makes this host's SR-IOV NICs serve its VMs' networks.\n\n"
-               "Exit codes: 0 stopped by a signal, 1 could not start or go on, 2 usage or "
-               "configuration."};
+  CLI::App app{
+      "The Fairlead agent: makes this host's SR-IOV NICs serve its VMs' networks.\n\n"
+      "Exit codes: 0 stopped by a signal, 1 could not start or go on, 2 usage or "
+      "configuration."};
   std::string path = "/etc/fairlead/fairleadd.yaml";
   bool check = false;
   app.add_option("-c,--config", path, "The configuration file")->capture_default_str();
@@ -136,4 +141,9 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace fairlead
 
-int main(int argc, char** argv) { return fairlead::Main(argc, argv); }
+int main(int argc, char** argv) {
+  const int code = fairlead::Main(argc, argv);
+  // A thread that hangs in the kernel would go on using what exit() destroys.
+  if (fairlead::Lane::Abandoned() > 0) ::_exit(code);
+  return code;
+}

@@ -113,13 +113,14 @@ void Service::Handle(std::string_view frame, Answer answer) {
   if (request.has_get()) return answer(GetAnswer(request));
   if (request.has_get_host()) return answer(HostAnswer(request));
   if (!IsChange(request)) {
-    answer(Rejection(request, {{"", ViolationCode::kUnsupported,
-                                "this agent does not know what is asked"}}));
+    answer(Rejection(
+        request, {{"", ViolationCode::kUnsupported, "this agent does not know what is asked"}}));
     return;
   }
   if (queue_.size() >= options_.queue) {
     answer(Rejection(request, {{"", ViolationCode::kBusy,
-                                StrCat(queue_.size(), " changes wait already; send it again "
+                                StrCat(queue_.size(),
+                                       " changes wait already; send it again "
                                        "later")}}));
     return;
   }
@@ -146,7 +147,8 @@ std::vector<Violation> Service::CheckOrder(const v1::Request& request) const {
   if (it == controllers_.end()) {
     if (controllers_.size() < options_.controllers) return {};
     return {{"controller_id", ViolationCode::kConflict,
-             StrCat(controllers_.size(), " controllers are known already, which is the most; is "
+             StrCat(controllers_.size(),
+                    " controllers are known already, which is the most; is "
                     "the id made anew for each request?")}};
   }
   const ControllerRecord& known = it->second;
@@ -213,10 +215,10 @@ void Service::Commit(Pending& pending, Change change) {
     if (alive.expired()) return;
     Pending& pending = *queue_.front();
     if (!status.ok()) {
-      pending.answer(Rejection(pending.request,
-                               {{"", ViolationCode::kStore,
-                                 StrCat("nothing was changed: the store did not take it: ",
-                                        status.message())}}));
+      pending.answer(Rejection(
+          pending.request,
+          {{"", ViolationCode::kStore,
+            StrCat("nothing was changed: the store did not take it: ", status.message())}}));
     } else {
       controllers_[controller.id] = controller;
       auto& answers = answers_[controller.id];
@@ -274,16 +276,14 @@ std::string Service::GetAnswer(const v1::Request& request) const {
     add(ref, engine_->world().Find(ref));
     return Serialise(reply);
   }
-  engine_->world().ForEach(
-      [&](const StoredObject& stored) { add(RefOf(stored.object), &stored); });
+  engine_->world().ForEach([&](const StoredObject& stored) { add(RefOf(stored.object), &stored); });
   for (const ObjectStatus& removing : engine_->Removing()) add(removing.ref, nullptr);
   return Serialise(reply);
 }
 
 std::string Service::HostAnswer(const v1::Request& request) const {
   v1::Reply reply = ReplyTo(request);
-  FillHostState(*engine_, store_id_, lanes_(), request.get_host().rules(),
-                *reply.mutable_host());
+  FillHostState(*engine_, store_id_, lanes_(), request.get_host().rules(), *reply.mutable_host());
   return Serialise(reply);
 }
 

@@ -26,7 +26,7 @@
 namespace fairlead {
 
 struct ServiceOptions {
-  size_t queue = 1024;  // changes that wait for their turn; more are refused as busy
+  size_t queue = 1024;       // changes that wait for their turn; more are refused as busy
   size_t controllers = 256;  // that are remembered; a further one is refused
   AdmissionLimits limits;
 };

@@ -36,8 +36,15 @@ inline constexpr size_t kMaxItemsPerMessage = 1024;
 inline constexpr size_t kMaxViolations = 256;
 
 enum class ViolationCode : uint8_t {  // values of v1.Rejected.Code
-  kMalformed = 1, kUnsupported = 2, kInvalid = 3, kNotFound = 4, kConflict = 5,
-  kStale = 6, kBusy = 7, kStore = 8, kInternal = 9,
+  kMalformed = 1,
+  kUnsupported = 2,
+  kInvalid = 3,
+  kNotFound = 4,
+  kConflict = 5,
+  kStale = 6,
+  kBusy = 7,
+  kStore = 8,
+  kInternal = 9,
 };
 
 struct Violation {

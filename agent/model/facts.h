@@ -20,17 +20,17 @@ namespace fairlead {
 struct VfFacts {
   uint16_t index = 0;
   PciAddress pci;
-  std::string driver;                 // "" = none bound
-  std::string driver_override;        // "" = none
+  std::string driver;           // "" = none bound
+  std::string driver_override;  // "" = none
   std::optional<uint32_t> iommu_group;
   std::vector<PciAddress> group_peers;  // other devices in that group, bridges left out
-  std::string netdev;                 // of a host driver, "" if none
+  std::string netdev;                   // of a host driver, "" if none
   bool netdev_up = false;
   // The MAC that the VF will show. From the PF's VF info, the VF's netdev, or
   // (for NICs that cannot report it) the configuration.
   std::optional<MacAddress> mac;
-  std::string representor;            // netdev name, "" if none found
-  uint32_t representor_ifindex = 0;   // 0 if none found
+  std::string representor;           // netdev name, "" if none found
+  uint32_t representor_ifindex = 0;  // 0 if none found
   friend bool operator==(const VfFacts&, const VfFacts&) = default;
 };
 
@@ -43,13 +43,13 @@ struct PfFacts {
   NetworkKind network = NetworkKind::kCompute;  // from the configuration
   uint16_t total_vfs = 0;
   uint16_t num_vfs = 0;
-  uint16_t wanted_vfs = 0;        // from the configuration
+  uint16_t wanted_vfs = 0;  // from the configuration
   bool autoprobe = true;
-  bool can_set_vf_mac = false;    // the PF reports VF info (IFLA_VFINFO_LIST)
-  int numa_node = -1;             // -1 = unknown
+  bool can_set_vf_mac = false;  // the PF reports VF info (IFLA_VFINFO_LIST)
+  int numa_node = -1;           // -1 = unknown
   // Why this PF may not be used ("carries the default route", ...); "" = usable.
   std::string refused;
-  std::vector<VfFacts> vfs;       // ascending index; num_vfs of them
+  std::vector<VfFacts> vfs;  // ascending index; num_vfs of them
   friend bool operator==(const PfFacts&, const PfFacts&) = default;
 };
 

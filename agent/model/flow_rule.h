@@ -39,9 +39,9 @@ struct RuleTable {
 
 struct RuleLocation {
   RuleTable table;
-  uint32_t chain = 0;     // 0 .. kMaxOrdinal
-  uint16_t priority = 0;  // 1 .. 65535; lower is asked first
-  uint32_t handle = 0;    // chosen by the agent; 1 .. kMaxOrdinal
+  uint32_t chain = 0;            // 0 .. kMaxOrdinal
+  uint16_t priority = 0;         // 1 .. 65535; lower is asked first
+  uint32_t handle = 0;           // chosen by the agent; 1 .. kMaxOrdinal
   std::string ToString() const;  // "block-1000/0/100/7", "tunnel/0/100/7"
   friend auto operator<=>(const RuleLocation&, const RuleLocation&) = default;
 };
@@ -60,8 +60,8 @@ struct RuleMatch {
   std::optional<DeviceRef> in_device;  // the representor that it came in by (TC "indev")
   std::optional<MacAddress> dst_mac;
   MacAddress dst_mac_mask{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-  std::optional<IpPrefix> src_ip;        // IPv4 or IPv6 source
-  std::optional<IpPrefix> arp_target;    // ARP target protocol address
+  std::optional<IpPrefix> src_ip;      // IPv4 or IPv6 source
+  std::optional<IpPrefix> arp_target;  // ARP target protocol address
   std::optional<uint8_t> icmpv6_type;
   // The outer header, on the tunnel device.
   std::optional<Vni> vni;

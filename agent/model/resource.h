@@ -105,7 +105,7 @@ struct FlowRuleSpec {
 
 struct DriverBindingSpec {
   VfId vf;
-  std::string driver;       // "vfio-pci"
+  std::string driver;                // "vfio-pci"
   std::optional<uint32_t> node_uid;  // owner of /dev/vfio/GROUP
   std::optional<uint32_t> node_gid;
   std::optional<uint32_t> node_mode;  // permission bits
@@ -126,9 +126,8 @@ struct GuestDeviceSpec {
 std::string GuestDeviceId(uint32_t port_ordinal, Lease lease);
 inline constexpr std::string_view kGuestDevicePrefix = "fairlead-";
 
-using ResourceSpec =
-    std::variant<VfPoolSpec, TunnelSpec, NeighbourSpec, VfSpec, RepresentorSpec, FlowRuleSpec,
-                 DriverBindingSpec, GuestDeviceSpec>;
+using ResourceSpec = std::variant<VfPoolSpec, TunnelSpec, NeighbourSpec, VfSpec, RepresentorSpec,
+                                  FlowRuleSpec, DriverBindingSpec, GuestDeviceSpec>;
 
 // A wanted resource.
 struct Resource {
@@ -150,12 +149,12 @@ struct ObservedResource {
   ResourceSpec spec;
   // False for an object of somebody else in a place that we would use.
   bool ours = true;
-  RuleHardware hardware = RuleHardware::kUnknown;         // flow rules
-  uint32_t in_hw_count = 0;                               // flow rules
-  uint64_t content_hash = 0;                              // flow rules, from the cookie
-  NeighbourState neighbour = NeighbourState::kUnknown;    // neighbours
+  RuleHardware hardware = RuleHardware::kUnknown;       // flow rules
+  uint32_t in_hw_count = 0;                             // flow rules
+  uint64_t content_hash = 0;                            // flow rules, from the cookie
+  NeighbourState neighbour = NeighbourState::kUnknown;  // neighbours
   std::string neighbour_detail;  // "10.0.0.2 dev pf0 lladdr .. REACHABLE", "no route to 10.0.0.2"
-  uint32_t ifindex = 0;                                   // representor, tunnel
+  uint32_t ifindex = 0;          // representor, tunnel
 };
 
 }  // namespace fairlead

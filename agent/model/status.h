@@ -27,13 +27,13 @@ struct ObjectStatus {
   uint64_t generation = 0;           // of the stored object
   uint64_t observed_generation = 0;  // the last one that was ready
   ObjectState state = ObjectState::kPending;
-  std::string reason;      // one sentence for a person; "" when ready
-  std::string step;        // what failed or is under way: "guest-device create"
-  std::string peer_words;  // the kernel's or QEMU's own text, if any
-  bool permanent = false;  // failed: waits for a new generation or changed fact
+  std::string reason;        // one sentence for a person; "" when ready
+  std::string step;          // what failed or is under way: "guest-device create"
+  std::string peer_words;    // the kernel's or QEMU's own text, if any
+  bool permanent = false;    // failed: waits for a new generation or changed fact
   bool rolled_back = false;  // failed: nothing of the attach is left
   // Ports only; empty or zero until known.
-  std::string vf;            // VfId
+  std::string vf;  // VfId
   std::string vf_pci;
   std::string representor;
   std::string mac;

@@ -27,10 +27,9 @@ absl::Status PutDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPo
 absl::StatusOr<bool> HasDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPoint& at,
                                     uint32_t store_id) {
   const FlowRule rule = DefaultDropRule(table);
-  const TcFilterRef ref{
-      at,
-      {rule.location.chain, rule.location.priority, rule.location.handle},
-      rule.match.ethertype};
+  const TcFilterRef ref{at,
+                        {rule.location.chain, rule.location.priority, rule.location.handle},
+                        rule.match.ethertype};
   const std::vector<absl::StatusOr<TcFilterInfo>> found = tc.Get({&ref, 1});
   if (found.size() != 1) return absl::InternalError("no answer about the drop rule");
   if (absl::IsNotFound(found[0].status())) return false;

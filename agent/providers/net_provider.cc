@@ -22,12 +22,12 @@ absl::StatusOr<std::optional<ObservedResource>> NetProvider::ObserveTunnel() {
   spec.udp_port = link->vxlan_port;
   spec.mtu = link->mtu;
   spec.up = link->up;
-  tunnel.ours = link->kind == "vxlan" && link->vxlan_collect_md &&
-                link->alias == config_->OwnerMark();
+  tunnel.ours =
+      link->kind == "vxlan" && link->vxlan_collect_md && link->alias == config_->OwnerMark();
   if (tunnel.ours) {
-    FAIRLEAD_ASSIGN_OR_RETURN(
-        spec.default_drop, HasDefaultDrop(*tc_, {RuleTable::Kind::kTunnelIngress, {}},
-                                          {0, link->ifindex}, config_->store_id));
+    FAIRLEAD_ASSIGN_OR_RETURN(spec.default_drop,
+                              HasDefaultDrop(*tc_, {RuleTable::Kind::kTunnelIngress, {}},
+                                             {0, link->ifindex}, config_->store_id));
   }
   tunnel.spec = std::move(spec);
   tunnel.ifindex = link->ifindex;
@@ -125,16 +125,15 @@ ObservedResource NetProvider::Describe(const IpAddress& outer, const NeighbourIn
 
 absl::StatusOr<std::vector<ObservedResource>> NetProvider::ObserveNeighbours(
     std::span<const IpAddress> outer) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<NeighbourInfo> own,
-                            rtnetlink_->ListOwnNeighbours());
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<NeighbourInfo> own, rtnetlink_->ListOwnNeighbours());
   std::vector<ObservedResource> result;
   std::set<Hop> used;
   for (const IpAddress& peer : outer) {
     const absl::StatusOr<Hop> hop = HopOf(peer);
     if (!hop.ok()) {
       if (hops_.contains(peer)) {
-        result.push_back(Describe(peer, nullptr, std::string(hop.status().message()),
-                                  NeighbourState::kNoRoute));
+        result.push_back(
+            Describe(peer, nullptr, std::string(hop.status().message()), NeighbourState::kNoRoute));
       }
       continue;
     }

@@ -30,8 +30,7 @@ class NetProvider {
 
   // Those of `outer` that the kernel keeps resolved for us, and entries of ours
   // that belong to none of them.
-  absl::StatusOr<std::vector<ObservedResource>> ObserveNeighbours(
-      std::span<const IpAddress> outer);
+  absl::StatusOr<std::vector<ObservedResource>> ObserveNeighbours(std::span<const IpAddress> outer);
   // A missing route or an unresolved hop is no error but what is observed.
   absl::StatusOr<ObservedResource> PutNeighbour(const NeighbourSpec& wanted);
   absl::Status DeleteNeighbour(const NeighbourSpec& there);

@@ -48,8 +48,7 @@ std::string PfProvider::WhyRefused(const LinkInfo& link, const PfConfig& config)
                         "this PF if Fairlead may use it all the same");
   }
   if (!config_->management_address) return "";
-  const absl::StatusOr<std::vector<IpAddress>> addresses =
-      rtnetlink_->LinkAddresses(link.ifindex);
+  const absl::StatusOr<std::vector<IpAddress>> addresses = rtnetlink_->LinkAddresses(link.ifindex);
   if (!addresses.ok()) {
     return absl::StrCat("cannot tell whether it carries the management address: ",
                         std::string(addresses.status().message()));
@@ -176,10 +175,9 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddres
         representor.key = RepresentorKey(id);
         RepresentorSpec spec{id, in_block ? *vni : Vni(), link->up, false};
         if (in_block) {
-          FAIRLEAD_ASSIGN_OR_RETURN(
-              spec.default_drop,
-              HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *vni}, {qdisc.ingress_block, 0},
-                             config_->store_id));
+          FAIRLEAD_ASSIGN_OR_RETURN(spec.default_drop,
+                                    HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *vni},
+                                                   {qdisc.ingress_block, 0}, config_->store_id));
         }
         representor.spec = spec;
         representor.ours = ours;
@@ -219,8 +217,8 @@ absl::StatusOr<ObservedResource> PfProvider::PutPool(const VfPoolSpec& wanted) {
   }
   FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice now, sysfs_->Device(pf.device.address));
   if (now.num_vfs != wanted.count || now.virtfns.size() != wanted.count) {
-    return absl::UnavailableError(absl::StrCat("asked for ", wanted.count, " VFs on ",
-                                               pf.link.name, " and found ", now.virtfns.size()));
+    return absl::UnavailableError(absl::StrCat("asked for ", wanted.count, " VFs on ", pf.link.name,
+                                               " and found ", now.virtfns.size()));
   }
   ObservedResource pool;
   pool.key = VfPoolKey(wanted.pf);
@@ -249,8 +247,7 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
   observed.key = VfKey(wanted.vf);
   VfSpec spec{wanted.vf, std::nullopt};
   if (wanted.mac) {
-    FAIRLEAD_RETURN_IF_ERROR(
-        rtnetlink_->SetVfMac(pf.link.ifindex, wanted.vf.index, *wanted.mac));
+    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfMac(pf.link.ifindex, wanted.vf.index, *wanted.mac));
   }
   FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo now, rtnetlink_->GetLinkWithVfs(pf.link.ifindex));
   if (now.vfs) {
@@ -291,8 +288,10 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
   const bool bound = qdisc.clsact && qdisc.ingress_block == block;
   if (qdisc.clsact && !bound) {
     return absl::AlreadyExistsError(
-        absl::StrCat(link.name, " has a clsact qdisc that Fairlead did not make; remove it with "
-                     "'tc qdisc del dev ", link.name, " clsact' if nobody needs it"));
+        absl::StrCat(link.name,
+                     " has a clsact qdisc that Fairlead did not make; remove it with "
+                     "'tc qdisc del dev ",
+                     link.name, " clsact' if nobody needs it"));
   }
   if (!bound) {
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, false));
@@ -337,10 +336,10 @@ absl::StatusOr<ObservedResource> PfProvider::PutBinding(const DriverBindingSpec&
     FAIRLEAD_ASSIGN_OR_RETURN(device, sysfs_->Device(pci));
   }
   if (device.driver != wanted.driver) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        pci.ToString(), " was offered to ", wanted.driver, " and is bound to ",
-        device.driver.empty() ? std::string("no driver") : device.driver, "; is the module ",
-        wanted.driver, " loaded, and the IOMMU on?"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(pci.ToString(), " was offered to ", wanted.driver, " and is bound to ",
+                     device.driver.empty() ? std::string("no driver") : device.driver,
+                     "; is the module ", wanted.driver, " loaded, and the IOMMU on?"));
   }
   ObservedResource observed;
   observed.key = DriverBindingKey(wanted.vf);

@@ -21,8 +21,7 @@ RuleHardware HardwareOf(const TcFilterInfo& info) {
 absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table) {
   uint32_t ifindex = 0;
   if (table.kind == RuleTable::Kind::kTunnelIngress) {
-    FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo tunnel,
-                              rtnetlink_->GetLink(config_->tunnel.device));
+    FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo tunnel, rtnetlink_->GetLink(config_->tunnel.device));
     if (tunnel.alias != config_->OwnerMark()) {
       return absl::NotFoundError(
           StrCat("the tunnel ", config_->tunnel.device, " of this agent is not there"));
@@ -93,10 +92,10 @@ std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply
     if (k >= answers.size()) {
       result = absl::InternalError(StrCat("no answer for the rule ", name));
     } else if (!answers[k].ok()) {
-      result = Annotate(answers[k], StrCat(change.remove ? "remove" : "make", " the rule ", name,
-                                           change.rule.offload == OffloadWish::kMust
-                                               ? " (which must run in hardware)"
-                                               : ""));
+      result = Annotate(
+          answers[k],
+          StrCat(change.remove ? "remove" : "make", " the rule ", name,
+                 change.rule.offload == OffloadWish::kMust ? " (which must run in hardware)" : ""));
     } else if (!change.remove) {
       result = next_seen < seen.size()
                    ? Judge(lowered[k], change.rule, seen[next_seen])
@@ -113,8 +112,8 @@ absl::StatusOr<std::optional<ObservedResource>> RuleProvider::Judge(
   if (!seen.ok()) return seen.status();
   const TcFilterInfo& info = *seen;
   if (info.cookie != sent.filter.cookie) {
-    return absl::UnavailableError(StrCat("the rule ", rule.location.ToString(),
-                                         " was replaced by somebody else at once"));
+    return absl::UnavailableError(
+        StrCat("the rule ", rule.location.ToString(), " was replaced by somebody else at once"));
   }
   if (rule.offload == OffloadWish::kMust && !info.in_hw) {
     TcChange remove = sent;

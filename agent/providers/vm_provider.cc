@@ -66,9 +66,9 @@ absl::Status VmProvider::EnsureSession(const Uuid& uuid) {
   }
   if (*found != uuid) {
     session_.reset();  // somebody else's monitor is not kept busy
-    return absl::FailedPreconditionError(
-        absl::StrCat("the VM at ", path, " has the UUID ", found->ToString(), ", not ",
-                     uuid.ToString(), " as VM ", vm_, " should"));
+    return absl::FailedPreconditionError(absl::StrCat("the VM at ", path, " has the UUID ",
+                                                      found->ToString(), ", not ", uuid.ToString(),
+                                                      " as VM ", vm_, " should"));
   }
   return absl::OkStatus();
 }
@@ -78,8 +78,7 @@ absl::StatusOr<VmProvider::Observation> VmProvider::Observe(const Uuid& uuid) {
   Observation result;
   result.facts.vm = vm_;
   result.facts.uuid = uuid;
-  FAIRLEAD_ASSIGN_OR_RETURN(result.facts.run_state,
-                            session_->QueryRunState(config_->qmp_deadline));
+  FAIRLEAD_ASSIGN_OR_RETURN(result.facts.run_state, session_->QueryRunState(config_->qmp_deadline));
   FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<QmpDevice> devices,
                             session_->ListDevices(config_->qmp_deadline));
   for (const QmpDevice& device : devices) {
@@ -116,17 +115,17 @@ absl::StatusOr<std::optional<VmProvider::Device>> VmProvider::FindDevice(const s
 
 absl::StatusOr<ObservedResource> VmProvider::PutDevice(const GuestDeviceSpec& wanted) {
   FAIRLEAD_RETURN_IF_ERROR(EnsureSession(wanted.uuid));
-  FAIRLEAD_RETURN_IF_ERROR(session_->AddVfioDevice(wanted.device_id, wanted.host, wanted.bus,
-                                                   config_->qmp_deadline));
+  FAIRLEAD_RETURN_IF_ERROR(
+      session_->AddVfioDevice(wanted.device_id, wanted.host, wanted.bus, config_->qmp_deadline));
   FAIRLEAD_ASSIGN_OR_RETURN(const std::optional<Device> device, FindDevice(wanted.device_id));
   if (!device) {
-    return absl::UnavailableError(absl::StrCat("QEMU took ", wanted.device_id, " into VM ", vm_,
-                                               " and it is gone again"));
+    return absl::UnavailableError(
+        absl::StrCat("QEMU took ", wanted.device_id, " into VM ", vm_, " and it is gone again"));
   }
   ObservedResource observed;
   observed.key = GuestDeviceKey(vm_, wanted.port);
-  observed.spec = GuestDeviceSpec{vm_,        wanted.uuid,  wanted.port,
-                                  device->id, device->host, device->bus};
+  observed.spec =
+      GuestDeviceSpec{vm_, wanted.uuid, wanted.port, device->id, device->host, device->bus};
   return observed;
 }
 

@@ -62,8 +62,7 @@ class PlanningExecutor final : public Executor {
     PfObservation observation{it->second, {}};
     Later([done, observation] { done(observation); });
   }
-  void ObserveVf(const VfId& vf,
-                 std::function<void(absl::StatusOr<VfObservation>)> done) override {
+  void ObserveVf(const VfId& vf, std::function<void(absl::StatusOr<VfObservation>)> done) override {
     const VfFacts* facts = facts_.FindVf(vf);
     VfObservation observation;
     if (facts != nullptr) observation.facts = *facts;
@@ -222,15 +221,17 @@ void Engine::PlanFor(const Change& change, std::function<void(DryRun)> done) {
     return;
   }
   for (const auto& [vm, uuid] : ask) {
-    executor_->ObserveVm(vm, uuid, [this, alive = std::weak_ptr<bool>(alive_), pending,
-                                    vm](absl::StatusOr<VmObservation> result) {
-      if (alive.expired()) return;
-      pending->vms.emplace(vm, std::move(result));
-      if (!vms_.contains(vm)) executor_->ReleaseVm(vm);
-      if (--pending->left == 0) {
-        pending->done(DryRunner::Run(*this, pending->change, std::move(pending->vms)));
-      }
-    });
+    executor_->ObserveVm(
+        vm, uuid,
+        [this, alive = std::weak_ptr<bool>(alive_), pending,
+         vm](absl::StatusOr<VmObservation> result) {
+          if (alive.expired()) return;
+          pending->vms.emplace(vm, std::move(result));
+          if (!vms_.contains(vm)) executor_->ReleaseVm(vm);
+          if (--pending->left == 0) {
+            pending->done(DryRunner::Run(*this, pending->change, std::move(pending->vms)));
+          }
+        });
   }
 }
 

@@ -81,8 +81,7 @@ std::string LaneOf(const Resource& resource) {
   return std::visit(Visitor{}, resource.spec);
 }
 
-Engine::Engine(EngineConfig config, Executor* executor, const Clock* clock,
-               StatusListener listener)
+Engine::Engine(EngineConfig config, Executor* executor, const Clock* clock, StatusListener listener)
     : config_(std::move(config)),
       executor_(executor),
       clock_(clock),
@@ -381,9 +380,8 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
       wanted = CompileEndpoint(*vpc, std::get<Endpoint>(stored->object), stored->ordinal, any_vf,
                                *facts_.tunnel);
       // The neighbour is the VTEP's unit's: many endpoints share it.
-      std::erase_if(wanted, [](const Resource& r) {
-        return r.key.kind == ResourceKind::kNeighbour;
-      });
+      std::erase_if(wanted,
+                    [](const Resource& r) { return r.key.kind == ResourceKind::kNeighbour; });
     }
   }
   return wanted;
@@ -392,9 +390,9 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
 Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resources) {
   WantedSet wanted;
   for (const Resource& resource : resources) wanted.emplace(resource.key, resource);
-  unit.wanted_rules = static_cast<uint32_t>(std::count_if(
-      resources.begin(), resources.end(),
-      [](const Resource& r) { return r.key.kind == ResourceKind::kFlowRule; }));
+  unit.wanted_rules = static_cast<uint32_t>(
+      std::count_if(resources.begin(), resources.end(),
+                    [](const Resource& r) { return r.key.kind == ResourceKind::kFlowRule; }));
   for (const ResourceKey& key : unit.keys) {
     if (!wanted.contains(key)) wanted_.erase(key);
   }
@@ -414,9 +412,10 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
   if (!diff.conflicts.empty()) {
     std::vector<std::string> names;
     for (const ResourceKey& key : diff.conflicts) names.push_back(key.ToString());
-    unit.waits_for = absl::StrCat("somebody else's object is in the place of ",
-                                  absl::StrJoin(names, ", "), "; remove it, or keep it and remove "
-                                  "this object");
+    unit.waits_for =
+        absl::StrCat("somebody else's object is in the place of ", absl::StrJoin(names, ", "),
+                     "; remove it, or keep it and remove "
+                     "this object");
     return Progress::kConflict;
   }
   if (diff.operations.empty()) {
@@ -431,9 +430,9 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
       break;
     }
     if (operation.verb != Operation::Verb::kDelete) {
-      const auto missing = std::find_if(
-          operation.resource.depends.begin(), operation.resource.depends.end(),
-          [this](const ResourceKey& key) { return !observed_.contains(key); });
+      const auto missing =
+          std::find_if(operation.resource.depends.begin(), operation.resource.depends.end(),
+                       [this](const ResourceKey& key) { return !observed_.contains(key); });
       if (missing != operation.resource.depends.end()) {
         if (group.empty()) {
           unit.waits_for = absl::StrCat("waits for ", missing->ToString());
@@ -571,13 +570,13 @@ void Engine::RetryLater(Unit& unit) {
   const auto delay = BackOff(unit);
   ++unit.attempts;
   unit.retry_at = clock_->Now() + delay;
-  executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref,
-                           when = *unit.retry_at] {
-    Unit* unit = alive.expired() ? nullptr : FindUnit(ref);
-    if (unit == nullptr) return;
-    if (unit->retry_at == when) unit->retry_at.reset();
-    MarkDirty(ref);
-  });
+  executor_->After(
+      delay, [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref, when = *unit.retry_at] {
+        Unit* unit = alive.expired() ? nullptr : FindUnit(ref);
+        if (unit == nullptr) return;
+        if (unit->retry_at == when) unit->retry_at.reset();
+        MarkDirty(ref);
+      });
 }
 
 void Engine::SetSettled(Unit& unit, bool settled) {
@@ -595,9 +594,7 @@ void Engine::SetSettled(Unit& unit, bool settled) {
   for (const std::string& port : ports) MarkDirty({UnitKind::kPort, port});
 }
 
-bool Engine::VpcSettled(const std::string& vpc) const {
-  return !unsettled_of_vpc_.contains(vpc);
-}
+bool Engine::VpcSettled(const std::string& vpc) const { return !unsettled_of_vpc_.contains(vpc); }
 
 // Removes what is ours and nobody wants. Only when everything is known: the
 // intent is whole (it comes from the store at once), every scope was observed,

@@ -38,7 +38,7 @@ namespace fairlead {
 struct EngineConfig {
   CompileConfig compile;
   std::vector<MacAddress> pfs;  // that the configuration lists, those that were found
-  std::chrono::milliseconds retry_first{500};   // back-off of transient failures
+  std::chrono::milliseconds retry_first{500};  // back-off of transient failures
   std::chrono::milliseconds retry_most{30'000};
   std::chrono::milliseconds audit_every{60'000};
   // How long a guest may take to let a device go before the status says so, and
@@ -87,7 +87,8 @@ class Engine {
   // PFs that the configuration lists and that could not be observed, and why.
   std::vector<MacAddress> missing_pfs() const;
   std::string pf_error(const MacAddress& pf) const;
-  // Whether a rule at this place is wanted.
+  // Whether a rule at this place is wanted; handle 0 stands for any of the
+  // priority, priority 0 for any of the table.
   bool Wants(const RuleLocation& location) const;
   // True once everything was observed after the start.
   bool observed_once() const;
@@ -124,8 +125,8 @@ class Engine {
   friend class DryRunner;
   struct VmState {
     std::optional<VmFacts> facts;
-    absl::Status error;      // of the last observation
-    bool known = false;      // observed (or found unreachable) since the start
+    absl::Status error;  // of the last observation
+    bool known = false;  // observed (or found unreachable) since the start
     bool asking = false;
     bool ask_again = false;
   };
@@ -183,8 +184,7 @@ class Engine {
   void RefreshVf(const VfId& vf, const UnitRef& waiting);
   // Takes in what was seen of one VF: its facts, and of its resources those that
   // an attachment of ours can have made.
-  void TakeVf(const VfId& vf, const VfFacts& facts,
-              const std::vector<ObservedResource>& resources);
+  void TakeVf(const VfId& vf, const VfFacts& facts, const std::vector<ObservedResource>& resources);
   // Replaces what is known of a table by `rules`.
   void TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules);
   bool BlockInUse(Vni vni) const;
@@ -216,15 +216,15 @@ class Engine {
   std::map<std::string, VmState> vms_;
   std::map<VfId, Attachment> attachments_;
   std::map<std::string, VfId> vf_of_port_;
-  std::map<std::string, BoundPort> bound_;                       // by port
-  std::map<std::string, std::set<std::string>> bound_of_vpc_;    // ports
+  std::map<std::string, BoundPort> bound_;                     // by port
+  std::map<std::string, std::set<std::string>> bound_of_vpc_;  // ports
   std::map<std::string, std::set<std::string>> bound_of_subnet_;
-  std::map<std::string, int> unsettled_of_vpc_;                  // network units under way
+  std::map<std::string, int> unsettled_of_vpc_;  // network units under way
   Lease next_lease_ = 1;
   uint64_t next_transaction_ = 1;
 
   ObservedSet observed_;
-  std::map<ResourceKey, Resource> wanted_;     // of all units, as last compiled
+  std::map<ResourceKey, Resource> wanted_;  // of all units, as last compiled
   std::map<ResourceKey, UnitRef> claimant_;
   std::map<UnitRef, Unit> units_;
   std::deque<UnitRef> queue_;

@@ -12,6 +12,7 @@
 namespace fairlead {
 namespace {
 
+constexpr std::chrono::milliseconds kObserveAgain{2000};
 constexpr RuleTable kTunnelTable{RuleTable::Kind::kTunnelIngress, {}};
 
 // The part of a rule's key name that all rules of its table share.
@@ -124,10 +125,10 @@ void Engine::ObservePf(const MacAddress& pf) {
     return;
   }
   scope.in_flight = true;
-  executor_->ObservePf(pf, [this, alive = std::weak_ptr<bool>(alive_),
-                            pf](absl::StatusOr<PfObservation> result) {
-    if (!alive.expired()) OnPfObserved(pf, std::move(result));
-  });
+  executor_->ObservePf(
+      pf, [this, alive = std::weak_ptr<bool>(alive_), pf](absl::StatusOr<PfObservation> result) {
+        if (!alive.expired()) OnPfObserved(pf, std::move(result));
+      });
 }
 
 void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> result) {
@@ -160,6 +161,12 @@ void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> re
       }
     }
   }
+  if (!result.ok()) {
+    // A PF whose driver comes late, or whose VFs are just changing.
+    executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_), pf] {
+      if (!alive.expired() && !pf_scope_[pf].error.ok()) ObservePf(pf);
+    });
+  }
   MarkDirty({UnitKind::kHost, ""});
   WakeWaitingPorts();
   if (std::exchange(scope.again, false)) ObservePf(pf);
@@ -177,8 +184,8 @@ void Engine::TakeVf(const VfId& vf, const VfFacts& facts,
   for (const ResourceKey& key : {RepresentorKey(vf), DriverBindingKey(vf)}) {
     const auto seen = std::find_if(resources.begin(), resources.end(),
                                    [&](const ObservedResource& r) { return r.key == key; });
-    SetObserved(key, seen == resources.end() ? std::nullopt
-                                             : std::optional<ObservedResource>(*seen));
+    SetObserved(key,
+                seen == resources.end() ? std::nullopt : std::optional<ObservedResource>(*seen));
   }
   if (const auto known = observed_.find(VfKey(vf)); known != observed_.end()) {
     ObservedResource updated = known->second;
@@ -233,8 +240,7 @@ void Engine::TunnelChanged() {
     now = TunnelFacts{spec.device, it->second.ifindex, spec.local, spec.udp_port, spec.mtu};
   }
   if (now == facts_.tunnel) return;
-  const bool another_device =
-      !now || !facts_.tunnel || now->ifindex != facts_.tunnel->ifindex;
+  const bool another_device = !now || !facts_.tunnel || now->ifindex != facts_.tunnel->ifindex;
   facts_.tunnel = now;
   if (another_device && table_scope_[kTunnelTable].known) TakeTable(kTunnelTable, {});
   for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
@@ -248,8 +254,8 @@ void Engine::ObserveTable(const RuleTable& table) {
     return;
   }
   scope.in_flight = true;
-  executor_->ObserveTable(table, [this, alive = std::weak_ptr<bool>(alive_), table](
-                                     absl::StatusOr<std::vector<ObservedResource>> result) {
+  executor_->ObserveTable(table, [this, alive = std::weak_ptr<bool>(alive_),
+                                  table](absl::StatusOr<std::vector<ObservedResource>> result) {
     if (alive.expired()) return;
     Scope& scope = table_scope_[table];
     scope.in_flight = false;
@@ -267,10 +273,9 @@ void Engine::ObserveTable(const RuleTable& table) {
       SchedulePump();
     } else {
       // A dump that was torn is asked for again.
-      executor_->After(config_.retry_first,
-                       [this, alive = std::weak_ptr<bool>(alive_), table] {
-                         if (!alive.expired()) ObserveTable(table);
-                       });
+      executor_->After(config_.retry_first, [this, alive = std::weak_ptr<bool>(alive_), table] {
+        if (!alive.expired()) ObserveTable(table);
+      });
     }
     if (std::exchange(scope.again, false)) ObserveTable(table);
   });
@@ -352,10 +357,11 @@ void Engine::ObserveVm(const std::string& vm) {
     return;
   }
   state.asking = true;
-  executor_->ObserveVm(vm, *uuid, [this, alive = std::weak_ptr<bool>(alive_),
-                                   vm](absl::StatusOr<VmObservation> result) {
-    if (!alive.expired()) OnVmObserved(vm, std::move(result));
-  });
+  executor_->ObserveVm(
+      vm, *uuid,
+      [this, alive = std::weak_ptr<bool>(alive_), vm](absl::StatusOr<VmObservation> result) {
+        if (!alive.expired()) OnVmObserved(vm, std::move(result));
+      });
 }
 
 void Engine::OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> result) {
@@ -379,8 +385,8 @@ void Engine::OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> r
       }
       ObservedResource device;
       device.key = key;
-      device.spec = GuestDeviceSpec{vm,        attachment.vm_uuid, attachment.port,
-                                    seen->id, seen->host,         seen->bus};
+      device.spec =
+          GuestDeviceSpec{vm, attachment.vm_uuid, attachment.port, seen->id, seen->host, seen->bus};
       SetObserved(key, device);
     }
   }
@@ -424,8 +430,7 @@ void Engine::OnVmChanged(const std::string& vm) {
 std::optional<std::string> Engine::PortOfDevice(const std::string& vm,
                                                 const std::string& device) const {
   for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vm == vm &&
-        GuestDeviceId(attachment.port_ordinal, attachment.lease) == device) {
+    if (attachment.vm == vm && GuestDeviceId(attachment.port_ordinal, attachment.lease) == device) {
       return attachment.port;
     }
   }
@@ -469,9 +474,9 @@ void Engine::OnGuestUnplugError(const std::string& vm, const std::string& device
   if (!port) return;
   Unit& unit = UnitOf({UnitKind::kPort, *port});
   unit.step = "guest-device delete";
-  unit.error = PeerError(absl::StatusCode::kUnavailable,
-                         absl::StrCat("remove ", device_id, " from VM ", vm),
-                         "the guest refused (DEVICE_UNPLUG_GUEST_ERROR)");
+  unit.error =
+      PeerError(absl::StatusCode::kUnavailable, absl::StrCat("remove ", device_id, " from VM ", vm),
+                "the guest refused (DEVICE_UNPLUG_GUEST_ERROR)");
   Announce({ObjectKind::kPort, *port});
 }
 

@@ -249,8 +249,7 @@ void Engine::ClaimLeftBehind(Unit& unit, const Attachment& attachment) {
     for (const auto& [key, observed] : observed_) {
       const auto* rule = std::get_if<FlowRuleSpec>(&observed.spec);
       if (rule == nullptr || !observed.ours) continue;
-      if (rule->rule.location.chain == 0 &&
-          rule->rule.location.priority != kPrioDefaultDrop &&
+      if (rule->rule.location.chain == 0 && rule->rule.location.priority != kPrioDefaultDrop &&
           rule->rule.location.handle == attachment.port_ordinal) {
         keys.push_back(key);
       }
@@ -432,8 +431,7 @@ void Engine::AttachFailed(Unit& unit, std::string step, absl::Status error, bool
   unit.failed = true;
   unit.rolled_back = rolled_back;
   unit.failed_generation = object == nullptr ? 0 : object->generation;
-  unit.failed_facts =
-      FactsFingerprint(object == nullptr ? "" : std::get<Port>(object->object).vm);
+  unit.failed_facts = FactsFingerprint(object == nullptr ? "" : std::get<Port>(object->object).vm);
   failed_ports_.insert(unit.ref.id);
   // A permanent failure comes back for a changed fact only (TryAttach looks),
   // and even then not in a tight circle.
@@ -451,8 +449,7 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
       // Nobody listens, or another VM does: the device went with its VM. (The
       // driver binding still refuses to let a VF go that somebody holds open.)
       // A monitor that another client holds says nothing: wait for it.
-      const bool vm_is_gone =
-          absl::IsUnavailable(vm.error) || absl::IsFailedPrecondition(vm.error);
+      const bool vm_is_gone = absl::IsUnavailable(vm.error) || absl::IsFailedPrecondition(vm.error);
       if (!vm_is_gone) {
         unit.waits_for = std::string(vm.error.message());
         vms_[attachment.vm].known = false;
@@ -468,9 +465,8 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
       unit.removal_overdue = waited >= config_.removal_patience;
       unit.step = "guest-device delete";
       unit.waits_for = absl::StrCat(
-          "QEMU was asked to remove ",
-          GuestDeviceId(attachment.port_ordinal, attachment.lease), " from VM ", attachment.vm,
-          " and has not confirmed it",
+          "QEMU was asked to remove ", GuestDeviceId(attachment.port_ordinal, attachment.lease),
+          " from VM ", attachment.vm, " and has not confirmed it",
           unit.removal_overdue
               ? absl::StrCat(" for ",
                              std::chrono::duration_cast<std::chrono::seconds>(waited).count(),

@@ -10,11 +10,11 @@
 namespace fairlead {
 namespace {
 
-constexpr std::pair<ObjectKind, UnitKind> kUnitKinds[] = {{ObjectKind::kVpc, UnitKind::kVpc},
-                                                          {ObjectKind::kSubnet, UnitKind::kSubnet},
-                                                          {ObjectKind::kPort, UnitKind::kPort},
-                                                          {ObjectKind::kEndpoint,
-                                                           UnitKind::kEndpoint}};
+constexpr std::pair<ObjectKind, UnitKind> kUnitKinds[] = {
+    {ObjectKind::kVpc, UnitKind::kVpc},
+    {ObjectKind::kSubnet, UnitKind::kSubnet},
+    {ObjectKind::kPort, UnitKind::kPort},
+    {ObjectKind::kEndpoint, UnitKind::kEndpoint}};
 
 void TakeError(const absl::Status& error, std::string_view step, ObjectStatus& status) {
   status.reason = std::string(error.message());
@@ -91,10 +91,10 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       } else if (it->second.neighbour != NeighbourState::kResolved) {
         status.state = ObjectState::kDegraded;
         status.step = "neighbour";
-        status.reason = absl::StrCat(
-            it->second.neighbour == NeighbourState::kNoRoute ? "there is no route to "
-                                                             : "not resolved: the next hop to ",
-            endpoint->vtep.ToString(), ": ", it->second.neighbour_detail);
+        status.reason = absl::StrCat(it->second.neighbour == NeighbourState::kNoRoute
+                                         ? "there is no route to "
+                                         : "not resolved: the next hop to ",
+                                     endpoint->vtep.ToString(), ": ", it->second.neighbour_detail);
       }
     }
     if (status.state == ObjectState::kReady) status.observed_generation = status.generation;
@@ -140,8 +140,7 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
         status.state = ObjectState::kDegraded;
         TakeError(unit.error, unit.step, status);
       } else if (!unit.waits_for.empty() || unit.in_flight) {
-        status.state = unit.ready_generation == 0 ? ObjectState::kApplying
-                                                  : ObjectState::kReady;
+        status.state = unit.ready_generation == 0 ? ObjectState::kApplying : ObjectState::kReady;
         if (unit.ready_generation != status.generation) status.state = ObjectState::kApplying;
       } else {
         status.state = unit.ready_generation == status.generation ? ObjectState::kReady
@@ -236,7 +235,18 @@ std::string Engine::pf_error(const MacAddress& pf) const {
 }
 
 bool Engine::Wants(const RuleLocation& location) const {
-  return wanted_.contains(FlowRuleKey(location));
+  std::string name = FlowRuleKey(location).name;
+  if (location.handle != 0 && location.priority != 0) {
+    return wanted_.contains({ResourceKind::kFlowRule, name});
+  }
+  // "table/chain/priority/handle", cut behind what is named.
+  for (int cut = location.priority != 0 ? 1 : 3; cut > 0; --cut) {
+    name.resize(name.rfind('/'));
+  }
+  name += '/';
+  const auto it = wanted_.lower_bound({ResourceKind::kFlowRule, name});
+  return it != wanted_.end() && it->first.kind == ResourceKind::kFlowRule &&
+         it->first.name.starts_with(name);
 }
 
 std::string Engine::WhyNotFree(const VfId& vf) const {
@@ -259,10 +269,10 @@ std::vector<Engine::RuleView> Engine::Rules() const {
   };
   while (is_rule(wanted, wanted_) || is_rule(seen, observed_)) {
     RuleView view;
-    const bool take_wanted = is_rule(wanted, wanted_) &&
-                             (!is_rule(seen, observed_) || wanted->first <= seen->first);
-    const bool take_seen = is_rule(seen, observed_) &&
-                           (!is_rule(wanted, wanted_) || seen->first <= wanted->first);
+    const bool take_wanted =
+        is_rule(wanted, wanted_) && (!is_rule(seen, observed_) || wanted->first <= seen->first);
+    const bool take_seen =
+        is_rule(seen, observed_) && (!is_rule(wanted, wanted_) || seen->first <= wanted->first);
     view.owner = owner(take_wanted ? wanted->first : seen->first);
     if (take_wanted) view.wanted = &(wanted++)->second;
     if (take_seen) view.observed = &(seen++)->second;

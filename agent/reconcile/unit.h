@@ -30,29 +30,29 @@ struct UnitRef {
 
 struct Unit {
   UnitRef ref;
-  std::string vpc;               // VPC, subnet, endpoint and port units
-  std::set<ResourceKey> keys;    // claimed: wanted now, or made and not yet taken away
+  std::string vpc;             // VPC, subnet, endpoint and port units
+  std::set<ResourceKey> keys;  // claimed: wanted now, or made and not yet taken away
   uint32_t wanted_rules = 0;
-  bool queued = false;           // is in the dirty queue
-  bool in_flight = false;        // something was asked of the executor
-  bool settled = false;          // the last comparison found nothing to do, or gave up
-  int attempts = 0;              // failures in a row
+  bool queued = false;     // is in the dirty queue
+  bool in_flight = false;  // something was asked of the executor
+  bool settled = false;    // the last comparison found nothing to do, or gave up
+  int attempts = 0;        // failures in a row
   std::optional<std::chrono::steady_clock::time_point> retry_at;
-  absl::Status error;            // of the last failure; OK when there is none
-  std::string step;              // what failed or is under way
-  std::string waits_for;         // what it waits for, for people
+  absl::Status error;     // of the last failure; OK when there is none
+  std::string step;       // what failed or is under way
+  std::string waits_for;  // what it waits for, for people
 
   // Ports only.
-  bool scanned = false;          // what an earlier run of the agent left was claimed
-  bool refresh = false;          // an operation failed: observe the VF before going on
+  bool scanned = false;  // what an earlier run of the agent left was claimed
+  bool refresh = false;  // an operation failed: observe the VF before going on
   uint64_t ready_generation = 0;
-  bool verified = false;         // teardown: the VF was observed afresh and nothing is left
+  bool verified = false;  // teardown: the VF was observed afresh and nothing is left
   bool rolled_back = false;
-  absl::Status cause;            // why an attach is, or was, rolled back
+  absl::Status cause;  // why an attach is, or was, rolled back
   std::string cause_step;
-  bool failed = false;           // stays so until retry_at, a new generation or a changed fact
+  bool failed = false;  // stays so until retry_at, a new generation or a changed fact
   uint64_t failed_generation = 0;
-  uint64_t failed_facts = 0;     // fingerprint of the facts then
+  uint64_t failed_facts = 0;  // fingerprint of the facts then
   std::optional<std::chrono::steady_clock::time_point> removal_asked;
   bool removal_overdue = false;
 };

@@ -296,9 +296,8 @@ TEST_F(AgentTest, ANewQemuWithTheSameUuidIsAttachedAgain) {
   host->Attach("a", "red", "10.0.0.5");
   const std::string device = host->WaitReady("a-red").guest_device();
   host->RemoveVm("a");
-  host->WaitPort("a-red", [](const auto& s) {
-    return s && s->state() == v1::OBJECT_STATE_DEGRADED;
-  });
+  host->WaitPort("a-red",
+                 [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
   EXPECT_EQ(host->pci.Find(host->VfAddress(0))->driver, "vfio-pci") << "never torn down by itself";
   const auto vm = host->AddVm("a");
   host->WaitReady("a-red");
@@ -378,9 +377,8 @@ TEST_F(AgentTest, ARuleThatSomebodyDeletesComesBack) {
   host->Attach("a", "red", "10.0.0.5");
   host->WaitReady("a-red");
   const std::vector<TcFilter> rules = Block(1000);
-  const auto forward = std::find_if(rules.begin(), rules.end(), [](const TcFilter& f) {
-    return f.id.priority == kPrioForward;
-  });
+  const auto forward = std::find_if(
+      rules.begin(), rules.end(), [](const TcFilter& f) { return f.id.priority == kPrioForward; });
   ASSERT_NE(forward, rules.end());
   FakeTcPort tc(host->network);
   TcChange change{TcChange::Verb::kDelete, {0x46000000U | 1000, 0}, *forward};
@@ -477,8 +475,7 @@ TEST_F(AgentTest, MalformedTruncatedAndOversizedMessagesGetAnAnswerAndLoseNothin
   good.set_request_id("t");
   good.set_controller_id("test");
   const std::string bytes = good.SerializeAsString();
-  EXPECT_EQ(code(host->SendBytes(bytes.substr(0, bytes.size() - 3))),
-            v1::Rejected::CODE_MALFORMED);
+  EXPECT_EQ(code(host->SendBytes(bytes.substr(0, bytes.size() - 3))), v1::Rejected::CODE_MALFORMED);
   EXPECT_EQ(code(host->SendBytes(std::string(2 << 20, 'x'))), v1::Rejected::CODE_MALFORMED);
   EXPECT_FALSE(host->PortStatus("a-red"));
   host->AddVm("a");

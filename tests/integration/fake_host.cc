@@ -233,15 +233,16 @@ std::optional<v1::ObjectStatus> FakeHost::WaitPort(
 }
 
 v1::ObjectStatus FakeHost::WaitReady(const std::string& port) {
-  return WaitPort(port, [](const auto& s) {
-           return s && s->state() == v1::OBJECT_STATE_READY;
-         }).value_or(v1::ObjectStatus());
+  return WaitPort(port, [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_READY; })
+      .value_or(v1::ObjectStatus());
 }
 
 v1::ObjectStatus FakeHost::WaitFailed(const std::string& port) {
-  return WaitPort(port, [](const auto& s) {
-           return s && s->state() == v1::OBJECT_STATE_FAILED && s->rolled_back();
-         }).value_or(v1::ObjectStatus());
+  return WaitPort(port,
+                  [](const auto& s) {
+                    return s && s->state() == v1::OBJECT_STATE_FAILED && s->rolled_back();
+                  })
+      .value_or(v1::ObjectStatus());
 }
 
 void FakeHost::WaitGone(const std::string& port) {

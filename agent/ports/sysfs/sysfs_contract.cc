@@ -170,9 +170,9 @@ TEST_P(SysfsContract, VfioBindingMakesANodeForTheGroupAndUnbindTakesItAway) {
   ASSERT_TRUE(node.ok()) << node.status();
   EXPECT_EQ(node->path, "/dev/vfio/" + std::to_string(group));
   EXPECT_EQ(node->uid, 0U);
-  EXPECT_THAT(port().VfioGroupInUse(group), ::testing::ResultOf([](const auto& s) {
-                return s.ok() && !*s;
-              }, true)) << "nobody has it open";
+  EXPECT_THAT(port().VfioGroupInUse(group),
+              ::testing::ResultOf([](const auto& s) { return s.ok() && !*s; }, true))
+      << "nobody has it open";
 
   ASSERT_TRUE(port().Unbind(vf, kDeadline).ok());
   EXPECT_EQ(port().Device(vf)->driver, "");

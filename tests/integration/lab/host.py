@@ -287,8 +287,10 @@ class Far:
            "local", REMOTE["address"], "remote", LOCAL["address"])
         ip("netns", "add", name)
         ip("-n", ns, "link", "set", self.dev, "netns", name)
-        # Says nothing of its own accord, so that what is heard was provoked.
-        ip("-n", name, "link", "set", self.dev, "address", mac, "mtu", FACTS["inner_mtu"], "addrgenmode", "none", "up")
+        # Says nothing of its own accord, so that what is heard was provoked. (In a message of its own: the kernel would
+        # bring the link up first.)
+        ip("-n", name, "link", "set", self.dev, "address", mac, "mtu", FACTS["inner_mtu"], "addrgenmode", "none")
+        ip("-n", name, "link", "set", self.dev, "up")
         for address in addresses:
             ip("-n", name, "address", "add", f"{address}/24", "dev", self.dev)
 
