@@ -67,8 +67,13 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clo
                                                          const QmpEvent& event) {
         if (!alive.expired()) self->OnVmEvent(vm, event);
       },
-      [](const LaneStats& stats) {
+      [self, alive = std::weak_ptr<bool>(agent->alive_)](const LaneStats& stats) {
+        if (alive.expired()) return;
         if (stats.parked) {
+          if (stats.name.starts_with("pf ")) {
+            const absl::StatusOr<MacAddress> pf = MacAddress::Parse(stats.name.substr(3));
+            if (pf.ok()) self->engine_->OnPfHung(*pf);
+          }
           spdlog::error(
               "lane '{}' is past its deadline in '{}' ({} ms); it is parked until that "
               "comes back",
@@ -177,14 +182,11 @@ void Agent::OnLink(const RtnetlinkEvent& event) {
   switch (event.kind) {
     case RtnetlinkEvent::Kind::kLinkChanged:
     case RtnetlinkEvent::Kind::kLinkGone:
-      engine_->OnLinkChanged(event.ifindex, event.name,
-                             event.kind == RtnetlinkEvent::Kind::kLinkGone);
+      engine_->OnLinkChanged(event.ifindex, event.name);
       break;
     case RtnetlinkEvent::Kind::kNeighbourChanged:
-      if (event.neighbour) engine_->OnNeighbourChanged(*event.neighbour);
-      break;
     case RtnetlinkEvent::Kind::kAddressOrRouteChanged:
-      engine_->OnNeighbourChanged(IpAddress());
+      engine_->OnNeighbourChanged();
       break;
     case RtnetlinkEvent::Kind::kLost:
       spdlog::warn("the kernel dropped messages to us: everything is observed again");

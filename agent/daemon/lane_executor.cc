@@ -177,7 +177,8 @@ std::vector<ApplyResult> LaneExecutor::ApplyAll(LaneContext& lane,
     results[i].status = lane.work->leases->Check(operations[i].resource.lease);
     const auto* spec = std::get_if<FlowRuleSpec>(&operations[i].resource.spec);
     if (!results[i].status.ok() || spec == nullptr) continue;
-    changes.push_back({operations[i].verb == Operation::Verb::kDelete, spec->rule});
+    changes.push_back({operations[i].verb == Operation::Verb::kDelete,
+                       operations[i].verb == Operation::Verb::kUpdate, spec->rule});
     places.push_back(i);
   }
   std::vector<absl::StatusOr<std::optional<ObservedResource>>> outcomes =

@@ -43,10 +43,19 @@ void SetUpLog(const std::string& level) {
 // The folder that holds the store: root's alone.
 absl::Status PrepareStateDir(const std::string& path) {
   std::error_code error;
-  std::filesystem::create_directories(path, error);
+  const bool made = std::filesystem::create_directories(path, error);
   if (error) return SystemError(error.value(), StrCat("make the state folder ", path));
-  if (::chmod(path.c_str(), 0700) != 0) {
+  if (made && ::chmod(path.c_str(), 0700) != 0) {
     return SystemError(errno, StrCat("set the mode of ", path));
+  }
+  struct stat info;
+  if (::stat(path.c_str(), &info) != 0) return SystemError(errno, StrCat("look at ", path));
+  if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    return absl::FailedPreconditionError(
+        StrCat("the state folder ", path,
+               " may be written by others; take that right away with "
+               "'chmod go-w ",
+               path, "'"));
   }
   return absl::OkStatus();
 }

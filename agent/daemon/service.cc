@@ -3,12 +3,16 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_format.h"
 #include "agent/base/text.h"
 #include "agent/daemon/host_view.h"
 #include "fairlead/v1/agent.pb.h"
 
 namespace fairlead {
 namespace {
+
+// Of the hash that stands before a kept answer.
+constexpr size_t kHashBytes = 16;
 
 std::string Serialise(const v1::Reply& reply) { return reply.SerializeAsString(); }
 
@@ -78,6 +82,7 @@ bool IsChange(const v1::Request& request) {
 
 struct Service::Pending {
   v1::Request request;
+  std::string hash;  // of the frame; kHashBytes characters
   Answer answer;
 };
 
@@ -124,6 +129,7 @@ void Service::Handle(std::string_view frame, Answer answer) {
                                        "later")}}));
     return;
   }
+  pending->hash = absl::StrFormat("%016x", StableHash(frame));
   pending->answer = std::move(answer);
   queue_.push_back(std::move(pending));
   Next();
@@ -173,7 +179,13 @@ void Service::Process(Pending& pending) {
     if (const auto known = answers_.find(request.controller_id()); known != answers_.end()) {
       for (const auto& [id, answer] : known->second) {
         if (id != request.request_id()) continue;
-        pending.answer(std::string(answer));
+        if (answer.substr(0, kHashBytes) == pending.hash) {
+          pending.answer(answer.substr(kHashBytes));
+        } else {
+          pending.answer(Rejection(request, {{"request_id", ViolationCode::kConflict,
+                                              "another request was accepted under this id; each "
+                                              "change needs an id of its own"}}));
+        }
         return Finish();
       }
     }
@@ -209,9 +221,10 @@ void Service::Commit(Pending& pending, Change change) {
   StoreBatch batch;
   batch.change = change;
   batch.controller = controller;
-  batch.answer = AnswerRecord{request.controller_id(), request.request_id(), answer};
+  const std::string record = StrCat(pending.hash, answer);
+  batch.answer = AnswerRecord{request.controller_id(), request.request_id(), record};
   executor_->Commit(std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), controller,
-                                       answer, change](absl::Status status) {
+                                       record, answer, change](absl::Status status) {
     if (alive.expired()) return;
     Pending& pending = *queue_.front();
     if (!status.ok()) {
@@ -222,7 +235,7 @@ void Service::Commit(Pending& pending, Change change) {
     } else {
       controllers_[controller.id] = controller;
       auto& answers = answers_[controller.id];
-      answers.emplace_back(pending.request.request_id(), answer);
+      answers.emplace_back(pending.request.request_id(), record);
       if (answers.size() > kAnswersPerController) answers.pop_front();
       pending.answer(answer);
       engine_->OnChange(change);

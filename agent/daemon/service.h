@@ -67,7 +67,8 @@ class Service {
   uint32_t store_id_;
   Lanes lanes_;
   std::map<std::string, ControllerRecord> controllers_;
-  // Newest last, at most kAnswersPerController a controller.
+  // (request id, hash of the request and answer); newest last, at most
+  // kAnswersPerController a controller.
   std::map<std::string, std::deque<std::pair<std::string, std::string>>> answers_;
   std::deque<std::unique_ptr<Pending>> queue_;  // the first one is under way
   bool busy_ = false;

@@ -75,7 +75,7 @@ struct VfSpec {
 // before the link goes up; no IPv6 link-local address (addrgenmode none).
 struct RepresentorSpec {
   VfId vf;
-  Vni vni;  // of the VPC whose block it is bound to
+  std::optional<Vni> vni;  // of the VPC whose block it is bound to; none: bound to no block
   bool up = true;
   bool default_drop = true;  // its block ends in the drop rule
   friend bool operator==(const RepresentorSpec&, const RepresentorSpec&) = default;

@@ -67,7 +67,7 @@ void CompareSpecs(Comparison& c, const VfSpec& wanted, const VfSpec& observed) {
   c.CompareIfSet("mac", wanted.mac, observed.mac);
 }
 void CompareSpecs(Comparison& c, const RepresentorSpec& wanted, const RepresentorSpec& observed) {
-  c.Compare("vni", wanted.vni, observed.vni);
+  c.CompareIfSet("vni", wanted.vni, observed.vni);
   c.Compare("up", wanted.up, observed.up);
   c.Compare("default_drop", wanted.default_drop, observed.default_drop);
 }

@@ -23,8 +23,8 @@ struct SummaryText {
     return s.mac ? StrCat("mac ", s.mac->ToString()) : "no attributes";
   }
   std::string operator()(const RepresentorSpec& s) const {
-    return StrCat("block of VNI ", s.vni.value(), s.up ? ", up" : ", down",
-                  s.default_drop ? ", ends in a drop rule" : "");
+    return StrCat(s.vni ? StrCat("block of VNI ", s.vni->value()) : std::string("no block"),
+                  s.up ? ", up" : ", down", s.default_drop ? ", ends in a drop rule" : "");
   }
   std::string operator()(const FlowRuleSpec& s) const { return s.rule.ToString(); }
   std::string operator()(const DriverBindingSpec& s) const {
@@ -52,7 +52,9 @@ bool ChangesInPlace(const ResourceSpec& wanted, const ResourceSpec& observed) {
            tunnel->local.is_v4() == old.local.is_v4();
   }
   if (const auto* representor = std::get_if<RepresentorSpec>(&wanted)) {
-    return representor->vni == std::get<RepresentorSpec>(observed).vni;
+    // One that lost its qdisc is bound again where it stands.
+    const std::optional<Vni>& old = std::get<RepresentorSpec>(observed).vni;
+    return !old || representor->vni == old;
   }
   // Nothing of an assigned device can be changed in a running VM.
   return !std::holds_alternative<GuestDeviceSpec>(wanted);
@@ -85,11 +87,13 @@ void AddBelow(const ResourceKey& root, const DependantMap& dependants, Causes& o
 }
 
 // Adds what must go when `root` is deleted to be made again. What hangs on the
-// tunnel by more than order are the rules that sit on the device or send to it.
-// A VM keeps its device meanwhile: its frames meet the block's drop rule, and a
-// ready port is never torn down by the agent itself.
+// tunnel or a representor by more than order are the rules that sit on the device
+// or send to it. A VM keeps its device meanwhile: its frames meet a drop rule or
+// a link that is down, and a ready port is never torn down by the agent itself.
 void AddFalling(const ResourceKey& root, const DependantMap& dependants, Causes& out) {
-  if (root.kind != ResourceKind::kTunnel) return AddBelow(root, dependants, out);
+  if (root.kind != ResourceKind::kTunnel && root.kind != ResourceKind::kRepresentor) {
+    return AddBelow(root, dependants, out);
+  }
   auto it = dependants.find(root);
   if (it == dependants.end()) return;
   for (const ResourceKey& dependant : it->second) {

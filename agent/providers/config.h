@@ -22,7 +22,6 @@ struct RepresentorConfig {
   uint16_t vf = 0;
   std::string netdev;
   std::optional<MacAddress> mac;  // of the VF, where the NIC can neither set nor show it
-  bool promiscuous = false;       // stand-ins that filter on their own MAC
 };
 
 struct PfConfig {

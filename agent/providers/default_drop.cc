@@ -18,6 +18,17 @@ absl::Status PutDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPo
   // The rule names no device.
   const DeviceNames no_names = [](uint32_t) { return std::optional<std::string>(); };
   FAIRLEAD_ASSIGN_OR_RETURN(TcFilter filter, Lower(rule, no_names, store_id));
+  const TcFilterRef ref{at, filter.id, filter.match.ethertype};
+  const std::vector<absl::StatusOr<TcFilterInfo>> there = tc.Get({&ref, 1});
+  if (there.size() == 1 && there[0].ok()) {
+    const std::optional<CookieParts> cookie =
+        there[0]->cookie ? ParseCookie(*there[0]->cookie) : std::nullopt;
+    if (!cookie || cookie->store_id != store_id) {
+      return absl::AlreadyExistsError(StrCat("the place of the drop rule that ends ",
+                                             rule.location.ToString(),
+                                             " holds somebody else's rule: left alone"));
+    }
+  }
   const TcChange change{TcChange::Verb::kPut, at, std::move(filter)};
   const std::vector<absl::Status> results = tc.Apply({&change, 1});
   if (results.size() != 1) return absl::InternalError("no answer for the drop rule");

@@ -6,8 +6,8 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
+#include "agent/base/text.h"
 #include "agent/model/flow_rule.h"
 #include "agent/providers/default_drop.h"
 
@@ -30,35 +30,35 @@ absl::StatusOr<PfProvider::Pf> PfProvider::Find(const MacAddress& pf) {
     FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo with_vfs, rtnetlink_->GetLinkWithVfs(link.ifindex));
     return Pf{std::move(with_vfs), std::move(device)};
   }
-  return absl::NotFoundError(absl::StrCat("no PF with the permanent MAC ", pf.ToString(),
-                                          " is on this host (is its driver loaded, is it in "
-                                          "another network namespace?)"));
+  return absl::NotFoundError(StrCat("no PF with the permanent MAC ", pf.ToString(),
+                                    " is on this host (is its driver loaded, is it in "
+                                    "another network namespace?)"));
 }
 
 std::string PfProvider::WhyRefused(const LinkInfo& link, const PfConfig& config) {
   if (config.allow_host_traffic) return "";
   const absl::StatusOr<std::vector<uint32_t>> defaults = rtnetlink_->DefaultRouteLinks();
   if (!defaults.ok()) {
-    return absl::StrCat("cannot tell whether it carries the default route: ",
-                        std::string(defaults.status().message()));
+    return StrCat("cannot tell whether it carries the default route: ",
+                  std::string(defaults.status().message()));
   }
   if (std::find(defaults->begin(), defaults->end(), link.ifindex) != defaults->end()) {
-    return absl::StrCat(link.name,
-                        " carries the host's default route; set allow_host_traffic: true for "
-                        "this PF if Fairlead may use it all the same");
+    return StrCat(link.name,
+                  " carries the host's default route; set allow_host_traffic: true for "
+                  "this PF if Fairlead may use it all the same");
   }
   if (!config_->management_address) return "";
   const absl::StatusOr<std::vector<IpAddress>> addresses = rtnetlink_->LinkAddresses(link.ifindex);
   if (!addresses.ok()) {
-    return absl::StrCat("cannot tell whether it carries the management address: ",
-                        std::string(addresses.status().message()));
+    return StrCat("cannot tell whether it carries the management address: ",
+                  std::string(addresses.status().message()));
   }
   if (std::find(addresses->begin(), addresses->end(), *config_->management_address) !=
       addresses->end()) {
-    return absl::StrCat(link.name, " carries the host's management address ",
-                        config_->management_address->ToString(),
-                        "; set allow_host_traffic: true for this PF if Fairlead may use it all "
-                        "the same");
+    return StrCat(link.name, " carries the host's management address ",
+                  config_->management_address->ToString(),
+                  "; set allow_host_traffic: true for this PF if Fairlead may use it all "
+                  "the same");
   }
   return "";
 }
@@ -75,7 +75,7 @@ const RepresentorConfig* PfProvider::RepresentorOf(const VfId& vf) const {
 absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const MacAddress& mac) {
   const PfConfig* config = config_->FindPf(mac);
   if (config == nullptr) {
-    return absl::NotFoundError(absl::StrCat("PF ", mac.ToString(), " is not configured"));
+    return absl::NotFoundError(StrCat("PF ", mac.ToString(), " is not configured"));
   }
   FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(mac));
   Observation result;
@@ -94,10 +94,10 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const MacAddress& ma
   facts.numa_node = pf.device.numa_node;
   facts.refused = WhyRefused(pf.link, *config);
   if (!pf.device.total_vfs) {
-    facts.refused = absl::StrCat(pf.link.name, " (", facts.driver, ") has no SR-IOV capability");
+    facts.refused = StrCat(pf.link.name, " (", facts.driver, ") has no SR-IOV capability");
   } else if (config->vfs > facts.total_vfs) {
-    facts.refused = absl::StrCat("the configuration asks for ", config->vfs, " VFs and ",
-                                 pf.link.name, " has ", facts.total_vfs);
+    facts.refused = StrCat("the configuration asks for ", config->vfs, " VFs and ", pf.link.name,
+                           " has ", facts.total_vfs);
   }
   if (facts.num_vfs > 0) {
     ObservedResource pool;
@@ -111,20 +111,21 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const MacAddress& ma
     std::move(vf.resources.begin(), vf.resources.end(), std::back_inserter(result.resources));
   }
   if (facts.vfs.size() != facts.num_vfs) {
-    return absl::UnavailableError(absl::StrCat(pf.link.name, " says that it has ", facts.num_vfs,
-                                               " VFs and shows ", facts.vfs.size(),
-                                               ": they are being made or taken away"));
+    return absl::UnavailableError(StrCat(pf.link.name, " says that it has ", facts.num_vfs,
+                                         " VFs and shows ", facts.vfs.size(),
+                                         ": they are being made or taken away"));
   }
   return result;
 }
 
 absl::StatusOr<PfProvider::OneVf> PfProvider::ObserveVf(const VfId& vf) {
   FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(vf.pf));
-  if (vf.index >= pf.device.virtfns.size()) {
-    return absl::NotFoundError(absl::StrCat("VF ", vf.ToString(), " is not there: ", pf.link.name,
-                                            " has ", pf.device.virtfns.size(), " VFs"));
-  }
-  return Read(pf, vf.pf, vf.index);
+  if (vf.index < pf.device.virtfns.size()) return Read(pf, vf.pf, vf.index);
+  // The VF is gone; its representor may still stand.
+  OneVf gone;
+  gone.facts.index = vf.index;
+  FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(vf, gone));
+  return gone;
 }
 
 absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddress& mac,
@@ -158,36 +159,7 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddres
       if (info.index == index) facts.mac = info.mac;
     }
   }
-  const RepresentorConfig* named = RepresentorOf(id);
-  if (named != nullptr) {
-    if (!facts.mac) facts.mac = named->mac;
-    absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(named->netdev);
-    if (link.ok()) {
-      facts.representor = link->name;
-      facts.representor_ifindex = link->ifindex;
-      FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link->ifindex));
-      const bool ours = link->alias == config_->OwnerMark();
-      const absl::StatusOr<Vni> vni = Vni::Make(qdisc.ingress_block & Vni::kMax);
-      const bool in_block = qdisc.clsact && IsFairleadBlock(qdisc.ingress_block) && vni.ok();
-      // The mark alone is what an attempt leaves that broke off before the qdisc.
-      if (in_block || ours) {
-        ObservedResource representor;
-        representor.key = RepresentorKey(id);
-        RepresentorSpec spec{id, in_block ? *vni : Vni(), link->up, false};
-        if (in_block) {
-          FAIRLEAD_ASSIGN_OR_RETURN(spec.default_drop,
-                                    HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *vni},
-                                                   {qdisc.ingress_block, 0}, config_->store_id));
-        }
-        representor.spec = spec;
-        representor.ours = ours;
-        representor.ifindex = link->ifindex;
-        result.resources.push_back(std::move(representor));
-      }
-    } else if (!absl::IsNotFound(link.status())) {
-      return link.status();
-    }
-  }
+  FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(id, result));
   // The override alone is what an attempt leaves whose driver did not bind.
   if (device.driver == config_->vf_driver || device.driver_override == config_->vf_driver) {
     ObservedResource binding;
@@ -206,6 +178,42 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddres
   return result;
 }
 
+absl::Status PfProvider::ReadRepresentor(const VfId& id, OneVf& result) {
+  VfFacts& facts = result.facts;
+  const RepresentorConfig* named = RepresentorOf(id);
+  if (named != nullptr) {
+    if (!facts.mac) facts.mac = named->mac;
+    absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(named->netdev);
+    if (link.ok()) {
+      facts.representor = link->name;
+      facts.representor_ifindex = link->ifindex;
+      FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link->ifindex));
+      const bool ours = link->alias == config_->OwnerMark();
+      const absl::StatusOr<Vni> vni = Vni::Make(qdisc.ingress_block & Vni::kMax);
+      const bool in_block = qdisc.clsact && IsFairleadBlock(qdisc.ingress_block) && vni.ok();
+      // The mark alone is what an attempt leaves that broke off before the qdisc.
+      if (in_block || ours) {
+        ObservedResource representor;
+        representor.key = RepresentorKey(id);
+        RepresentorSpec spec{id, std::nullopt, link->up, false};
+        if (in_block) spec.vni = *vni;
+        if (in_block) {
+          FAIRLEAD_ASSIGN_OR_RETURN(spec.default_drop,
+                                    HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *vni},
+                                                   {qdisc.ingress_block, 0}, config_->store_id));
+        }
+        representor.spec = spec;
+        representor.ours = ours;
+        representor.ifindex = link->ifindex;
+        result.resources.push_back(std::move(representor));
+      }
+    } else if (!absl::IsNotFound(link.status())) {
+      return link.status();
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ObservedResource> PfProvider::PutPool(const VfPoolSpec& wanted) {
   FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.pf));
   if (pf.device.autoprobe != wanted.autoprobe) {
@@ -217,8 +225,8 @@ absl::StatusOr<ObservedResource> PfProvider::PutPool(const VfPoolSpec& wanted) {
   }
   FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice now, sysfs_->Device(pf.device.address));
   if (now.num_vfs != wanted.count || now.virtfns.size() != wanted.count) {
-    return absl::UnavailableError(absl::StrCat("asked for ", wanted.count, " VFs on ", pf.link.name,
-                                               " and found ", now.virtfns.size()));
+    return absl::UnavailableError(StrCat("asked for ", wanted.count, " VFs on ", pf.link.name,
+                                         " and found ", now.virtfns.size()));
   }
   ObservedResource pool;
   pool.key = VfPoolKey(wanted.pf);
@@ -235,8 +243,8 @@ absl::Status PfProvider::DeletePool(const MacAddress& mac) {
 absl::StatusOr<PciAddress> PfProvider::VfAddress(const VfId& vf) {
   FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(vf.pf));
   if (vf.index >= pf.device.virtfns.size()) {
-    return absl::NotFoundError(absl::StrCat("VF ", vf.ToString(), " is not there: ", pf.link.name,
-                                            " has ", pf.device.virtfns.size(), " VFs"));
+    return absl::NotFoundError(StrCat("VF ", vf.ToString(), " is not there: ", pf.link.name,
+                                      " has ", pf.device.virtfns.size(), " VFs"));
   }
   return pf.device.virtfns[vf.index];
 }
@@ -261,8 +269,17 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
 
 // The VF is given back without what its tenant had on it.
 absl::Status PfProvider::DeleteVf(const VfId& vf) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(vf.pf));
+  const absl::StatusOr<Pf> found = Find(vf.pf);
+  if (absl::IsNotFound(found.status())) return absl::OkStatus();
+  if (!found.ok()) return found.status();
+  const Pf& pf = *found;
   if (vf.index >= pf.device.virtfns.size()) return absl::OkStatus();
+  // A write that hung must not come back when somebody else has the VF.
+  if (sysfs_->Outstanding(pf.device.virtfns[vf.index])) {
+    return absl::UnavailableError(
+        StrCat("an operation on ", pf.device.virtfns[vf.index].ToString(),
+               " that passed its deadline has not come back from the kernel yet"));
+  }
   absl::Status reset = sysfs_->Reset(pf.device.virtfns[vf.index], config_->bind_deadline);
   if (!reset.ok() && !absl::IsUnimplemented(reset)) return reset;  // it may have none
   if (pf.link.vfs && !pf.link.vfs->empty()) {
@@ -274,24 +291,34 @@ absl::Status PfProvider::DeleteVf(const VfId& vf) {
 absl::StatusOr<LinkInfo> PfProvider::Representor(const VfId& vf) {
   const RepresentorConfig* named = RepresentorOf(vf);
   if (named == nullptr) {
-    return absl::FailedPreconditionError(absl::StrCat(
+    return absl::FailedPreconditionError(StrCat(
         "VF ", vf.ToString(), " has no representor: name it in the configuration of its PF"));
   }
   return rtnetlink_->GetLink(named->netdev);
 }
 
+absl::Status PfProvider::CheckOwner(const LinkInfo& link) const {
+  if (link.alias.empty() || link.alias == config_->OwnerMark()) return absl::OkStatus();
+  return absl::AlreadyExistsError(StrCat(link.name, " carries the mark '", link.alias,
+                                         "', which is not this agent's ('", config_->OwnerMark(),
+                                         "'): left alone"));
+}
+
 // Down until the drop rule stands, so that no frame of a tenant reaches the host.
 absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpec& wanted) {
   FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo link, Representor(wanted.vf));
-  const uint32_t block = BlockIndexOf(wanted.vni);
+  if (!wanted.vni) return absl::InternalError("a representor is wanted without a VPC");
+  // What carries another mark is another agent's, or another store's.
+  FAIRLEAD_RETURN_IF_ERROR(CheckOwner(link));
+  const uint32_t block = BlockIndexOf(*wanted.vni);
   FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link.ifindex));
   const bool bound = qdisc.clsact && qdisc.ingress_block == block;
   if (qdisc.clsact && !bound) {
     return absl::AlreadyExistsError(
-        absl::StrCat(link.name,
-                     " has a clsact qdisc that Fairlead did not make; remove it with "
-                     "'tc qdisc del dev ",
-                     link.name, " clsact' if nobody needs it"));
+        StrCat(link.name,
+               " has a clsact qdisc that Fairlead did not make; remove it with "
+               "'tc qdisc del dev ",
+               link.name, " clsact' if nobody needs it"));
   }
   if (!bound) {
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, false));
@@ -299,14 +326,14 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAddrGenNone(link.ifindex, true));
     FAIRLEAD_RETURN_IF_ERROR(tc_->AddClsact(link.ifindex, block));
   }
-  FAIRLEAD_RETURN_IF_ERROR(PutDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, wanted.vni},
+  FAIRLEAD_RETURN_IF_ERROR(PutDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *wanted.vni},
                                           {block, 0}, config_->store_id));
   FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, wanted.up));
   FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo now, rtnetlink_->GetLink(link.ifindex));
   ObservedResource observed;
   observed.key = RepresentorKey(wanted.vf);
   FAIRLEAD_ASSIGN_OR_RETURN(
-      const bool drop, HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, wanted.vni}, {block, 0},
+      const bool drop, HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *wanted.vni}, {block, 0},
                                       config_->store_id));
   observed.spec = RepresentorSpec{wanted.vf, wanted.vni, now.up, drop};
   observed.ifindex = now.ifindex;
@@ -317,6 +344,7 @@ absl::Status PfProvider::DeleteRepresentor(const VfId& vf) {
   const absl::StatusOr<LinkInfo> link = Representor(vf);
   if (absl::IsNotFound(link.status())) return absl::OkStatus();
   if (!link.ok()) return link.status();
+  FAIRLEAD_RETURN_IF_ERROR(CheckOwner(*link));
   FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link->ifindex, false));
   FAIRLEAD_RETURN_IF_ERROR(tc_->DeleteClsact(link->ifindex));
   FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAddrGenNone(link->ifindex, false));
@@ -337,9 +365,9 @@ absl::StatusOr<ObservedResource> PfProvider::PutBinding(const DriverBindingSpec&
   }
   if (device.driver != wanted.driver) {
     return absl::FailedPreconditionError(
-        absl::StrCat(pci.ToString(), " was offered to ", wanted.driver, " and is bound to ",
-                     device.driver.empty() ? std::string("no driver") : device.driver,
-                     "; is the module ", wanted.driver, " loaded, and the IOMMU on?"));
+        StrCat(pci.ToString(), " was offered to ", wanted.driver, " and is bound to ",
+               device.driver.empty() ? std::string("no driver") : device.driver, "; is the module ",
+               wanted.driver, " loaded, and the IOMMU on?"));
   }
   ObservedResource observed;
   observed.key = DriverBindingKey(wanted.vf);
@@ -373,8 +401,8 @@ absl::Status PfProvider::DeleteBinding(const VfId& vf) {
       if (!open) break;
       if (std::chrono::steady_clock::now() >= until) {
         return absl::UnavailableError(
-            absl::StrCat("unbind ", pci->ToString(), ": a process still holds /dev/vfio/",
-                         *device.iommu_group, " open; the VM has not let the VF go"));
+            StrCat("unbind ", pci->ToString(), ": a process still holds /dev/vfio/",
+                   *device.iommu_group, " open; the VM has not let the VF go"));
       }
       std::this_thread::sleep_for(kGroupPoll);
     }

@@ -55,6 +55,8 @@ class PfProvider {
   absl::StatusOr<Pf> Find(const MacAddress& pf);
   absl::StatusOr<PciAddress> VfAddress(const VfId& vf);
   absl::StatusOr<OneVf> Read(const Pf& pf, const MacAddress& mac, uint16_t index);
+  absl::Status ReadRepresentor(const VfId& id, OneVf& result);
+  absl::Status CheckOwner(const LinkInfo& link) const;
   absl::StatusOr<LinkInfo> Representor(const VfId& vf);
   const RepresentorConfig* RepresentorOf(const VfId& vf) const;
   std::string WhyRefused(const LinkInfo& link, const PfConfig& config);

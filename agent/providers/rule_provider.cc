@@ -98,7 +98,7 @@ std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply
                  change.rule.offload == OffloadWish::kMust ? " (which must run in hardware)" : ""));
     } else if (!change.remove) {
       result = next_seen < seen.size()
-                   ? Judge(lowered[k], change.rule, seen[next_seen])
+                   ? Judge(lowered[k], change, seen[next_seen])
                    : absl::InternalError(StrCat("the rule ", name, " could not be read back"));
       ++next_seen;
     }
@@ -108,14 +108,15 @@ std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply
 
 // "Observed" is what the kernel shows, not what was sent.
 absl::StatusOr<std::optional<ObservedResource>> RuleProvider::Judge(
-    const TcChange& sent, const FlowRule& rule, const absl::StatusOr<TcFilterInfo>& seen) {
+    const TcChange& sent, const Change& change, const absl::StatusOr<TcFilterInfo>& seen) {
+  const FlowRule& rule = change.rule;
   if (!seen.ok()) return seen.status();
   const TcFilterInfo& info = *seen;
   if (info.cookie != sent.filter.cookie) {
     return absl::UnavailableError(
         StrCat("the rule ", rule.location.ToString(), " was replaced by somebody else at once"));
   }
-  if (rule.offload == OffloadWish::kMust && !info.in_hw) {
+  if (rule.offload == OffloadWish::kMust && !info.in_hw && !change.update) {
     TcChange remove = sent;
     remove.verb = TcChange::Verb::kDelete;
     tc_->Apply({&remove, 1});

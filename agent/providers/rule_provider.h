@@ -24,7 +24,8 @@ class RuleProvider {
 
   struct Change {
     bool remove = false;
-    FlowRule rule;  // of a removal: location and match.ethertype
+    bool update = false;  // of a rule that serves already: kept, whatever it runs on
+    FlowRule rule;        // of a removal: location and match.ethertype
   };
   // Result i belongs to change i; the observed resource of a removal is empty.
   std::vector<absl::StatusOr<std::optional<ObservedResource>>> Apply(
@@ -34,7 +35,7 @@ class RuleProvider {
   absl::StatusOr<std::vector<ObservedResource>> Observe(const RuleTable& table);
 
  private:
-  absl::StatusOr<std::optional<ObservedResource>> Judge(const TcChange& sent, const FlowRule& rule,
+  absl::StatusOr<std::optional<ObservedResource>> Judge(const TcChange& sent, const Change& change,
                                                         const absl::StatusOr<TcFilterInfo>& seen);
   absl::StatusOr<TcAttachPoint> PointOf(const RuleTable& table);
 

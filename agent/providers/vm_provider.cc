@@ -53,7 +53,9 @@ bool NaturalLess(std::string_view a, std::string_view b) {
 }
 
 absl::Status VmProvider::EnsureSession(const Uuid& uuid) {
-  if (session_ != nullptr && session_->connected()) return absl::OkStatus();
+  if (session_ != nullptr && session_->connected() && session_uuid_ == uuid) {
+    return absl::OkStatus();
+  }
   session_.reset();
   FAIRLEAD_ASSIGN_OR_RETURN(const std::string path,
                             MonitorPath(config_->hypervisor.monitor, vm_, uuid));
@@ -70,6 +72,7 @@ absl::Status VmProvider::EnsureSession(const Uuid& uuid) {
                                                       found->ToString(), ", not ", uuid.ToString(),
                                                       " as VM ", vm_, " should"));
   }
+  session_uuid_ = uuid;
   return absl::OkStatus();
 }
 

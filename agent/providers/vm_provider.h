@@ -56,6 +56,7 @@ class VmProvider {
   std::string vm_;
   Listener listener_;
   std::unique_ptr<QmpSession> session_;
+  Uuid session_uuid_;  // of the VM that the session was made for, and checked
 };
 
 // The monitor's path for a VM. kInvalidArgument for a template without "{vm}"

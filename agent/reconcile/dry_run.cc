@@ -163,7 +163,9 @@ class DryRunner {
       unit.settled = true;
     }
     for (auto& [pf, scope] : copy.pf_scope_) scope.in_flight = scope.again = false;
-    for (auto& [table, scope] : copy.table_scope_) scope.in_flight = scope.again = false;
+    for (auto& [table, scope] : copy.table_scope_) {
+      scope.in_flight = scope.again = scope.stale = false;
+    }
     copy.tunnel_scope_.in_flight = copy.neighbour_scope_.in_flight = false;
     for (const auto& [vm, state] : real.vms_) {
       if (!vms.contains(vm)) copy.vms_[vm] = state;

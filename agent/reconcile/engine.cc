@@ -32,6 +32,15 @@ UnitRef RefOfObject(const ObjectRef& ref) {
   return {UnitKind::kHost, ""};  // a VM has no resources of its own
 }
 
+// A rule that does nothing but drop what nothing else took.
+bool EndsInDrop(const Resource& resource) {
+  const auto* spec = std::get_if<FlowRuleSpec>(&resource.spec);
+  return spec != nullptr && spec->rule.actions.size() == 1 &&
+         std::holds_alternative<ActionDrop>(spec->rule.actions[0]);
+}
+
+bool OfHost(UnitKind kind) { return kind == UnitKind::kHost || kind == UnitKind::kPool; }
+
 bool IsNetworkUnit(UnitKind kind) {
   return kind == UnitKind::kVpc || kind == UnitKind::kSubnet || kind == UnitKind::kEndpoint;
 }
@@ -45,6 +54,8 @@ std::string StepName(const Operation& operation) {
 
 std::string UnitRef::ToString() const {
   switch (kind) {
+    case UnitKind::kPool:
+      return absl::StrCat("pool/", id);
     case UnitKind::kHost:
       return "host";
     case UnitKind::kVtep:
@@ -116,7 +127,7 @@ void Engine::Start(StoreContents contents) {
     UnitOf(RefOfObject(ref), vpc);
     MarkDirty(RefOfObject(ref));
   });
-  MarkDirty({UnitKind::kHost, ""});
+  MarkHost();
   Audit();
   ScheduleAudit();
 }
@@ -181,8 +192,11 @@ void Engine::OnChange(const Change& change) {
     if (world_.FindSubnet(subnet) != nullptr) MarkDirty({UnitKind::kSubnet, subnet});
   }
   for (const std::string& vtep : vteps) MarkDirty({UnitKind::kVtep, vtep});
-  for (const std::string& vm : vms) AnnounceVm(vm);
-  MarkDirty({UnitKind::kHost, ""});
+  for (const std::string& vm : vms) {
+    ReleaseVmIfUnused(vm);
+    AnnounceVm(vm);
+  }
+  MarkHost();
 }
 
 Unit& Engine::UnitOf(const UnitRef& ref, std::string_view vpc) {
@@ -207,6 +221,11 @@ void Engine::MarkDirty(const UnitRef& ref) {
   unit.queued = true;
   queue_.push_back(ref);
   SchedulePump();
+}
+
+void Engine::MarkHost() {
+  MarkDirty({UnitKind::kHost, ""});
+  for (const MacAddress& pf : config_.pfs) MarkDirty({UnitKind::kPool, pf.ToString()});
 }
 
 void Engine::MarkVpcNetwork(const std::string& vpc) {
@@ -249,19 +268,16 @@ void Engine::Pump() {
 
 void Engine::Reconcile(Unit& unit) {
   if (unit.in_flight) return;
-  const bool host = unit.ref.kind == UnitKind::kHost;
   if (unit.retry_at && clock_->Now() < *unit.retry_at) {
     if (IsNetworkUnit(unit.ref.kind)) SetSettled(unit, true);
-    if (host) WakePortsWaitingOnHost();  // they say what is wrong with it
-    return;                              // the timer marks it again
+    return;  // the timer marks it again
   }
   unit.retry_at.reset();
   if (unit.ref.kind == UnitKind::kPort) {
     ReconcilePort(unit);
-    return;
+  } else {
+    ReconcileNetwork(unit);
   }
-  ReconcileNetwork(unit);
-  if (host && !unit.in_flight) WakePortsWaitingOnHost();
 }
 
 // Every unit but ports: compile, converge, and keep trying.
@@ -293,7 +309,7 @@ void Engine::ReconcileNetwork(Unit& unit) {
       SetSettled(unit, true);
       break;
   }
-  if (ref.kind == UnitKind::kHost && !unit.in_flight) WakeWaitingPorts();
+  if (OfHost(ref.kind) && !unit.in_flight) WakeWaitingPorts();
   ObjectKind kind;
   switch (ref.kind) {
     case UnitKind::kVpc:
@@ -316,16 +332,16 @@ void Engine::ReconcileNetwork(Unit& unit) {
 
 absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) const {
   if (unit.ref.kind == UnitKind::kOrphans) return std::vector<Resource>{};
-  if (unit.ref.kind == UnitKind::kHost) {
-    for (const MacAddress& pf : config_.pfs) {
-      const auto it = pf_scope_.find(pf);
-      if (it == pf_scope_.end() || !it->second.known) {
-        return absl::UnavailableError("the host's NICs are being observed");
-      }
-    }
+  if (unit.ref.kind == UnitKind::kHost || unit.ref.kind == UnitKind::kPool) {
     if (!tunnel_scope_.known) return absl::UnavailableError("the tunnel is being observed");
     const bool tunnel_wanted = world_.Count(ObjectKind::kPort) > 0 || !attachments_.empty();
-    return CompileHost(config_.compile, facts_, tunnel_wanted);
+    std::vector<Resource> wanted = CompileHost(config_.compile, facts_, tunnel_wanted);
+    // Each pool is a unit of its own: a PF that hangs or fails holds up no other.
+    std::erase_if(wanted, [&](const Resource& r) {
+      if (r.key.kind != ResourceKind::kVfPool) return unit.ref.kind == UnitKind::kPool;
+      return unit.ref.kind == UnitKind::kHost || r.key.name != unit.ref.id;
+    });
+    return wanted;
   }
   if (unit.ref.kind == UnitKind::kVtep) {
     absl::StatusOr<IpAddress> outer = IpAddress::Parse(unit.ref.id);
@@ -347,15 +363,27 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
 
   const auto bound = bound_of_vpc_.find(unit.vpc);
   const Vpc* vpc = world_.FindVpc(unit.vpc);
-  if (vpc == nullptr || bound == bound_of_vpc_.end() || bound->second.empty() || !facts_.tunnel) {
+  const bool any_bound = bound != bound_of_vpc_.end() && !bound->second.empty();
+  if (vpc == nullptr || (!any_bound && !BlockInUse(vpc->vni))) {
     return std::vector<Resource>{};  // without a local port the VPC has no block here
   }
+  if (!facts_.tunnel) return absl::UnavailableError("the host's tunnel is being made");
   for (const RuleTable& table : {RuleTable{RuleTable::Kind::kVpcBlock, vpc->vni},
                                  RuleTable{RuleTable::Kind::kTunnelIngress, {}}}) {
     const auto scope = table_scope_.find(table);
     if (scope == table_scope_.end() || !scope->second.known) {
       return absl::UnavailableError("the VPC's rules are being observed");
     }
+  }
+  if (!any_bound) {
+    // A port is being taken apart and its representor still stands: what ends
+    // in a drop does so until that is gone.
+    std::vector<Resource> kept;
+    for (const ResourceKey& key : unit.keys) {
+      const auto it = wanted_.find(key);
+      if (it != wanted_.end() && EndsInDrop(it->second)) kept.push_back(it->second);
+    }
+    return kept;
   }
   const VfId any_vf = bound_.at(*bound->second.begin()).vf;
   const StoredObject* stored = nullptr;
@@ -366,7 +394,14 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   } else if (unit.ref.kind == UnitKind::kSubnet) {
     stored = world_.Find({ObjectKind::kSubnet, unit.ref.id});
     const auto ports = bound_of_subnet_.find(unit.ref.id);
-    if (stored != nullptr && ports != bound_of_subnet_.end() && !ports->second.empty()) {
+    const bool local_ports = ports != bound_of_subnet_.end() && !ports->second.empty();
+    if (stored != nullptr && !local_ports) {
+      for (const ResourceKey& key : unit.keys) {
+        const auto it = wanted_.find(key);
+        if (it != wanted_.end() && EndsInDrop(it->second)) wanted.push_back(it->second);
+      }
+    }
+    if (stored != nullptr && local_ports) {
       std::vector<BoundPort> local;
       for (const std::string& id : ports->second) local.push_back(bound_.at(id));
       std::vector<IpAddress> vteps = world_.VtepsOfSubnet(unit.ref.id);
@@ -551,7 +586,7 @@ void Engine::UnitFailed(Unit& unit, std::string step, absl::Status error) {
   unit.error = std::move(error);
   SetSettled(unit, true);  // a port does not wait for what may never come
   RetryLater(unit);
-  if (unit.ref.kind == UnitKind::kHost) WakePortsWaitingOnHost();
+  if (OfHost(unit.ref.kind)) WakeWaitingPorts();  // they say what is wrong with it
   if (unit.ref.kind == UnitKind::kVpc) Announce({ObjectKind::kVpc, unit.ref.id});
   if (unit.ref.kind == UnitKind::kSubnet) Announce({ObjectKind::kSubnet, unit.ref.id});
   if (unit.ref.kind == UnitKind::kEndpoint) Announce({ObjectKind::kEndpoint, unit.ref.id});
@@ -598,7 +633,7 @@ bool Engine::VpcSettled(const std::string& vpc) const { return !unsettled_of_vpc
 
 // Removes what is ours and nobody wants. Only when everything is known: the
 // intent is whole (it comes from the store at once), every scope was observed,
-// no unit has work left, and every attachment stands.
+// no unit has work under way, and the attachments of that VPC stand.
 void Engine::CollectOrphans() {
   if (!observed_once()) return;
   for (const auto& [ref, unit] : units_) {
@@ -608,20 +643,21 @@ void Engine::CollectOrphans() {
     const Unit* unit = FindUnit({UnitKind::kPort, attachment.port});
     if (unit == nullptr || !unit->scanned) return;  // it has not claimed its own yet
   }
-  orphans_pending_ = false;  // after a failure below the next audit comes back to it
-  for (const MacAddress& pf : config_.pfs) {
-    if (!pf_scope_[pf].error.ok()) return;
-  }
-  for (const auto& [ref, unit] : units_) {
-    if (!unit.settled || !unit.error.ok()) return;
-  }
+  orphans_pending_ = false;
+  // A VPC whose port could not be observed whole has not compiled its rules:
+  // nothing of it, and nothing on the tunnel, is known to be unwanted.
+  std::set<Vni> unsure;
   for (const auto& [vf, attachment] : attachments_) {
-    if (!bound_.contains(attachment.port)) return;
+    if (!bound_.contains(attachment.port)) unsure.insert(attachment.vni);
   }
   Unit& orphans = UnitOf({UnitKind::kOrphans, ""});
   for (const auto& [key, observed] : observed_) {
     if (key.kind != ResourceKind::kFlowRule && key.kind != ResourceKind::kNeighbour) continue;
     if (!observed.ours || claimant_.contains(key)) continue;
+    const auto* of_table = std::get_if<FlowRuleSpec>(&observed.spec);
+    const bool in_block =
+        of_table != nullptr && of_table->rule.location.table.kind == RuleTable::Kind::kVpcBlock;
+    if (in_block ? unsure.contains(of_table->rule.location.table.vni) : !unsure.empty()) continue;
     if (const auto* rule = std::get_if<FlowRuleSpec>(&observed.spec);
         rule != nullptr && rule->rule.location.priority == kPrioDefaultDrop &&
         rule->rule.location.chain == 0) {

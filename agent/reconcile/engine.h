@@ -70,14 +70,16 @@ class Engine {
   // Something outside may have changed: observe that scope anew.
   void OnPfChanged(const MacAddress& pf);
   void OnTunnelChanged();
-  void OnNeighbourChanged(const IpAddress& outer);
+  void OnNeighbourChanged();
+  // The lane of a PF is past its deadline: it is not waited for any longer.
+  void OnPfHung(const MacAddress& pf);
   void OnTableChanged(const RuleTable& table);
   void OnVmChanged(const std::string& vm);
   // QEMU says that a device is gone, or that the guest refused to let it go.
   void OnGuestDeviceDeleted(const std::string& vm, const std::string& device_id);
   void OnGuestUnplugError(const std::string& vm, const std::string& device_id);
   // A link of this index appeared, changed or vanished.
-  void OnLinkChanged(uint32_t ifindex, const std::string& name, bool gone);
+  void OnLinkChanged(uint32_t ifindex, const std::string& name);
   // Observes everything again.
   void Audit();
 
@@ -135,6 +137,7 @@ class Engine {
   Unit& UnitOf(const UnitRef& ref, std::string_view vpc = {});
   Unit* FindUnit(const UnitRef& ref);
   void MarkDirty(const UnitRef& ref);
+  void MarkHost();                              // its tunnel, and every PF's pool
   void MarkVpcNetwork(const std::string& vpc);  // its VPC, subnet, endpoint, port units
   void SchedulePump();
   void Pump();
@@ -160,8 +163,13 @@ class Engine {
   void ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment);
   void Teardown(Unit& unit, Attachment& attachment);
   void SetPhase(Unit& unit, Attachment attachment, AttachmentPhase phase);
-  void FinishTeardown(Unit& unit, const Attachment& attachment);
-  void AttachFailed(Unit& unit, std::string step, absl::Status error, bool rolled_back);
+  // `generation` is that of the port which was tried.
+  void AttachFailed(Unit& unit, std::string step, absl::Status error, uint64_t generation);
+  bool DeleteRulesFirst(Unit& unit);
+  bool PlaceAgain(Unit& unit, const StoredObject& object, const Attachment& attachment);
+  std::set<std::string> TakenRootPorts(const std::string& vm, const std::string& but) const;
+  void ReleaseVmIfUnused(const std::string& vm);
+  void EndLease(Unit& unit, const Attachment& attachment);
   void PortUnitFailed(Unit& unit, std::string step, absl::Status error);
   Attachment* AttachmentOf(const std::string& port);
   const Attachment* AttachmentOf(const std::string& port) const;
@@ -174,7 +182,6 @@ class Engine {
   void ClaimLeftBehind(Unit& unit, const Attachment& attachment);
   void WakeFailedPorts();
   void WakeWaitingPorts();
-  void WakePortsWaitingOnHost();
   bool VpcSettled(const std::string& vpc) const;
 
   // --- observation (engine_observe.cc)
@@ -201,6 +208,7 @@ class Engine {
   void ScheduleAudit();
 
   // --- status (engine_status.cc)
+  std::string WhyNotInHardware(const Attachment& attachment) const;
   ObjectStatus MakeStatus(const ObjectRef& ref) const;
   void Announce(const ObjectRef& ref);
   void AnnounceVm(const std::string& vm);
@@ -241,6 +249,7 @@ class Engine {
     bool in_flight = false;
     bool again = false;
     bool known = false;
+    bool stale = false;  // what is in flight was overtaken: ask again, take nothing
     absl::Status error;
   };
   std::map<MacAddress, Scope> pf_scope_;
@@ -250,7 +259,6 @@ class Engine {
   std::set<std::string> failed_ports_;
   std::set<std::string> waiting_ports_;  // for an observation, or the host's unit
   std::map<std::string, std::set<std::string>> waiting_on_vpc_;  // ports, by VPC
-  std::set<std::string> waiting_on_host_;                        // ports
   bool orphans_pending_ = false;
   std::map<ObjectRef, ObjectStatus> announced_;
   std::map<ObjectRef, Object> removed_;  // and not yet gone

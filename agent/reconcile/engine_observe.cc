@@ -49,7 +49,11 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
         UpdateBound(attachment.port);
         // The kernel takes a shared block and its rules away with its last user.
         if (!BlockInUse(attachment.vni)) {
-          TakeTable({RuleTable::Kind::kVpcBlock, attachment.vni}, {});
+          const RuleTable table{RuleTable::Kind::kVpcBlock, attachment.vni};
+          Scope& scope = table_scope_[table];
+          scope.stale = scope.in_flight;
+          TakeTable(table, {});
+          MarkVpcNetwork(std::string(attachment.vpc));
         }
         break;
       }
@@ -59,8 +63,15 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
   } else if (key.kind == ResourceKind::kNeighbour) {
     const absl::StatusOr<IpAddress> outer = IpAddress::Parse(key.name);
     if (!outer.ok()) return;
+    std::set<std::string> subnets;
     for (const std::string& id : world_.EndpointsOfVtep(*outer)) {
       Announce({ObjectKind::kEndpoint, id});
+      subnets.insert(world_.FindEndpoint(id)->subnet);
+    }
+    for (const std::string& subnet : subnets) {
+      const auto ports = bound_of_subnet_.find(subnet);
+      if (ports == bound_of_subnet_.end()) continue;
+      for (const std::string& port : ports->second) Announce({ObjectKind::kPort, port});
     }
   }
 }
@@ -162,12 +173,16 @@ void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> re
     }
   }
   if (!result.ok()) {
+    // Ports that stand there stay; no other is given to it.
+    if (const auto it = facts_.pfs.find(pf); it != facts_.pfs.end()) {
+      it->second.refused = std::string(result.status().message());
+    }
     // A PF whose driver comes late, or whose VFs are just changing.
     executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_), pf] {
       if (!alive.expired() && !pf_scope_[pf].error.ok()) ObservePf(pf);
     });
   }
-  MarkDirty({UnitKind::kHost, ""});
+  MarkHost();
   WakeWaitingPorts();
   if (std::exchange(scope.again, false)) ObservePf(pf);
 }
@@ -226,8 +241,12 @@ void Engine::ObserveTunnel() {
     if (result.ok()) {
       tunnel_scope_.known = true;
       SetObserved(TunnelKey(), *std::move(result));
+    } else {
+      executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_)] {
+        if (!alive.expired()) ObserveTunnel();
+      });
     }
-    MarkDirty({UnitKind::kHost, ""});
+    MarkHost();
     if (std::exchange(tunnel_scope_.again, false)) ObserveTunnel();
   });
 }
@@ -240,7 +259,8 @@ void Engine::TunnelChanged() {
     now = TunnelFacts{spec.device, it->second.ifindex, spec.local, spec.udp_port, spec.mtu};
   }
   if (now == facts_.tunnel) return;
-  const bool another_device = !now || !facts_.tunnel || now->ifindex != facts_.tunnel->ifindex;
+  // Rules go with their device. (The first observation is no change of device.)
+  const bool another_device = facts_.tunnel && (!now || now->ifindex != facts_.tunnel->ifindex);
   facts_.tunnel = now;
   if (another_device && table_scope_[kTunnelTable].known) TakeTable(kTunnelTable, {});
   for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
@@ -259,11 +279,22 @@ void Engine::ObserveTable(const RuleTable& table) {
     if (alive.expired()) return;
     Scope& scope = table_scope_[table];
     scope.in_flight = false;
+    if (std::exchange(scope.stale, false)) {
+      scope.again = false;
+      ObserveTable(table);
+      return;
+    }
     scope.error = result.status();
     if (result.ok()) {
       const bool first = !scope.known;
       scope.known = true;
-      if (table.kind == RuleTable::Kind::kVpcBlock && !BlockInUse(table.vni)) result->clear();
+      // A dump that was overtaken by the end of its block; only where it is known
+      // which representors stand.
+      const bool known = std::all_of(config_.pfs.begin(), config_.pfs.end(),
+                                     [this](const auto& pf) { return pf_scope_[pf].known; });
+      if (table.kind == RuleTable::Kind::kVpcBlock && known && !BlockInUse(table.vni)) {
+        result->clear();
+      }
       TakeTable(table, *result);
       orphans_pending_ = true;
       if (first) {
@@ -335,16 +366,22 @@ void Engine::ObserveNeighbours() {
           }
           orphans_pending_ = true;
           SchedulePump();
+        } else {
+          executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_)] {
+            if (!alive.expired()) ObserveNeighbours();
+          });
         }
         if (std::exchange(neighbour_scope_.again, false)) ObserveNeighbours();
       });
 }
 
 std::optional<Uuid> Engine::UuidOf(const std::string& vm) const {
-  if (const Vm* object = world_.FindVm(vm)) return object->uuid;
+  // As long as something of an earlier VM of this name is to be taken apart, that
+  // VM is meant.
   for (const auto& [vf, attachment] : attachments_) {
     if (attachment.vm == vm) return attachment.vm_uuid;
   }
+  if (const Vm* object = world_.FindVm(vm)) return object->uuid;
   return std::nullopt;
 }
 
@@ -408,9 +445,19 @@ void Engine::OnPfChanged(const MacAddress& pf) {
   if (pf_scope_.contains(pf)) ObservePf(pf);
 }
 
+void Engine::OnPfHung(const MacAddress& pf) {
+  Scope& scope = pf_scope_[pf];
+  if (scope.known) return;  // its ports say themselves what they wait for
+  scope.known = true;
+  scope.error =
+      absl::DeadlineExceededError(absl::StrCat("the NIC ", pf.ToString(), " does not answer"));
+  MarkHost();
+  WakeWaitingPorts();
+}
+
 void Engine::OnTunnelChanged() { ObserveTunnel(); }
 
-void Engine::OnNeighbourChanged(const IpAddress& /*outer*/) {
+void Engine::OnNeighbourChanged() {
   // The entry that changed may be a gateway of many peers: all are looked at, in
   // one request that further events join.
   if (std::any_of(observed_.lower_bound({ResourceKind::kNeighbour, ""}), observed_.end(),
@@ -480,7 +527,7 @@ void Engine::OnGuestUnplugError(const std::string& vm, const std::string& device
   Announce({ObjectKind::kPort, *port});
 }
 
-void Engine::OnLinkChanged(uint32_t ifindex, const std::string& name, bool /*gone*/) {
+void Engine::OnLinkChanged(uint32_t ifindex, const std::string& name) {
   if (name == config_.compile.tunnel_device ||
       (facts_.tunnel && facts_.tunnel->ifindex == ifindex)) {
     ObserveTunnel();

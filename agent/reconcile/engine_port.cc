@@ -29,6 +29,9 @@ bool Engine::Outdated(const StoredObject& object, const Attachment& attachment) 
   if (port.vm != attachment.vm || port.vpc != attachment.vpc) return true;
   if (vpc != nullptr && vpc->vni != attachment.vni) return true;
   if (vm != nullptr && vm->uuid != attachment.vm_uuid) return true;
+  // What follows compares with the configuration too: an edit of that must not
+  // unplug a VM, only a newer intent may.
+  if (object.generation <= attachment.generation) return false;
   const auto pf = facts_.pfs.find(attachment.vf.pf);
   if (pf == facts_.pfs.end()) return false;
   if (pf->second.network != port.network) return true;
@@ -61,12 +64,6 @@ void Engine::WakeFailedPorts() {
   for (const std::string& port : failed_ports_) MarkDirty({UnitKind::kPort, port});
 }
 
-void Engine::WakePortsWaitingOnHost() {
-  for (const std::string& port : std::exchange(waiting_on_host_, {})) {
-    MarkDirty({UnitKind::kPort, port});
-  }
-}
-
 void Engine::WakeWaitingPorts() {
   for (const std::string& port : std::exchange(waiting_ports_, {})) {
     if (FindUnit({UnitKind::kPort, port}) != nullptr) MarkDirty({UnitKind::kPort, port});
@@ -87,6 +84,9 @@ void Engine::ReconcilePort(Unit& unit) {
     }
     failed_ports_.erase(id);
     units_.erase(UnitRef{UnitKind::kPort, id});
+    if (const Object* removed = RemovedObject(ref)) {
+      ReleaseVmIfUnused(std::string(std::get<Port>(*removed).vm));
+    }
     Announce(ref);
     return;
   }
@@ -122,12 +122,6 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
       return;
     }
   }
-  const Unit* host = FindUnit({UnitKind::kHost, ""});
-  if (host != nullptr && (host->in_flight || host->queued)) {
-    unit.waits_for = "the host's VF pools and tunnel are being made ready";
-    waiting_on_host_.insert(unit.ref.id);
-    return;
-  }
   VmState& vm = vms_[port.vm];
   if (!vm.known || (!vm.error.ok() && !vm.asking && unit.failed)) {
     // An unreachable VM is asked again at each attempt.
@@ -138,27 +132,34 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
     return;
   }
   if (!vm.error.ok()) {
-    AttachFailed(unit, "vm connect", vm.error, true);
+    AttachFailed(unit, "vm connect", vm.error, object.generation);
     return;
   }
 
   Attachment attachment;
   attachment.lease = next_lease_;
-  std::set<std::string> taken;
-  for (const std::string& other : world_.PortsOfVm(port.vm)) {
-    const Attachment* theirs = AttachmentOf(other);
-    if (theirs != nullptr && !theirs->bus.empty()) taken.insert(theirs->bus);
-  }
-  absl::StatusOr<std::string> bus = PlaceGuestDevice(
-      *vm.facts, GuestDeviceId(object.ordinal, attachment.lease), /*previous=*/"", taken);
+  absl::StatusOr<std::string> bus =
+      PlaceGuestDevice(*vm.facts, GuestDeviceId(object.ordinal, attachment.lease),
+                       /*previous=*/"", TakenRootPorts(port.vm, port.id));
   if (!bus.ok()) {
-    AttachFailed(unit, "guest-device placement", bus.status(), true);
+    AttachFailed(unit, "guest-device placement", bus.status(), object.generation);
     return;
   }
   absl::StatusOr<VfId> vf =
       PlacePort(port, facts_, config_.compile.vf_driver, LeasedVfs(), /*held=*/{});
+  if (absl::IsUnavailable(vf.status())) {
+    // VFs are still to come; unless making them failed.
+    for (const MacAddress& pf : config_.pfs) {
+      const Unit* pool = FindUnit({UnitKind::kPool, pf.ToString()});
+      if (pool == nullptr || pool->error.ok()) continue;
+      AttachFailed(unit, pool->step, pool->error, object.generation);
+      return;
+    }
+    unit.waits_for = std::string(vf.status().message());
+    return;
+  }
   if (!vf.ok()) {
-    AttachFailed(unit, "vf placement", vf.status(), true);
+    AttachFailed(unit, "vf placement", vf.status(), object.generation);
     return;
   }
   attachment.vf = *vf;
@@ -182,6 +183,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   unit.failed = false;
   unit.rolled_back = false;
   unit.scanned = true;  // a VF that is free has nothing of ours on it
+  unit.fresh_lease = unit.refresh = true;
   unit.keys.clear();
   failed_ports_.erase(port.id);
   unit.step = "lease";
@@ -203,7 +205,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
     }
     attachments_.erase(attachment.vf);
     vf_of_port_.erase(attachment.port);
-    AttachFailed(*unit, "lease", status, true);
+    AttachFailed(*unit, "lease", status, attachment.generation);
     Announce({ObjectKind::kPort, ref.id});
   });
 }
@@ -272,10 +274,61 @@ void Engine::ClaimLeftBehind(Unit& unit, const Attachment& attachment) {
   }
 }
 
+std::set<std::string> Engine::TakenRootPorts(const std::string& vm, const std::string& but) const {
+  std::set<std::string> taken;
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vm == vm && attachment.port != but && !attachment.bus.empty()) {
+      taken.insert(attachment.bus);
+    }
+  }
+  return taken;
+}
+
+// A VM that was started anew may have other root ports free than before. True
+// when the port goes on elsewhere, or cannot.
+bool Engine::PlaceAgain(Unit& unit, const StoredObject& object, const Attachment& attachment) {
+  if (attachment.vm.empty() || observed_.contains(GuestDeviceKey(attachment.vm, attachment.port))) {
+    return false;
+  }
+  const VmState& vm = vms_[attachment.vm];
+  if (!vm.error.ok() || !vm.facts) return false;
+  absl::StatusOr<std::string> bus =
+      PlaceGuestDevice(*vm.facts, GuestDeviceId(object.ordinal, attachment.lease), attachment.bus,
+                       TakenRootPorts(attachment.vm, attachment.port));
+  if (!bus.ok()) {
+    PortUnitFailed(unit, "guest-device placement", bus.status());
+    return true;
+  }
+  if (*bus == attachment.bus) return false;
+  Attachment moved = attachment;
+  moved.bus = *bus;
+  SetPhase(unit, moved, attachment.phase);
+  return true;
+}
+
 void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment) {
   const Port& port = std::get<Port>(object.object);
   unit.waits_for = MissingObservation(unit, attachment);
   if (!unit.waits_for.empty()) return;
+  if (std::exchange(unit.fresh_lease, false)) {
+    // The facts that the VF was chosen by may have been old: it is looked at once
+    // more, and nothing is done to one that somebody took meanwhile.
+    std::set<VfId> others = LeasedVfs();
+    others.erase(attachment.vf);
+    const VfFacts* vf = facts_.FindVf(attachment.vf);
+    const auto pf = facts_.pfs.find(attachment.vf.pf);
+    const std::string why =
+        vf == nullptr || pf == facts_.pfs.end()
+            ? "it is gone"
+            : fairlead::WhyNotFree(pf->second, *vf, config_.compile.vf_driver, others, {});
+    if (!why.empty()) {
+      unit.cause = absl::FailedPreconditionError(
+          absl::StrCat("VF ", attachment.vf.ToString(), " was taken meanwhile: ", why));
+      unit.cause_step = "vf placement";
+      EndLease(unit, attachment);
+      return;
+    }
+  }
   ClaimLeftBehind(unit, attachment);
   const bool was_ready = attachment.phase == AttachmentPhase::kReady;
   if (!facts_.tunnel) {
@@ -302,6 +355,7 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
       if (other != port.id) context.peers.push_back(bound_.at(other));
     }
   }
+  if (PlaceAgain(unit, object, attachment)) return;
   absl::StatusOr<std::vector<Resource>> wanted = CompilePort(config_.compile, context, facts_);
   if (!wanted.ok()) {
     unit.waits_for = std::string(wanted.status().message());
@@ -318,6 +372,14 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
     }
   }
   // The VF is handed out only when what its VPC shares is in place too.
+  for (const UnitRef& shared :
+       {UnitRef{UnitKind::kVpc, port.vpc}, UnitRef{UnitKind::kSubnet, port.subnet}}) {
+    const Unit* other = FindUnit(shared);
+    if (!was_ready && other != nullptr && !other->error.ok()) {
+      PortUnitFailed(unit, other->step, other->error);
+      return;
+    }
+  }
   if (!VpcSettled(port.vpc) && !observed_.contains(DriverBindingKey(attachment.vf)) &&
       observed_.contains(RepresentorKey(attachment.vf))) {
     bool own_rules_stand = true;
@@ -351,7 +413,7 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
   }
   unit.step.clear();
   unit.waits_for.clear();
-  if (!was_ready) {
+  if (!was_ready || attachment.generation != object.generation) {
     SetPhase(unit, attachment, AttachmentPhase::kReady);
     return;
   }
@@ -363,7 +425,8 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
 // Writes the phase to the store, then goes on.
 void Engine::SetPhase(Unit& unit, Attachment attachment, AttachmentPhase phase) {
   const bool new_transaction =
-      phase == AttachmentPhase::kReleasing || phase == AttachmentPhase::kRollingBack;
+      attachment.phase != phase &&
+      (phase == AttachmentPhase::kReleasing || phase == AttachmentPhase::kRollingBack);
   attachment.phase = phase;
   StoreBatch batch;
   if (new_transaction) {
@@ -405,7 +468,7 @@ void Engine::PortUnitFailed(Unit& unit, std::string step, absl::Status error) {
   unit.error = std::move(error);
   unit.waits_for.clear();
   if (attachment == nullptr) {
-    AttachFailed(unit, unit.step, unit.error, true);
+    AttachFailed(unit, unit.step, unit.error, 0);
   } else {
     unit.refresh = true;
     if (!attachment->vm.empty() &&
@@ -423,14 +486,14 @@ void Engine::PortUnitFailed(Unit& unit, std::string step, absl::Status error) {
   Announce({ObjectKind::kPort, unit.ref.id});
 }
 
-void Engine::AttachFailed(Unit& unit, std::string step, absl::Status error, bool rolled_back) {
+void Engine::AttachFailed(Unit& unit, std::string step, absl::Status error, uint64_t generation) {
   const StoredObject* object = world_.Find({ObjectKind::kPort, unit.ref.id});
   unit.step = std::move(step);
   unit.error = std::move(error);
   unit.waits_for.clear();
   unit.failed = true;
-  unit.rolled_back = rolled_back;
-  unit.failed_generation = object == nullptr ? 0 : object->generation;
+  unit.rolled_back = true;
+  unit.failed_generation = generation;
   unit.failed_facts = FactsFingerprint(object == nullptr ? "" : std::get<Port>(object->object).vm);
   failed_ports_.insert(unit.ref.id);
   // A permanent failure comes back for a changed fact only (TryAttach looks),
@@ -485,6 +548,7 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
     }
     unit.removal_asked.reset();
   }
+  if (DeleteRulesFirst(unit)) return;
   switch (Converge(unit, {})) {
     case Progress::kWorking:
       return;
@@ -501,10 +565,41 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
     RefreshVf(attachment.vf, unit.ref);
     return;
   }
-  FinishTeardown(unit, attachment);
+  EndLease(unit, attachment);
 }
 
-void Engine::FinishTeardown(Unit& unit, const Attachment& attachment) {
+// The port's rules go before its device does: the guest may take long to let go,
+// and until then its frames meet the drop rule, and its MAC is free for others.
+bool Engine::DeleteRulesFirst(Unit& unit) {
+  std::vector<Operation> operations;
+  for (const ResourceKey& key : unit.keys) {
+    const auto it = observed_.find(key);
+    if (key.kind != ResourceKind::kFlowRule || it == observed_.end() || !it->second.ours) continue;
+    wanted_.erase(key);
+    Operation operation;
+    operation.verb = Operation::Verb::kDelete;
+    operation.resource.key = key;
+    operation.resource.spec = it->second.spec;
+    operation.current = it->second;
+    operations.push_back(std::move(operation));
+  }
+  if (operations.empty()) return false;
+  unit.step = "flow-rule delete";
+  Dispatch(unit, "rules", std::move(operations));
+  return true;
+}
+
+void Engine::ReleaseVmIfUnused(const std::string& vm) {
+  if (vm.empty() || !vms_.contains(vm) || !world_.PortsOfVm(vm).empty()) return;
+  if (std::any_of(attachments_.begin(), attachments_.end(),
+                  [&](const auto& entry) { return entry.second.vm == vm; })) {
+    return;
+  }
+  vms_.erase(vm);
+  executor_->ReleaseVm(vm);
+}
+
+void Engine::EndLease(Unit& unit, const Attachment& attachment) {
   unit.in_flight = true;
   StoreBatch batch;
   batch.released.push_back(attachment.vf);
@@ -523,30 +618,30 @@ void Engine::FinishTeardown(Unit& unit, const Attachment& attachment) {
     attachments_.erase(attachment.vf);
     vf_of_port_.erase(attachment.port);
     UpdateBound(attachment.port);
+    // What is seen of the VF from now on is not ours to compare.
+    for (const ResourceKey& key :
+         {VfKey(attachment.vf), RepresentorKey(attachment.vf), DriverBindingKey(attachment.vf)}) {
+      observed_.erase(key);
+      claimant_.erase(key);
+      wanted_.erase(key);
+    }
+    unit->keys.clear();
     unit->removal_asked.reset();
     unit->removal_overdue = false;
     unit->verified = false;
-    const bool rolled_back = attachment.phase == AttachmentPhase::kRollingBack;
-    if (rolled_back && !unit->cause.ok() &&
+    const bool failed = attachment.phase != AttachmentPhase::kReleasing;
+    if (failed && !unit->cause.ok() &&
         world_.Find({ObjectKind::kPort, attachment.port}) != nullptr) {
-      AttachFailed(*unit, unit->cause_step, unit->cause, true);
+      AttachFailed(*unit, unit->cause_step, unit->cause, attachment.generation);
     } else {
       unit->error = absl::OkStatus();
       unit->step.clear();
       unit->waits_for.clear();
       MarkDirty(ref);
     }
-    const bool vm_still_used =
-        !world_.PortsOfVm(attachment.vm).empty() ||
-        std::any_of(attachments_.begin(), attachments_.end(),
-                    [&](const auto& entry) { return entry.second.vm == attachment.vm; });
-    if (!attachment.vm.empty() && !vm_still_used) {
-      vms_.erase(attachment.vm);
-      executor_->ReleaseVm(attachment.vm);
-    } else if (!attachment.vm.empty()) {
-      ObserveVm(attachment.vm);  // the root port is free again
-    }
-    MarkDirty({UnitKind::kHost, ""});
+    ReleaseVmIfUnused(attachment.vm);
+    if (vms_.contains(attachment.vm)) ObserveVm(attachment.vm);  // its root port is free again
+    MarkHost();
     WakeFailedPorts();
     Announce({ObjectKind::kPort, attachment.port});
     AnnounceVm(attachment.vm);

@@ -149,9 +149,10 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       break;
     case AttachmentPhase::kRollingBack:
       status.state = ObjectState::kFailed;
+      status.reason = "the agent was restarted during the attach";
       if (!unit.cause.ok()) TakeError(unit.cause, unit.cause_step, status);
-      absl::StrAppend(&status.reason, status.reason.empty() ? "" : "; ", "being rolled back",
-                      unit.waits_for.empty() ? "" : ": ", unit.waits_for);
+      absl::StrAppend(&status.reason, "; being rolled back", unit.waits_for.empty() ? "" : ": ",
+                      unit.waits_for);
       status.permanent = false;
       break;
     case AttachmentPhase::kReleasing:
@@ -167,9 +168,41 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
   if (object == nullptr) status.state = ObjectState::kRemoving;
   if (status.state == ObjectState::kReady) {
     status.step.clear();
-    status.reason.clear();
+    status.reason = WhyNotInHardware(*attachment);
+    if (!status.reason.empty()) {
+      status.state = ObjectState::kDegraded;
+      status.step = "offload";
+    }
   }
   return status;
+}
+
+// Why a port that must be served by hardware is not; "" = it is, or need not be.
+std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
+  const Port* port = world_.FindPort(attachment.port);
+  if (port == nullptr || port->offload != OffloadWish::kMust) return "";
+  const auto unit = units_.find({UnitKind::kPort, attachment.port});
+  if (unit == units_.end()) return "";
+  for (const ResourceKey& key : unit->second.keys) {
+    const auto wanted = wanted_.find(key);
+    const auto seen = observed_.find(key);
+    if (wanted == wanted_.end() || seen == observed_.end()) continue;
+    const auto* spec = std::get_if<FlowRuleSpec>(&wanted->second.spec);
+    if (spec != nullptr && spec->rule.offload == OffloadWish::kMust &&
+        seen->second.hardware == RuleHardware::kSoftware) {
+      return absl::StrCat("the rule ", key.name, " must run in hardware and runs in software");
+    }
+  }
+  for (const IpAddress& vtep : world_.VtepsOfSubnet(port->subnet)) {
+    if (vtep == config_.compile.tunnel_local) continue;
+    const auto seen = observed_.find(NeighbourKey(vtep));
+    if (seen != observed_.end() && seen->second.neighbour != NeighbourState::kResolved) {
+      return absl::StrCat(
+          "slow path: the next hop to ", vtep.ToString(),
+          " is not resolved, so the NIC cannot encapsulate: ", seen->second.neighbour_detail);
+    }
+  }
+  return "";
 }
 
 std::optional<ObjectStatus> Engine::StatusOf(const ObjectRef& ref) const {

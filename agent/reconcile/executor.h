@@ -37,11 +37,11 @@ struct ApplyResult {
 // What a PF showed: itself, its VFs, and the resources of both, whoever made them.
 struct PfObservation {
   PfFacts facts;
-  std::vector<ObservedResource> resources;  // vf-pool, vf, representor, driver-binding
+  std::vector<ObservedResource> resources;  // vf-pool, representor, driver-binding
 };
 struct VfObservation {
   VfFacts facts;
-  std::vector<ObservedResource> resources;  // vf, representor, driver-binding
+  std::vector<ObservedResource> resources;  // representor, driver-binding
 };
 struct GuestDeviceInfo {
   std::string id;  // QEMU id, with kGuestDevicePrefix
@@ -68,7 +68,7 @@ class Executor {
                          std::function<void(absl::StatusOr<PfObservation>)> done) = 0;
   virtual void ObserveVf(const VfId& vf,
                          std::function<void(absl::StatusOr<VfObservation>)> done) = 0;
-  // None: there is no tunnel device of ours.
+  // None: there is no device of the tunnel's name; it may be somebody else's.
   virtual void ObserveTunnel(
       std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> done) = 0;
   virtual void ObserveNeighbours(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: a unit is what is compiled, compared and repaired as one: the host,
-// a VPC, a subnet, an endpoint, a tunnel peer, a port.
+// Purpose: a unit is what is compiled, compared and repaired as one: a PF's VF
+// pool, the host (its tunnel), a VPC, a subnet, an endpoint, a tunnel peer, a port.
 //
 // Threading: plain values of the loop thread.
 #pragma once
@@ -19,11 +19,11 @@
 
 namespace fairlead {
 
-enum class UnitKind : uint8_t { kHost, kVtep, kVpc, kSubnet, kEndpoint, kPort, kOrphans };
+enum class UnitKind : uint8_t { kPool, kHost, kVtep, kVpc, kSubnet, kEndpoint, kPort, kOrphans };
 
 struct UnitRef {
   UnitKind kind = UnitKind::kHost;
-  std::string id;  // of the object; the outer address of a kVtep; "" for kHost, kOrphans
+  std::string id;  // of the object; a kPool's PF; a kVtep's outer address; "" for the others
   std::string ToString() const;  // "port/web-0", "vtep/10.0.0.2", "host"
   friend auto operator<=>(const UnitRef&, const UnitRef&) = default;
 };
@@ -46,7 +46,8 @@ struct Unit {
   bool scanned = false;  // what an earlier run of the agent left was claimed
   bool refresh = false;  // an operation failed: observe the VF before going on
   uint64_t ready_generation = 0;
-  bool verified = false;  // teardown: the VF was observed afresh and nothing is left
+  bool fresh_lease = false;  // nothing was done yet: is the VF still free?
+  bool verified = false;     // teardown: the VF was observed afresh and nothing is left
   bool rolled_back = false;
   absl::Status cause;  // why an attach is, or was, rolled back
   std::string cause_step;

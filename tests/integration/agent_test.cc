@@ -188,6 +188,69 @@ TEST_F(AgentTest, AVfOfSomebodyElseIsLeftAlone) {
   EXPECT_EQ(host->pci.Find(host->VfAddress(0))->driver, "vfio-pci");
 }
 
+TEST_F(AgentTest, AVfThatSomebodyTookSinceItWasLastSeenIsLeftAlone) {
+  Begin({.vfs = 1});
+  host->AddVm("a");
+  Quiet();
+  // No event tells of it: the agent still takes the VF for free.
+  ASSERT_TRUE(host->pci.SetDriverOverride(host->VfAddress(0), "vfio-pci").ok());
+  ASSERT_TRUE(host->pci.Probe(host->VfAddress(0)).ok());
+  host->Attach("a", "red", "10.0.0.5");
+  EXPECT_THAT(host->WaitFailed("a-red").reason(), HasSubstr("in use by someone else"));
+  EXPECT_EQ(host->pci.Find(host->VfAddress(0))->driver, "vfio-pci");
+  EXPECT_EQ(host->pci.ResetCount(host->VfAddress(0)), 0);
+}
+
+TEST_F(AgentTest, ACorrectedIntentIsTriedAfterThePermanentFailureOfTheOldOne) {
+  Begin();
+  host->AddVm("a");
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.mutable_add_vm_to_vpc()->set_offload(v1::OFFLOAD_WISH_MUST);
+  ASSERT_TRUE(host->Send(request).has_accepted());
+  host->WaitPort("a-red", [](const auto& s) {
+    return s && s->state() == v1::OBJECT_STATE_FAILED;  // maybe still rolling back
+  });
+  host->Attach("a", "red", "10.0.0.5");  // prefer
+  EXPECT_EQ(host->WaitReady("a-red").generation(), 2U);
+}
+
+TEST_F(AgentTest, ARepresentorThatLosesItsQdiscIsMendedWithoutUnpluggingTheVm) {
+  Begin();
+  const auto vm = host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const v1::ObjectStatus ready = host->WaitReady("a-red");
+  const std::vector<TcFilter> rules = Block(1000);
+  FakeTcPort tc(host->network);
+  ASSERT_TRUE(tc.DeleteClsact(host->Representor(0)).ok());
+  host->Stop();
+  host->Start();
+  host->WaitPort("a-red", [&](const auto& s) {
+    return s && s->state() == v1::OBJECT_STATE_READY && Block(1000) == rules;
+  });
+  EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);
+  EXPECT_TRUE(vm->Find(ready.guest_device()));
+}
+
+TEST_F(AgentTest, APortThatIsBeingRemovedForwardsNothingWhileItsGuestHoldsOn) {
+  Begin();
+  const auto vm = host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  host->WaitReady("a-red");
+  vm->SetRemoval(FakeVm::Removal::kNever);
+  host->Detach("a", "red");
+  host->WaitPort("a-red", [](const auto& s) {
+    return s && s->reason().find("does not let go") != std::string::npos;
+  });
+  for (const TcFilter& filter : Block(1000)) {
+    for (const TcAction& action : filter.actions) {
+      const auto* verdict = std::get_if<TcGact>(&action);
+      EXPECT_TRUE(verdict != nullptr && verdict->verdict == TcGact::Verdict::kDrop)
+          << "chain " << filter.id.chain << " prio " << filter.id.priority;
+    }
+  }
+  EXPECT_FALSE(Block(1000).empty()) << "the drop rule stands as long as the representor";
+}
+
 TEST_F(AgentTest, ARuleThatMustBeInHardwareAndIsRefusedRollsTheAttachBack) {
   Begin();
   host->AddVm("a");
@@ -492,7 +555,13 @@ TEST_F(AgentTest, ARepeatedRequestGetsTheSameAnswerAndChangesNothing) {
   host->Detach("a", "red");
   const v1::Reply second = host->Send(request);
   EXPECT_EQ(first.SerializeAsString(), second.SerializeAsString());
-  EXPECT_FALSE(host->PortStatus("a-red"));
+  host->WaitGone("a-red");
+  // The same id for something else would be told "accepted" and be lost.
+  v1::Request other = host->AddVmRequest("b", "red", "10.0.0.6");
+  other.set_request_id("once");
+  const v1::Reply refused = host->Send(other);
+  ASSERT_TRUE(refused.has_rejected());
+  EXPECT_EQ(refused.rejected().violations(0).path(), "request_id");
 }
 
 TEST_F(AgentTest, AnOlderEpochOrRevisionIsRefusedByName) {
@@ -540,6 +609,7 @@ TEST_F(AgentTest, ADryRunShowsTheStepsAndTakesNone) {
 
 TEST_F(AgentTest, ADryRunSaysWhatIsInTheWay) {
   Begin();
+  Quiet();
   v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
   request.set_dry_run(true);
   const v1::Reply reply = host->Send(request);

@@ -144,6 +144,10 @@ class Agent:
         done = self.ctl("get", kind, *([ident] if ident else []), "-o", "json", check=False)
         return json.loads(done.stdout).get("objects", []) if done.returncode == 0 else []
 
+    def count(self):
+        """How many objects there are."""
+        return int(json.loads(self.ctl("get", "pfs", "-o", "json").stdout)["objects_total"])
+
     def status(self, kind, ident):
         """The status of one object, {} when there is none; its state in small letters."""
         for item in self.objects(kind, ident):
@@ -222,7 +226,7 @@ class Vm:
 
     def ping(self, target, count=5, dev="eth0"):
         """How many of `count` were answered; each may take as long as the whole machine does."""
-        text = self.sh(f"ping -c {count} -W 10 -I {dev} {target}", check=False)
+        text = self.sh(f"ping -c {count} -i 0.3 -W 10 -I {dev} {target}", check=False)
         found = re.search(r"(\d+) packets received", text)
         return int(found[1]) if found else 0
 
