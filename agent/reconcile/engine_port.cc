@@ -181,6 +181,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   attachments_[attachment.vf] = attachment;
   vf_of_port_[port.id] = attachment.vf;
   unit.failed = false;
+  unit.error = absl::OkStatus();  // of the attempt before
   unit.rolled_back = false;
   unit.scanned = true;  // a VF that is free has nothing of ours on it
   unit.fresh_lease = unit.refresh = true;

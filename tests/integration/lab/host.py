@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 
 sys.dont_write_bytecode = True
 
@@ -325,8 +326,9 @@ def snapshot(*vms):
 
 
 def difference(before, after):
-    return [f"- {line}" for line in before if line not in set(after)] + \
-           [f"+ {line}" for line in after if line not in set(before)]
+    """What came and went; of equal lines, also how many."""
+    before, after = Counter(before), Counter(after)
+    return [f"- {line}" for line in (before - after).elements()] + [f"+ {line}" for line in (after - before).elements()]
 
 
 def need_same(before, after, when):

@@ -43,7 +43,7 @@ class Scene:
         before = before or self.baseline
         for _ in range(3):
             now = snapshot(self.a, self.b)
-            if set(now) == set(before):
+            if now == before:
                 return
         need_same(before, now, when)
 
