@@ -14,9 +14,9 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::ElementsAre;
-using ::testing::Not;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using Verb = Operation::Verb;
 
 VfId Vf(uint32_t n) { return {MacAddress({0x52, 0x54, 0, 0, 0, 1}), static_cast<uint16_t>(n)}; }
