@@ -17,7 +17,8 @@ constexpr char kExitCodes[] =
     "  1  the agent refused (each field and reason is printed), or the object is not there\n"
     "  2  wrong arguments, or a file that cannot be used\n"
     "  3  the agent is not reachable\n"
-    "  4  --wait: the object failed; status: an object is failed or degraded, a PF cannot be\n"
+    "  4  --wait: the object failed for good; status: an object is failed or degraded, a PF cannot "
+    "be\n"
     "     used, or a lane is parked\n"
     "  5  --wait: not ready, or not gone, in time\n";
 

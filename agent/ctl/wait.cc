@@ -18,7 +18,10 @@ constexpr std::chrono::milliseconds kLongestPause{500};
 std::string Story(const v1::ObjectStatus& status) {
   std::string text = StrCat(RefText(status.ref()), " is ", StateText(status.state()));
   if (!status.reason().empty()) StrAppend(&text, ": ", status.reason());
-  if (!status.peer_words().empty()) StrAppend(&text, " (", status.peer_words(), ")");
+  if (!status.peer_words().empty() &&
+      status.reason().find(status.peer_words()) == std::string::npos) {
+    StrAppend(&text, " (", status.peer_words(), ")");
+  }
   return text;
 }
 

@@ -154,6 +154,55 @@ absl::StatusOr<NetworkKind> ParseNetwork(const std::string& text) {
                                            " (an out-of-band NIC is simply not listed)"));
 }
 
+absl::StatusOr<MacAddress> ParseStationMac(const std::string& text) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const MacAddress mac, MacAddress::Parse(text));
+  if (!mac.IsUnicast()) {
+    return absl::InvalidArgumentError(StrCat(Quoted(text), " is not the MAC of a single NIC"));
+  }
+  return mac;
+}
+
+absl::StatusOr<IpAddress> ParseHostAddress(const std::string& text) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const IpAddress address, IpAddress::Parse(text));
+  if (address.IsUnspecified() || address.IsMulticast()) {
+    return absl::InvalidArgumentError(StrCat(Quoted(text), " is not the address of one host"));
+  }
+  return address;
+}
+
+absl::StatusOr<std::string> ParseAbsolutePath(const std::string& text) {
+  if (text.size() < 2 || text[0] != '/') {
+    return absl::InvalidArgumentError(StrCat("must be an absolute path, not ", Quoted(text)));
+  }
+  return text;
+}
+
+// A unix socket's address holds 107 bytes and a zero (sun_path, unix(7)).
+absl::StatusOr<std::string> ParseEndpoint(const std::string& text) {
+  constexpr std::string_view kScheme = "ipc://";
+  if (!text.starts_with(kScheme)) {
+    return absl::InvalidArgumentError(StrCat("must be ipc:///PATH, not ", Quoted(text),
+                                             " (tcp is refused until the channel is encrypted)"));
+  }
+  const std::string path = text.substr(kScheme.size());
+  if (path.size() < 2 || path[0] != '/' || path.size() > 107) {
+    return absl::InvalidArgumentError("must name a file by an absolute path of 107 bytes at most");
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> ParseDeviceName(const std::string& text) {
+  // dev_valid_name, net/core/dev.c; IFNAMSIZ is 16 with the final zero.
+  if (text.empty() || text.size() > 15 || text == "." || text == ".." ||
+      text.find_first_of("/: \t\n") != std::string::npos) {
+    return absl::InvalidArgumentError(
+        StrCat(Quoted(text),
+               " cannot be the name of a netdev (1 to 15 characters without '/', "
+               "':' and spaces)"));
+  }
+  return text;
+}
+
 absl::StatusOr<uint32_t> ParseMode(const std::string& text) {
   uint32_t mode = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
@@ -166,8 +215,7 @@ absl::StatusOr<uint32_t> ParseMode(const std::string& text) {
 void ReadPf(Reader& reader, const YAML::Node& node, const std::string& path, PfConfig* pf) {
   reader.Map(
       node, path,
-      {{"mac", reader.Value<MacAddress>(&pf->mac,
-                                        [](const std::string& t) { return MacAddress::Parse(t); })},
+      {{"mac", reader.Value<MacAddress>(&pf->mac, ParseStationMac)},
        // SR-IOV counts VFs in 16 bits (PCIe base specification 6.0, 9.3.3.7).
        {"vfs", reader.Number<uint16_t>(&pf->vfs, 0, 65535)},
        {"network", reader.Value<NetworkKind>(&pf->network, ParseNetwork)},
@@ -208,11 +256,15 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
   providers.hypervisor.root_ports = {"fairlead*"};
   Reader reader;
   try {
-    const YAML::Node root = YAML::Load(std::string(yaml));
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
+    if (documents.size() > 1) {
+      return absl::InvalidArgumentError("the file holds more than one YAML document");
+    }
+    const YAML::Node root = documents.empty() ? YAML::Node() : documents.front();
     const auto address = [](const std::string& t) { return IpAddress::Parse(t); };
     reader.Map(
         root, "",
-        {{"state_dir", reader.Text(&config.state_dir)},
+        {{"state_dir", reader.Value<std::string>(&config.state_dir, ParseAbsolutePath)},
          {"log_level",
           reader.Value<std::string>(
               &config.log_level,
@@ -224,9 +276,10 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
               })},
          {"endpoint",
           [&](const YAML::Node& node, const std::string& path) {
-            reader.Map(node, path,
-                       {{"requests", reader.Text(&config.server.requests)},
-                        {"events", reader.Text(&config.server.events)}});
+            reader.Map(
+                node, path,
+                {{"requests", reader.Value<std::string>(&config.server.requests, ParseEndpoint)},
+                 {"events", reader.Value<std::string>(&config.server.events, ParseEndpoint)}});
           }},
          {"management_address", reader.Optional<IpAddress>(&providers.management_address, address)},
          {"pfs",
@@ -245,15 +298,11 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
           [&](const YAML::Node& node, const std::string& path) {
             reader.Map(
                 node, path,
-                {{"local", reader.Value<IpAddress>(&providers.tunnel.local, address)},
-                 {"device", reader.Text(&providers.tunnel.device)},
+                {{"local", reader.Value<IpAddress>(&providers.tunnel.local, ParseHostAddress)},
+                 {"device", reader.Value<std::string>(&providers.tunnel.device, ParseDeviceName)},
                  {"port", reader.Number<uint16_t>(&providers.tunnel.udp_port, 1, 65535)},
                  {"mtu", reader.Number<uint32_t>(&providers.tunnel.mtu, kLeastMtu, kMostMtu)}},
                 {"local"});
-            // IFNAMSIZ is 16 with the final zero (uapi/linux/if.h).
-            if (providers.tunnel.device.size() > 15) {
-              reader.Mistake(node, path, "device: a netdev's name has 15 characters at most");
-            }
           }},
          {"vfio",
           [&](const YAML::Node& node, const std::string& path) {
@@ -318,6 +367,12 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
         StrCat("line ", error.mark.line + 1, ": not YAML: ", error.msg));
   }
   FAIRLEAD_RETURN_IF_ERROR(reader.Result());
+  if (providers.pfs.empty()) {
+    return absl::InvalidArgumentError("pfs names no PF: there is nothing that Fairlead may use");
+  }
+  if (config.server.requests == config.server.events) {
+    return absl::InvalidArgumentError("endpoint: requests and events need different sockets");
+  }
   compile.tunnel_device = providers.tunnel.device;
   compile.tunnel_local = providers.tunnel.local;
   compile.tunnel_port = providers.tunnel.udp_port;

@@ -89,6 +89,7 @@ absl::Status Run(const DaemonConfig& config) {
   }
   // A peer that goes away must not take the agent along.
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);  // there is nothing to reload; VMs must not notice
   // What is wrong with a message is told to its sender, not to the log.
   google::protobuf::SetLogHandler(nullptr);
   const SystemClock clock;

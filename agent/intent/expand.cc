@@ -51,6 +51,25 @@ void CheckPortIsFree(const std::string& port, const v1::AddVmToVpc& intent, cons
   }
 }
 
+// What the intent leaves unsaid stays as an existing port has it: saying "add"
+// again must not change a NIC that is in use.
+void KeepUnsaid(const Port* before, v1::Port* port) {
+  if (before == nullptr) return;
+  if (port->mac().empty() && before->mac) port->set_mac(before->mac->ToString());
+  if (port->addresses().empty()) {
+    for (const IpAddress& address : before->addresses) port->add_addresses(address.ToString());
+  }
+  if (port->network() == v1::NETWORK_KIND_UNSPECIFIED) {
+    port->set_network(before->network == NetworkKind::kConverged ? v1::NETWORK_KIND_CONVERGED
+                                                                 : v1::NETWORK_KIND_COMPUTE);
+  }
+  if (port->offload() == v1::OFFLOAD_WISH_UNSPECIFIED) {
+    port->set_offload(before->offload == OffloadWish::kMust  ? v1::OFFLOAD_WISH_MUST
+                      : before->offload == OffloadWish::kOff ? v1::OFFLOAD_WISH_OFF
+                                                             : v1::OFFLOAD_WISH_PREFER);
+  }
+}
+
 }  // namespace
 
 Draft Expand(const v1::AddVmToVpc& intent, const World& world, Violations* out) {
@@ -59,6 +78,14 @@ Draft Expand(const v1::AddVmToVpc& intent, const World& world, Violations* out) 
   const std::string& vm = intent.vm().id();
   const bool vm_ok = CheckId(vm, vm_origin.Field("id"), out);
   const bool vm_known = vm_ok && world.FindVm(vm) != nullptr;
+  if (vm_known && !intent.vm().uuid().empty()) {
+    const absl::StatusOr<Uuid> uuid = Uuid::Parse(intent.vm().uuid());
+    if (uuid.ok() && *uuid != world.FindVm(vm)->uuid) {
+      out->Add(vm_origin.Field("uuid"), ViolationCode::kConflict,
+               StrCat("vm/", vm, " has the UUID ", world.FindVm(vm)->uuid.ToString(),
+                      "; change it with an apply if it really is another VM now"));
+    }
+  }
   if (vm_ok && !intent.vm().uuid().empty()) {
     draft.upserts.push_back(ParseVm(intent.vm(), vm_origin, out));
   } else if (vm_ok && !vm_known) {
@@ -94,6 +121,7 @@ Draft Expand(const v1::AddVmToVpc& intent, const World& world, Violations* out) 
   *port.mutable_addresses() = intent.addresses();
   port.set_network(intent.network());
   port.set_offload(intent.offload());
+  KeepUnsaid(world.FindPort(port.id()), &port);
 
   // Fields that are known to be bad by now must not be reported a second time:
   // they are read as if well, and named bad afterwards.

@@ -23,6 +23,7 @@ absl::Status PutDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPo
   if (there.size() == 1 && there[0].ok()) {
     const std::optional<CookieParts> cookie =
         there[0]->cookie ? ParseCookie(*there[0]->cookie) : std::nullopt;
+    if (there[0]->cookie == filter.cookie) return absl::OkStatus();  // it stands
     if (!cookie || cookie->store_id != store_id) {
       return absl::AlreadyExistsError(StrCat("the place of the drop rule that ends ",
                                              rule.location.ToString(),

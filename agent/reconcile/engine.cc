@@ -334,7 +334,7 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   if (unit.ref.kind == UnitKind::kOrphans) return std::vector<Resource>{};
   if (unit.ref.kind == UnitKind::kHost || unit.ref.kind == UnitKind::kPool) {
     if (!tunnel_scope_.known) return absl::UnavailableError("the tunnel is being observed");
-    const bool tunnel_wanted = world_.Count(ObjectKind::kPort) > 0 || !attachments_.empty();
+    const bool tunnel_wanted = !attachments_.empty();
     std::vector<Resource> wanted = CompileHost(config_.compile, facts_, tunnel_wanted);
     // Each pool is a unit of its own: a PF that hangs or fails holds up no other.
     std::erase_if(wanted, [&](const Resource& r) {
@@ -412,6 +412,14 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   } else {
     stored = world_.Find({ObjectKind::kEndpoint, unit.ref.id});
     if (stored != nullptr) {
+      const IpAddress& vtep = std::get<Endpoint>(stored->object).vtep;
+      if (vtep.is_v4() != facts_.tunnel->local.is_v4()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("its VTEP ", vtep.ToString(),
+                         " is of another address family than the tunnel's local "
+                         "address ",
+                         facts_.tunnel->local.ToString()));
+      }
       wanted = CompileEndpoint(*vpc, std::get<Endpoint>(stored->object), stored->ordinal, any_vf,
                                *facts_.tunnel);
       // The neighbour is the VTEP's unit's: many endpoints share it.

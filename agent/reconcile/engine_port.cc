@@ -187,6 +187,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   unit.fresh_lease = unit.refresh = true;
   unit.keys.clear();
   failed_ports_.erase(port.id);
+  MarkHost();  // the first lease brings the tunnel
   unit.step = "lease";
   unit.in_flight = true;
   StoreBatch batch;

@@ -30,15 +30,14 @@ absl::Status CheckThere(const std::string& endpoint, const std::string& path) {
     case IpcState::kListening:
       return absl::OkStatus();
     case IpcState::kNothing:
-      return absl::UnavailableError(
-          StrCat(no_agent,
-                 "there is no such socket; is fairleadd running (systemctl status "
-                 "fairleadd), and with this endpoint?"));
+      return absl::UnavailableError(StrCat(no_agent,
+                                           "there is no such socket; is fairleadd running, "
+                                           "and with this endpoint?"));
     case IpcState::kStale:
       return absl::UnavailableError(
           StrCat(no_agent,
                  "the socket is there but nobody listens; fairleadd has died or is "
-                 "being restarted (systemctl status fairleadd)"));
+                 "being restarted"));
     case IpcState::kDenied:
       return absl::UnavailableError(
           StrCat(no_agent,

@@ -210,7 +210,8 @@ TEST_F(AgentTest, ACorrectedIntentIsTriedAfterThePermanentFailureOfTheOldOne) {
   host->WaitPort("a-red", [](const auto& s) {
     return s && s->state() == v1::OBJECT_STATE_FAILED;  // maybe still rolling back
   });
-  host->Attach("a", "red", "10.0.0.5");  // prefer
+  request.mutable_add_vm_to_vpc()->set_offload(v1::OFFLOAD_WISH_PREFER);
+  ASSERT_TRUE(host->Send(request).has_accepted());
   EXPECT_EQ(host->WaitReady("a-red").generation(), 2U);
 }
 
