@@ -182,8 +182,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   vf_of_port_[port.id] = attachment.vf;
   unit.failed = false;
   unit.error = absl::OkStatus();  // of the attempt before
-  unit.rolled_back = false;
-  unit.scanned = true;  // a VF that is free has nothing of ours on it
+  unit.scanned = true;            // a VF that is free has nothing of ours on it
   unit.fresh_lease = unit.refresh = true;
   unit.keys.clear();
   failed_ports_.erase(port.id);
@@ -494,7 +493,6 @@ void Engine::AttachFailed(Unit& unit, std::string step, absl::Status error, uint
   unit.error = std::move(error);
   unit.waits_for.clear();
   unit.failed = true;
-  unit.rolled_back = true;
   unit.failed_generation = generation;
   unit.failed_facts = FactsFingerprint(object == nullptr ? "" : std::get<Port>(object->object).vm);
   failed_ports_.insert(unit.ref.id);

@@ -109,7 +109,7 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
     } else if (unit.failed) {
       status.state = ObjectState::kFailed;
       TakeError(unit.error, unit.step, status);
-      status.rolled_back = unit.rolled_back;
+      status.rolled_back = true;  // without an attachment nothing of it is left
       if (unit.step == "vm connect") status.permanent = false;
     } else {
       status.state = ObjectState::kPending;

@@ -48,8 +48,7 @@ struct Unit {
   uint64_t ready_generation = 0;
   bool fresh_lease = false;  // nothing was done yet: is the VF still free?
   bool verified = false;     // teardown: the VF was observed afresh and nothing is left
-  bool rolled_back = false;
-  absl::Status cause;  // why an attach is, or was, rolled back
+  absl::Status cause;        // why an attach is, or was, rolled back
   std::string cause_step;
   bool failed = false;  // stays so until retry_at, a new generation or a changed fact
   uint64_t failed_generation = 0;
