@@ -22,8 +22,13 @@ namespace {
 constexpr uint32_t kLeastMtu = 1280;
 constexpr uint32_t kMostMtu = 65485;
 constexpr size_t kMostPfs = 256;
+// YAML aliases make a small file a large tree: what is read and what is said of
+// it are bounded.
+constexpr size_t kMostNodes = 1 << 18;
+constexpr size_t kMostMistakes = 64;
 
-// Reads a tree of mappings, and collects every mistake instead of stopping.
+// Reads a tree of mappings, and collects every mistake instead of stopping, up to
+// the bounds above.
 class Reader {
  public:
   using Field = std::function<void(const YAML::Node&, const std::string& path)>;
@@ -31,6 +36,7 @@ class Reader {
   void Map(const YAML::Node& node, const std::string& path,
            const std::map<std::string, Field>& fields,
            const std::vector<std::string>& required = {}) {
+    if (Full(node)) return;
     if (!node.IsMap()) {
       Mistake(node, path, "must be a mapping of keys to values");
       return;
@@ -63,6 +69,7 @@ class Reader {
   }
 
   void List(const YAML::Node& node, const std::string& path, size_t most, const Field& element) {
+    if (Full(node)) return;
     if (!node.IsSequence()) {
       Mistake(node, path, "must be a list");
       return;
@@ -78,6 +85,7 @@ class Reader {
   template <typename T>
   Field Value(T* out, std::function<absl::StatusOr<T>(const std::string&)> parse) {
     return [this, out, parse](const YAML::Node& node, const std::string& path) {
+      if (Full(node)) return;
       if (!node.IsScalar()) {
         Mistake(node, path, "must be a single value");
         return;
@@ -135,8 +143,20 @@ class Reader {
   }
 
   void Mistake(const YAML::Node& node, const std::string& path, std::string_view what) {
+    if (mistakes_.size() > kMostMistakes) return;
+    if (mistakes_.size() == kMostMistakes) {
+      mistakes_.push_back("more mistakes are not listed");
+      return;
+    }
     mistakes_.push_back(StrCat("line ", node.Mark().line + 1, ": ",
                                path.empty() ? std::string("the file") : path, " ", what));
+  }
+  // Counts the node. True, and a mistake once, when the file holds too many.
+  bool Full(const YAML::Node& node) {
+    if (nodes_ == kMostNodes) {
+      Mistake(node, "", StrCat("holds more than ", kMostNodes, " values, its aliases expanded"));
+    }
+    return nodes_++ >= kMostNodes || mistakes_.size() > kMostMistakes;
   }
   absl::Status Result() const {
     if (mistakes_.empty()) return absl::OkStatus();
@@ -145,6 +165,7 @@ class Reader {
 
  private:
   std::vector<std::string> mistakes_;
+  size_t nodes_ = 0;
 };
 
 absl::StatusOr<NetworkKind> ParseNetwork(const std::string& text) {
@@ -203,6 +224,31 @@ absl::StatusOr<std::string> ParseDeviceName(const std::string& text) {
   return text;
 }
 
+// What a PCIe root port's id in QEMU must be, or begin with.
+absl::StatusOr<std::string> ParsePortPattern(const std::string& text) {
+  if (text.empty() || text.find('*') < text.size() - 1) {
+    return absl::InvalidArgumentError(StrCat(
+        "must be the id of a root port, or how ids begin followed by '*', not ", Quoted(text)));
+  }
+  return text;
+}
+
+// A path that differs for every VM.
+absl::StatusOr<std::string> ParseMonitor(const std::string& text) {
+  const bool names_vm =
+      text.find("{vm}") != std::string::npos || text.find("{uuid}") != std::string::npos;
+  std::string rest = text;
+  for (const std::string_view known : {"{vm}", "{uuid}"}) {
+    for (size_t at; (at = rest.find(known)) != std::string::npos;) rest.erase(at, known.size());
+  }
+  if (text[0] != '/' || !names_vm || rest.find_first_of("{}") != std::string::npos) {
+    return absl::InvalidArgumentError(
+        StrCat("must be an absolute path that holds {vm} or {uuid} and no other braces, not ",
+               Quoted(text)));
+  }
+  return text;
+}
+
 absl::StatusOr<uint32_t> ParseMode(const std::string& text) {
   uint32_t mode = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
@@ -222,6 +268,8 @@ void ReadPf(Reader& reader, const YAML::Node& node, const std::string& path, PfC
        {"allow_host_traffic", reader.Bool(&pf->allow_host_traffic)},
        {"representors",
         [&](const YAML::Node& list, const std::string& here) {
+          std::set<uint16_t> vfs;
+          std::set<std::string> netdevs;
           reader.List(list, here, 65535, [&](const YAML::Node& element, const std::string& at) {
             RepresentorConfig representor;
             reader.Map(element, at,
@@ -231,10 +279,9 @@ void ReadPf(Reader& reader, const YAML::Node& node, const std::string& path, PfC
                                     &representor.mac,
                                     [](const std::string& t) { return MacAddress::Parse(t); })}},
                        {"vf", "netdev"});
-            for (const RepresentorConfig& other : pf->representors) {
-              if (other.vf == representor.vf || other.netdev == representor.netdev) {
-                reader.Mistake(element, at, "names a VF or a netdev that stands above already");
-              }
+            const bool new_vf = vfs.insert(representor.vf).second;
+            if (!netdevs.insert(representor.netdev).second || !new_vf) {
+              reader.Mistake(element, at, "names a VF or a netdev that stands above already");
             }
             pf->representors.push_back(std::move(representor));
           });
@@ -324,7 +371,7 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
             HypervisorConfig& hypervisor = providers.hypervisor;
             reader.Map(
                 node, path,
-                {{"monitor", reader.Text(&hypervisor.monitor)},
+                {{"monitor", reader.Value<std::string>(&hypervisor.monitor, ParseMonitor)},
                  {"peer_uids",
                   [&](const YAML::Node& list, const std::string& here) {
                     reader.List(list, here, 64, [&](const YAML::Node& e, const std::string& at) {
@@ -337,16 +384,10 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                     hypervisor.root_ports.clear();
                     reader.List(list, here, 256, [&](const YAML::Node& e, const std::string& at) {
                       std::string pattern;
-                      reader.Text (&pattern)(e, at);
+                      reader.Value<std::string>(&pattern, ParsePortPattern)(e, at);
                       hypervisor.root_ports.push_back(pattern);
                     });
                   }}});
-            if (hypervisor.monitor.empty() || hypervisor.monitor[0] != '/' ||
-                (hypervisor.monitor.find("{vm}") == std::string::npos &&
-                 hypervisor.monitor.find("{uuid}") == std::string::npos)) {
-              reader.Mistake(node, path,
-                             "monitor must be an absolute path that holds {vm} or {uuid}");
-            }
           }},
          {"timing_ms",
           [&](const YAML::Node& node, const std::string& path) {
