@@ -9,6 +9,7 @@
 
 # What each layer may depend on, Fairlead's own libraries and the outside ones.
 set(FAIRLEAD_ALLOWED_base absl)
+set(FAIRLEAD_ALLOWED_yaml_tree base absl yaml)
 set(FAIRLEAD_ALLOWED_model base absl)
 set(FAIRLEAD_ALLOWED_proto protobuf)
 set(FAIRLEAD_ALLOWED_intent base model proto absl protobuf)
@@ -30,8 +31,8 @@ set(FAIRLEAD_ALLOWED_providers base model pipeline absl ports_sysfs ports_rtnetl
 set(FAIRLEAD_ALLOWED_reconcile base model intent store pipeline compile plan absl)
 set(FAIRLEAD_ALLOWED_daemon base model proto intent store pipeline compile plan reconcile runtime
     transport ports_sysfs ports_rtnetlink ports_tc ports_qmp dataplane_tc providers absl asio zmq
-    protobuf sqlite json yaml spdlog cli11 threads)
-set(FAIRLEAD_ALLOWED_ctl base model proto intent transport absl protobuf zmq json yaml cli11)
+    protobuf sqlite json yaml_tree spdlog cli11 threads)
+set(FAIRLEAD_ALLOWED_ctl base model proto intent transport absl protobuf zmq json yaml_tree cli11)
 
 set(FAIRLEAD_TARGET_absl absl::status absl::statusor absl::strings absl::flat_hash_map
     absl::flat_hash_set)

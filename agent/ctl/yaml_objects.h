@@ -23,7 +23,7 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/ctl/yaml_tree.h"
+#include "agent/yaml/yaml_tree.h"
 
 namespace fairlead::v1 {
 class Apply;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/daemon/config.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -13,6 +11,7 @@
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
+#include "agent/yaml/yaml_tree.h"
 
 namespace fairlead {
 namespace {
@@ -22,45 +21,41 @@ namespace {
 constexpr uint32_t kLeastMtu = 1280;
 constexpr uint32_t kMostMtu = 65485;
 constexpr size_t kMostPfs = 256;
-// YAML aliases make a small file a large tree: what is read and what is said of
-// it are bounded.
-constexpr size_t kMostNodes = 1 << 18;
 constexpr size_t kMostMistakes = 64;
 
-// Reads a tree of mappings, and collects every mistake instead of stopping, up to
-// the bounds above.
+// Reads a tree of mappings, and collects every mistake instead of stopping.
 class Reader {
  public:
-  using Field = std::function<void(const YAML::Node&, const std::string& path)>;
+  using Field = std::function<void(const YamlNode&, const std::string& path)>;
 
-  void Map(const YAML::Node& node, const std::string& path,
+  void Map(const YamlNode& node, const std::string& path,
            const std::map<std::string, Field>& fields,
            const std::vector<std::string>& required = {}) {
-    if (Full(node)) return;
-    if (!node.IsMap()) {
+    if (node.kind != YamlNode::Kind::kMap) {
       Mistake(node, path, "must be a mapping of keys to values");
       return;
     }
     std::set<std::string> seen;
-    for (const auto& entry : node) {
-      if (!entry.first.IsScalar()) {
-        Mistake(entry.first, path, "has a key that is not a word");
+    for (size_t i = 0; i + 1 < node.items.size(); i += 2) {
+      const YamlNode& word = node.items[i];
+      if (word.kind != YamlNode::Kind::kScalar) {
+        Mistake(word, path, "has a key that is not a word");
         continue;
       }
-      const std::string key = entry.first.Scalar();
+      const std::string& key = word.scalar;
       const std::string here = path.empty() ? key : StrCat(path, ".", key);
       if (!seen.insert(key).second) {
-        Mistake(entry.first, here, "stands twice");
+        Mistake(word, here, "stands twice");
         continue;
       }
       const auto field = fields.find(key);
       if (field == fields.end()) {
         std::vector<std::string> known;
         for (const auto& [name, unused] : fields) known.push_back(name);
-        Mistake(entry.first, here, StrCat("is no known key; known are ", StrJoin(known, ", ")));
+        Mistake(word, here, StrCat("is no known key; known are ", StrJoin(known, ", ")));
         continue;
       }
-      field->second(entry.second, here);
+      field->second(node.items[i + 1], here);
     }
     for (const std::string& key : required) {
       if (!seen.contains(key))
@@ -68,29 +63,29 @@ class Reader {
     }
   }
 
-  void List(const YAML::Node& node, const std::string& path, size_t most, const Field& element) {
-    if (Full(node)) return;
-    if (!node.IsSequence()) {
+  void List(const YamlNode& node, const std::string& path, size_t most, const Field& element) {
+    if (node.kind != YamlNode::Kind::kSequence) {
       Mistake(node, path, "must be a list");
       return;
     }
-    if (node.size() > most) {
-      Mistake(node, path, StrCat("has ", node.size(), " elements, more than ", most));
+    if (node.items.size() > most) {
+      Mistake(node, path, StrCat("has ", node.items.size(), " elements, more than ", most));
       return;
     }
-    for (size_t i = 0; i < node.size(); ++i) element(node[i], StrCat(path, "[", i, "]"));
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      element(node.items[i], StrCat(path, "[", i, "]"));
+    }
   }
 
   // A scalar that `parse` understands.
   template <typename T>
   Field Value(T* out, std::function<absl::StatusOr<T>(const std::string&)> parse) {
-    return [this, out, parse](const YAML::Node& node, const std::string& path) {
-      if (Full(node)) return;
-      if (!node.IsScalar()) {
+    return [this, out, parse](const YamlNode& node, const std::string& path) {
+      if (node.kind != YamlNode::Kind::kScalar) {
         Mistake(node, path, "must be a single value");
         return;
       }
-      absl::StatusOr<T> value = parse(node.Scalar());
+      absl::StatusOr<T> value = parse(node.scalar);
       if (!value.ok()) {
         Mistake(node, path, StdView(value.status().message()));
         return;
@@ -101,7 +96,7 @@ class Reader {
   template <typename T>
   Field Optional(std::optional<T>* out,
                  std::function<absl::StatusOr<T>(const std::string&)> parse) {
-    return [this, out, parse](const YAML::Node& node, const std::string& path) {
+    return [this, out, parse](const YamlNode& node, const std::string& path) {
       T value{};
       const size_t before = mistakes_.size();
       Value<T>(&value, parse)(node, path);
@@ -128,7 +123,7 @@ class Reader {
     });
   }
   Field Millis(std::chrono::milliseconds* out) {
-    return [this, out](const YAML::Node& node, const std::string& path) {
+    return [this, out](const YamlNode& node, const std::string& path) {
       uint64_t value = static_cast<uint64_t>(out->count());
       Number<uint64_t>(&value, 1, 24ULL * 3600 * 1000)(node, path);
       *out = std::chrono::milliseconds(value);
@@ -142,21 +137,14 @@ class Reader {
     });
   }
 
-  void Mistake(const YAML::Node& node, const std::string& path, std::string_view what) {
+  void Mistake(const YamlNode& node, const std::string& path, std::string_view what) {
     if (mistakes_.size() > kMostMistakes) return;
     if (mistakes_.size() == kMostMistakes) {
       mistakes_.push_back("more mistakes are not listed");
       return;
     }
-    mistakes_.push_back(StrCat("line ", node.Mark().line + 1, ": ",
-                               path.empty() ? std::string("the file") : path, " ", what));
-  }
-  // Counts the node. True, and a mistake once, when the file holds too many.
-  bool Full(const YAML::Node& node) {
-    if (nodes_ == kMostNodes) {
-      Mistake(node, "", StrCat("holds more than ", kMostNodes, " values, its aliases expanded"));
-    }
-    return nodes_++ >= kMostNodes || mistakes_.size() > kMostMistakes;
+    mistakes_.push_back(
+        StrCat("line ", node.line, ": ", path.empty() ? std::string("the file") : path, " ", what));
   }
   absl::Status Result() const {
     if (mistakes_.empty()) return absl::OkStatus();
@@ -165,7 +153,6 @@ class Reader {
 
  private:
   std::vector<std::string> mistakes_;
-  size_t nodes_ = 0;
 };
 
 absl::StatusOr<NetworkKind> ParseNetwork(const std::string& text) {
@@ -258,7 +245,7 @@ absl::StatusOr<uint32_t> ParseMode(const std::string& text) {
   return mode;
 }
 
-void ReadPf(Reader& reader, const YAML::Node& node, const std::string& path, PfConfig* pf) {
+void ReadPf(Reader& reader, const YamlNode& node, const std::string& path, PfConfig* pf) {
   reader.Map(
       node, path,
       {{"mac", reader.Value<MacAddress>(&pf->mac, ParseStationMac)},
@@ -267,10 +254,10 @@ void ReadPf(Reader& reader, const YAML::Node& node, const std::string& path, PfC
        {"network", reader.Value<NetworkKind>(&pf->network, ParseNetwork)},
        {"allow_host_traffic", reader.Bool(&pf->allow_host_traffic)},
        {"representors",
-        [&](const YAML::Node& list, const std::string& here) {
+        [&](const YamlNode& list, const std::string& here) {
           std::set<uint16_t> vfs;
           std::set<std::string> netdevs;
-          reader.List(list, here, 65535, [&](const YAML::Node& element, const std::string& at) {
+          reader.List(list, here, 65535, [&](const YamlNode& element, const std::string& at) {
             RepresentorConfig representor;
             reader.Map(element, at,
                        {{"vf", reader.Number<uint16_t>(&representor.vf, 0, 65534)},
@@ -302,111 +289,114 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
   CompileConfig& compile = engine.compile;
   providers.hypervisor.root_ports = {"fairlead*"};
   Reader reader;
-  try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
-    if (documents.size() > 1) {
-      return absl::InvalidArgumentError("the file holds more than one YAML document");
+  std::vector<YamlProblem> problems;
+  const std::vector<YamlNode> documents = ParseYaml(yaml, &problems);
+  if (!problems.empty()) {
+    std::vector<std::string> lines;
+    for (const YamlProblem& problem : problems) {
+      lines.push_back(StrCat("line ", problem.line, ": ", problem.text));
     }
-    const YAML::Node root = documents.empty() ? YAML::Node() : documents.front();
-    const auto address = [](const std::string& t) { return IpAddress::Parse(t); };
-    reader.Map(
-        root, "",
-        {{"state_dir", reader.Value<std::string>(&config.state_dir, ParseAbsolutePath)},
-         {"log_level",
-          reader.Value<std::string>(
-              &config.log_level,
-              [](const std::string& t) -> absl::StatusOr<std::string> {
-                for (const char* known : {"trace", "debug", "info", "warning", "error"}) {
-                  if (t == known) return t;
-                }
-                return absl::InvalidArgumentError("must be trace, debug, info, warning or error");
-              })},
-         {"endpoint",
-          [&](const YAML::Node& node, const std::string& path) {
-            reader.Map(
-                node, path,
-                {{"requests", reader.Value<std::string>(&config.server.requests, ParseEndpoint)},
-                 {"events", reader.Value<std::string>(&config.server.events, ParseEndpoint)}});
-          }},
-         {"management_address", reader.Optional<IpAddress>(&providers.management_address, address)},
-         {"pfs",
-          [&](const YAML::Node& node, const std::string& path) {
-            reader.List(node, path, kMostPfs, [&](const YAML::Node& e, const std::string& at) {
-              PfConfig pf;
-              ReadPf(reader, e, at, &pf);
-              if (providers.FindPf(pf.mac) != nullptr) {
-                reader.Mistake(e, at, "has the MAC of a PF that stands above already");
-              }
-              engine.pfs.push_back(pf.mac);
-              providers.pfs.push_back(std::move(pf));
-            });
-          }},
-         {"tunnel",
-          [&](const YAML::Node& node, const std::string& path) {
-            reader.Map(
-                node, path,
-                {{"local", reader.Value<IpAddress>(&providers.tunnel.local, ParseHostAddress)},
-                 {"device", reader.Value<std::string>(&providers.tunnel.device, ParseDeviceName)},
-                 {"port", reader.Number<uint16_t>(&providers.tunnel.udp_port, 1, 65535)},
-                 {"mtu", reader.Number<uint32_t>(&providers.tunnel.mtu, kLeastMtu, kMostMtu)}},
-                {"local"});
-          }},
-         {"vfio",
-          [&](const YAML::Node& node, const std::string& path) {
-            const auto id = [](const std::string& t) -> absl::StatusOr<uint32_t> {
-              uint32_t value = 0;
-              const auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), value);
-              if (error != std::errc() || end != t.data() + t.size()) {
-                return absl::InvalidArgumentError(StrCat("must be a number, not ", Quoted(t)));
-              }
-              return value;
-            };
-            reader.Map(node, path,
-                       {{"node_uid", reader.Optional<uint32_t>(&compile.node_uid, id)},
-                        {"node_gid", reader.Optional<uint32_t>(&compile.node_gid, id)},
-                        {"node_mode", reader.Optional<uint32_t>(&compile.node_mode, ParseMode)}});
-          }},
-         {"hypervisor",
-          [&](const YAML::Node& node, const std::string& path) {
-            HypervisorConfig& hypervisor = providers.hypervisor;
-            reader.Map(
-                node, path,
-                {{"monitor", reader.Value<std::string>(&hypervisor.monitor, ParseMonitor)},
-                 {"peer_uids",
-                  [&](const YAML::Node& list, const std::string& here) {
-                    reader.List(list, here, 64, [&](const YAML::Node& e, const std::string& at) {
-                      uint32_t uid = 0;
-                      reader.Number<uint32_t>(&uid, 0, std::numeric_limits<uint32_t>::max())(e, at);
-                      hypervisor.peer_uids.push_back(uid);
-                    });
-                  }},
-                 {"root_ports", [&](const YAML::Node& list, const std::string& here) {
-                    hypervisor.root_ports.clear();
-                    reader.List(list, here, 256, [&](const YAML::Node& e, const std::string& at) {
-                      std::string pattern;
-                      reader.Value<std::string>(&pattern, ParsePortPattern)(e, at);
-                      hypervisor.root_ports.push_back(pattern);
-                    });
-                  }}});
-          }},
-         {"timing_ms",
-          [&](const YAML::Node& node, const std::string& path) {
-            reader.Map(node, path,
-                       {{"sriov_deadline", reader.Millis(&providers.sriov_deadline)},
-                        {"bind_deadline", reader.Millis(&providers.bind_deadline)},
-                        {"qmp_deadline", reader.Millis(&providers.qmp_deadline)},
-                        {"retry_first", reader.Millis(&engine.retry_first)},
-                        {"retry_most", reader.Millis(&engine.retry_most)},
-                        {"audit_every", reader.Millis(&engine.audit_every)},
-                        {"removal_patience", reader.Millis(&engine.removal_patience)},
-                        {"removal_ask_again", reader.Millis(&engine.removal_ask_again)},
-                        {"replug_after", reader.Millis(&engine.replug_after)}});
-          }}},
-        {"pfs", "tunnel"});
-  } catch (const YAML::Exception& error) {
-    return absl::InvalidArgumentError(
-        StrCat("line ", error.mark.line + 1, ": not YAML: ", error.msg));
+    return absl::InvalidArgumentError(StrJoin(lines, "\n"));
   }
+  if (documents.size() > 1) {
+    return absl::InvalidArgumentError("the file holds more than one YAML document");
+  }
+  const YamlNode root = documents.empty() ? YamlNode{} : documents.front();
+  const auto address = [](const std::string& t) { return IpAddress::Parse(t); };
+  reader.Map(
+      root, "",
+      {{"state_dir", reader.Value<std::string>(&config.state_dir, ParseAbsolutePath)},
+       {"log_level",
+        reader.Value<std::string>(
+            &config.log_level,
+            [](const std::string& t) -> absl::StatusOr<std::string> {
+              for (const char* known : {"trace", "debug", "info", "warning", "error"}) {
+                if (t == known) return t;
+              }
+              return absl::InvalidArgumentError("must be trace, debug, info, warning or error");
+            })},
+       {"endpoint",
+        [&](const YamlNode& node, const std::string& path) {
+          reader.Map(
+              node, path,
+              {{"requests", reader.Value<std::string>(&config.server.requests, ParseEndpoint)},
+               {"events", reader.Value<std::string>(&config.server.events, ParseEndpoint)}});
+        }},
+       {"management_address", reader.Optional<IpAddress>(&providers.management_address, address)},
+       {"pfs",
+        [&](const YamlNode& node, const std::string& path) {
+          reader.List(node, path, kMostPfs, [&](const YamlNode& e, const std::string& at) {
+            PfConfig pf;
+            ReadPf(reader, e, at, &pf);
+            if (providers.FindPf(pf.mac) != nullptr) {
+              reader.Mistake(e, at, "has the MAC of a PF that stands above already");
+            }
+            engine.pfs.push_back(pf.mac);
+            providers.pfs.push_back(std::move(pf));
+          });
+        }},
+       {"tunnel",
+        [&](const YamlNode& node, const std::string& path) {
+          reader.Map(
+              node, path,
+              {{"local", reader.Value<IpAddress>(&providers.tunnel.local, ParseHostAddress)},
+               {"device", reader.Value<std::string>(&providers.tunnel.device, ParseDeviceName)},
+               {"port", reader.Number<uint16_t>(&providers.tunnel.udp_port, 1, 65535)},
+               {"mtu", reader.Number<uint32_t>(&providers.tunnel.mtu, kLeastMtu, kMostMtu)}},
+              {"local"});
+        }},
+       {"vfio",
+        [&](const YamlNode& node, const std::string& path) {
+          const auto id = [](const std::string& t) -> absl::StatusOr<uint32_t> {
+            uint32_t value = 0;
+            const auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), value);
+            if (error != std::errc() || end != t.data() + t.size()) {
+              return absl::InvalidArgumentError(StrCat("must be a number, not ", Quoted(t)));
+            }
+            return value;
+          };
+          reader.Map(node, path,
+                     {{"node_uid", reader.Optional<uint32_t>(&compile.node_uid, id)},
+                      {"node_gid", reader.Optional<uint32_t>(&compile.node_gid, id)},
+                      {"node_mode", reader.Optional<uint32_t>(&compile.node_mode, ParseMode)}});
+        }},
+       {"hypervisor",
+        [&](const YamlNode& node, const std::string& path) {
+          HypervisorConfig& hypervisor = providers.hypervisor;
+          reader.Map(
+              node, path,
+              {{"monitor", reader.Value<std::string>(&hypervisor.monitor, ParseMonitor)},
+               {"peer_uids",
+                [&](const YamlNode& list, const std::string& here) {
+                  reader.List(list, here, 64, [&](const YamlNode& e, const std::string& at) {
+                    uint32_t uid = 0;
+                    reader.Number<uint32_t>(&uid, 0, std::numeric_limits<uint32_t>::max())(e, at);
+                    hypervisor.peer_uids.push_back(uid);
+                  });
+                }},
+               {"root_ports", [&](const YamlNode& list, const std::string& here) {
+                  hypervisor.root_ports.clear();
+                  reader.List(list, here, 256, [&](const YamlNode& e, const std::string& at) {
+                    std::string pattern;
+                    reader.Value<std::string>(&pattern, ParsePortPattern)(e, at);
+                    hypervisor.root_ports.push_back(pattern);
+                  });
+                }}});
+        }},
+       {"timing_ms",
+        [&](const YamlNode& node, const std::string& path) {
+          reader.Map(node, path,
+                     {{"sriov_deadline", reader.Millis(&providers.sriov_deadline)},
+                      {"bind_deadline", reader.Millis(&providers.bind_deadline)},
+                      {"qmp_deadline", reader.Millis(&providers.qmp_deadline)},
+                      {"retry_first", reader.Millis(&engine.retry_first)},
+                      {"retry_most", reader.Millis(&engine.retry_most)},
+                      {"audit_every", reader.Millis(&engine.audit_every)},
+                      {"removal_patience", reader.Millis(&engine.removal_patience)},
+                      {"removal_ask_again", reader.Millis(&engine.removal_ask_again)},
+                      {"replug_after", reader.Millis(&engine.replug_after)}});
+        }}},
+      {"pfs", "tunnel"});
   FAIRLEAD_RETURN_IF_ERROR(reader.Result());
   if (providers.pfs.empty()) {
     return absl::InvalidArgumentError("pfs names no PF: there is nothing that Fairlead may use");

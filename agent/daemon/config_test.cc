@@ -64,27 +64,16 @@ TEST(ConfigTest, ARootPortPatternHasItsStarAtTheEnd) {
               HasSubstr("hypervisor.root_ports[0] must be the id"));
 }
 
-TEST(ConfigTest, AliasesDoNotMakeASmallFileALargeTree) {
-  std::string yaml = "pfs:\n  - &a {representors: [";
-  for (int i = 0; i < 60000; ++i) yaml += "a,";
-  yaml += "a]}\n";
-  for (int i = 0; i < 200; ++i) yaml += "  - *a\n";
-  const std::string error = ErrorOf(yaml);
+TEST(ConfigTest, MistakesAreListedUpToABound) {
+  std::string yaml = "pfs:\n  - representors: [";
+  for (int i = 0; i < 1000; ++i) yaml += "a,";
+  const std::string error = ErrorOf(yaml + "a]\n");
   EXPECT_THAT(error, HasSubstr("more mistakes are not listed"));
   EXPECT_LT(error.size(), 16384);
-
-  std::string wide = "pfs:\n  - &a {mac: \"52:54:00:00:00:01\", vfs: 1, representors: [";
-  for (int i = 0; i < 30000; ++i) {
-    wide += (i ? ", " : "") + std::string("{vf: ") + std::to_string(i) + ", netdev: a" +
-            std::to_string(i) + "}";
-  }
-  wide += "]}\n";
-  for (int i = 0; i < 200; ++i) wide += "  - *a\n";
-  EXPECT_THAT(ErrorOf(wide), HasSubstr("its aliases expanded"));
 }
 
 TEST(ConfigTest, ThingsThatAreNotYamlGetALine) {
-  EXPECT_THAT(ErrorOf("pfs: [\n"), HasSubstr("not YAML"));
+  EXPECT_THAT(ErrorOf("pfs: [\n"), HasSubstr("line 2"));
   EXPECT_THAT(ErrorOf("just words"), HasSubstr("must be a mapping"));
   EXPECT_THAT(ErrorOf(std::string(kMaxConfigBytes + 1, ' ')), HasSubstr("bytes"));
 }

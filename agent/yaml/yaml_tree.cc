@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/ctl/yaml_tree.h"
+#include "agent/yaml/yaml_tree.h"
 
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
@@ -20,9 +20,16 @@ class Builder final : public YAML::EventHandler {
   Builder(std::vector<YamlNode>* documents, std::vector<YamlProblem>* problems)
       : documents_(*documents), problems_(*problems) {}
 
-  void OnDocumentStart(const YAML::Mark&) override {
+  void OnDocumentStart(const YAML::Mark& mark) override {
     stack_.clear();
     root_ = {};
+    // The parser does not pass a token that cannot begin a document: without this
+    // it would find documents there for ever.
+    if (mark.pos == document_at_) {
+      Problem(mark, "this cannot stand here: a bracket that was not opened, or text after the end");
+      throw Stop();
+    }
+    document_at_ = mark.pos;
   }
   void OnDocumentEnd() override {
     if (root_.kind != YamlNode::Kind::kNull) documents_.push_back(std::move(root_));
@@ -33,7 +40,7 @@ class Builder final : public YAML::EventHandler {
     Add(mark, YamlNode::Kind::kNull, "?");
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
-    // A few of them can stand for billions of nodes; objects need none.
+    // A few of them can stand for billions of nodes; a file for people needs none.
     Problem(mark, "aliases (*name) are not possible here; write the value out");
     Add(mark, YamlNode::Kind::kNull, "?");
   }
@@ -91,6 +98,7 @@ class Builder final : public YAML::EventHandler {
   YamlNode root_;
   std::vector<YamlNode*> stack_;
   size_t count_ = 0;
+  int document_at_ = -1;
 };
 
 }  // namespace
