@@ -162,6 +162,13 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
     const ResourceKey key = FlowRuleKey(rule.location);
     std::vector<ResourceKey> depends{representor};
     if (OnTunnelTable(rule)) depends.push_back(TunnelKey());
+    for (const RuleAction& action : rule.actions) {
+      // A chain without its drop lets a frame pass to the host.
+      if (const auto* jump = std::get_if<ActionGotoChain>(&action)) {
+        depends.push_back(
+            FlowRuleKey({rule.location.table, jump->chain, kPrioDefaultDrop, jump->chain}));
+      }
+    }
     before_binding.push_back(key);
     add(key, FlowRuleSpec{std::move(rule)}, std::move(depends));
   }
@@ -180,7 +187,7 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   guest.vm = attachment.vm;
   guest.uuid = attachment.vm_uuid;
   guest.port = port.id;
-  guest.device_id = GuestDeviceId(attachment.port_ordinal, attachment.lease);
+  guest.device_id = GuestDeviceId(config.store_id, attachment.port_ordinal, attachment.lease);
   guest.host = vf_facts.pci;
   guest.bus = attachment.bus;
   add(GuestDeviceKey(attachment.vm, port.id), guest, {binding});

@@ -24,6 +24,7 @@ namespace fairlead {
 
 // What the configuration says, as the compiler needs it.
 struct CompileConfig {
+  uint32_t store_id = 0;  // whose guest devices they are; filled in when the store is open
   std::string tunnel_device = "fl-vxlan0";
   IpAddress tunnel_local;
   uint16_t tunnel_port = 4789;  // RFC 7348 section 5

@@ -142,7 +142,7 @@ TEST(CompilePortTest, TheVfIsHandedOutAfterEverythingThatKeepsItApart) {
   ASSERT_NE(guest, nullptr);
   EXPECT_THAT(guest->depends, ElementsAre(binding->key));
   const auto& spec = std::get<GuestDeviceSpec>(guest->spec);
-  EXPECT_EQ(spec.device_id, "fairlead-p17-l42");
+  EXPECT_EQ(spec.device_id, "fairlead-00000000-p17-l42");
   EXPECT_EQ(spec.host.ToString(), "0000:01:00.2");
   EXPECT_EQ(spec.bus, "rp1");
 }

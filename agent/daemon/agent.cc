@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "agent/base/error.h"
 #include "agent/base/text.h"
+#include "dataplane/pipeline/pipeline.h"
 #include "fairlead/v1/agent.pb.h"
 #include "fairlead/v1/status.pb.h"
 
@@ -44,7 +45,7 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clo
   FAIRLEAD_ASSIGN_OR_RETURN(agent->store_,
                             OpenSqliteStore({StrCat(config.state_dir, "/store.sqlite")}));
   FAIRLEAD_ASSIGN_OR_RETURN(StoreContents contents, agent->store_->Load());
-  config.providers.store_id = agent->store_->id();
+  config.providers.store_id = config.engine.compile.store_id = agent->store_->id();
 
   // The endpoint is bound before anything is touched: a second agent stops here.
   Agent* self = agent.get();
@@ -199,6 +200,17 @@ void Agent::OnRule(const TcPort::Event& event) {
   if (event.lost) {
     engine_->Audit();
     return;
+  }
+  // A flush, a removed qdisc, or the drop rule by name: the device that ends in it
+  // is looked at, not only the table.
+  if (event.id.chain == 0 && (event.id.priority == 0 || event.id.priority == kPrioDefaultDrop)) {
+    if (event.at.block == 0) {
+      engine_->OnLinkChanged(event.at.ifindex, "");
+    } else if (IsFairleadBlock(event.at.block)) {
+      if (const auto vni = Vni::Make(event.at.block & Vni::kMax); vni.ok()) {
+        engine_->OnBlockChanged(*vni);
+      }
+    }
   }
   RuleTable table;
   if (event.at.block != 0) {

@@ -124,7 +124,7 @@ TEST(ResourceKeyTest, KeysAreTextThatSurvivesARename) {
   EXPECT_EQ(DriverBindingKey(Vf(0)).ToString(), "driver-binding/52:54:00:00:00:01/0");
   EXPECT_EQ(GuestDeviceKey("vm", "port").ToString(), "guest-device/vm/port");
   EXPECT_EQ(FlowRuleKey(SampleRule().location).ToString(), "flow-rule/block-1000/0/2000/7");
-  EXPECT_EQ(GuestDeviceId(17, 42), "fairlead-p17-l42");
+  EXPECT_EQ(GuestDeviceId(0x1a2b, 17, 42), "fairlead-00001a2b-p17-l42");
 }
 
 TEST(ResourceKeyTest, LocationsThatDifferNeverShareAKey) {

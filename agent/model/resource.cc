@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/model/resource.h"
 
+#include "absl/strings/str_format.h"
 #include "agent/base/text.h"
 
 namespace fairlead {
@@ -47,8 +48,9 @@ ResourceKey GuestDeviceKey(std::string_view vm, std::string_view port) {
   return {ResourceKind::kGuestDevice, StrCat(vm, "/", port)};
 }
 
-std::string GuestDeviceId(uint32_t port_ordinal, Lease lease) {
-  return StrCat(kGuestDevicePrefix, "p", port_ordinal, "-l", lease);
+std::string GuestDeviceId(uint32_t store_id, uint32_t port_ordinal, Lease lease) {
+  return StrCat(kGuestDevicePrefix, absl::StrFormat("%08x", store_id), "-p", port_ordinal, "-l",
+                lease);
 }
 
 }  // namespace fairlead

@@ -122,8 +122,9 @@ struct GuestDeviceSpec {
   friend bool operator==(const GuestDeviceSpec&, const GuestDeviceSpec&) = default;
 };
 
-// "fairlead-p<port ordinal>-l<lease>": whose it is can be read off the VM.
-std::string GuestDeviceId(uint32_t port_ordinal, Lease lease);
+// "fairlead-<store id>-p<port ordinal>-l<lease>": whose it is can be read off the
+// VM. Another store's numbers begin at 1 too, and its devices are not ours.
+std::string GuestDeviceId(uint32_t store_id, uint32_t port_ordinal, Lease lease);
 inline constexpr std::string_view kGuestDevicePrefix = "fairlead-";
 
 using ResourceSpec = std::variant<VfPoolSpec, TunnelSpec, NeighbourSpec, VfSpec, RepresentorSpec,

@@ -81,7 +81,7 @@ GuestDeviceSpec Guest() {
   GuestDeviceSpec spec;
   spec.vm = "vm";
   spec.port = "p";
-  spec.device_id = GuestDeviceId(1, 2);
+  spec.device_id = GuestDeviceId(9, 1, 2);
   spec.bus = "rp1";
   return spec;
 }
@@ -112,7 +112,7 @@ TEST(DifferencesTest, NameObservedAndWantedOfEveryAttribute) {
   moved.host = {0, 1, 0, 1};
   moved.device_id = "fairlead-p1-l1";
   EXPECT_THAT(differences(guest, moved),
-              ElementsAre("device_id fairlead-p1-l1 -> fairlead-p1-l2",
+              ElementsAre("device_id fairlead-p1-l1 -> fairlead-00000009-p1-l2",
                           "host 0000:01:00.1 -> 0000:00:00.0", "bus rp2 -> rp1"));
   EXPECT_EQ(differences(Tunnel(), VfPoolSpec{}).size(), 1U);
 }

@@ -160,6 +160,7 @@ class DryRunner {
     for (auto& [ref, unit] : copy.units_) {
       unit.queued = false;
       unit.in_flight = false;
+      unit.refresh = unit.refreshing = false;  // a leased VF is as it was last seen
       unit.settled = true;
     }
     for (auto& [pf, scope] : copy.pf_scope_) scope.in_flight = scope.again = false;

@@ -169,7 +169,14 @@ void Engine::OnChange(const Change& change) {
     if (const auto* s = std::get_if<Subnet>(&stored.object)) vpc = s->vpc;
     if (const auto* p = std::get_if<Port>(&stored.object)) vpc = p->vpc;
     if (const auto* e = std::get_if<Endpoint>(&stored.object)) vpc = e->vpc;
-    UnitOf(RefOfObject(ref), vpc).vpc = vpc;
+    Unit& moved = UnitOf(RefOfObject(ref), vpc);
+    if (moved.vpc != vpc) {
+      // What is under way counts for the VPC that it is under way for.
+      const bool settled = moved.settled;
+      SetSettled(moved, true);
+      moved.vpc = vpc;
+      SetSettled(moved, settled);
+    }
     if (ref.kind == ObjectKind::kPort) {
       UpdateBound(ref.id);
       Unit& unit = UnitOf({UnitKind::kPort, ref.id});
@@ -286,7 +293,9 @@ void Engine::ReconcileNetwork(Unit& unit) {
   absl::StatusOr<std::vector<Resource>> wanted = CompileNetwork(unit);
   if (!wanted.ok()) {
     unit.waits_for = std::string(wanted.status().message());
-    if (!absl::IsUnavailable(wanted.status())) UnitFailed(unit, "compile", wanted.status());
+    if (absl::IsUnavailable(wanted.status())) return;
+    // What an earlier and better version of it made does not stay.
+    if (Converge(unit, {}) != Progress::kWorking) UnitFailed(unit, "compile", wanted.status());
     return;
   }
   if (wanted->empty() && unit.keys.empty() && ref.kind == UnitKind::kVtep) {
@@ -363,27 +372,29 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
 
   const auto bound = bound_of_vpc_.find(unit.vpc);
   const Vpc* vpc = world_.FindVpc(unit.vpc);
-  const bool any_bound = bound != bound_of_vpc_.end() && !bound->second.empty();
+  const bool any_bound = vpc != nullptr && bound != bound_of_vpc_.end() && !bound->second.empty();
+  if (vpc == nullptr) {
+    const auto removed = removed_.find({ObjectKind::kVpc, unit.vpc});
+    if (removed != removed_.end()) vpc = &std::get<Vpc>(removed->second);
+  }
   if (vpc == nullptr || (!any_bound && !BlockInUse(vpc->vni))) {
     return std::vector<Resource>{};  // without a local port the VPC has no block here
   }
   if (!facts_.tunnel) return absl::UnavailableError("the host's tunnel is being made");
-  for (const RuleTable& table : {RuleTable{RuleTable::Kind::kVpcBlock, vpc->vni},
-                                 RuleTable{RuleTable::Kind::kTunnelIngress, {}}}) {
-    const auto scope = table_scope_.find(table);
-    if (scope == table_scope_.end() || !scope->second.known) {
-      return absl::UnavailableError("the VPC's rules are being observed");
-    }
-  }
-  if (!any_bound) {
-    // A port is being taken apart and its representor still stands: what ends
-    // in a drop does so until that is gone.
+  if (!TablesKnown(vpc->vni)) return absl::UnavailableError("the VPC's rules are being observed");
+  // A port is being taken apart and its representor still stands: what ends in a
+  // drop does so until that is gone.
+  auto drops = [&] {
     std::vector<Resource> kept;
     for (const ResourceKey& key : unit.keys) {
       const auto it = wanted_.find(key);
       if (it != wanted_.end() && EndsInDrop(it->second)) kept.push_back(it->second);
     }
     return kept;
+  };
+  if (!any_bound) return drops();
+  if (const std::string nic = UnobservedNicOf(unit.vpc); !nic.empty()) {
+    return absl::UnavailableError(nic);
   }
   const VfId any_vf = bound_.at(*bound->second.begin()).vf;
   const StoredObject* stored = nullptr;
@@ -395,17 +406,25 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     stored = world_.Find({ObjectKind::kSubnet, unit.ref.id});
     const auto ports = bound_of_subnet_.find(unit.ref.id);
     const bool local_ports = ports != bound_of_subnet_.end() && !ports->second.empty();
-    if (stored != nullptr && !local_ports) {
-      for (const ResourceKey& key : unit.keys) {
-        const auto it = wanted_.find(key);
-        if (it != wanted_.end() && EndsInDrop(it->second)) wanted.push_back(it->second);
-      }
+    if (stored == nullptr) {
+      // A chain without its drop would let what is sent there pass to the host.
+      wanted = drops();
+      std::erase_if(wanted, [&](const Resource& drop) {
+        const RuleLocation& at = std::get<FlowRuleSpec>(drop.spec).rule.location;
+        return !LeadsToChain(vpc->vni, at.chain);
+      });
+    } else if (!local_ports) {
+      wanted = drops();
     }
     if (stored != nullptr && local_ports) {
       std::vector<BoundPort> local;
       for (const std::string& id : ports->second) local.push_back(bound_.at(id));
       std::vector<IpAddress> vteps = world_.VtepsOfSubnet(unit.ref.id);
       std::erase(vteps, config_.compile.tunnel_local);
+      // One of the other family is its endpoint's mistake, and said there.
+      std::erase_if(vteps, [&](const IpAddress& vtep) {
+        return vtep.is_v4() != facts_.tunnel->local.is_v4();
+      });
       wanted = CompileSubnet(*vpc, std::get<Subnet>(stored->object), stored->ordinal, local, vteps,
                              *facts_.tunnel);
     }
@@ -496,7 +515,10 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
 // Keys that are neither wanted nor there are nobody's any more.
 void Engine::SettleClaims(Unit& unit, const WantedSet& wanted) {
   std::erase_if(unit.keys, [&](const ResourceKey& key) {
-    if (wanted.contains(key) || observed_.contains(key)) return false;
+    if (wanted.contains(key)) return false;
+    if (const auto seen = observed_.find(key); seen != observed_.end() && seen->second.ours) {
+      return false;
+    }
     const auto it = claimant_.find(key);
     if (it != claimant_.end() && it->second == unit.ref) claimant_.erase(it);
     return true;
@@ -509,6 +531,7 @@ void Engine::Dispatch(Unit& unit, const std::string& lane, std::vector<Operation
     for (Operation& operation : operations) operation.resource.lease = attachment->lease;
   }
   unit.in_flight = true;
+  unit.verified = false;
   if (operations.front().resource.key.kind == ResourceKind::kFlowRule) {
     rule_batch_.push_back({unit.ref, std::move(operations)});
     if (!in_pump_) FlushRules();
@@ -521,34 +544,45 @@ void Engine::Dispatch(Unit& unit, const std::string& lane, std::vector<Operation
                    });
 }
 
-// The rules of many units travel together; each unit gets its own results.
+// The rules of many units travel together, deletions first: a MAC that goes from
+// one rule to another must have left the first. Each unit gets its own results.
 void Engine::FlushRules() {
   while (!rule_batch_.empty()) {
     std::vector<RuleBatchItem> items;
-    std::vector<Operation> all;
+    size_t count = 0;
     while (!rule_batch_.empty() &&
-           (all.empty() || all.size() + rule_batch_.front().operations.size() <= kRulesPerBatch)) {
-      const auto& operations = rule_batch_.front().operations;
-      all.insert(all.end(), operations.begin(), operations.end());
+           (count == 0 || count + rule_batch_.front().operations.size() <= kRulesPerBatch)) {
+      count += rule_batch_.front().operations.size();
       items.push_back(std::move(rule_batch_.front()));
-      rule_batch_.erase(rule_batch_.begin());
+      rule_batch_.pop_front();
     }
-    executor_->Apply(
-        "rules", std::move(all),
-        [this, alive = std::weak_ptr<bool>(alive_), items](std::vector<ApplyResult> results) {
-          if (alive.expired()) return;
-          size_t next = 0;
-          for (const RuleBatchItem& item : items) {
-            std::vector<ApplyResult> own;
-            for (size_t i = 0; i < item.operations.size(); ++i) {
-              own.push_back(next < results.size()
-                                ? std::move(results[next])
-                                : ApplyResult{absl::InternalError("no result"), {}, false});
-              ++next;
-            }
-            OnApplied(item.unit, item.operations, std::move(own));
-          }
-        });
+    std::vector<std::pair<size_t, size_t>> order;  // item, operation
+    for (const bool deletions : {true, false}) {
+      for (size_t i = 0; i < items.size(); ++i) {
+        for (size_t o = 0; o < items[i].operations.size(); ++o) {
+          const bool deletion = items[i].operations[o].verb == Operation::Verb::kDelete;
+          if (deletion == deletions) order.emplace_back(i, o);
+        }
+      }
+    }
+    std::vector<Operation> all;
+    for (const auto& [item, operation] : order) all.push_back(items[item].operations[operation]);
+    executor_->Apply("rules", std::move(all),
+                     [this, alive = std::weak_ptr<bool>(alive_), items,
+                      order](std::vector<ApplyResult> results) {
+                       if (alive.expired()) return;
+                       std::vector<std::vector<ApplyResult>> own(items.size());
+                       for (size_t i = 0; i < items.size(); ++i) {
+                         own[i].resize(items[i].operations.size(),
+                                       {absl::InternalError("no result"), {}, false});
+                       }
+                       for (size_t i = 0; i < order.size() && i < results.size(); ++i) {
+                         own[order[i].first][order[i].second] = std::move(results[i]);
+                       }
+                       for (size_t i = 0; i < items.size(); ++i) {
+                         OnApplied(items[i].unit, items[i].operations, std::move(own[i]));
+                       }
+                     });
   }
 }
 
@@ -556,6 +590,7 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
                        std::vector<ApplyResult> results) {
   absl::Status error;
   std::string step;
+  std::vector<Operation> make_room;
   Unit* unit = FindUnit(ref);
   for (size_t i = 0; i < operations.size() && i < results.size(); ++i) {
     const Operation& operation = operations[i];
@@ -570,6 +605,16 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
       }
       continue;
     }
+    if (absl::IsAlreadyExists(result.status) && operation.verb == Operation::Verb::kUpdate &&
+        ref.kind == UnitKind::kEndpoint) {
+      // What it would match another rule matches still, maybe one that waits for
+      // what this one matches: it makes room first.
+      Operation out = operation;
+      out.verb = Operation::Verb::kDelete;
+      out.resource.spec = operation.current ? operation.current->spec : operation.resource.spec;
+      make_room.push_back(std::move(out));
+      continue;
+    }
     if (error.ok()) {
       error = result.status;
       step = StepName(operation);
@@ -577,6 +622,10 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
   }
   if (unit == nullptr) return;
   unit->in_flight = false;
+  if (error.ok() && !make_room.empty()) {
+    Dispatch(*unit, "rules", std::move(make_room));
+    return;
+  }
   if (!error.ok()) {
     if (ref.kind == UnitKind::kPort) {
       PortUnitFailed(*unit, std::move(step), std::move(error));

@@ -80,6 +80,8 @@ class Engine {
   void OnGuestUnplugError(const std::string& vm, const std::string& device_id);
   // A link of this index appeared, changed or vanished.
   void OnLinkChanged(uint32_t ifindex, const std::string& name);
+  // What a VPC's block ends in may be gone: its representors are looked at.
+  void OnBlockChanged(Vni vni);
   // Observes everything again.
   void Audit();
 
@@ -165,6 +167,8 @@ class Engine {
   void SetPhase(Unit& unit, Attachment attachment, AttachmentPhase phase);
   // `generation` is that of the port which was tried.
   void AttachFailed(Unit& unit, std::string step, absl::Status error, uint64_t generation);
+  // Takes away what forwards to and from the port. True while that is under way.
+  bool CutOff(Unit& unit, const Attachment& attachment);
   bool DeleteRulesFirst(Unit& unit);
   bool PlaceAgain(Unit& unit, const StoredObject& object, const Attachment& attachment);
   std::set<std::string> TakenRootPorts(const std::string& vm, const std::string& but) const;
@@ -188,13 +192,19 @@ class Engine {
   void SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed);
   void ObservePf(const MacAddress& pf);
   void OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> result);
-  void RefreshVf(const VfId& vf, const UnitRef& waiting);
+  // Observes one VF for the port that waits for it; `verify`: as the last look
+  // before its lease ends.
+  void RefreshVf(const VfId& vf, const UnitRef& waiting, bool verify = false);
   // Takes in what was seen of one VF: its facts, and of its resources those that
   // an attachment of ours can have made.
   void TakeVf(const VfId& vf, const VfFacts& facts, const std::vector<ObservedResource>& resources);
   // Replaces what is known of a table by `rules`.
   void TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules);
   bool BlockInUse(Vni vni) const;
+  bool TablesKnown(Vni vni) const;  // the VPC's block and the tunnel's ingress
+  // "" once every NIC that carries a port of the VPC was observed, or hangs.
+  std::string UnobservedNicOf(const std::string& vpc) const;
+  bool LeadsToChain(Vni vni, uint32_t chain) const;
   void ObserveTunnel();
   void ObserveTable(const RuleTable& table);
   void ObserveNeighbours();
@@ -242,7 +252,7 @@ class Engine {
     UnitRef unit;
     std::vector<Operation> operations;
   };
-  std::vector<RuleBatchItem> rule_batch_;
+  std::deque<RuleBatchItem> rule_batch_;
 
   // Scopes: in flight, and asked for again meanwhile.
   struct Scope {
@@ -256,6 +266,7 @@ class Engine {
   std::map<RuleTable, Scope> table_scope_;
   Scope tunnel_scope_, neighbour_scope_;
 
+  std::set<VfId> shunned_;  // an attach failed on them: others are taken first
   std::set<std::string> failed_ports_;
   std::set<std::string> waiting_ports_;  // for an observation, or the host's unit
   std::map<std::string, std::set<std::string>> waiting_on_vpc_;  // ports, by VPC

@@ -84,6 +84,42 @@ bool Engine::BlockInUse(Vni vni) const {
   });
 }
 
+bool Engine::TablesKnown(Vni vni) const {
+  for (const RuleTable& table : {RuleTable{RuleTable::Kind::kVpcBlock, vni}, kTunnelTable}) {
+    const auto scope = table_scope_.find(table);
+    if (scope == table_scope_.end() || !scope->second.known) return false;
+  }
+  return true;
+}
+
+// What is compiled from the ports of a VPC is compiled from all of them: after a
+// restart one NIC answers before another, and its rules must not lose the rest.
+std::string Engine::UnobservedNicOf(const std::string& vpc) const {
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vpc != vpc) continue;
+    const auto scope = pf_scope_.find(vf.pf);
+    if (scope != pf_scope_.end() && !scope->second.known) {
+      return absl::StrCat("the NIC ", vf.pf.ToString(), " of port ", attachment.port,
+                          " is being observed");
+    }
+  }
+  return "";
+}
+
+bool Engine::LeadsToChain(Vni vni, uint32_t chain) const {
+  const std::string prefix = TablePrefix({RuleTable::Kind::kVpcBlock, vni});
+  for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
+       it != observed_.end() && it->first.kind == ResourceKind::kFlowRule &&
+       it->first.name.starts_with(prefix);
+       ++it) {
+    for (const RuleAction& action : std::get<FlowRuleSpec>(it->second.spec).rule.actions) {
+      const auto* jump = std::get_if<ActionGotoChain>(&action);
+      if (jump != nullptr && jump->chain == chain) return true;
+    }
+  }
+  return false;
+}
+
 // A bound port: its representor stands in its VPC's block, and it is not being
 // taken apart.
 void Engine::UpdateBound(const std::string& port) {
@@ -144,6 +180,8 @@ void Engine::ObservePf(const MacAddress& pf) {
 
 void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> result) {
   Scope& scope = pf_scope_[pf];
+  const bool first = !scope.known;
+  const bool as_before = scope.known && scope.error.ok() == result.ok();
   scope.in_flight = false;
   scope.known = true;
   scope.error = result.status();
@@ -182,6 +220,13 @@ void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> re
       if (!alive.expired() && !pf_scope_[pf].error.ok()) ObservePf(pf);
     });
   }
+  if (!as_before) {
+    for (const auto& [vf, attachment] : attachments_) {
+      if (vf.pf != pf) continue;
+      MarkDirty({UnitKind::kPort, attachment.port});
+      if (first) MarkVpcNetwork(std::string(attachment.vpc));
+    }
+  }
   MarkHost();
   WakeWaitingPorts();
   if (std::exchange(scope.again, false)) ObservePf(pf);
@@ -210,16 +255,22 @@ void Engine::TakeVf(const VfId& vf, const VfFacts& facts,
   UpdateBound(it->second.port);
 }
 
-void Engine::RefreshVf(const VfId& vf, const UnitRef& waiting) {
-  executor_->ObserveVf(vf, [this, alive = std::weak_ptr<bool>(alive_), vf,
-                            waiting](absl::StatusOr<VfObservation> result) {
+void Engine::RefreshVf(const VfId& vf, const UnitRef& waiting, bool verify) {
+  Unit& asking = UnitOf(waiting);
+  asking.refresh = false;
+  asking.refreshing = true;
+  executor_->ObserveVf(vf, [this, alive = std::weak_ptr<bool>(alive_), vf, waiting,
+                            verify](absl::StatusOr<VfObservation> result) {
     if (alive.expired()) return;
     Unit* unit = FindUnit(waiting);
+    if (unit != nullptr) unit->refreshing = false;
     if (result.ok()) {
       TakeVf(vf, result->facts, result->resources);
-      if (unit != nullptr) MarkDirty(waiting);
+      if (unit != nullptr) {
+        unit->verified = verify;
+        MarkDirty(waiting);
+      }
     } else if (unit != nullptr) {
-      unit->verified = false;
       unit->refresh = true;
       unit->waits_for = std::string(result.status().message());
       RetryLater(*unit);
@@ -412,7 +463,8 @@ void Engine::OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> r
     state.facts = std::move(result->facts);
     for (const auto& [vf, attachment] : attachments_) {
       if (attachment.vm != vm) continue;
-      const std::string id = GuestDeviceId(attachment.port_ordinal, attachment.lease);
+      const std::string id =
+          GuestDeviceId(config_.compile.store_id, attachment.port_ordinal, attachment.lease);
       const auto seen = std::find_if(result->devices.begin(), result->devices.end(),
                                      [&](const GuestDeviceInfo& d) { return d.id == id; });
       const ResourceKey key = GuestDeviceKey(vm, attachment.port);
@@ -451,6 +503,10 @@ void Engine::OnPfHung(const MacAddress& pf) {
   scope.known = true;
   scope.error =
       absl::DeadlineExceededError(absl::StrCat("the NIC ", pf.ToString(), " does not answer"));
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vpc.empty() || vf.pf == pf) continue;
+    MarkVpcNetwork(std::string(attachment.vpc));  // it waited for this NIC too
+  }
   MarkHost();
   WakeWaitingPorts();
 }
@@ -477,7 +533,8 @@ void Engine::OnVmChanged(const std::string& vm) {
 std::optional<std::string> Engine::PortOfDevice(const std::string& vm,
                                                 const std::string& device) const {
   for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vm == vm && GuestDeviceId(attachment.port_ordinal, attachment.lease) == device) {
+    if (attachment.vm == vm && GuestDeviceId(config_.compile.store_id, attachment.port_ordinal,
+                                             attachment.lease) == device) {
       return attachment.port;
     }
   }
@@ -534,12 +591,13 @@ void Engine::OnLinkChanged(uint32_t ifindex, const std::string& name) {
     return;
   }
   for (const auto& [mac, pf] : facts_.pfs) {
-    if (pf.ifindex == ifindex || pf.netdev == name) {
+    if (pf.ifindex == ifindex || (!name.empty() && pf.netdev == name)) {
       ObservePf(mac);
       return;
     }
     for (const VfFacts& vf : pf.vfs) {
-      if (vf.representor_ifindex == ifindex || vf.representor == name || vf.netdev == name) {
+      if (vf.representor_ifindex == ifindex ||
+          (!name.empty() && (vf.representor == name || vf.netdev == name))) {
         ObservePf(mac);
         return;
       }
@@ -547,8 +605,24 @@ void Engine::OnLinkChanged(uint32_t ifindex, const std::string& name) {
   }
 }
 
+void Engine::OnBlockChanged(Vni vni) {
+  if (!BlockInUse(vni)) return;  // it went with the last representor, as it should
+  std::set<MacAddress> pfs;
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vni == vni) pfs.insert(vf.pf);
+  }
+  for (const MacAddress& pf : pfs) ObservePf(pf);
+}
+
 void Engine::Audit() {
   orphans_pending_ = true;
+  // Not every cure is a fact that the engine sees (a module that is loaded, a
+  // qdisc that is removed): what failed for good is tried once more.
+  shunned_.clear();
+  for (const std::string& port : failed_ports_) {
+    UnitOf({UnitKind::kPort, port}).failed_generation = 0;
+    MarkDirty({UnitKind::kPort, port});
+  }
   for (const MacAddress& pf : config_.pfs) ObservePf(pf);
   ObserveTunnel();
   ObserveNeighbours();

@@ -138,15 +138,18 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
 
   Attachment attachment;
   attachment.lease = next_lease_;
-  absl::StatusOr<std::string> bus =
-      PlaceGuestDevice(*vm.facts, GuestDeviceId(object.ordinal, attachment.lease),
-                       /*previous=*/"", TakenRootPorts(port.vm, port.id));
+  absl::StatusOr<std::string> bus = PlaceGuestDevice(
+      *vm.facts, GuestDeviceId(config_.compile.store_id, object.ordinal, attachment.lease),
+      /*previous=*/"", TakenRootPorts(port.vm, port.id));
   if (!bus.ok()) {
     AttachFailed(unit, "guest-device placement", bus.status(), object.generation);
     return;
   }
   absl::StatusOr<VfId> vf =
-      PlacePort(port, facts_, config_.compile.vf_driver, LeasedVfs(), /*held=*/{});
+      PlacePort(port, facts_, config_.compile.vf_driver, LeasedVfs(), shunned_);
+  if (!vf.ok() && !shunned_.empty()) {
+    vf = PlacePort(port, facts_, config_.compile.vf_driver, LeasedVfs(), /*held=*/{});
+  }
   if (absl::IsUnavailable(vf.status())) {
     // VFs are still to come; unless making them failed.
     for (const MacAddress& pf : config_.pfs) {
@@ -184,6 +187,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   unit.error = absl::OkStatus();  // of the attempt before
   unit.scanned = true;            // a VF that is free has nothing of ours on it
   unit.fresh_lease = unit.refresh = true;
+  unit.ready_generation = 0;
   unit.keys.clear();
   failed_ports_.erase(port.id);
   MarkHost();  // the first lease brings the tunnel
@@ -234,11 +238,8 @@ std::string Engine::MissingObservation(Unit& unit, const Attachment& attachment)
       return absl::StrCat("the monitor of VM ", attachment.vm, " is being asked");
     }
   }
-  if (unit.refresh) {
-    unit.refresh = false;
-    RefreshVf(attachment.vf, unit.ref);
-    return "the VF is being observed";
-  }
+  if (unit.refresh && !unit.refreshing) RefreshVf(attachment.vf, unit.ref);
+  if (unit.refreshing) return "the VF is being observed";
   return "";
 }
 
@@ -293,9 +294,9 @@ bool Engine::PlaceAgain(Unit& unit, const StoredObject& object, const Attachment
   }
   const VmState& vm = vms_[attachment.vm];
   if (!vm.error.ok() || !vm.facts) return false;
-  absl::StatusOr<std::string> bus =
-      PlaceGuestDevice(*vm.facts, GuestDeviceId(object.ordinal, attachment.lease), attachment.bus,
-                       TakenRootPorts(attachment.vm, attachment.port));
+  absl::StatusOr<std::string> bus = PlaceGuestDevice(
+      *vm.facts, GuestDeviceId(config_.compile.store_id, object.ordinal, attachment.lease),
+      attachment.bus, TakenRootPorts(attachment.vm, attachment.port));
   if (!bus.ok()) {
     PortUnitFailed(unit, "guest-device placement", bus.status());
     return true;
@@ -323,7 +324,7 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
             ? "it is gone"
             : fairlead::WhyNotFree(pf->second, *vf, config_.compile.vf_driver, others, {});
     if (!why.empty()) {
-      unit.cause = absl::FailedPreconditionError(
+      unit.cause = absl::UnavailableError(
           absl::StrCat("VF ", attachment.vf.ToString(), " was taken meanwhile: ", why));
       unit.cause_step = "vf placement";
       EndLease(unit, attachment);
@@ -356,6 +357,8 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
       if (other != port.id) context.peers.push_back(bound_.at(other));
     }
   }
+  unit.waits_for = UnobservedNicOf(port.vpc);
+  if (!unit.waits_for.empty()) return;
   if (PlaceAgain(unit, object, attachment)) return;
   absl::StatusOr<std::vector<Resource>> wanted = CompilePort(config_.compile, context, facts_);
   if (!wanted.ok()) {
@@ -398,7 +401,9 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
   }
   switch (Converge(unit, *wanted)) {
     case Progress::kWorking:
+      return;
     case Progress::kWaiting:
+      waiting_on_vpc_[port.vpc].insert(port.id);  // its subnet's chain, above all
       return;
     case Progress::kConflict:
       PortUnitFailed(unit, "compare", absl::AlreadyExistsError(unit.waits_for));
@@ -421,6 +426,7 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
   unit.attempts = 0;
   unit.error = absl::OkStatus();
   unit.ready_generation = object.generation;
+  shunned_.erase(attachment.vf);
 }
 
 // Writes the phase to the store, then goes on.
@@ -477,6 +483,10 @@ void Engine::PortUnitFailed(Unit& unit, std::string step, absl::Status error) {
       vms_[attachment->vm].known = false;  // what QEMU has now is asked, not assumed
     }
     if (attachment->phase == AttachmentPhase::kApplying) {
+      if (unit.step.starts_with("vf ") || unit.step.starts_with("representor") ||
+          unit.step.starts_with("driver-binding")) {
+        shunned_.insert(attachment->vf);
+      }
       unit.cause = unit.error;
       unit.cause_step = unit.step;
       SetPhase(unit, *attachment, AttachmentPhase::kRollingBack);
@@ -502,6 +512,7 @@ void Engine::AttachFailed(Unit& unit, std::string step, absl::Status error, uint
 }
 
 void Engine::Teardown(Unit& unit, Attachment& attachment) {
+  if (CutOff(unit, attachment)) return;
   unit.waits_for = MissingObservation(unit, attachment);
   if (!unit.waits_for.empty()) return;
   ClaimLeftBehind(unit, attachment);
@@ -528,7 +539,8 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
       unit.removal_overdue = waited >= config_.removal_patience;
       unit.step = "guest-device delete";
       unit.waits_for = absl::StrCat(
-          "QEMU was asked to remove ", GuestDeviceId(attachment.port_ordinal, attachment.lease),
+          "QEMU was asked to remove ",
+          GuestDeviceId(config_.compile.store_id, attachment.port_ordinal, attachment.lease),
           " from VM ", attachment.vm, " and has not confirmed it",
           unit.removal_overdue
               ? absl::StrCat(" for ",
@@ -548,7 +560,6 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
     }
     unit.removal_asked.reset();
   }
-  if (DeleteRulesFirst(unit)) return;
   switch (Converge(unit, {})) {
     case Progress::kWorking:
       return;
@@ -561,15 +572,36 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
   }
   if (!unit.verified) {
     // Nothing is left by what is known; now by what is seen.
-    unit.verified = true;
-    RefreshVf(attachment.vf, unit.ref);
+    RefreshVf(attachment.vf, unit.ref, /*verify=*/true);
     return;
   }
   EndLease(unit, attachment);
 }
 
-// The port's rules go before its device does: the guest may take long to let go,
-// and until then its frames meet the drop rule, and its MAC is free for others.
+// The guest may take long to let go, its monitor may be held and its NIC hang:
+// nothing of that is waited for. The rules go first, so that the port's MAC is
+// free for others; then its link, because the rules of the others match where a
+// frame goes to and not where it comes from.
+bool Engine::CutOff(Unit& unit, const Attachment& attachment) {
+  if (TablesKnown(attachment.vni)) ClaimLeftBehind(unit, attachment);
+  if (DeleteRulesFirst(unit)) return true;
+  const auto it = observed_.find(RepresentorKey(attachment.vf));
+  if (it == observed_.end() || !it->second.ours || unit.refresh || unit.refreshing) return false;
+  Operation operation;
+  operation.verb = Operation::Verb::kUpdate;
+  operation.resource.key = it->first;
+  RepresentorSpec spec = std::get<RepresentorSpec>(it->second.spec);
+  if (!spec.up || spec.vni != attachment.vni) return false;
+  spec.up = false;
+  operation.resource.spec = spec;
+  operation.current = it->second;
+  operation.detail = "up -> down";
+  unit.step = "representor down";
+  const std::string lane = LaneOf(operation.resource);
+  Dispatch(unit, lane, {std::move(operation)});
+  return true;
+}
+
 bool Engine::DeleteRulesFirst(Unit& unit) {
   std::vector<Operation> operations;
   for (const ResourceKey& key : unit.keys) {
@@ -643,6 +675,9 @@ void Engine::EndLease(Unit& unit, const Attachment& attachment) {
     if (vms_.contains(attachment.vm)) ObserveVm(attachment.vm);  // its root port is free again
     MarkHost();
     WakeFailedPorts();
+    for (const auto& [ref, object] : removed_) {
+      if (ref.kind == ObjectKind::kSubnet) MarkDirty({UnitKind::kSubnet, ref.id});
+    }
     Announce({ObjectKind::kPort, attachment.port});
     AnnounceVm(attachment.vm);
   });

@@ -120,7 +120,8 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
   status.lease = attachment->lease;
   status.guest_bus = attachment->bus;
   if (!attachment->vm.empty()) {
-    status.guest_device = GuestDeviceId(attachment->port_ordinal, attachment->lease);
+    status.guest_device =
+        GuestDeviceId(config_.compile.store_id, attachment->port_ordinal, attachment->lease);
   }
   if (const VfFacts* vf = facts_.FindVf(attachment->vf)) {
     status.vf_pci = vf->pci.ToString();
@@ -136,7 +137,12 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       if (!unit.error.ok()) TakeError(unit.error, unit.step, status);
       break;
     case AttachmentPhase::kReady:
-      if (!unit.error.ok()) {
+      if (const auto pf = pf_scope_.find(attachment->vf.pf);
+          pf != pf_scope_.end() && pf->second.known && !pf->second.error.ok()) {
+        status.state = ObjectState::kDegraded;
+        TakeError(pf->second.error, "pf observe", status);
+        status.permanent = false;
+      } else if (!unit.error.ok()) {
         status.state = ObjectState::kDegraded;
         TakeError(unit.error, unit.step, status);
       } else if (!unit.waits_for.empty() || unit.in_flight) {
@@ -156,7 +162,10 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       status.permanent = false;
       break;
     case AttachmentPhase::kReleasing:
-      status.state = ObjectState::kRemoving;
+      // It moves, or came back before its earlier life was over.
+      status.state = ObjectState::kPending;
+      status.observed_generation = 0;
+      if (status.reason.empty()) status.reason = "its earlier attachment is being taken apart";
       if (!unit.error.ok()) {
         TakeError(unit.error, unit.step, status);
         status.permanent = false;
@@ -191,6 +200,16 @@ std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
     if (spec != nullptr && spec->rule.offload == OffloadWish::kMust &&
         seen->second.hardware == RuleHardware::kSoftware) {
       return absl::StrCat("the rule ", key.name, " must run in hardware and runs in software");
+    }
+  }
+  for (const std::string& id : world_.EndpointsOfVpc(port->vpc)) {
+    const auto endpoint = units_.find({UnitKind::kEndpoint, id});
+    if (endpoint == units_.end() || world_.FindEndpoint(id)->subnet != port->subnet) continue;
+    for (const ResourceKey& key : endpoint->second.keys) {
+      const auto seen = observed_.find(key);
+      if (seen != observed_.end() && seen->second.hardware == RuleHardware::kSoftware) {
+        return absl::StrCat("the rule ", key.name, " to endpoint ", id, " runs in software");
+      }
     }
   }
   for (const IpAddress& vtep : world_.VtepsOfSubnet(port->subnet)) {

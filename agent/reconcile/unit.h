@@ -43,8 +43,9 @@ struct Unit {
   std::string waits_for;  // what it waits for, for people
 
   // Ports only.
-  bool scanned = false;  // what an earlier run of the agent left was claimed
-  bool refresh = false;  // an operation failed: observe the VF before going on
+  bool scanned = false;     // what an earlier run of the agent left was claimed
+  bool refresh = false;     // an operation failed: observe the VF before going on
+  bool refreshing = false;  // that was asked and not answered yet
   uint64_t ready_generation = 0;
   bool fresh_lease = false;  // nothing was done yet: is the VF still free?
   bool verified = false;     // teardown: the VF was observed afresh and nothing is left

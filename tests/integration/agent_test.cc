@@ -10,7 +10,7 @@
 #include "agent/base/text.h"
 #include "agent/ports/rtnetlink/fake_rtnetlink_port.h"
 #include "agent/ports/tc/fake_tc_port.h"
-#include "tests/integration/fake_host.h"
+#include "tests/integration/agent_fixture.h"
 
 namespace fairlead {
 namespace {
@@ -18,26 +18,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-class AgentTest : public ::testing::Test {
- protected:
-  void Begin(FakeHostOptions options = {}) {
-    host = std::make_unique<FakeHost>(options);
-    host->Start();
-    host->MakeVpc("red", 1000, "10.0.0.0/24");
-    host->MakeVpc("blue", 2000, "10.0.0.0/24");
-  }
-  // The pool is made at the start; what an attach leaves is compared with this.
-  std::string Quiet() {
-    while (host->Host().pfs_size() == 0 || host->Host().pfs(0).num_vfs() == 0) {
-    }
-    return host->Leftovers();
-  }
-  std::vector<TcFilter> Block(uint32_t vni) {
-    return host->network->Filters({0x46000000U | vni, 0});
-  }
-  std::unique_ptr<FakeHost> host;
-};
 
 TEST_F(AgentTest, AnAttachGivesTheVmAVfAndADetachLeavesNothing) {
   Begin();
@@ -171,7 +151,7 @@ TEST_F(AgentTest, WithoutAFreeRootPortTheAttachFailsBeforeAnythingIsMade) {
   const v1::ObjectStatus status = host->WaitFailed("a-red");
   EXPECT_EQ(status.step(), "guest-device placement");
   EXPECT_THAT(status.reason(), HasSubstr("rp0"));
-  EXPECT_NE(before, "");
+  EXPECT_EQ(host->Leftovers(), before);
 }
 
 TEST_F(AgentTest, AVfOfSomebodyElseIsLeftAlone) {
