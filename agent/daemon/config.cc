@@ -389,6 +389,7 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                      {{"sriov_deadline", reader.Millis(&providers.sriov_deadline)},
                       {"bind_deadline", reader.Millis(&providers.bind_deadline)},
                       {"qmp_deadline", reader.Millis(&providers.qmp_deadline)},
+                      {"device_add_deadline", reader.Millis(&providers.device_add_deadline)},
                       {"retry_first", reader.Millis(&engine.retry_first)},
                       {"retry_most", reader.Millis(&engine.retry_most)},
                       {"audit_every", reader.Millis(&engine.audit_every)},

@@ -64,6 +64,15 @@ TEST(ConfigTest, ARootPortPatternHasItsStarAtTheEnd) {
               HasSubstr("hypervisor.root_ports[0] must be the id"));
 }
 
+TEST(ConfigTest, AddingADeviceHasADeadlineOfItsOwn) {
+  const auto config = ParseConfig(std::string(kLeast) +
+                                  "timing_ms: {qmp_deadline: 1000, device_add_deadline: 2000}\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->providers.qmp_deadline, std::chrono::milliseconds(1000));
+  EXPECT_EQ(config->providers.device_add_deadline, std::chrono::milliseconds(2000));
+  EXPECT_GE(ParseConfig(kLeast)->providers.device_add_deadline, std::chrono::minutes(2));
+}
+
 TEST(ConfigTest, MistakesAreListedUpToABound) {
   std::string yaml = "pfs:\n  - representors: [";
   for (int i = 0; i < 1000; ++i) yaml += "a,";

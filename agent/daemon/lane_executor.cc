@@ -195,8 +195,15 @@ void LaneExecutor::Apply(const std::string& lane, std::vector<Operation> operati
   std::string what = operations.empty() ? std::string("nothing") : Describe(operations.front());
   if (operations.size() > 1) StrAppend(&what, " and ", operations.size() - 1, " more");
   const size_t count = operations.size();
+  std::chrono::milliseconds deadline = DeadlineOf(lane);
+  for (const Operation& operation : operations) {
+    if (operation.verb != Operation::Verb::kDelete &&
+        std::holds_alternative<GuestDeviceSpec>(operation.resource.spec)) {
+      deadline += config_->device_add_deadline;
+    }
+  }
   Ask<std::vector<ApplyResult>>(
-      lane, std::move(what), DeadlineOf(lane),
+      lane, std::move(what), deadline,
       [operations = std::move(operations)](LaneContext& context) {
         return absl::StatusOr<std::vector<ApplyResult>>(ApplyAll(context, operations));
       },

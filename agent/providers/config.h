@@ -58,6 +58,9 @@ struct ProviderConfig {
   std::chrono::milliseconds sriov_deadline{120'000};  // sriov_numvfs
   std::chrono::milliseconds bind_deadline{10'000};    // unbind, probe, reset
   std::chrono::milliseconds qmp_deadline{10'000};
+  // QEMU pins all memory of the guest before it answers, which takes minutes for a
+  // large one.
+  std::chrono::milliseconds device_add_deadline{120'000};
   // How long QEMU may take, after it let a device go, to close its VFIO group.
   std::chrono::milliseconds group_close_patience{3'000};
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
@@ -131,7 +132,8 @@ absl::StatusOr<std::vector<ObservedResource>> NetProvider::ObserveNeighbours(
   for (const IpAddress& peer : outer) {
     const absl::StatusOr<Hop> hop = HopOf(peer);
     if (!hop.ok()) {
-      if (hops_.contains(peer)) {
+      if (const auto known = hops_.find(peer); known != hops_.end()) {
+        used.insert(known->second);
         result.push_back(
             Describe(peer, nullptr, std::string(hop.status().message()), NeighbourState::kNoRoute));
       }
@@ -140,10 +142,16 @@ absl::StatusOr<std::vector<ObservedResource>> NetProvider::ObserveNeighbours(
     const auto entry = std::find_if(own.begin(), own.end(), [&](const NeighbourInfo& n) {
       return n.ifindex == hop->first && n.address == hop->second;
     });
-    if (entry == own.end()) continue;
+    if (entry == own.end()) {
+      // An operator's entry serves as well as one of ours.
+      const absl::StatusOr<NeighbourInfo> there = rtnetlink_->GetNeighbour(hop->first, hop->second);
+      if (!there.ok() || !there->permanent()) continue;
+      result.push_back(Describe(peer, &*there, "", NeighbourState::kUnknown));
+    } else {
+      result.push_back(Describe(peer, &*entry, "", NeighbourState::kUnknown));
+    }
     used.insert(*hop);
     hops_[peer] = *hop;
-    result.push_back(Describe(peer, &*entry, "", NeighbourState::kUnknown));
   }
   for (const NeighbourInfo& entry : own) {
     if (used.contains({entry.ifindex, entry.address})) continue;
@@ -156,32 +164,35 @@ absl::StatusOr<std::vector<ObservedResource>> NetProvider::ObserveNeighbours(
 absl::StatusOr<ObservedResource> NetProvider::PutNeighbour(const NeighbourSpec& wanted) {
   const absl::StatusOr<Hop> hop = HopOf(wanted.outer);
   if (!hop.ok()) {
-    hops_[wanted.outer] = Hop{};
+    hops_.try_emplace(wanted.outer);  // what is known of it stays, to be deleted some day
     return Describe(wanted.outer, nullptr, std::string(hop.status().message()),
                     NeighbourState::kNoRoute);
   }
   FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->ManageNeighbour(hop->first, hop->second));
-  hops_[wanted.outer] = *hop;
+  const Hop before = std::exchange(hops_[wanted.outer], *hop);
+  FAIRLEAD_RETURN_IF_ERROR(Release(before));  // its route has changed
   FAIRLEAD_ASSIGN_OR_RETURN(const NeighbourInfo entry,
                             rtnetlink_->GetNeighbour(hop->first, hop->second));
   return Describe(wanted.outer, &entry, "", NeighbourState::kUnknown);
 }
 
-absl::Status NetProvider::DeleteNeighbour(const NeighbourSpec& there) {
-  Hop hop;
-  if (const auto it = hops_.find(there.outer); it != hops_.end()) {
-    hop = it->second;
-    hops_.erase(it);
-  } else {
-    const absl::StatusOr<Hop> found = HopOf(there.outer);
-    if (!found.ok()) return absl::OkStatus();
-    hop = *found;
-  }
+absl::Status NetProvider::Release(const Hop& hop) {
   if (hop.first == 0) return absl::OkStatus();
-  const bool shared = std::any_of(hops_.begin(), hops_.end(),
+  const bool needed = std::any_of(hops_.begin(), hops_.end(),
                                   [&](const auto& entry) { return entry.second == hop; });
-  if (shared) return absl::OkStatus();
-  return rtnetlink_->DeleteNeighbour(hop.first, hop.second);
+  return needed ? absl::OkStatus() : rtnetlink_->DeleteNeighbour(hop.first, hop.second);
+}
+
+absl::Status NetProvider::DeleteNeighbour(const NeighbourSpec& there) {
+  if (const auto known = hops_.extract(there.outer)) return Release(known.mapped());
+  // Left by an earlier run. The link is the one that the entry is on, wherever a route
+  // to its address leads today.
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<NeighbourInfo> own, rtnetlink_->ListOwnNeighbours());
+  for (const NeighbourInfo& entry : own) {
+    if (entry.address != there.outer) continue;
+    FAIRLEAD_RETURN_IF_ERROR(Release({entry.ifindex, entry.address}));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace fairlead

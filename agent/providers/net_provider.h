@@ -28,8 +28,8 @@ class NetProvider {
   absl::StatusOr<ObservedResource> PutTunnel(const TunnelSpec& wanted);
   absl::Status DeleteTunnel(const TunnelSpec& there);
 
-  // Those of `outer` that the kernel keeps resolved for us, and entries of ours
-  // that belong to none of them.
+  // Those of `outer` that the kernel keeps resolved for us or an operator made
+  // permanent, and entries of ours that belong to none of them.
   absl::StatusOr<std::vector<ObservedResource>> ObserveNeighbours(std::span<const IpAddress> outer);
   // A missing route or an unresolved hop is no error but what is observed.
   absl::StatusOr<ObservedResource> PutNeighbour(const NeighbourSpec& wanted);
@@ -38,6 +38,8 @@ class NetProvider {
  private:
   using Hop = std::pair<uint32_t, IpAddress>;  // ifindex, next hop
   absl::StatusOr<Hop> HopOf(const IpAddress& outer);
+  // Deletes the entry, unless a peer in use needs it.
+  absl::Status Release(const Hop& hop);
   ObservedResource Describe(const IpAddress& outer, const NeighbourInfo* entry,
                             const std::string& detail, NeighbourState state) const;
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -15,11 +17,13 @@ namespace fairlead {
 namespace {
 
 constexpr std::chrono::milliseconds kGroupPoll{20};
+// Stands for the driver of a VF that must not be taken for a free one.
+constexpr char kBusy[] = "(busy)";
 
 }  // namespace
 
 absl::StatusOr<PfProvider::Pf> PfProvider::Find(const MacAddress& pf) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<LinkInfo> links, rtnetlink_->ListLinks());
+  FAIRLEAD_ASSIGN_OR_RETURN(std::vector<LinkInfo> links, rtnetlink_->ListLinks());
   for (const LinkInfo& link : links) {
     if (!link.kind.empty()) continue;  // a bond or VLAN can show its NIC's address
     if (link.permanent_mac.value_or(link.mac) != pf) continue;
@@ -28,37 +32,58 @@ absl::StatusOr<PfProvider::Pf> PfProvider::Find(const MacAddress& pf) {
     FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(*pci));
     if (device.physfn) continue;  // a VF, whatever MAC it shows
     FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo with_vfs, rtnetlink_->GetLinkWithVfs(link.ifindex));
-    return Pf{std::move(with_vfs), std::move(device)};
+    return Pf{std::move(with_vfs), std::move(device), std::move(links)};
   }
   return absl::NotFoundError(StrCat("no PF with the permanent MAC ", pf.ToString(),
                                     " is on this host (is its driver loaded, is it in "
                                     "another network namespace?)"));
 }
 
-std::string PfProvider::WhyRefused(const LinkInfo& link, const PfConfig& config) {
+// The PF itself, and what stands on it: its bond or bridge, the VLANs and macvlans on
+// any of these, and so on up.
+std::vector<LinkInfo> PfProvider::WithUppers(const Pf& pf) {
+  std::set<uint32_t> known = {pf.link.ifindex};
+  // Every round finds one more at least, so there are no more rounds than links.
+  for (size_t before = 0; before != known.size();) {
+    before = known.size();
+    for (const LinkInfo& link : pf.all_links) {
+      if (known.contains(link.lower)) known.insert(link.ifindex);
+      if (known.contains(link.ifindex) && link.master != 0) known.insert(link.master);
+    }
+  }
+  std::vector<LinkInfo> result;
+  std::copy_if(pf.all_links.begin(), pf.all_links.end(), std::back_inserter(result),
+               [&](const LinkInfo& link) { return known.contains(link.ifindex); });
+  return result;
+}
+
+std::string PfProvider::WhyRefused(const Pf& pf, const PfConfig& config) {
   if (config.allow_host_traffic) return "";
   const absl::StatusOr<std::vector<uint32_t>> defaults = rtnetlink_->DefaultRouteLinks();
   if (!defaults.ok()) {
     return StrCat("cannot tell whether it carries the default route: ",
                   std::string(defaults.status().message()));
   }
-  if (std::find(defaults->begin(), defaults->end(), link.ifindex) != defaults->end()) {
-    return StrCat(link.name,
-                  " carries the host's default route; set allow_host_traffic: true for "
-                  "this PF if Fairlead may use it all the same");
-  }
-  if (!config_->management_address) return "";
-  const absl::StatusOr<std::vector<IpAddress>> addresses = rtnetlink_->LinkAddresses(link.ifindex);
-  if (!addresses.ok()) {
-    return StrCat("cannot tell whether it carries the management address: ",
-                  std::string(addresses.status().message()));
-  }
-  if (std::find(addresses->begin(), addresses->end(), *config_->management_address) !=
-      addresses->end()) {
-    return StrCat(link.name, " carries the host's management address ",
-                  config_->management_address->ToString(),
-                  "; set allow_host_traffic: true for this PF if Fairlead may use it all "
-                  "the same");
+  const auto refuse = [&](const LinkInfo& link, std::string_view carries) {
+    return StrCat(link.name, link.ifindex == pf.link.ifindex ? "" : StrCat(" on ", pf.link.name),
+                  " carries the host's ", carries,
+                  "; set allow_host_traffic: true for this PF if Fairlead may use it all the same");
+  };
+  for (const LinkInfo& link : WithUppers(pf)) {
+    if (std::find(defaults->begin(), defaults->end(), link.ifindex) != defaults->end()) {
+      return refuse(link, "default route");
+    }
+    if (!config_->management_address) continue;
+    const absl::StatusOr<std::vector<IpAddress>> addresses =
+        rtnetlink_->LinkAddresses(link.ifindex);
+    if (!addresses.ok()) {
+      return StrCat("cannot tell whether it carries the management address: ",
+                    std::string(addresses.status().message()));
+    }
+    if (std::find(addresses->begin(), addresses->end(), *config_->management_address) !=
+        addresses->end()) {
+      return refuse(link, StrCat("management address ", config_->management_address->ToString()));
+    }
   }
   return "";
 }
@@ -92,7 +117,7 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const MacAddress& ma
   facts.autoprobe = pf.device.autoprobe;
   facts.can_set_vf_mac = pf.link.vfs.has_value() && !pf.link.vfs->empty();
   facts.numa_node = pf.device.numa_node;
-  facts.refused = WhyRefused(pf.link, *config);
+  facts.refused = WhyRefused(pf, *config);
   if (!pf.device.total_vfs) {
     facts.refused = StrCat(pf.link.name, " (", facts.driver, ") has no SR-IOV capability");
   } else if (config->vfs > facts.total_vfs) {
@@ -136,7 +161,7 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddres
   VfFacts& facts = result.facts;
   facts.index = index;
   facts.pci = device.address;
-  facts.driver = device.driver;
+  facts.driver = device.busy ? kBusy : device.driver;
   facts.driver_override = device.driver_override;
   facts.iommu_group = device.iommu_group;
   if (device.iommu_group) {
@@ -146,7 +171,7 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddres
       if (member != device.address) facts.group_peers.push_back(member);
     }
   }
-  if (!device.netdevs.empty()) {
+  if (!device.busy && !device.netdevs.empty()) {
     absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(device.netdevs.front());
     if (link.ok()) {  // else it is in another namespace, or on its way
       facts.netdev = link->name;
@@ -160,8 +185,10 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddres
     }
   }
   FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(id, result));
-  // The override alone is what an attempt leaves whose driver did not bind.
-  if (device.driver == config_->vf_driver || device.driver_override == config_->vf_driver) {
+  // The override alone is what an attempt leaves whose driver did not bind. Of a busy
+  // VF it is not known, so nobody may take the binding for gone.
+  if (device.driver == config_->vf_driver || device.driver_override == config_->vf_driver ||
+      device.busy) {
     ObservedResource binding;
     binding.key = DriverBindingKey(id);
     DriverBindingSpec spec{id, device.driver, {}, {}, {}};
@@ -267,6 +294,13 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
   return observed;
 }
 
+absl::Status PfProvider::CheckIdle(const PciAddress& vf) {
+  if (!sysfs_->Outstanding(vf)) return absl::OkStatus();
+  return absl::UnavailableError(StrCat("an operation on ", vf.ToString(),
+                                       " that passed its deadline has not come back from the "
+                                       "kernel yet"));
+}
+
 // The VF is given back without what its tenant had on it.
 absl::Status PfProvider::DeleteVf(const VfId& vf) {
   const absl::StatusOr<Pf> found = Find(vf.pf);
@@ -275,11 +309,7 @@ absl::Status PfProvider::DeleteVf(const VfId& vf) {
   const Pf& pf = *found;
   if (vf.index >= pf.device.virtfns.size()) return absl::OkStatus();
   // A write that hung must not come back when somebody else has the VF.
-  if (sysfs_->Outstanding(pf.device.virtfns[vf.index])) {
-    return absl::UnavailableError(
-        StrCat("an operation on ", pf.device.virtfns[vf.index].ToString(),
-               " that passed its deadline has not come back from the kernel yet"));
-  }
+  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(pf.device.virtfns[vf.index]));
   absl::Status reset = sysfs_->Reset(pf.device.virtfns[vf.index], config_->bind_deadline);
   if (!reset.ok() && !absl::IsUnimplemented(reset)) return reset;  // it may have none
   if (pf.link.vfs && !pf.link.vfs->empty()) {
@@ -313,12 +343,13 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
   const uint32_t block = BlockIndexOf(*wanted.vni);
   FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link.ifindex));
   const bool bound = qdisc.clsact && qdisc.ingress_block == block;
-  if (qdisc.clsact && !bound) {
+  if (!qdisc.kind.empty() && !bound) {
     return absl::AlreadyExistsError(
-        StrCat(link.name,
-               " has a clsact qdisc that Fairlead did not make; remove it with "
-               "'tc qdisc del dev ",
-               link.name, " clsact' if nobody needs it"));
+        StrCat(link.name, " has the qdisc ", qdisc.kind,
+               ", which Fairlead did not make (Open vSwitch makes one for a port of its "
+               "bridges); take ",
+               link.name, " out of whatever uses it, and remove the qdisc with 'tc qdisc del dev ",
+               link.name, " ", qdisc.kind, "' if it is still there"));
   }
   if (!bound) {
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, false));
@@ -353,6 +384,7 @@ absl::Status PfProvider::DeleteRepresentor(const VfId& vf) {
 
 absl::StatusOr<ObservedResource> PfProvider::PutBinding(const DriverBindingSpec& wanted) {
   FAIRLEAD_ASSIGN_OR_RETURN(const PciAddress pci, VfAddress(wanted.vf));
+  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(pci));
   FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(pci));
   if (device.driver != wanted.driver) {
     if (!device.driver.empty()) {
@@ -391,6 +423,7 @@ absl::Status PfProvider::DeleteBinding(const VfId& vf) {
   const absl::StatusOr<PciAddress> pci = VfAddress(vf);
   if (absl::IsNotFound(pci.status())) return absl::OkStatus();
   if (!pci.ok()) return pci.status();
+  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(*pci));
   FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice device, sysfs_->Device(*pci));
   if (device.driver == config_->vf_driver) {
     // Unbinding a VF that a VM still holds open blocks in the kernel with locks

@@ -51,15 +51,18 @@ class PfProvider {
   struct Pf {
     LinkInfo link;
     PciDevice device;
+    std::vector<LinkInfo> all_links;  // of the host
   };
   absl::StatusOr<Pf> Find(const MacAddress& pf);
   absl::StatusOr<PciAddress> VfAddress(const VfId& vf);
   absl::StatusOr<OneVf> Read(const Pf& pf, const MacAddress& mac, uint16_t index);
   absl::Status ReadRepresentor(const VfId& id, OneVf& result);
+  absl::Status CheckIdle(const PciAddress& vf);
   absl::Status CheckOwner(const LinkInfo& link) const;
   absl::StatusOr<LinkInfo> Representor(const VfId& vf);
   const RepresentorConfig* RepresentorOf(const VfId& vf) const;
-  std::string WhyRefused(const LinkInfo& link, const PfConfig& config);
+  static std::vector<LinkInfo> WithUppers(const Pf& pf);
+  std::string WhyRefused(const Pf& pf, const PfConfig& config);
 
   const ProviderConfig* config_;
   SysfsPort* sysfs_;

@@ -72,11 +72,15 @@ std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply
         continue;
       }
       out.filter = *std::move(filter);
+      out.exclusive = !change.update;
     }
     lowered.push_back(std::move(out));
     places.push_back(i);
   }
-  const std::vector<absl::Status> answers = tc_->Apply(lowered);
+  std::vector<absl::Status> answers = tc_->Apply(lowered);
+  for (size_t k = 0; k < places.size() && k < answers.size(); ++k) {
+    if (absl::IsAlreadyExists(answers[k])) answers[k] = Replace(lowered[k], answers[k]);
+  }
   std::vector<TcFilterRef> made;
   for (size_t k = 0; k < places.size() && k < answers.size(); ++k) {
     if (!changes[places[k]].remove && answers[k].ok()) {
@@ -104,6 +108,21 @@ std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply
     }
   }
   return results;
+}
+
+// A new rule whose place is taken: what has our cookie there is an earlier one of
+// this agent and makes way, all else stays.
+absl::Status RuleProvider::Replace(TcChange& put, const absl::Status& refusal) {
+  const TcFilterRef place{put.at, put.filter.id, put.filter.match.ethertype};
+  const auto there = tc_->Get({&place, 1});
+  if (there.empty() || !there.front().ok()) return refusal;  // another rule has its match
+  const std::optional<CookieParts> cookie =
+      there.front()->cookie ? ParseCookie(*there.front()->cookie) : std::nullopt;
+  if (!cookie || cookie->store_id != config_->store_id) {
+    return absl::AlreadyExistsError("somebody else's rule is in its place; remove it");
+  }
+  put.exclusive = false;
+  return tc_->Apply({&put, 1}).front();
 }
 
 // "Observed" is what the kernel shows, not what was sent.

@@ -35,6 +35,7 @@ class RuleProvider {
   absl::StatusOr<std::vector<ObservedResource>> Observe(const RuleTable& table);
 
  private:
+  absl::Status Replace(TcChange& put, const absl::Status& refusal);
   absl::StatusOr<std::optional<ObservedResource>> Judge(const TcChange& sent, const Change& change,
                                                         const absl::StatusOr<TcFilterInfo>& seen);
   absl::StatusOr<TcAttachPoint> PointOf(const RuleTable& table);

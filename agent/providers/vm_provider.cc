@@ -118,8 +118,8 @@ absl::StatusOr<std::optional<VmProvider::Device>> VmProvider::FindDevice(const s
 
 absl::StatusOr<ObservedResource> VmProvider::PutDevice(const GuestDeviceSpec& wanted) {
   FAIRLEAD_RETURN_IF_ERROR(EnsureSession(wanted.uuid));
-  FAIRLEAD_RETURN_IF_ERROR(
-      session_->AddVfioDevice(wanted.device_id, wanted.host, wanted.bus, config_->qmp_deadline));
+  FAIRLEAD_RETURN_IF_ERROR(session_->AddVfioDevice(wanted.device_id, wanted.host, wanted.bus,
+                                                   config_->device_add_deadline));
   FAIRLEAD_ASSIGN_OR_RETURN(const std::optional<Device> device, FindDevice(wanted.device_id));
   if (!device) {
     return absl::UnavailableError(

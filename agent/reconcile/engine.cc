@@ -334,8 +334,13 @@ void Engine::ReconcileNetwork(Unit& unit) {
       return;
   }
   const ObjectRef object{kind, ref.id};
-  const bool finished = unit.settled && unit.keys.empty() && world_.Find(object) == nullptr;
-  if (finished) units_.erase(ref);
+  if (unit.settled && world_.Find(object) == nullptr) {
+    if (unit.keys.empty()) {
+      units_.erase(ref);
+    } else if (!unit.retry_at) {
+      RetryLater(unit);  // a drop that is kept until nothing leads there any more
+    }
+  }
   Announce(object);
 }
 

@@ -204,6 +204,7 @@ class Engine {
   bool TablesKnown(Vni vni) const;  // the VPC's block and the tunnel's ingress
   // "" once every NIC that carries a port of the VPC was observed, or hangs.
   std::string UnobservedNicOf(const std::string& vpc) const;
+  // Whether a rule of the VPC's block leads, or may lead, to that chain.
   bool LeadsToChain(Vni vni, uint32_t chain) const;
   void ObserveTunnel();
   void ObserveTable(const RuleTable& table);

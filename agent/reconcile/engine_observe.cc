@@ -112,7 +112,15 @@ bool Engine::LeadsToChain(Vni vni, uint32_t chain) const {
        it != observed_.end() && it->first.kind == ResourceKind::kFlowRule &&
        it->first.name.starts_with(prefix);
        ++it) {
-    for (const RuleAction& action : std::get<FlowRuleSpec>(it->second.spec).rule.actions) {
+    const RuleLocation& at = std::get<FlowRuleSpec>(it->second.spec).rule.location;
+    if (!it->second.ours || at.chain != 0 || at.priority == kPrioDefaultDrop) continue;
+    // What a rule does shows in its hash alone: one that is not as wanted may lead
+    // anywhere.
+    const auto wanted = wanted_.find(it->first);
+    if (wanted == wanted_.end()) return true;
+    const FlowRule& rule = std::get<FlowRuleSpec>(wanted->second.spec).rule;
+    if (rule.ContentHash() != it->second.content_hash) return true;
+    for (const RuleAction& action : rule.actions) {
       const auto* jump = std::get_if<ActionGotoChain>(&action);
       if (jump != nullptr && jump->chain == chain) return true;
     }

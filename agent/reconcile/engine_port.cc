@@ -675,9 +675,6 @@ void Engine::EndLease(Unit& unit, const Attachment& attachment) {
     if (vms_.contains(attachment.vm)) ObserveVm(attachment.vm);  // its root port is free again
     MarkHost();
     WakeFailedPorts();
-    for (const auto& [ref, object] : removed_) {
-      if (ref.kind == ObjectKind::kSubnet) MarkDirty({UnitKind::kSubnet, ref.id});
-    }
     Announce({ObjectKind::kPort, attachment.port});
     AnnounceVm(attachment.vm);
   });

@@ -33,9 +33,12 @@ struct ServerOptions {
   std::string events = "ipc:///run/fairlead/events.sock";
   uint32_t mode = 0660;                // of the socket files, from the first moment on
   int64_t max_frame_bytes = 16 << 20;  // hard limit; the protocol's own is lower and answered
-  int receive_queue = 1024;            // messages, per peer
-  int send_queue = 4096;               // messages, per peer; events beyond it are dropped for
-                                       // that peer, which sees a gap in the sequence
+  // Messages, per peer. ZeroMQ counts whole ones and hands over nothing else: frames
+  // of a message that never ends are held without a limit, which no option of it sets.
+  // `mode` says who may do that.
+  int receive_queue = 1024;
+  int send_queue = 4096;  // messages, per peer; events beyond it are dropped for
+                          // that peer, which sees a gap in the sequence
 };
 
 // Where a reply goes: the frames before the payload, opaque.

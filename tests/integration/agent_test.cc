@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
@@ -57,15 +58,24 @@ TEST_F(AgentTest, TheDropRuleStandsBeforeTheVfIsHandedOut) {
   host->AddVm("a");
   Quiet();
   host->network->ClearCalls();
+  const std::string put_drop = StrCat("Put(block ", 0x46000000U | 1000, " chain 0 prio 65000");
+  std::atomic<bool> handed_out_before = false;
+  host->network->SetHook([&](std::string_view call) {
+    if (call.starts_with(put_drop) && host->pci.Find(host->VfAddress(0))->driver == "vfio-pci") {
+      handed_out_before = true;
+    }
+  });
   host->Attach("a", "red", "10.0.0.5");
   host->WaitReady("a-red");
+  host->network->SetHook(nullptr);
+  EXPECT_FALSE(handed_out_before);
   const std::vector<std::string> calls = host->network->Calls();
   const auto find = [&](const std::string& part) {
     return std::find_if(calls.begin(), calls.end(), [&](const std::string& call) {
       return call.find(part) != std::string::npos;
     });
   };
-  const auto drop = find(StrCat("Put(block ", 0x46000000U | 1000, " chain 0 prio 65000"));
+  const auto drop = find(put_drop);
   const auto up = find("SetLinkUp(20, up)");
   ASSERT_NE(drop, calls.end()) << StrJoin(calls, "\n");
   ASSERT_NE(up, calls.end()) << StrJoin(calls, "\n");
@@ -394,25 +404,38 @@ TEST_F(AgentTest, APortRemovedWhileTheAgentWasDownIsTakenApart) {
   host->WaitPort("a-red", [&](const auto& s) { return !s && host->Leftovers() == before; });
 }
 
-TEST_F(AgentTest, ForeignRulesInOurPlaceAreReportedAndKept) {
+TEST_F(AgentTest, AForeignRuleInOurPlaceIsReportedAndKept) {
   Begin();
   host->AddVm("a");
   host->AddVm("b");
   host->Attach("a", "red", "10.0.0.5");
   host->WaitReady("a-red");
+  // b's rule will have the handle of its port's ordinal: after VM b's.
+  uint32_t ordinal = 0;
+  for (const TcFilter& filter : Block(1000)) {
+    if (filter.id.priority == kPrioForward) ordinal = filter.id.handle + 2;
+  }
   TcFilterInfo foreign;
-  foreign.id = {0, 3, 1};
-  foreign.ethertype = 0x0800;
+  foreign.id = {0, kPrioForward, ordinal};
+  foreign.ethertype = 0x0003;  // ETH_P_ALL
   foreign.kind = "flower";
   host->network->AddForeignFilter({0x46000000U | 1000, 0}, foreign);
-  host->Stop();
-  host->Start();
-  host->WaitReady("a-red");
-  FakeTcPort tc(host->network);
-  const auto dump = tc.Dump({0x46000000U | 1000, 0});
-  ASSERT_TRUE(dump.ok());
-  EXPECT_TRUE(std::any_of(dump->begin(), dump->end(),
-                          [](const TcFilterInfo& info) { return info.id.priority == 3; }));
+  const std::string before = host->Leftovers();
+  host->Attach("b", "red", "10.0.0.6");
+  const v1::ObjectStatus status = host->WaitFailed("b-red");
+  EXPECT_THAT(status.reason(), HasSubstr(StrCat("block-1000/0/", kPrioForward, "/", ordinal)));
+  EXPECT_EQ(host->Leftovers(), before);
+  EXPECT_EQ(host->PortStatus("a-red")->state(), v1::OBJECT_STATE_READY);
+}
+
+TEST_F(AgentTest, APortThatMustRunInHardwareDoesOnANicThatCan) {
+  Begin({.offload_capable = true});
+  host->AddVm("a");
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.mutable_add_vm_to_vpc()->set_offload(v1::OFFLOAD_WISH_MUST);
+  ASSERT_TRUE(host->Send(request).has_accepted());
+  const v1::ObjectStatus status = host->WaitReady("a-red");
+  EXPECT_GT(status.rules_in_hardware(), 0U);
 }
 
 TEST_F(AgentTest, ARuleThatSomebodyDeletesComesBack) {

@@ -140,8 +140,10 @@ TEST_F(RemovalTest, AChainKeepsItsDropAsLongAsARuleLeadsThere) {
   if (chain_drop >= 0) {
     EXPECT_LT(last_jump, chain_drop);
   }
-  EXPECT_FALSE(Status(v1::OBJECT_KIND_SUBNET, "red-1").has_ref());
-  EXPECT_FALSE(Status(v1::OBJECT_KIND_VPC, "red").has_ref());
+  host->WaitPort("a-red", [&](const auto&) {
+    return !Status(v1::OBJECT_KIND_SUBNET, "red-1").has_ref() &&
+           !Status(v1::OBJECT_KIND_VPC, "red").has_ref();
+  });
 }
 
 TEST_F(RemovalTest, APortThatComesBackBeforeItIsGoneIsPendingAndThenAttached) {

@@ -166,6 +166,13 @@ void FakeNetwork::SetNeighbour(const NeighbourInfo& entry) {
   });
 }
 
+void FakeNetwork::AddForeignIngress(uint32_t ifindex) {
+  With([&](State& state) {
+    Link* link = state.FindLink(ifindex);
+    if (link != nullptr && !link->clsact) link->foreign_ingress = true;
+  });
+}
+
 void FakeNetwork::AddForeignFilter(const TcAttachPoint& at, const TcFilterInfo& info) {
   With([&](State& state) {
     FilterTable* table = nullptr;

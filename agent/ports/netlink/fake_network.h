@@ -52,6 +52,8 @@ class FakeNetwork {
   // and later. Without: they turn FAILED.
   void SetStation(const IpAddress& address, std::optional<MacAddress> mac);
   void SetNeighbour(const NeighbourInfo& entry);
+  // An ingress qdisc of somebody else, as Open vSwitch makes one. No clsact may be there.
+  void AddForeignIngress(uint32_t ifindex);
   // A filter of somebody else; its table must be there.
   void AddForeignFilter(const TcAttachPoint& at, const TcFilterInfo& info);
   // Subscribers of both ports are told that messages were lost.
@@ -83,6 +85,7 @@ class FakeNetwork {
     LinkInfo info;
     bool offload_capable = false;
     bool clsact = false;
+    bool foreign_ingress = false;  // an ingress qdisc, in the place of clsact
     uint32_t ingress_block = 0;
     FilterTable filters;  // of a clsact without a shared block
     std::vector<IpAddress> addresses;

@@ -9,6 +9,7 @@
 
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
@@ -92,6 +93,16 @@ class TestNetwork {
     header.ndm_state = NUD_PERMANENT;
     message.Header(header).PutIp(NDA_DST, address).Put(NDA_LLADDR, mac.bytes());
     Do(message, "add neighbour " + address.ToString());
+  }
+
+  void AddIngressQdisc(uint32_t ifindex) {
+    Message message(RTM_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+    tcmsg header{};
+    header.tcm_ifindex = static_cast<int>(ifindex);
+    header.tcm_parent = TC_H_INGRESS;
+    header.tcm_handle = TC_H_MAKE(TC_H_INGRESS, 0);
+    message.Header(header).PutString(TCA_KIND, "ingress");
+    Do(message, "add an ingress qdisc");
   }
 
   void AddDefaultRoute(uint32_t ifindex, const IpAddress& gateway) {

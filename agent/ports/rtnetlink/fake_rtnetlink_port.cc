@@ -245,7 +245,7 @@ absl::Status FakeRtnetlinkPort::ManageNeighbour(uint32_t ifindex, const IpAddres
     if (state.FindLink(ifindex) == nullptr) return SystemError(ENODEV, call);
     auto [it, created] = state.neighbours.try_emplace({ifindex, address});
     NeighbourInfo& entry = it->second;
-    if (!created && entry.state_name == "PERMANENT") return absl::OkStatus();
+    if (!created && entry.permanent()) return absl::OkStatus();
     entry.ifindex = ifindex;
     entry.address = address;
     entry.managed = true;
@@ -258,7 +258,9 @@ absl::Status FakeRtnetlinkPort::ManageNeighbour(uint32_t ifindex, const IpAddres
 absl::Status FakeRtnetlinkPort::DeleteNeighbour(uint32_t ifindex, const IpAddress& address) {
   FAIRLEAD_RETURN_IF_ERROR(network_->Enter(Call("DeleteNeighbour", ifindex, address.ToString())));
   network_->With([&](State& state) {
-    if (state.neighbours.erase({ifindex, address}) == 0) return;
+    const auto it = state.neighbours.find({ifindex, address});
+    if (it == state.neighbours.end() || !it->second.ours()) return;
+    state.neighbours.erase(it);
     state.link_events.push_back(
         {.kind = Kind::kNeighbourChanged, .ifindex = ifindex, .name = {}, .neighbour = address});
   });
@@ -270,7 +272,7 @@ absl::StatusOr<std::vector<NeighbourInfo>> FakeRtnetlinkPort::ListOwnNeighbours(
   return network_->With([](State& state) {
     std::vector<NeighbourInfo> own;
     for (const auto& [key, entry] : state.neighbours) {
-      if (entry.protocol == kFairleadProtocol) own.push_back(entry);
+      if (entry.ours()) own.push_back(entry);
     }
     return own;
   });

@@ -35,6 +35,10 @@ class FakeEnv final : public RtnetlinkEnv {
     entry.mac = mac;
     entry.state = NudState::kValid;
     entry.state_name = "PERMANENT";
+    // The kernel keeps the mark of an entry that was there.
+    if (auto there = port_.GetNeighbour(ifindex, address); there.ok()) {
+      entry.protocol = there->protocol;
+    }
     network_->SetNeighbour(entry);
   }
   void AddDefaultRoute(uint32_t ifindex, const IpAddress& gateway) override {

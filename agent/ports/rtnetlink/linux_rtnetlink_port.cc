@@ -255,7 +255,7 @@ absl::Status LinuxRtnetlinkPort::ManageNeighbour(uint32_t ifindex, const IpAddre
   FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
   // Managing a permanent entry would take away its permanence, and an operator
   // made it: it is valid without help.
-  if (auto there = GetNeighbour(ifindex, address); there.ok() && there->state_name == "PERMANENT") {
+  if (auto there = GetNeighbour(ifindex, address); there.ok() && there->permanent()) {
     return absl::OkStatus();
   }
   return Do(netlink::ManageNeighbourRequest(ifindex, address),
@@ -263,7 +263,10 @@ absl::Status LinuxRtnetlinkPort::ManageNeighbour(uint32_t ifindex, const IpAddre
 }
 
 absl::Status LinuxRtnetlinkPort::DeleteNeighbour(uint32_t ifindex, const IpAddress& address) {
-  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  const absl::StatusOr<NeighbourInfo> there = GetNeighbour(ifindex, address);
+  if (absl::IsNotFound(there.status())) return absl::OkStatus();
+  if (!there.ok()) return there.status();
+  if (!there->ours()) return absl::OkStatus();
   Message request = netlink::DeleteNeighbourRequest(ifindex, address);
   const Answer answer = socket_->Transact(request);
   if (answer.error == ENOENT || answer.error == ENODEV) return absl::OkStatus();
@@ -277,7 +280,7 @@ absl::StatusOr<std::vector<NeighbourInfo>> LinuxRtnetlinkPort::ListOwnNeighbours
                                      netlink::DecodeNeighbour, &entries));
   std::vector<NeighbourInfo> own;
   for (auto& entry : entries) {
-    if (entry.info.protocol == kFairleadProtocol) own.push_back(std::move(entry.info));
+    if (entry.info.ours()) own.push_back(std::move(entry.info));
   }
   return own;
 }

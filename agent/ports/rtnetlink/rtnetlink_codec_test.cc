@@ -69,6 +69,30 @@ TEST(DecodeLink, ABridgesViewOfALinkSaysNothingAboutTheLink) {
   EXPECT_FALSE(event->has_value());
 }
 
+TEST(DecodeLink, ReadsWhatALinkIsAPartOfAndWhatItStandsOn) {
+  Message slave = Link();
+  slave.PutU32(IFLA_MASTER, 9);
+  auto link = DecodeLink(Payload(slave));
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_EQ((*link)->master, 9u);
+  EXPECT_EQ((*link)->lower, 0u);
+
+  Message vlan = Link();
+  vlan.PutU32(IFLA_LINK, 3);
+  link = DecodeLink(Payload(vlan));
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_EQ((*link)->master, 0u);
+  EXPECT_EQ((*link)->lower, 3u);
+}
+
+TEST(DecodeLink, ALinkThatStandsOnOneOfAnotherNamespaceStandsOnNoneOfOurs) {
+  Message veth = Link();
+  veth.PutU32(IFLA_LINK, 3).PutU32(IFLA_LINK_NETNSID, 0);
+  auto link = DecodeLink(Payload(veth));
+  ASSERT_TRUE(link.ok()) << link.status();
+  EXPECT_EQ((*link)->lower, 0u);
+}
+
 TEST(DecodeLink, AnInfiniBandAddressIsNoMac) {
   Message message = Link();
   message.Put(IFLA_ADDRESS, std::vector<uint8_t>(20, 1));

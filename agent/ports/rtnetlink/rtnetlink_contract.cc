@@ -196,6 +196,29 @@ TEST_P(RtnetlinkContract, APermanentNeighbourOfAnOperatorIsLeftAlone) {
   EXPECT_EQ(entry->state_name, "PERMANENT");
   EXPECT_EQ(entry->state, NudState::kValid);
   EXPECT_NE(entry->protocol, kFairleadProtocol);
+  EXPECT_FALSE(entry->ours());
+
+  const absl::Status deleted = port().DeleteNeighbour(ifindex, Ip("192.0.2.2"));
+  EXPECT_TRUE(deleted.ok()) << deleted;
+  entry = port().GetNeighbour(ifindex, Ip("192.0.2.2"));
+  ASSERT_TRUE(entry.ok()) << entry.status();
+  EXPECT_EQ(entry->mac, mac);
+  EXPECT_EQ(entry->state_name, "PERMANENT");
+}
+
+TEST_P(RtnetlinkContract, AnEntryThatAnOperatorMadePermanentIsOursNoMore) {
+  const uint32_t ifindex = env_->AddEthernet("fleth0");
+  ASSERT_TRUE(port().SetLinkUp(ifindex, true).ok());
+  env_->AddAddress(ifindex, Ip("192.0.2.1"), Net("192.0.2.0/24"));
+  const IpAddress peer = Ip("192.0.2.2");
+  ASSERT_TRUE(port().ManageNeighbour(ifindex, peer).ok());
+  ASSERT_EQ(port().ListOwnNeighbours()->size(), 1u);
+  env_->AddPermanentNeighbour(ifindex, peer, *MacAddress::Parse("02:00:00:00:00:09"));
+  EXPECT_TRUE(port().ListOwnNeighbours()->empty());
+  EXPECT_TRUE(port().DeleteNeighbour(ifindex, peer).ok());
+  auto entry = port().GetNeighbour(ifindex, peer);
+  ASSERT_TRUE(entry.ok()) << entry.status();
+  EXPECT_EQ(entry->state_name, "PERMANENT");
 }
 
 TEST_P(RtnetlinkContract, TheTunnelDeviceIsMadeWhole) {

@@ -131,6 +131,9 @@ absl::StatusOr<std::optional<LinkInfo>> DecodeLink(Bytes payload) {
   info.permanent_mac = link.Mac(IFLA_PERM_ADDRESS);
   info.alias = link.String(IFLA_IFALIAS, kMaxIfAlias).value_or("");
   info.addr_gen_none = DecodeAddrGenNone(link);
+  info.master = link.U32(IFLA_MASTER).value_or(0);
+  // With a namespace's number the index is one of that namespace (half a veth pair).
+  if (!link.Has(IFLA_LINK_NETNSID)) info.lower = link.U32(IFLA_LINK).value_or(0);
   const AttributeSet kind = link.Nested(IFLA_LINKINFO);
   info.kind = kind.String(IFLA_INFO_KIND, kMaxKind).value_or("");
   if (info.kind == "vxlan") {

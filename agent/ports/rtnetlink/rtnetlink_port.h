@@ -45,6 +45,8 @@ struct LinkInfo {
   std::optional<MacAddress> permanent_mac;
   std::string alias;                       // ifalias, where ownership shows
   std::string kind;                        // IFLA_INFO_KIND: "vxlan", "" for hardware
+  uint32_t master = 0;                     // the bond or bridge that it is a part of (IFLA_MASTER)
+  uint32_t lower = 0;                      // what a VLAN or macvlan stands on (IFLA_LINK)
   bool addr_gen_none = false;              // no IPv6 link-local address by itself
   uint32_t ingress_block = 0;              // not filled here; see TcPort
   std::optional<std::vector<VfInfo>> vfs;  // GetLinkWithVfs only; absent: the NIC reports none
@@ -63,6 +65,10 @@ struct RouteInfo {
 
 enum class NudState : uint8_t { kNone, kIncomplete, kValid, kFailed };
 
+// Fairlead's mark in NDA_PROTOCOL (the kernel leaves values from 4 up to users,
+// uapi/linux/rtnetlink.h, RTPROT_STATIC and above).
+inline constexpr uint8_t kFairleadProtocol = 70;
+
 struct NeighbourInfo {
   uint32_t ifindex = 0;
   IpAddress address;
@@ -71,10 +77,12 @@ struct NeighbourInfo {
   std::string state_name;            // "REACHABLE"
   bool managed = false;              // NTF_EXT_MANAGED
   uint8_t protocol = 0;              // NDA_PROTOCOL, who made it
+
+  bool permanent() const { return state_name == "PERMANENT"; }
+  // We make no permanent ones: one with our mark was ours before an operator took
+  // it over, which leaves the mark as it was.
+  bool ours() const { return protocol == kFairleadProtocol && !permanent(); }
 };
-// Fairlead's mark in NDA_PROTOCOL (the kernel leaves values from 4 up to users,
-// uapi/linux/rtnetlink.h, RTPROT_STATIC and above).
-inline constexpr uint8_t kFairleadProtocol = 70;
 
 struct VxlanParams {
   std::string name;
@@ -135,11 +143,11 @@ class RtnetlinkPort {
   virtual absl::StatusOr<NeighbourInfo> GetNeighbour(uint32_t ifindex,
                                                      const IpAddress& address) = 0;
   // An entry that the kernel keeps resolved, marked kFairleadProtocol. An entry
-  // that is there keeps its link address.
+  // that is there keeps its link address; a permanent one is left as it is.
   virtual absl::Status ManageNeighbour(uint32_t ifindex, const IpAddress& address) = 0;
-  // Gone is success.
+  // Of entries that are not ours() nothing is deleted. That, and gone, is success.
   virtual absl::Status DeleteNeighbour(uint32_t ifindex, const IpAddress& address) = 0;
-  // All entries that carry kFairleadProtocol.
+  // All entries that are ours().
   virtual absl::StatusOr<std::vector<NeighbourInfo>> ListOwnNeighbours() = 0;
 
   // Calls `on_event` from now until the returned handle is destroyed; the

@@ -170,7 +170,10 @@ absl::StatusOr<PciDevice> FakePciHost::Device(const PciAddress& address) {
   const std::string asked = StrCat("read PCI device ", address.ToString());
   FAIRLEAD_ASSIGN_OR_RETURN(Function * function, Get(address, asked));
   if (function->device.total_vfs.has_value()) FAIRLEAD_RETURN_IF_ERROR(CheckIdle(address, asked));
-  return function->device;
+  PciDevice device = function->device;
+  device.busy = outstanding_.contains(address);
+  if (device.busy) device.driver_override.clear();
+  return device;
 }
 
 absl::StatusOr<PciAddress> FakePciHost::PciOfNetdev(std::string_view netdev) {

@@ -84,6 +84,19 @@ TEST_F(FakeSysfsPortTest, HungWriteIsOutstandingUntilItTakesEffectLate) {
   EXPECT_FALSE(host_.Release(kPf));
 }
 
+TEST_F(FakeSysfsPortTest, AVfWithAHungWriteIsShownAsBusy) {
+  ASSERT_TRUE(port_.SetNumVfs(kPf, 2, kDeadline).ok());
+  ASSERT_TRUE(port_.SetDriverOverride(kVf0, "vfio-pci").ok());
+  host_.HangNext(SysfsMethod::kReset, kVf0);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(port_.Reset(kVf0, kDeadline)));
+  EXPECT_TRUE(port_.Device(kVf0)->busy);
+  EXPECT_EQ(port_.Device(kVf0)->driver_override, "");
+  EXPECT_FALSE(port_.Device(kVf1)->busy);
+  EXPECT_TRUE(host_.Release(kVf0));
+  EXPECT_FALSE(port_.Device(kVf0)->busy);
+  EXPECT_EQ(port_.Device(kVf0)->driver_override, "vfio-pci");
+}
+
 TEST_F(FakeSysfsPortTest, SharedGroupListsAllMembersButBridges) {
   ASSERT_TRUE(port_.SetNumVfs(kPf, 2, kDeadline).ok());
   PciDevice bridge;

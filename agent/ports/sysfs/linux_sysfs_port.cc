@@ -146,9 +146,14 @@ absl::StatusOr<PciDevice> LinuxSysfsPort::Device(const PciAddress& address) {
 
   FAIRLEAD_ASSIGN_OR_RETURN(const auto driver, ReadLinkName(path("driver")));
   device.driver = driver.value_or("");
-  FAIRLEAD_ASSIGN_OR_RETURN(const auto override, ReadOptionalSysfsFile(path("driver_override")));
-  // printk's way to show a null string (drivers/pci/pci-sysfs.c).
-  if (override.has_value() && *override != "(null)") device.driver_override = *override;
+  // Reading driver_override takes the device lock (drivers/pci/pci-sysfs.c), which a
+  // write that hangs holds: unbind, probe, reset or numvfs.
+  device.busy = writer_.Outstanding(address);
+  if (!device.busy) {
+    FAIRLEAD_ASSIGN_OR_RETURN(const auto override, ReadOptionalSysfsFile(path("driver_override")));
+    // printk's way to show a null string (drivers/pci/pci-sysfs.c).
+    if (override.has_value() && *override != "(null)") device.driver_override = *override;
+  }
 
   FAIRLEAD_ASSIGN_OR_RETURN(const auto node, ReadOptionalSysfsFile(path("numa_node")));
   if (node.has_value()) {
@@ -172,7 +177,7 @@ absl::StatusOr<PciDevice> LinuxSysfsPort::Device(const PciAddress& address) {
   FAIRLEAD_ASSIGN_OR_RETURN(const uint64_t total_vfs,
                             ParseSysfsNumber(*total, UINT16_MAX, path("sriov_totalvfs")));
   device.total_vfs = static_cast<uint16_t>(total_vfs);
-  // Reading sriov_numvfs takes the device lock, which a write to it that hangs holds.
+  // Reading sriov_numvfs takes the device lock too.
   FAIRLEAD_RETURN_IF_ERROR(writer_.CheckIdle(address, asked));
   FAIRLEAD_ASSIGN_OR_RETURN(device.num_vfs, ReadNumber<uint16_t>(path("sriov_numvfs"), UINT16_MAX));
   FAIRLEAD_ASSIGN_OR_RETURN(const auto autoprobe,

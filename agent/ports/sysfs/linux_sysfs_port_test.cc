@@ -308,6 +308,25 @@ TEST_F(LinuxSysfsPortTest, HungWriteReturnsAtItsDeadlineAndStaysOutstanding) {
   EXPECT_EQ(errno, ECHILD);
 }
 
+TEST_F(LinuxSysfsPortTest, AVfWithAHungWriteIsShownAsBusyWithoutAReadThatWouldHang) {
+  AddFunction(kVf);
+  Write(Of(kVf) / "driver_override", "vfio-pci\n");
+  Link(Of(kVf) / "physfn", "../0000:01:00.0");
+  Link(Of(kVf) / "iommu_group", "../../../../kernel/iommu_groups/7");
+  const fs::path reset = Of(kVf) / "reset";
+  ASSERT_EQ(::mkfifo((root_ / reset).c_str(), 0600), 0);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(port_->Reset(kVf, kShort)));
+  const absl::StatusOr<PciDevice> busy = port_->Device(kVf);
+  ASSERT_TRUE(busy.ok()) << busy.status();
+  EXPECT_TRUE(busy->busy);
+  EXPECT_EQ(busy->driver_override, "") << "its read waits for the lock that the reset holds";
+  EXPECT_EQ(busy->iommu_group, 7U);
+  EXPECT_EQ(busy->physfn, kPf);
+  Unblock(reset, kVf);
+  EXPECT_FALSE(port_->Device(kVf)->busy);
+  EXPECT_EQ(port_->Device(kVf)->driver_override, "vfio-pci");
+}
+
 class VfioNodeTest : public LinuxSysfsPortTest {
  protected:
   // 0:0 is the one character device that anybody may make (a whiteout).

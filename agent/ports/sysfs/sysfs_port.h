@@ -32,6 +32,9 @@ struct PciDevice {
   uint16_t device = 0;
   std::string driver;           // "" = none bound
   std::string driver_override;  // "" = none
+  // A write to it has not come back from the kernel: driver_override, whose read
+  // would wait for the same lock, was not read. (A PF is not shown at all then.)
+  bool busy = false;
   int numa_node = -1;
   std::optional<uint32_t> iommu_group;
   std::vector<std::string> netdevs;  // names below net/
@@ -56,7 +59,8 @@ class SysfsPort {
 
   virtual ~SysfsPort() = default;
 
-  // kNotFound when there is no such device.
+  // kNotFound when there is no such device, kUnavailable for an SR-IOV capable one
+  // that is busy.
   virtual absl::StatusOr<PciDevice> Device(const PciAddress& address) = 0;
   // The PCI device behind a netdev (through /sys/class/net/NAME/device, a
   // virtio netdev's own parent included). kNotFound for a virtual netdev.

@@ -4,6 +4,9 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <array>
+#include <tuple>
+#include <utility>
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
@@ -64,6 +67,11 @@ uint32_t HardwareCount(State& state, const TcAttachPoint& at, const TcFilter& fi
   for (const auto* link : UsersOf(state, at)) {
     const bool other = filter.match.indev && *filter.match.indev != link->info.name;
     if (link->offload_capable && !other) ++count;
+    if (link->info.kind == "vxlan") {
+      // NICs take the rules of a tunnel device too (flow_indr_dev_register,
+      // net/core/flow_offload.c).
+      for (const auto& [index, nic] : state.links) count += nic.offload_capable ? 1 : 0;
+    }
   }
   return count;
 }
@@ -92,6 +100,52 @@ absl::Status CheckOffload(State& state, const TcAttachPoint& at, const TcFilter&
   });
   if (all && HardwareCount(state, at, filter) == users.size()) return absl::OkStatus();
   return SystemError(EOPNOTSUPP, asked, "Driver doesn't support the rule in hardware");
+}
+
+MacAddress MaskedMac(const TcMatch& match) {
+  std::array<uint8_t, 6> mac = match.dst_mac.value_or(MacAddress()).bytes();
+  for (size_t i = 0; i < mac.size(); ++i) mac[i] &= match.dst_mac_mask.bytes()[i];
+  return MacAddress(mac);
+}
+
+// Whether both look at the same bits.
+bool SameMask(const TcMatch& a, const TcMatch& b) {
+  const auto mask = [](const TcMatch& match) {
+    const auto prefix = [](const std::optional<IpPrefix>& p) {
+      return p ? std::pair(p->length(), p->address().is_v4()) : std::pair(-1, false);
+    };
+    return std::tuple(match.indev.has_value(), match.dst_mac ? match.dst_mac_mask : MacAddress(),
+                      prefix(match.src_ip), prefix(match.arp_target), match.icmpv6_type.has_value(),
+                      match.enc_key_id.has_value(), match.enc_dst && match.enc_dst->is_v4(),
+                      match.enc_dst && match.enc_dst->is_v6(), match.enc_dst_port.has_value());
+  };
+  return mask(a) == mask(b);
+}
+
+// Of two filters of one priority, which have one EtherType.
+bool SameKey(const TcMatch& a, const TcMatch& b) {
+  return MaskedMac(a) == MaskedMac(b) && SameMask(a, b) && a.indev == b.indev &&
+         a.src_ip == b.src_ip && a.arp_target == b.arp_target && a.icmpv6_type == b.icmpv6_type &&
+         a.enc_key_id == b.enc_key_id && a.enc_dst == b.enc_dst && a.enc_dst_port == b.enc_dst_port;
+}
+
+// Flower keeps the filters of a priority in one hash table per mask, and refuses a
+// new one whose key is in it. (fl_ht_insert_unique, net/sched/cls_flower.c: one
+// that takes an old one's place with the same mask is not refused.)
+absl::Status CheckKey(FilterTable& table, const TcFilter& filter, std::string_view asked) {
+  const auto old = table.find(filter.id);
+  if (old != table.end() && old->second.filter &&
+      SameMask(old->second.filter->match, filter.match)) {
+    return absl::OkStatus();
+  }
+  for (const auto& [id, there] : table) {
+    if (id.chain != filter.id.chain || id.priority != filter.id.priority) continue;
+    if (id == filter.id || !there.filter || !SameKey(there.filter->match, filter.match)) continue;
+    // The port makes a filter with another mask anew; its old one is gone by now.
+    if (old != table.end()) table.erase(old);
+    return SystemError(EEXIST, asked);
+  }
+  return absl::OkStatus();
 }
 
 class FakeSubscription final : public TcPort::Subscription {
@@ -123,7 +177,8 @@ absl::StatusOr<TcQdiscInfo> FakeTcPort::GetQdisc(uint32_t ifindex) {
   return network_->With([&](State& state) -> absl::StatusOr<TcQdiscInfo> {
     const auto* link = state.FindLink(ifindex);
     if (link == nullptr) return SystemError(ENODEV, call);
-    return TcQdiscInfo{link->clsact, link->ingress_block};
+    return TcQdiscInfo{link->clsact, link->ingress_block,
+                       link->clsact ? "clsact" : (link->foreign_ingress ? "ingress" : "")};
   });
 }
 
@@ -133,7 +188,9 @@ absl::Status FakeTcPort::AddClsact(uint32_t ifindex, uint32_t ingress_block) {
   return network_->With([&](State& state) -> absl::Status {
     auto* link = state.FindLink(ifindex);
     if (link == nullptr) return SystemError(ENODEV, call);
-    if (link->clsact) return SystemError(EEXIST, call, "Exclusivity flag on, cannot modify");
+    if (link->clsact || link->foreign_ingress) {
+      return SystemError(EEXIST, call, "Exclusivity flag on, cannot modify");
+    }
     if (ingress_block != 0) {
       const auto block = state.blocks.find(ingress_block);
       const bool in_hardware =
@@ -187,7 +244,11 @@ absl::Status FakeTcPort::ApplyOne(const TcChange& change) {
       }
     }
     if (put) {
+      if (change.exclusive && table.contains(filter.id)) {
+        return SystemError(EEXIST, call, "Filter already exists");
+      }
       FAIRLEAD_RETURN_IF_ERROR(CheckDevices(state, filter, call));
+      FAIRLEAD_RETURN_IF_ERROR(CheckKey(table, filter, call));
       FAIRLEAD_RETURN_IF_ERROR(CheckOffload(state, change.at, filter, call));
       FakeNetwork::Filter& entry = table[filter.id];
       entry.filter = filter;

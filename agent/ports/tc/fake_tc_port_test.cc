@@ -19,6 +19,7 @@ class FakeEnv final : public TcEnv {
     return names_[name] = network_->AddLink(info);
   }
   void DeleteEthernet(const std::string& name) override { network_->RemoveLink(names_[name]); }
+  void AddIngressQdisc(uint32_t ifindex) override { network_->AddForeignIngress(ifindex); }
 
  private:
   std::shared_ptr<FakeNetwork> network_ = std::make_shared<FakeNetwork>();
@@ -43,6 +44,7 @@ class FakeTcPortTest : public ::testing::Test {
     TcChange change;
     change.at.block = kBlock;
     change.filter.id = {.chain = 0, .priority = 1, .handle = handle};
+    change.filter.match.dst_mac = MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(handle)});
     change.filter.actions = {TcGact{}};
     change.filter.flags = flags;
     return port_.Apply(std::span<const TcChange>(&change, 1)).front();

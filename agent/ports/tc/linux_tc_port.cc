@@ -111,7 +111,7 @@ std::vector<absl::Status> LinuxTcPort::Apply(std::span<const TcChange> changes) 
     for (size_t i = begin; i < std::min(begin + kPart, changes.size()); ++i) {
       const TcChange& change = changes[i];
       auto message = change.verb == TcChange::Verb::kPut
-                         ? netlink::PutFilterRequest(change.at, change.filter)
+                         ? netlink::PutFilterRequest(change.at, change.filter, change.exclusive)
                          : netlink::DeleteFilterRequest(change.at, change.filter.id,
                                                         change.filter.match.ethertype);
       if (!message.ok()) {

@@ -20,6 +20,7 @@ class LinuxEnv final : public TcEnv {
   TcPort& port() override { return *port_; }
   uint32_t AddEthernet(const std::string& name) override { return network_.AddEthernet(name); }
   void DeleteEthernet(const std::string& name) override { network_.DeleteLink(name); }
+  void AddIngressQdisc(uint32_t ifindex) override { network_.AddIngressQdisc(ifindex); }
 
  private:
   netlink::TestNetwork network_;

@@ -30,7 +30,8 @@ std::string Describe(const TcAttachPoint& at);
 std::string Describe(const TcAttachPoint& at, const TcFilterId& id);
 
 // RTM_NEWTFILTER that creates or replaces.
-absl::StatusOr<Message> PutFilterRequest(const TcAttachPoint& at, const TcFilter& filter);
+absl::StatusOr<Message> PutFilterRequest(const TcAttachPoint& at, const TcFilter& filter,
+                                         bool exclusive = false);
 absl::StatusOr<Message> DeleteFilterRequest(const TcAttachPoint& at, const TcFilterId& id,
                                             uint16_t ethertype);
 absl::StatusOr<Message> GetFilterRequest(const TcFilterRef& ref);
@@ -47,7 +48,7 @@ struct DecodedFilter {
 // stands for all filters of a priority.
 absl::StatusOr<DecodedFilter> DecodeFilter(Bytes payload);
 
-// RTM_NEWQDISC. Empty for a qdisc that is not at the ingress.
+// RTM_NEWQDISC. Empty for a qdisc that is not at the ingress; clsact and ingress are.
 absl::StatusOr<std::optional<TcQdiscInfo>> DecodeQdisc(Bytes payload);
 
 absl::StatusOr<std::optional<TcPort::Event>> DecodeTcEvent(const MessageView& message);

@@ -39,6 +39,21 @@ TEST_P(TcContract, AQdiscIsAddedOnceAndDeletedAsOftenAsOneLikes) {
   }
 }
 
+TEST_P(TcContract, AnIngressQdiscOfSomebodyElseIsSeenAndLeftAlone) {
+  EXPECT_EQ(port().GetQdisc(a_)->kind, "");
+  env_->AddIngressQdisc(a_);
+  auto qdisc = port().GetQdisc(a_);
+  ASSERT_TRUE(qdisc.ok()) << qdisc.status();
+  EXPECT_EQ(qdisc->kind, "ingress");
+  EXPECT_FALSE(qdisc->clsact);
+  EXPECT_EQ(port().AddClsact(a_, kBlock).code(), absl::StatusCode::kAlreadyExists);
+  const absl::Status deleted = port().DeleteClsact(a_);
+  EXPECT_TRUE(deleted.ok()) << deleted;
+  EXPECT_EQ(port().GetQdisc(a_)->kind, "ingress");
+  ASSERT_TRUE(port().AddClsact(b_, 0).ok());
+  EXPECT_EQ(port().GetQdisc(b_)->kind, "clsact");
+}
+
 TEST_P(TcContract, ADeviceThatIsGoneHasNoQdisc) {
   EXPECT_EQ(ErrnoOf(port().GetQdisc(kNoSuchDevice).status()), ENODEV);
   EXPECT_EQ(ErrnoOf(port().AddClsact(kNoSuchDevice, 0)), ENODEV);
@@ -123,6 +138,53 @@ TEST_P(TcContract, APutReplacesAFilterThatLooksAtOtherFields) {
   auto dump = port().Dump(Block());
   ASSERT_EQ(dump->size(), 1u);
   EXPECT_EQ(dump->front().cookie, Cookie(98));
+}
+
+TEST_P(TcContract, ASecondFilterWithTheSameKeyInOnePriorityIsRefused) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  const TcFilter first = Drop(7);
+  ASSERT_TRUE(Put(Block(), first).ok());
+  TcFilter second = first;
+  second.id.handle = 8;
+  second.cookie = Cookie(8);
+  const absl::Status refused = Put(Block(), second);
+  EXPECT_EQ(ErrnoOf(refused), EEXIST) << refused;
+  EXPECT_EQ(refused.code(), absl::StatusCode::kAlreadyExists);
+  auto dump = port().Dump(Block());
+  ASSERT_TRUE(dump.ok()) << dump.status();
+  ASSERT_EQ(dump->size(), 1u);
+  EXPECT_EQ(dump->front().id, first.id);
+  EXPECT_EQ(dump->front().cookie, first.cookie);
+
+  // Its own place may be filled with the same key again, and the key is that of one
+  // priority in one chain only.
+  EXPECT_TRUE(Put(Block(), first).ok()) << Put(Block(), first);
+  TcFilter other_chain = second;
+  other_chain.id.chain = 5;
+  TcFilter other_priority = second;
+  other_priority.id.priority = 9;
+  EXPECT_TRUE(Put(Block(), other_chain).ok()) << Put(Block(), other_chain);
+  EXPECT_TRUE(Put(Block(), other_priority).ok()) << Put(Block(), other_priority);
+  // When the first is gone there is room for the second.
+  ASSERT_TRUE(Delete(Block(), first).ok());
+  EXPECT_TRUE(Put(Block(), second).ok()) << Put(Block(), second);
+}
+
+TEST_P(TcContract, KeysAreTheSameWhenTheirMaskedBitsAre) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  ASSERT_TRUE(Put(Block(), Drop(7)).ok());
+  TcFilter vendor = Drop(7);  // of the same address, under another mask
+  vendor.id.handle = 8;
+  vendor.match.dst_mac_mask = *MacAddress::Parse("ff:ff:ff:00:00:00");
+  EXPECT_TRUE(Put(Block(), vendor).ok()) << Put(Block(), vendor);
+  TcFilter same_vendor = vendor;
+  same_vendor.id.handle = 9;
+  same_vendor.match.dst_mac = *MacAddress::Parse("02:00:00:11:22:33");
+  EXPECT_EQ(ErrnoOf(Put(Block(), same_vendor)), EEXIST);
+  TcFilter other_vendor = same_vendor;
+  other_vendor.match.dst_mac = *MacAddress::Parse("02:00:01:11:22:33");
+  EXPECT_TRUE(Put(Block(), other_vendor).ok()) << Put(Block(), other_vendor);
+  EXPECT_EQ(port().Dump(Block())->size(), 3u);
 }
 
 TEST_P(TcContract, DeletingWhatIsGoneIsSuccess) {
@@ -210,6 +272,18 @@ TEST_P(TcContract, ChangesOfOneSpanAreMadeInOrder) {
   auto dump = port().Dump(Block());
   ASSERT_EQ(dump->size(), 1u);
   EXPECT_EQ(dump->front().cookie, Cookie(50));
+}
+
+TEST_P(TcContract, AnExclusivePutLeavesWhatHasItsPlace) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  TcChange first{.verb = TcChange::Verb::kPut, .at = Block(), .filter = Drop(7), .exclusive = true};
+  ASSERT_TRUE(port().Apply({&first, 1}).front().ok());
+  TcChange second = first;
+  second.filter.cookie = Cookie(50);
+  EXPECT_EQ(ErrnoOf(port().Apply({&second, 1}).front()), EEXIST);
+  auto dump = port().Dump(Block());
+  ASSERT_EQ(dump->size(), 1u);
+  EXPECT_EQ(dump->front().cookie, first.filter.cookie);
 }
 
 TEST_P(TcContract, OneProtocolPerPriority) {

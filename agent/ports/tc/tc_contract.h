@@ -22,6 +22,8 @@ class TcEnv {
   // An Ethernet link without offload.
   virtual uint32_t AddEthernet(const std::string& name) = 0;
   virtual void DeleteEthernet(const std::string& name) = 0;
+  // As Open vSwitch puts one on its ports.
+  virtual void AddIngressQdisc(uint32_t ifindex) = 0;
 };
 
 using TcEnvMaker = std::function<std::unique_ptr<TcEnv>()>;

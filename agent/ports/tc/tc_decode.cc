@@ -65,7 +65,8 @@ absl::StatusOr<std::optional<TcQdiscInfo>> DecodeQdisc(Bytes payload) {
   if (header->tcm_parent != TC_H_CLSACT) return std::nullopt;
   const AttributeSet qdisc(AfterHeader(payload, sizeof(tcmsg)), &error);
   TcQdiscInfo info;
-  info.clsact = qdisc.String(TCA_KIND, kMaxKind).value_or("") == "clsact";
+  info.kind = qdisc.String(TCA_KIND, kMaxKind).value_or("");
+  info.clsact = info.kind == "clsact";
   info.ingress_block = qdisc.U32(TCA_INGRESS_BLOCK).value_or(0);
   if (!error.ok()) return error.ToStatus("a qdisc");
   return info;

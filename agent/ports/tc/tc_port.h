@@ -108,6 +108,8 @@ struct TcChange {
   Verb verb = Verb::kPut;
   TcAttachPoint at;
   TcFilter filter;  // kDelete needs only id and match.ethertype
+  // kPut: refused with EEXIST when a filter has the place already.
+  bool exclusive = false;
 };
 
 // One filter, by its place.
@@ -117,9 +119,11 @@ struct TcFilterRef {
   uint16_t ethertype = 0x0003;  // host order
 };
 
+// What sits at a device's ingress, where only one qdisc has room.
 struct TcQdiscInfo {
   bool clsact = false;         // a clsact qdisc is there
   uint32_t ingress_block = 0;  // 0 = none shared
+  std::string kind;            // "clsact", "ingress" (Open vSwitch), "" = none
 };
 
 class TcPort {
@@ -128,9 +132,11 @@ class TcPort {
 
   virtual absl::StatusOr<TcQdiscInfo> GetQdisc(uint32_t ifindex) = 0;
   // Adds clsact, bound to a shared ingress block unless `ingress_block` is 0.
-  // kAlreadyExists when one is there: the kernel cannot change its block.
+  // kAlreadyExists when one is there (the kernel cannot change its block), or an
+  // ingress qdisc.
   virtual absl::Status AddClsact(uint32_t ifindex, uint32_t ingress_block) = 0;
-  // With all its filters (a shared block dies with its last user). Gone is success.
+  // With all its filters (a shared block dies with its last user). Gone is success;
+  // an ingress qdisc is left alone.
   virtual absl::Status DeleteClsact(uint32_t ifindex) = 0;
 
   // Sends the changes in order, many messages a system call, and answers each
