@@ -628,7 +628,9 @@ void Engine::Audit() {
   // qdisc that is removed): what failed for good is tried once more.
   shunned_.clear();
   for (const std::string& port : failed_ports_) {
-    UnitOf({UnitKind::kPort, port}).failed_generation = 0;
+    Unit& unit = UnitOf({UnitKind::kPort, port});
+    if (clock_->Now() - unit.failed_at < config_.audit_every) continue;
+    unit.failed_generation = 0;
     MarkDirty({UnitKind::kPort, port});
   }
   for (const MacAddress& pf : config_.pfs) ObservePf(pf);

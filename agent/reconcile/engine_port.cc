@@ -504,6 +504,7 @@ void Engine::AttachFailed(Unit& unit, std::string step, absl::Status error, uint
   unit.waits_for.clear();
   unit.failed = true;
   unit.failed_generation = generation;
+  unit.failed_at = clock_->Now();
   unit.failed_facts = FactsFingerprint(object == nullptr ? "" : std::get<Port>(object->object).vm);
   failed_ports_.insert(unit.ref.id);
   // A permanent failure comes back for a changed fact only (TryAttach looks),

@@ -54,6 +54,7 @@ struct Unit {
   bool failed = false;  // stays so until retry_at, a new generation or a changed fact
   uint64_t failed_generation = 0;
   uint64_t failed_facts = 0;  // fingerprint of the facts then
+  std::chrono::steady_clock::time_point failed_at;
   std::optional<std::chrono::steady_clock::time_point> removal_asked;
   bool removal_overdue = false;
 };

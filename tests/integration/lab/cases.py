@@ -417,9 +417,11 @@ def device_del_unanswered(s):
     s.untouched("after the detach")
 
 
-ALL = [unknown_vpc, address_outside_subnet, duplicate_address, duplicate_mac, impossible_mac, all_or_nothing,
-       malformed_messages, truncated_messages, oversized_messages, dry_run, refusals_left_nothing, monitor_absent, monitor_held, no_free_vf,
-       rule_refused, cold_attach, one_encapsulation, host_sockets, second_nic, no_free_root_port, restart,
-       device_del_unanswered]
+# Each group can have a boot of its own.
+GROUPS = [[unknown_vpc, address_outside_subnet, duplicate_address, duplicate_mac, impossible_mac, all_or_nothing,
+           malformed_messages, truncated_messages, oversized_messages, dry_run, refusals_left_nothing],
+          [monitor_absent, monitor_held, no_free_vf, rule_refused],
+          [cold_attach, one_encapsulation, host_sockets, second_nic, no_free_root_port, restart, device_del_unanswered]]
+ALL = sum(GROUPS, [])
 # These begin where the one before ended.
 KEEPS_B = {cold_attach, one_encapsulation, host_sockets, second_nic, no_free_root_port}
