@@ -135,7 +135,7 @@ class Engine {
     bool ask_again = false;
   };
 
-  // --- units (engine.cc)
+  // --- units (engine.cc, engine_network.cc)
   Unit& UnitOf(const UnitRef& ref, std::string_view vpc = {});
   Unit* FindUnit(const UnitRef& ref);
   void MarkDirty(const UnitRef& ref);
@@ -159,7 +159,7 @@ class Engine {
   void SetSettled(Unit& unit, bool settled);
   void CollectOrphans();
 
-  // --- ports (engine_port.cc)
+  // --- ports (engine_port.cc, engine_release.cc)
   void ReconcilePort(Unit& unit);
   void TryAttach(Unit& unit, const StoredObject& object);
   void ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment);
@@ -188,7 +188,7 @@ class Engine {
   void WakeWaitingPorts();
   bool VpcSettled(const std::string& vpc) const;
 
-  // --- observation (engine_observe.cc)
+  // --- observation (engine_observe.cc, engine_vm.cc)
   void SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed);
   void ObservePf(const MacAddress& pf);
   void OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> result);

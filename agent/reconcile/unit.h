@@ -21,6 +21,8 @@ namespace fairlead {
 
 enum class UnitKind : uint8_t { kPool, kHost, kVtep, kVpc, kSubnet, kEndpoint, kPort, kOrphans };
 
+inline bool OfHost(UnitKind kind) { return kind == UnitKind::kHost || kind == UnitKind::kPool; }
+
 struct UnitRef {
   UnitKind kind = UnitKind::kHost;
   std::string id;  // of the object; a kPool's PF; a kVtep's outer address; "" for the others

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every unit but ports: the host, its pools and peers, VPCs, subnets, endpoints;
+// and what is left of units that are no more.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
+#include "agent/reconcile/engine.h"
+
+namespace fairlead {
+namespace {
+
+// A rule that does nothing but drop what nothing else took.
+bool EndsInDrop(const Resource& resource) {
+  const auto* spec = std::get_if<FlowRuleSpec>(&resource.spec);
+  return spec != nullptr && spec->rule.actions.size() == 1 &&
+         std::holds_alternative<ActionDrop>(spec->rule.actions[0]);
+}
+
+}  // namespace
+
+// Every unit but ports: compile, converge, and keep trying.
+void Engine::ReconcileNetwork(Unit& unit) {
+  const UnitRef ref = unit.ref;
+  absl::StatusOr<std::vector<Resource>> wanted = CompileNetwork(unit);
+  if (!wanted.ok()) {
+    unit.waits_for = std::string(wanted.status().message());
+    if (absl::IsUnavailable(wanted.status())) return;
+    // What an earlier and better version of it made does not stay.
+    if (Converge(unit, {}) != Progress::kWorking) UnitFailed(unit, "compile", wanted.status());
+    return;
+  }
+  if (wanted->empty() && unit.keys.empty() && ref.kind == UnitKind::kVtep) {
+    units_.erase(ref);  // nobody's peer any more
+    return;
+  }
+  switch (Converge(unit, *wanted)) {
+    case Progress::kWorking:
+      break;
+    case Progress::kWaiting:
+      break;
+    case Progress::kConflict:
+      UnitFailed(unit, "compare", absl::AlreadyExistsError(unit.waits_for));
+      break;
+    case Progress::kSettled:
+      unit.attempts = 0;
+      unit.error = absl::OkStatus();
+      unit.step.clear();
+      unit.waits_for.clear();
+      SetSettled(unit, true);
+      break;
+  }
+  if (OfHost(ref.kind) && !unit.in_flight) WakeWaitingPorts();
+  ObjectKind kind;
+  switch (ref.kind) {
+    case UnitKind::kVpc:
+      kind = ObjectKind::kVpc;
+      break;
+    case UnitKind::kSubnet:
+      kind = ObjectKind::kSubnet;
+      break;
+    case UnitKind::kEndpoint:
+      kind = ObjectKind::kEndpoint;
+      break;
+    default:
+      return;
+  }
+  const ObjectRef object{kind, ref.id};
+  if (unit.settled && world_.Find(object) == nullptr) {
+    if (unit.keys.empty()) {
+      units_.erase(ref);
+    } else if (!unit.retry_at) {
+      RetryLater(unit);  // a drop that is kept until nothing leads there any more
+    }
+  }
+  Announce(object);
+}
+
+absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) const {
+  if (unit.ref.kind == UnitKind::kOrphans) return std::vector<Resource>{};
+  if (unit.ref.kind == UnitKind::kHost || unit.ref.kind == UnitKind::kPool) {
+    if (!tunnel_scope_.known) return absl::UnavailableError("the tunnel is being observed");
+    const bool tunnel_wanted = !attachments_.empty();
+    std::vector<Resource> wanted = CompileHost(config_.compile, facts_, tunnel_wanted);
+    // Each pool is a unit of its own: a PF that hangs or fails holds up no other.
+    std::erase_if(wanted, [&](const Resource& r) {
+      if (r.key.kind != ResourceKind::kVfPool) return unit.ref.kind == UnitKind::kPool;
+      return unit.ref.kind == UnitKind::kHost || r.key.name != unit.ref.id;
+    });
+    return wanted;
+  }
+  if (unit.ref.kind == UnitKind::kVtep) {
+    absl::StatusOr<IpAddress> outer = IpAddress::Parse(unit.ref.id);
+    if (!outer.ok()) return outer.status();
+    if (*outer == config_.compile.tunnel_local) return std::vector<Resource>{};
+    for (const std::string& id : world_.EndpointsOfVtep(*outer)) {
+      const auto bound = bound_of_vpc_.find(world_.FindEndpoint(id)->vpc);
+      if (bound == bound_of_vpc_.end() || bound->second.empty()) continue;
+      if (!neighbour_scope_.known) {
+        return absl::UnavailableError("the host's neighbours are being observed");
+      }
+      Resource neighbour;
+      neighbour.key = NeighbourKey(*outer);
+      neighbour.spec = NeighbourSpec{*outer};
+      return std::vector<Resource>{neighbour};
+    }
+    return std::vector<Resource>{};
+  }
+
+  const auto bound = bound_of_vpc_.find(unit.vpc);
+  const Vpc* vpc = world_.FindVpc(unit.vpc);
+  const bool any_bound = vpc != nullptr && bound != bound_of_vpc_.end() && !bound->second.empty();
+  if (vpc == nullptr) {
+    const auto removed = removed_.find({ObjectKind::kVpc, unit.vpc});
+    if (removed != removed_.end()) vpc = &std::get<Vpc>(removed->second);
+  }
+  if (vpc == nullptr || (!any_bound && !BlockInUse(vpc->vni))) {
+    return std::vector<Resource>{};  // without a local port the VPC has no block here
+  }
+  if (!facts_.tunnel) return absl::UnavailableError("the host's tunnel is being made");
+  if (!TablesKnown(vpc->vni)) return absl::UnavailableError("the VPC's rules are being observed");
+  // A port is being taken apart and its representor still stands: what ends in a
+  // drop does so until that is gone.
+  auto drops = [&] {
+    std::vector<Resource> kept;
+    for (const ResourceKey& key : unit.keys) {
+      const auto it = wanted_.find(key);
+      if (it != wanted_.end() && EndsInDrop(it->second)) kept.push_back(it->second);
+    }
+    return kept;
+  };
+  if (!any_bound) return drops();
+  if (const std::string nic = UnobservedNicOf(unit.vpc); !nic.empty()) {
+    return absl::UnavailableError(nic);
+  }
+  const VfId any_vf = bound_.at(*bound->second.begin()).vf;
+  const StoredObject* stored = nullptr;
+  std::vector<Resource> wanted;
+  if (unit.ref.kind == UnitKind::kVpc) {
+    stored = world_.Find({ObjectKind::kVpc, unit.ref.id});
+    if (stored != nullptr) wanted = CompileVpc(*vpc, stored->ordinal, any_vf, *facts_.tunnel);
+  } else if (unit.ref.kind == UnitKind::kSubnet) {
+    stored = world_.Find({ObjectKind::kSubnet, unit.ref.id});
+    const auto ports = bound_of_subnet_.find(unit.ref.id);
+    const bool local_ports = ports != bound_of_subnet_.end() && !ports->second.empty();
+    if (stored == nullptr) {
+      // A chain without its drop would let what is sent there pass to the host.
+      wanted = drops();
+      std::erase_if(wanted, [&](const Resource& drop) {
+        const RuleLocation& at = std::get<FlowRuleSpec>(drop.spec).rule.location;
+        return !LeadsToChain(vpc->vni, at.chain);
+      });
+    } else if (!local_ports) {
+      wanted = drops();
+    }
+    if (stored != nullptr && local_ports) {
+      std::vector<BoundPort> local;
+      for (const std::string& id : ports->second) local.push_back(bound_.at(id));
+      std::vector<IpAddress> vteps = world_.VtepsOfSubnet(unit.ref.id);
+      std::erase(vteps, config_.compile.tunnel_local);
+      // One of the other family is its endpoint's mistake, and said there.
+      std::erase_if(vteps, [&](const IpAddress& vtep) {
+        return vtep.is_v4() != facts_.tunnel->local.is_v4();
+      });
+      wanted = CompileSubnet(*vpc, std::get<Subnet>(stored->object), stored->ordinal, local, vteps,
+                             *facts_.tunnel);
+    }
+  } else {
+    stored = world_.Find({ObjectKind::kEndpoint, unit.ref.id});
+    if (stored != nullptr) {
+      const IpAddress& vtep = std::get<Endpoint>(stored->object).vtep;
+      if (vtep.is_v4() != facts_.tunnel->local.is_v4()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("its VTEP ", vtep.ToString(),
+                         " is of another address family than the tunnel's local "
+                         "address ",
+                         facts_.tunnel->local.ToString()));
+      }
+      wanted = CompileEndpoint(*vpc, std::get<Endpoint>(stored->object), stored->ordinal, any_vf,
+                               *facts_.tunnel);
+      // The neighbour is the VTEP's unit's: many endpoints share it.
+      std::erase_if(wanted,
+                    [](const Resource& r) { return r.key.kind == ResourceKind::kNeighbour; });
+    }
+  }
+  return wanted;
+}
+
+// Removes what is ours and nobody wants. Only when everything is known: the
+// intent is whole (it comes from the store at once), every scope was observed,
+// no unit has work under way, and the attachments of that VPC stand.
+void Engine::CollectOrphans() {
+  if (!observed_once()) return;
+  for (const auto& [ref, unit] : units_) {
+    if (unit.queued || unit.in_flight) return;
+  }
+  for (const auto& [vf, attachment] : attachments_) {
+    const Unit* unit = FindUnit({UnitKind::kPort, attachment.port});
+    if (unit == nullptr || !unit->scanned) return;  // it has not claimed its own yet
+  }
+  orphans_pending_ = false;
+  // A VPC whose port could not be observed whole has not compiled its rules:
+  // nothing of it, and nothing on the tunnel, is known to be unwanted.
+  std::set<Vni> unsure;
+  for (const auto& [vf, attachment] : attachments_) {
+    if (!bound_.contains(attachment.port)) unsure.insert(attachment.vni);
+  }
+  Unit& orphans = UnitOf({UnitKind::kOrphans, ""});
+  for (const auto& [key, observed] : observed_) {
+    if (key.kind != ResourceKind::kFlowRule && key.kind != ResourceKind::kNeighbour) continue;
+    if (!observed.ours || claimant_.contains(key)) continue;
+    const auto* of_table = std::get_if<FlowRuleSpec>(&observed.spec);
+    const bool in_block =
+        of_table != nullptr && of_table->rule.location.table.kind == RuleTable::Kind::kVpcBlock;
+    if (in_block ? unsure.contains(of_table->rule.location.table.vni) : !unsure.empty()) continue;
+    if (const auto* rule = std::get_if<FlowRuleSpec>(&observed.spec);
+        rule != nullptr && rule->rule.location.priority == kPrioDefaultDrop &&
+        rule->rule.location.chain == 0) {
+      continue;  // part of the representor, or of the tunnel device
+    }
+    claimant_[key] = orphans.ref;
+    orphans.keys.insert(key);
+  }
+  if (!orphans.keys.empty()) MarkDirty(orphans.ref);
+}
+
+}  // namespace fairlead
