@@ -419,7 +419,6 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
                        std::vector<ApplyResult> results) {
   absl::Status error;
   std::string step;
-  std::vector<Operation> make_room;
   Unit* unit = FindUnit(ref);
   for (size_t i = 0; i < operations.size() && i < results.size(); ++i) {
     const Operation& operation = operations[i];
@@ -434,16 +433,6 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
       }
       continue;
     }
-    if (absl::IsAlreadyExists(result.status) && operation.verb == Operation::Verb::kUpdate &&
-        ref.kind == UnitKind::kEndpoint) {
-      // What it would match another rule matches still, maybe one that waits for
-      // what this one matches: it makes room first.
-      Operation out = operation;
-      out.verb = Operation::Verb::kDelete;
-      out.resource.spec = operation.current ? operation.current->spec : operation.resource.spec;
-      make_room.push_back(std::move(out));
-      continue;
-    }
     if (error.ok()) {
       error = result.status;
       step = StepName(operation);
@@ -451,10 +440,6 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
   }
   if (unit == nullptr) return;
   unit->in_flight = false;
-  if (error.ok() && !make_room.empty()) {
-    Dispatch(*unit, "rules", std::move(make_room));
-    return;
-  }
   if (!error.ok()) {
     if (ref.kind == UnitKind::kPort) {
       PortUnitFailed(*unit, std::move(step), std::move(error));
