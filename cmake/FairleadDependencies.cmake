@@ -11,7 +11,7 @@ find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(NL REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
-pkg_check_modules(ZMQ REQUIRED IMPORTED_TARGET libzmq)
+find_library(FAIRLEAD_LIBZMQ zmq REQUIRED)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-cpp)
 
 add_library(fairlead_external_asio INTERFACE)
@@ -22,7 +22,9 @@ if(FAIRLEAD_SANITIZE STREQUAL "thread")
   target_compile_definitions(fairlead_external_asio INTERFACE ASIO_DISABLE_FENCED_BLOCK)
 endif()
 add_library(fairlead_external_zmq INTERFACE)
-target_link_libraries(fairlead_external_zmq INTERFACE PkgConfig::ZMQ)
+# Not by pkg-config: libzmq's file lists include folders that it does not need, in an
+# order that differs from one configuration to the next, and all would be built again.
+target_link_libraries(fairlead_external_zmq INTERFACE ${FAIRLEAD_LIBZMQ})
 add_library(fairlead_external_yaml INTERFACE)
 target_link_libraries(fairlead_external_yaml INTERFACE PkgConfig::YAML)
 

@@ -19,20 +19,25 @@ set(FAIRLEAD_ALLOWED_pipeline base model absl)
 set(FAIRLEAD_ALLOWED_compile base model pipeline absl)
 set(FAIRLEAD_ALLOWED_plan base model absl)
 set(FAIRLEAD_ALLOWED_runtime base absl asio threads)
-set(FAIRLEAD_ALLOWED_transport base proto absl asio zmq protobuf threads)
+set(FAIRLEAD_ALLOWED_transport base absl asio zmq threads)
 set(FAIRLEAD_ALLOWED_ports_sysfs base absl threads)
+set(FAIRLEAD_ALLOWED_ports_uevent base absl threads)
 set(FAIRLEAD_ALLOWED_ports_netlink base absl nl threads)
 set(FAIRLEAD_ALLOWED_ports_rtnetlink base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_tc base absl nl threads ports_netlink)
+set(FAIRLEAD_ALLOWED_ports_devlink base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_qmp base absl json threads)
 set(FAIRLEAD_ALLOWED_dataplane_tc base model absl ports_tc)
-set(FAIRLEAD_ALLOWED_providers base model pipeline absl ports_sysfs ports_rtnetlink ports_tc ports_qmp
-    dataplane_tc threads)
-set(FAIRLEAD_ALLOWED_reconcile base model intent store pipeline compile plan absl)
+set(FAIRLEAD_ALLOWED_providers base model pipeline absl ports_sysfs ports_rtnetlink ports_tc ports_devlink ports_qmp
+    dataplane_tc)
+set(FAIRLEAD_ALLOWED_reconcile base model store pipeline compile plan absl)
 set(FAIRLEAD_ALLOWED_daemon base model proto intent store pipeline compile plan reconcile runtime
-    transport ports_sysfs ports_rtnetlink ports_tc ports_qmp dataplane_tc providers absl asio zmq
-    protobuf sqlite json yaml_tree spdlog cli11 threads)
-set(FAIRLEAD_ALLOWED_ctl base model proto intent transport absl protobuf zmq json yaml_tree cli11)
+    transport ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_qmp dataplane_tc providers absl protobuf yaml_tree spdlog
+    cli11 threads)
+# The agent on the ports' fakes, which this library alone may use outside of tests.
+set(FAIRLEAD_ALLOWED_simulate base model absl yaml_tree runtime transport daemon ports_sysfs ports_rtnetlink ports_tc
+    ports_devlink ports_qmp threads)
+set(FAIRLEAD_ALLOWED_ctl base proto transport absl protobuf json yaml_tree cli11)
 
 set(FAIRLEAD_TARGET_absl absl::status absl::statusor absl::strings absl::flat_hash_map
     absl::flat_hash_set)

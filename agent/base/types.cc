@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "agent/base/error.h"
 #include "agent/base/text.h"
 
 namespace fairlead {
@@ -199,6 +200,16 @@ absl::StatusOr<Vni> Vni::Make(uint64_t value) {
   return out;
 }
 
+absl::StatusOr<VlanId> VlanId::Make(uint64_t value) {
+  if (value < kMin || value > kMax) {
+    return absl::InvalidArgumentError(
+        StrCat("VLAN ", value, " is out of range: ", kMin, " to ", kMax));
+  }
+  VlanId out;
+  out.value_ = static_cast<uint16_t>(value);
+  return out;
+}
+
 absl::StatusOr<Uuid> Uuid::Parse(std::string_view text) {
   bool good = text.size() == 36;
   for (size_t i = 0; good && i < text.size(); ++i) {
@@ -212,6 +223,19 @@ absl::StatusOr<Uuid> Uuid::Parse(std::string_view text) {
   Uuid out;
   out.text_ = absl::AsciiStrToLower(AbslView(text));
   return out;
+}
+
+absl::StatusOr<NicId> NicId::Parse(std::string_view text) {
+  if (text.find('.') == std::string_view::npos) {
+    FAIRLEAD_ASSIGN_OR_RETURN(const MacAddress mac, MacAddress::Parse(text));
+    return NicId(mac);
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(const PciAddress port, PciAddress::Parse(text));
+  return NicId(port);
+}
+
+std::string NicId::ToString() const {
+  return std::visit([](const auto& id) { return id.ToString(); }, id_);
 }
 
 std::string VfId::ToString() const { return StrCat(pf.ToString(), "/", index); }

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 #include "absl/status/statusor.h"
 
@@ -134,6 +135,20 @@ class Vni {
   uint32_t value_ = kMin;
 };
 
+// IEEE 802.1Q VLAN id: 1 to 4094.
+class VlanId {
+ public:
+  static constexpr uint16_t kMin = 1;
+  static constexpr uint16_t kMax = 4094;
+  constexpr VlanId() = default;  // 1
+  static absl::StatusOr<VlanId> Make(uint64_t value);
+  constexpr uint16_t value() const { return value_; }
+  friend auto operator<=>(const VlanId&, const VlanId&) = default;
+
+ private:
+  uint16_t value_ = kMin;
+};
+
 // RFC 9562 text form, kept in lower case. Empty when default-constructed.
 class Uuid {
  public:
@@ -147,10 +162,35 @@ class Uuid {
   std::string text_;
 };
 
-// The identity of a virtual function for as long as the NIC lives: permanent MAC
-// of its PF, and index (0-based, as `ip link ... vf N` counts).
+// What functions come from, named so that the name survives reboots and renames: a
+// PF by its permanent MAC, or a PCIe port that functions are hot-plugged into by the
+// address of its bridge.
+class NicId {
+ public:
+  NicId() = default;                                            // 00:00:00:00:00:00
+  NicId(const MacAddress& pf) : id_(pf) {}                      // NOLINT: a PF's MAC is its name
+  NicId(const PciAddress& hotplug_port) : id_(hotplug_port) {}  // NOLINT: likewise
+  // "52:54:00:00:00:01" or "0000:00:04.0".
+  static absl::StatusOr<NicId> Parse(std::string_view text);
+
+  bool is_hotplug_port() const { return std::holds_alternative<PciAddress>(id_); }
+  std::string ToString() const;
+
+  friend auto operator<=>(const NicId&, const NicId&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const NicId& n) {
+    return std::visit([&h](const auto& id) { return H::combine(std::move(h), id); }, n.id_);
+  }
+
+ private:
+  std::variant<MacAddress, PciAddress> id_;
+};
+
+// The identity of a function that is handed out, for as long as its NIC lives. Of a
+// VF the index is 0-based, as `ip link ... vf N` counts; of a hot-plugged function it
+// is the PCI function number behind its port.
 struct VfId {
-  MacAddress pf;
+  NicId pf;
   uint16_t index = 0;
 
   std::string ToString() const;  // "52:54:00:00:00:01/3"

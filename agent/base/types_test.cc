@@ -221,6 +221,20 @@ TEST(StableHashTest, HasThePublishedValues) {
   EXPECT_EQ(StableHash("foobar"), 0x85944171f73967e8ULL);
 }
 
+TEST(NicIdTest, IsAPfsMacOrTheAddressOfAHotplugPort) {
+  const auto pf = NicId::Parse("52:54:00:00:00:01");
+  const auto port = NicId::Parse("0000:00:04.0");
+  ASSERT_TRUE(pf.ok() && port.ok());
+  EXPECT_FALSE(pf->is_hotplug_port());
+  EXPECT_TRUE(port->is_hotplug_port());
+  EXPECT_EQ(pf->ToString(), "52:54:00:00:00:01");
+  EXPECT_EQ(port->ToString(), "0000:00:04.0");
+  EXPECT_NE(*pf, *port);
+  for (const char* bad : {"", "pf0", "52:54:00:00:00", "0000:00:04", "00:04.0.1"}) {
+    EXPECT_FALSE(NicId::Parse(bad).ok()) << bad;
+  }
+}
+
 TEST(ValueTypesTest, HashInSetsByValue) {
   absl::flat_hash_set<VfId> vfs;
   auto pf = *MacAddress::Parse("52:54:00:00:00:01");

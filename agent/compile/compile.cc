@@ -20,12 +20,9 @@ bool OnTunnelTable(const FlowRule& rule) {
 }
 
 bool SendsToTunnel(const FlowRule& rule) {
-  return std::any_of(rule.actions.begin(), rule.actions.end(), [](const RuleAction& action) {
-    const DeviceRef* to = nullptr;
-    if (const auto* mirror = std::get_if<ActionMirror>(&action)) to = &mirror->to;
-    if (const auto* redirect = std::get_if<ActionRedirect>(&action)) to = &redirect->to;
-    return to != nullptr && to->kind == DeviceRef::Kind::kTunnel;
-  });
+  const std::vector<DeviceRef> outputs = OutputsOf(rule);
+  return std::any_of(outputs.begin(), outputs.end(),
+                     [](const DeviceRef& to) { return to.kind == DeviceRef::Kind::kTunnel; });
 }
 
 // A rule that no VF carries. A block is there once one of its representors is
@@ -47,19 +44,121 @@ std::vector<Resource> SharedRules(std::vector<FlowRule> rules, const VfId& block
   return out;
 }
 
+struct Adder {
+  std::vector<Resource>& out;
+  Lease lease;
+  void operator()(ResourceKey key, ResourceSpec spec, std::vector<ResourceKey> depends) const {
+    out.push_back({std::move(key), std::move(spec), std::move(depends), lease});
+  }
+};
+
+// The VF is handed out after everything that keeps it apart from others. `shows_mac`: see
+// DriverBindingSpec.
+absl::Status AddHandOut(const CompileConfig& config, const Port& port, const Attachment& attachment,
+                        const PciAddress& vf, std::vector<ResourceKey> before_binding,
+                        const Adder& add,
+                        const std::optional<MacAddress>& shows_mac = std::nullopt) {
+  if (attachment.vm.empty()) return absl::OkStatus();
+  if (attachment.bus.empty()) {
+    return absl::UnavailableError(
+        StrCat("no root port of VM ", attachment.vm, " is chosen yet for port ", port.id));
+  }
+  const ResourceKey binding = DriverBindingKey(attachment.vf);
+  DriverBindingSpec bound{attachment.vf, config.vf_driver, config.node_uid, config.node_gid,
+                          config.node_mode};
+  bound.shows_mac = shows_mac;
+  add(binding, bound, std::move(before_binding));
+  GuestDeviceSpec guest;
+  guest.vm = attachment.vm;
+  guest.uuid = attachment.vm_uuid;
+  guest.port = port.id;
+  guest.device_id = GuestDeviceId(config.store_id, attachment.port_ordinal, attachment.lease);
+  guest.host = vf;
+  guest.bus = attachment.bus;
+  add(GuestDeviceKey(attachment.vm, port.id), guest, {binding});
+  return absl::OkStatus();
+}
+
 absl::Status NoSuchVf(const VfId& vf) {
   return absl::UnavailableError(StrCat("VF ", vf.ToString(), " is not there yet"));
+}
+
+// What the NIC forwards by itself: all that keeps the port apart is set on its VF.
+absl::StatusOr<std::vector<Resource>> CompileVlanPort(const CompileConfig& config,
+                                                      const PortContext& context,
+                                                      const HostFacts& facts) {
+  const Attachment& attachment = *context.attachment;
+  const auto& port = std::get<Port>(context.object->object);
+  const VfFacts* vf_facts = facts.FindVf(attachment.vf);
+  if (vf_facts == nullptr) return NoSuchVf(attachment.vf);
+  FAIRLEAD_RETURN_IF_ERROR(PortMac(port, facts, attachment.vf).status());
+
+  VfSpec spec{attachment.vf, port.mac, {}};
+  // A trusted VM may have taken another MAC: that is left as it is.
+  const bool serves = attachment.phase == AttachmentPhase::kReady &&
+                      context.object->generation <= attachment.generation;
+  if (serves && port.trust && vf_facts->settings.trust == true) spec.mac.reset();
+  spec.settings.vlan = attachment.vlan->value();
+  // What a NIC has no word of cannot be on; what is to be on must be seen to be.
+  const auto settle = [](bool wanted, bool needs_proof, const std::optional<bool>& reported) {
+    return needs_proof || reported ? std::optional<bool>(wanted) : std::nullopt;
+  };
+  const bool spoof_check = port.spoof_check.value_or(true);
+  spec.settings.spoof_check = settle(spoof_check, spoof_check, vf_facts->settings.spoof_check);
+  spec.settings.trust = settle(port.trust, port.trust, vf_facts->settings.trust);
+  spec.settings.max_tx_mbps = port.max_tx_mbps;
+  spec.settings.min_tx_mbps = port.min_tx_mbps;
+
+  std::vector<Resource> out;
+  const Adder add{out, attachment.lease};
+  const ResourceKey vf = VfKey(attachment.vf);
+  add(vf, spec, {});
+  FAIRLEAD_RETURN_IF_ERROR(AddHandOut(config, port, attachment, vf_facts->pci, {vf}, add));
+  return out;
+}
+
+// Of a function that hot-plug brings: it is leased, taken for VFIO and plugged on.
+absl::StatusOr<std::vector<Resource>> CompileFunction(const CompileConfig& config,
+                                                      const StoredObject& object,
+                                                      const Attachment& attachment,
+                                                      const HostFacts& facts) {
+  const PfFacts* port_facts = FindPf(facts, attachment.vf);
+  const VfFacts* function = facts.FindVf(attachment.vf);
+  if (port_facts == nullptr || function == nullptr) {
+    return absl::UnavailableError(
+        StrCat("the function ", attachment.vf.ToString(), " is not there"));
+  }
+  const auto& port = std::get<Port>(object.object);
+  std::vector<Resource> out;
+  const Adder add{out, attachment.lease};
+  const ResourceKey vf = VfKey(attachment.vf);
+  add(vf, VfSpec{attachment.vf, std::nullopt, {}}, {});
+  const bool by_mac = port_facts->identity == FunctionIdentity::kMac;
+  FAIRLEAD_RETURN_IF_ERROR(AddHandOut(config, port, attachment, function->pci, {vf}, add,
+                                      by_mac ? port.mac : std::nullopt));
+  return out;
 }
 
 }  // namespace
 
 std::string PfName(const PfFacts& pf) {
-  return pf.netdev.empty() ? StrCat("PF ", pf.mac.ToString()) : pf.netdev;
+  if (pf.is_hotplug_port()) {
+    const std::string address = pf.id.ToString();
+    return StrCat("hot-plug port ", pf.name,
+                  pf.name == address ? std::string() : StrCat(" (", address, ")"));
+  }
+  return pf.netdev.empty() ? StrCat("PF ", pf.id.ToString()) : pf.netdev;
 }
 
 std::string FixedMacWords(const PfFacts& pf) {
   return StrCat(PfName(pf), pf.driver.empty() ? "" : StrCat(" (", pf.driver, ")"),
                 " cannot set VF MACs and none of its free VFs has it");
+}
+
+std::string WhyEswitchOtherwise(const PfFacts& pf) {
+  const std::string differs = EswitchDifference(pf.wanted_eswitch, pf.eswitch);
+  if (differs.empty()) return "";
+  return StrCat("the eswitch of ", PfName(pf), " is not yet as configured (", differs, ")");
 }
 
 std::vector<Resource> CompileHost(const CompileConfig& config, const HostFacts& facts,
@@ -72,7 +171,14 @@ std::vector<Resource> CompileHost(const CompileConfig& config, const HostFacts& 
     // A pool that is there is adopted: another count would first have to take
     // away every VF, those in use too.
     pool.spec = VfPoolSpec{mac, pf.num_vfs != 0 ? pf.num_vfs : pf.wanted_vfs, false};
+    const ResourceKey pool_key = pool.key;
     out.push_back(std::move(pool));
+    if (pf.wanted_eswitch.empty()) continue;
+    Resource eswitch;
+    eswitch.key = PfKey(mac);
+    eswitch.spec = PfSpec{mac, pf.wanted_eswitch};
+    eswitch.depends = {pool_key};
+    out.push_back(std::move(eswitch));
   }
   if (tunnel_wanted) {
     Resource tunnel;
@@ -112,13 +218,17 @@ absl::StatusOr<BoundPort> BindPort(const StoredObject& object, const Attachment&
   const VfFacts* vf = facts.FindVf(attachment.vf);
   if (vf == nullptr) return NoSuchVf(attachment.vf);
   if (vf->representor_ifindex == 0) {
+    const PfFacts* pf = FindPf(facts, attachment.vf);
+    const bool legacy = pf->eswitch.mode == EswitchMode::kLegacy;
     return absl::UnavailableError(
-        StrCat("the representor of VF ", attachment.vf.ToString(), " is not there yet"));
+        StrCat("the representor of VF ", attachment.vf.ToString(), " is not there yet",
+               legacy ? StrCat(": the eswitch of ", PfName(*pf), " is in legacy mode") : ""));
   }
   FAIRLEAD_ASSIGN_OR_RETURN(MacAddress mac, PortMac(*port, facts, attachment.vf));
   BoundPort out;
   out.port = port->id;
   out.ordinal = object.ordinal;
+  out.vpc = attachment.vpc;
   out.subnet = port->subnet;
   out.vf = attachment.vf;
   out.representor_ifindex = vf->representor_ifindex;
@@ -134,6 +244,10 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
     return absl::InternalError("CompilePort needs a port, its VPC and its attachment");
   }
   const Attachment& attachment = *context.attachment;
+  if (attachment.vf.pf.is_hotplug_port()) {
+    return CompileFunction(config, *context.object, attachment, facts);
+  }
+  if (attachment.vlan) return CompileVlanPort(config, context, facts);
   FAIRLEAD_ASSIGN_OR_RETURN(BoundPort bound, BindPort(*context.object, attachment, facts));
   if (!facts.tunnel) {
     return absl::UnavailableError(
@@ -144,18 +258,15 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   const VfFacts& vf_facts = *facts.FindVf(attachment.vf);
 
   std::vector<Resource> out;
-  auto add = [&](ResourceKey key, ResourceSpec spec, std::vector<ResourceKey> depends) {
-    out.push_back({std::move(key), std::move(spec), std::move(depends), attachment.lease});
-  };
+  const Adder add{out, attachment.lease};
 
   // Also where there is nothing to set: the VF carries the lease.
   const ResourceKey vf = VfKey(attachment.vf);
-  add(vf, VfSpec{attachment.vf, pf.can_set_vf_mac ? port.mac : std::nullopt}, {});
+  add(vf, VfSpec{attachment.vf, pf.can_set_vf_mac ? port.mac : std::nullopt, {}}, {});
 
   const ResourceKey representor = RepresentorKey(attachment.vf);
   add(representor, RepresentorSpec{attachment.vf, context.vpc->vni}, {vf, TunnelKey()});
 
-  // The VF is handed out after everything that keeps it apart from others.
   std::vector<ResourceKey> before_binding{vf};
   for (FlowRule& rule : CompilePortRules(*context.vpc, context.subnet_ordinal, bound, context.peers,
                                          *facts.tunnel)) {
@@ -172,25 +283,8 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
     before_binding.push_back(key);
     add(key, FlowRuleSpec{std::move(rule)}, std::move(depends));
   }
-  if (attachment.vm.empty()) return out;
-
-  if (attachment.bus.empty()) {
-    return absl::UnavailableError(
-        StrCat("no root port of VM ", attachment.vm, " is chosen yet for port ", port.id));
-  }
-  const ResourceKey binding = DriverBindingKey(attachment.vf);
-  add(binding,
-      DriverBindingSpec{attachment.vf, config.vf_driver, config.node_uid, config.node_gid,
-                        config.node_mode},
-      std::move(before_binding));
-  GuestDeviceSpec guest;
-  guest.vm = attachment.vm;
-  guest.uuid = attachment.vm_uuid;
-  guest.port = port.id;
-  guest.device_id = GuestDeviceId(config.store_id, attachment.port_ordinal, attachment.lease);
-  guest.host = vf_facts.pci;
-  guest.bus = attachment.bus;
-  add(GuestDeviceKey(attachment.vm, port.id), guest, {binding});
+  FAIRLEAD_RETURN_IF_ERROR(
+      AddHandOut(config, port, attachment, vf_facts.pci, std::move(before_binding), add));
   return out;
 }
 
@@ -210,16 +304,7 @@ std::vector<Resource> CompileSubnet(const Vpc& vpc, const Subnet& subnet, uint32
 
 std::vector<Resource> CompileEndpoint(const Vpc& vpc, const Endpoint& endpoint, uint32_t ordinal,
                                       const VfId& any_bound_vf, const TunnelFacts& tunnel) {
-  std::vector<Resource> out =
-      SharedRules(CompileEndpointRules(vpc, endpoint, ordinal, tunnel), any_bound_vf);
-  if (out.empty()) return out;
-  // Not a dependency of the rule: while the neighbour is unresolved the rule
-  // works in software, which is better than not at all.
-  Resource neighbour;
-  neighbour.key = NeighbourKey(endpoint.vtep);
-  neighbour.spec = NeighbourSpec{endpoint.vtep};
-  out.push_back(std::move(neighbour));
-  return out;
+  return SharedRules(CompileEndpointRules(vpc, endpoint, ordinal, tunnel), any_bound_vf);
 }
 
 }  // namespace fairlead

@@ -9,6 +9,9 @@
 // kInvalidArgument as in agent/base/error.h, with what to do about it.
 #pragma once
 
+#include <chrono>
+#include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,22 +36,42 @@ struct CompileConfig {
   std::optional<uint32_t> node_uid, node_gid, node_mode;
 };
 
-// --- The host as a whole: VF pools of the configured PFs, and the tunnel.
+// --- The host as a whole: VF pools and eswitches of the configured PFs, and the tunnel.
 std::vector<Resource> CompileHost(const CompileConfig& config, const HostFacts& facts,
                                   bool tunnel_wanted);
 
 // --- Placement.
-// Why a VF cannot be leased now; "" = it can. `leased` and `held` (an operation
-// is outstanding, or it waits to be proven clean) are the agent's own knowledge.
+// "the eswitch of pf0 is not yet as configured (mode legacy, wanted switchdev)"; "" = it
+// is, or nothing is asked of it.
+std::string WhyEswitchOtherwise(const PfFacts& pf);
+// Why a VF cannot be leased now; "" = it can. `leased` and `shunned` (an attach on it
+// failed a moment ago: another is better) are the agent's own knowledge.
 std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& vf_driver,
-                       const std::set<VfId>& leased, const std::set<VfId>& held);
+                       const std::set<VfId>& leased, const std::set<VfId>& shunned);
 
-// The VF for a port: on a usable PF of the port's network kind, free, with a
-// representor, with the wanted MAC where the NIC cannot set one; the PF with the
-// fewest leases first, then the lowest index. The error says for each VF why not.
-absl::StatusOr<VfId> PlacePort(const Port& port, const HostFacts& facts,
+// Who has a MAC in the port's VPC; none if nobody.
+using MacOwner = std::function<std::optional<ObjectRef>(const MacAddress&)>;
+
+// The VF for a port of `vpc`: on a usable PF of the port's network kind that carries
+// such networks (PfFacts::serves), free, for an overlay with a representor, with the
+// wanted MAC where the NIC cannot set one, and without one that is somebody else's in
+// the VPC; the PF with the fewest leases first, then the lowest index. The error says
+// for each PF or VF why not.
+absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts& facts,
                                const std::string& vf_driver, const std::set<VfId>& leased,
-                               const std::set<VfId>& held);
+                               const std::set<VfId>& shunned, const MacOwner& mac_owner);
+
+// The same for a port whose function hot-plug brings: the one that is there and is it.
+// kUnavailable: it is to come yet; kFailedPrecondition: it is there and may not be
+// used. PlacePort comes here by itself.
+absl::StatusOr<VfId> PlaceFunction(const Port& port, const HostFacts& facts,
+                                   const std::string& vf_driver, const std::set<VfId>& leased,
+                                   const std::set<VfId>& shunned);
+// How long such a port may wait for it.
+std::chrono::milliseconds FunctionDeadline(const Port& port, const HostFacts& facts);
+// Why an attachment's function is not there any more; "" = it is.
+std::string WhyFunctionLost(const Port& port, const Attachment& attachment, const HostFacts& facts,
+                            const std::string& vf_driver);
 
 // The root port for the device `device_id`: the one that it sits in, else
 // `previous` if free, else the first free one. `taken` are root ports of this VM
@@ -71,18 +94,19 @@ absl::StatusOr<MacAddress> PortMac(const Port& port, const HostFacts& facts, con
 absl::StatusOr<BoundPort> BindPort(const StoredObject& object, const Attachment& attachment,
                                    const HostFacts& facts);
 // VF, representor, rules, driver binding, guest device (the last two only when
-// the attachment has a VM). Needs facts.tunnel: kUnavailable without.
+// the attachment has a VM). Needs facts.tunnel: kUnavailable without. In a VLAN
+// neither representor nor rules nor tunnel: what keeps it apart is set on the VF.
 absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
                                                   const PortContext& context,
                                                   const HostFacts& facts);
-// The rules of the other units; none while the VPC has no bound port here (its
+// The rules of the other units, of overlays only; none while the VPC has no bound port here (its
 // block does not exist then). `any_bound_vf` is one of the VPC's bound VFs.
 std::vector<Resource> CompileVpc(const Vpc& vpc, uint32_t ordinal, const VfId& any_bound_vf,
                                  const TunnelFacts& tunnel);
 std::vector<Resource> CompileSubnet(const Vpc& vpc, const Subnet& subnet, uint32_t ordinal,
                                     const std::vector<BoundPort>& local,
                                     const std::vector<IpAddress>& vteps, const TunnelFacts& tunnel);
-// The rule, and the neighbour of the VTEP (kept by the first endpoint that needs it).
+// Its rule. The neighbour of its VTEP is not part of it: many endpoints share one.
 std::vector<Resource> CompileEndpoint(const Vpc& vpc, const Endpoint& endpoint, uint32_t ordinal,
                                       const VfId& any_bound_vf, const TunnelFacts& tunnel);
 

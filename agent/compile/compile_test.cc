@@ -34,7 +34,7 @@ CompileConfig Config() {
 }
 HostFacts Facts(uint16_t vfs = 4) {
   PfFacts pf;
-  pf.mac = Mac(0xff01);
+  pf.id = Mac(0xff01);
   pf.netdev = "pf0";
   pf.driver = "mlx5_core";
   pf.num_vfs = pf.wanted_vfs = pf.total_vfs = vfs;
@@ -50,7 +50,7 @@ HostFacts Facts(uint16_t vfs = 4) {
     pf.vfs.push_back(vf);
   }
   HostFacts facts;
-  facts.pfs.emplace(pf.mac, pf);
+  facts.pfs.emplace(pf.id, pf);
   facts.tunnel = TunnelFacts{"fl-vxlan0", 99, Ip("192.0.2.1"), 4789, 1450};
   return facts;
 }
@@ -92,18 +92,18 @@ const Resource* FindKind(const std::vector<Resource>& all, ResourceKind kind) {
 TEST(CompileHostTest, PoolsOfUsablePfsAndTheTunnel) {
   HostFacts facts = Facts();
   PfFacts empty = facts.pfs.begin()->second;
-  empty.mac = Mac(0xff02);
+  empty.id = Mac(0xff02);
   empty.num_vfs = 0;
   empty.wanted_vfs = 8;
   empty.vfs.clear();
   PfFacts refused = empty;
-  refused.mac = Mac(0xff03);
+  refused.id = Mac(0xff03);
   refused.refused = "carries the default route";
   PfFacts unasked = empty;
-  unasked.mac = Mac(0xff04);
+  unasked.id = Mac(0xff04);
   unasked.wanted_vfs = 0;
   facts.pfs.begin()->second.wanted_vfs = 16;  // but it has 4: adopted
-  for (const PfFacts& pf : {empty, refused, unasked}) facts.pfs.emplace(pf.mac, pf);
+  for (const PfFacts& pf : {empty, refused, unasked}) facts.pfs.emplace(pf.id, pf);
   auto out = CompileHost(Config(), facts, true);
   ASSERT_EQ(out.size(), 3U);
   EXPECT_EQ(std::get<VfPoolSpec>(out[0].spec), (VfPoolSpec{Mac(0xff01), 4, false}));
@@ -111,6 +111,28 @@ TEST(CompileHostTest, PoolsOfUsablePfsAndTheTunnel) {
   EXPECT_EQ(std::get<TunnelSpec>(out[2].spec),
             (TunnelSpec{"fl-vxlan0", Ip("192.0.2.1"), 4789, 1450}));
   EXPECT_EQ(CompileHost(Config(), facts, false).size(), 2U);
+}
+
+TEST(CompileHostTest, AnEswitchIsWantedAfterItsPoolAndOnlyWhereItIsAskedFor) {
+  HostFacts facts = Facts();
+  PfFacts& pf = facts.pfs.begin()->second;
+  pf.wanted_vfs = 4;
+  pf.wanted_eswitch.mode = EswitchMode::kSwitchdev;
+  PfFacts unasked = pf;
+  unasked.id = Mac(0xff02);
+  unasked.wanted_eswitch = {};
+  PfFacts refused = pf;
+  refused.id = Mac(0xff03);
+  refused.refused = "carries the default route";
+  for (const PfFacts& other : {unasked, refused}) facts.pfs.emplace(other.id, other);
+  const auto out = CompileHost(Config(), facts, false);
+  ASSERT_EQ(out.size(), 3U);
+  EXPECT_EQ(out[0].key, VfPoolKey(Mac(0xff01)));
+  EXPECT_EQ(out[1].key, PfKey(Mac(0xff01)));
+  EXPECT_EQ(std::get<PfSpec>(out[1].spec),
+            (PfSpec{Mac(0xff01), {EswitchMode::kSwitchdev, {}, {}}}));
+  EXPECT_EQ(out[1].depends, std::vector<ResourceKey>{VfPoolKey(Mac(0xff01))});
+  EXPECT_EQ(out[2].key, VfPoolKey(Mac(0xff02)));
 }
 
 TEST(CompilePortTest, TheVfIsHandedOutAfterEverythingThatKeepsItApart) {
@@ -209,14 +231,13 @@ TEST(PortMacTest, TheWantedOneOrTheVfsOwn) {
   }
 }
 
-TEST(CompileEndpointTest, ARuleAndTheNeighbourOfItsVtep) {
+TEST(CompileEndpointTest, OneRuleOfItsVpcsBlockAndNoneForWhatIsBehindThisHost) {
   Endpoint endpoint{"e", "v", "s", Mac(9), {Ip("10.0.0.9")}, Ip("192.0.2.7")};
   const HostFacts facts = Facts();
   const VfId vf{Mac(0xff01), 0};
   auto out = CompileEndpoint(kVpc, endpoint, 30, vf, *facts.tunnel);
-  ASSERT_EQ(out.size(), 2U);
+  ASSERT_EQ(out.size(), 1U);
   EXPECT_THAT(out[0].depends, ElementsAre(RepresentorKey(vf), TunnelKey()));
-  EXPECT_EQ(out[1].key, NeighbourKey(Ip("192.0.2.7")));
   endpoint.vtep = facts.tunnel->local;
   EXPECT_THAT(CompileEndpoint(kVpc, endpoint, 30, vf, *facts.tunnel), IsEmpty());
 }
@@ -340,11 +361,7 @@ WantedSet Join(const std::vector<Unit>& units) {
   WantedSet out;
   for (const Unit& unit : units) {
     for (const Resource& resource : unit.resources) {
-      auto [it, fresh] = out.emplace(resource.key, resource);
-      // Only a VTEP's neighbour is shared, and then by equal wishes.
-      EXPECT_TRUE(fresh ||
-                  (resource.key.kind == ResourceKind::kNeighbour && it->second == resource))
-          << resource.key.ToString();
+      EXPECT_TRUE(out.emplace(resource.key, resource).second) << resource.key.ToString();
     }
   }
   return out;
@@ -445,6 +462,101 @@ TEST(CompileAndPlanTest, RemovingAPortDeletesOnlyWhatIsItsOwn) {
     ASSERT_TRUE(Diff(Join(host.Compile()), model, {}).operations.empty());
   }
   EXPECT_GT(removed, 10);
+}
+
+// --- VLAN networks.
+HostFacts LegacyFacts() {
+  HostFacts facts = Facts();
+  facts.tunnel.reset();
+  for (auto& [nic, pf] : facts.pfs) {
+    pf.can_set_vf_mac = true;
+    for (VfFacts& vf : pf.vfs) {
+      vf.representor.clear();
+      vf.representor_ifindex = 0;
+      vf.settings = {0, true, false, 0, 0};
+    }
+  }
+  return facts;
+}
+
+class CompileVlanPort : public ::testing::Test {
+ protected:
+  CompileVlanPort() {
+    Port port;
+    port.id = "p";
+    port.vm = "a";
+    port.vpc = "lan";
+    port.subnet = "lan-1";
+    port.mac = Mac(0x500);
+    object_ = {port, 1, 7};
+    attachment_.vf = {facts_.pfs.begin()->first, 1};
+    attachment_.lease = 5;
+    attachment_.port = "p";
+    attachment_.port_ordinal = 7;
+    attachment_.vm = "a";
+    attachment_.bus = "rp0";
+    attachment_.vpc = "lan";
+    attachment_.vlan = vpc_.vlan;
+  }
+  Port& port() { return std::get<Port>(object_.object); }
+  absl::StatusOr<std::vector<Resource>> Compile() {
+    PortContext context;
+    context.object = &object_;
+    context.vpc = &vpc_;
+    context.attachment = &attachment_;
+    return CompilePort(Config(), context, facts_);
+  }
+  VfSpec Vf() {
+    const auto wanted = Compile();
+    EXPECT_TRUE(wanted.ok()) << wanted.status();
+    return std::get<VfSpec>(wanted->at(0).spec);
+  }
+
+  HostFacts facts_ = LegacyFacts();
+  Vpc vpc_{"lan", {}, *VlanId::Make(100)};
+  StoredObject object_;
+  Attachment attachment_;
+};
+
+TEST_F(CompileVlanPort, IsAVfWithItsVlanABindingAndADeviceAndNeedsNoTunnel) {
+  const auto wanted = Compile();
+  ASSERT_TRUE(wanted.ok()) << wanted.status();
+  ASSERT_EQ(wanted->size(), 3u);
+  EXPECT_EQ(std::get<VfSpec>(wanted->at(0).spec),
+            (VfSpec{attachment_.vf, Mac(0x500), VfSettings{100, true, false, 0, 0}}));
+  EXPECT_EQ(wanted->at(1).key, DriverBindingKey(attachment_.vf));
+  EXPECT_THAT(wanted->at(1).depends, ElementsAre(VfKey(attachment_.vf)))
+      << "what keeps it apart is observed before the VF is handed out";
+  EXPECT_EQ(wanted->at(2).key, GuestDeviceKey("a", "p"));
+  for (const Resource& resource : *wanted) EXPECT_EQ(resource.lease, 5u);
+}
+
+TEST_F(CompileVlanPort, SetsWhatThePortAsksFor) {
+  port().spoof_check = false;
+  port().trust = true;
+  port().max_tx_mbps = 500;
+  port().min_tx_mbps = 100;
+  EXPECT_EQ(Vf().settings, (VfSettings{100, false, true, 500, 100}));
+}
+
+TEST_F(CompileVlanPort, AsksForProofOfTheSpoofCheckAndNotOfWhatANicWithoutItCannotHave) {
+  for (auto& [nic, pf] : facts_.pfs) {
+    for (VfFacts& vf : pf.vfs) vf.settings.spoof_check = vf.settings.trust = std::nullopt;
+  }
+  EXPECT_EQ(Vf().settings.spoof_check, true);
+  EXPECT_EQ(Vf().settings.trust, std::nullopt);
+  port().spoof_check = false;
+  port().trust = true;
+  EXPECT_EQ(Vf().settings.spoof_check, std::nullopt);
+  EXPECT_EQ(Vf().settings.trust, true);
+}
+
+TEST_F(CompileVlanPort, NeedsAMacThatOneOfThePortOrTheVfNames) {
+  port().mac.reset();
+  for (auto& [nic, pf] : facts_.pfs) {
+    for (VfFacts& vf : pf.vfs) vf.mac = MacAddress();
+  }
+  EXPECT_THAT(Message(Compile().status()), HasSubstr("give the port one"));
 }
 
 }  // namespace

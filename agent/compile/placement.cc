@@ -21,8 +21,49 @@ std::string JoinBounded(const std::vector<std::string>& reasons, std::string_vie
   return out;
 }
 
+// Why no VF of a PF can carry a port of this VPC; "" = one can.
+std::string WhyNotForVpc(const Vpc& vpc, const PfFacts& pf) {
+  const PfFacts::Serves serves = pf.serves();
+  const std::string who = StrCat(PfName(pf), pf.driver.empty() ? "" : StrCat(" (", pf.driver, ")"));
+  if (!vpc.vlan && serves == PfFacts::Serves::kVlan) {
+    return StrCat(who, " has no switchdev eswitch: it serves VLAN networks only, and vpc/", vpc.id,
+                  " is ", SegmentName(vpc), "; ",
+                  pf.eswitch.mode
+                      ? StrCat("its eswitch is in ", Name(*pf.eswitch.mode),
+                               " mode, ask for 'eswitch: {mode: switchdev}' in the configuration "
+                               "of its PF")
+                      : std::string("put the port in a VPC with a VLAN, or on another NIC"));
+  }
+  if (vpc.vlan && serves == PfFacts::Serves::kOverlay) {
+    const bool switchdev = pf.eswitch.mode == EswitchMode::kSwitchdev;
+    return StrCat(who, switchdev ? " has a switchdev eswitch" : " has representors",
+                  ": it serves overlay networks only, and vpc/", vpc.id, " is ", SegmentName(vpc),
+                  "; VLAN networks on such a NIC come with a later version");
+  }
+  if (vpc.vlan && serves == PfFacts::Serves::kNothing) {
+    return StrCat(who, " can set nothing on its VFs, so vpc/", vpc.id, ", which is ",
+                  SegmentName(vpc), ", cannot be kept apart on it");
+  }
+  return "";
+}
+
+// Whether a PF can carry the VPC once it is as configured: only then it is waited for.
+bool WillServe(const Vpc& vpc, const PfFacts& pf) {
+  const EswitchMode now = pf.eswitch.mode.value_or(EswitchMode::kLegacy);
+  if (vpc.vlan) return pf.wanted_eswitch.mode.value_or(now) != EswitchMode::kSwitchdev;
+  return pf.wanted_eswitch.mode != EswitchMode::kLegacy;
+}
+
 // Why a VF that is free does not fit this port; "" = it does.
-std::string WhyNotForPort(const Port& port, const PfFacts& pf, const VfFacts& vf) {
+std::string WhyNotForPort(const Port& port, const PfFacts& pf, const VfFacts& vf,
+                          const MacOwner& mac_owner) {
+  if (!port.mac && vf.mac) {
+    const std::optional<ObjectRef> owner = mac_owner(*vf.mac);
+    if (owner && *owner != ObjectRef{ObjectKind::kPort, port.id}) {
+      return StrCat("its MAC ", vf.mac->ToString(), " is that of ", owner->ToString(), " in vpc/",
+                    port.vpc);
+    }
+  }
   if (pf.can_set_vf_mac) {
     if (port.mac || (vf.mac && vf.mac->IsUnicast())) return "";
     return "it has no MAC of its own, and the port asks for none";
@@ -47,13 +88,29 @@ bool IsOccupant(std::string_view occupant, std::string_view device_id) {
 }  // namespace
 
 std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& vf_driver,
-                       const std::set<VfId>& leased, const std::set<VfId>& held) {
-  const VfId id{pf.mac, vf.index};
+                       const std::set<VfId>& leased, const std::set<VfId>& shunned) {
+  const VfId id{pf.id, vf.index};
   if (!pf.refused.empty()) return StrCat("its PF is not used: ", pf.refused);
   if (leased.contains(id)) return "leased to another port";
-  if (held.contains(id)) return "held: an operation on it is outstanding, or it is not yet clean";
-  if (vf.representor.empty() || vf.representor_ifindex == 0) {
-    return "no representor was found for it";
+  if (shunned.contains(id)) return "an attach on it failed a moment ago";
+  if (pf.is_hotplug_port()) {
+    if (!vf.refused.empty()) return vf.refused;
+  } else if (const std::string differs = WhyEswitchOtherwise(pf); !differs.empty()) {
+    // A lease would keep the eswitch as it is.
+    const std::string in_use = WhyInUse(vf, vf_driver);
+    return in_use.empty() ? differs : in_use;
+  } else if (vf.representor.empty() && pf.serves() != PfFacts::Serves::kVlan) {
+    return pf.eswitch.mode == EswitchMode::kLegacy
+               ? StrCat("it has no representor: the eswitch of ", PfName(pf),
+                        " is in legacy mode; ask for 'eswitch: {mode: switchdev}' in the "
+                        "configuration of its PF")
+               : "no representor is known for it: name it in the configuration of its PF";
+  }
+  if (!vf.representor.empty() && vf.representor_ifindex == 0) {
+    return StrCat("its representor ", vf.representor, " is not there");
+  }
+  if (!vf.representor_refused.empty()) {
+    return StrCat(vf.representor, " cannot be its representor: ", vf.representor_refused);
   }
   if (!vf.iommu_group) {
     return "no IOMMU group: boot with intel_iommu=on or amd_iommu=on, and switch the IOMMU on in "
@@ -65,24 +122,18 @@ std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& 
     return StrCat("shares IOMMU group ", *vf.iommu_group, " with ", JoinBounded(names, ", "),
                   ": a VM would get them all; enable ACS on the ports above it");
   }
-  if (vf.driver == vf_driver && !vf.driver.empty()) {
-    return StrCat("in use by someone else (bound to ", vf.driver, ")");
-  }
-  if (!vf.driver.empty()) {
-    if (vf.netdev.empty()) {
-      return StrCat("in use by the host (bound to ", vf.driver,
-                    ", no netdev of it is visible in this network namespace)");
-    }
-    if (vf.netdev_up) {
-      return StrCat("in use by the host (its netdev ", vf.netdev, " of ", vf.driver, " is up)");
-    }
-  }
-  return "";
+  // A host driver takes at once what hot-plug brings, and something brings its netdev up:
+  // what `refused` does not say is no use.
+  if (pf.is_hotplug_port() && !vf.netdev.empty()) return "";
+  return WhyInUse(vf, vf_driver);
 }
 
-absl::StatusOr<VfId> PlacePort(const Port& port, const HostFacts& facts,
+absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts& facts,
                                const std::string& vf_driver, const std::set<VfId>& leased,
-                               const std::set<VfId>& held) {
+                               const std::set<VfId>& shunned, const MacOwner& mac_owner) {
+  if (port.function == FunctionSource::kHotplug) {
+    return PlaceFunction(port, facts, vf_driver, leased, shunned);
+  }
   struct Candidate {
     size_t leases;
     const PfFacts* pf;
@@ -90,9 +141,9 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const HostFacts& facts,
   std::vector<Candidate> candidates;
   for (const auto& [mac, facts_of_pf] : facts.pfs) {
     const PfFacts& pf = facts_of_pf;  // clang 14 captures no structured binding
-    if (pf.network != port.network) continue;
-    auto leases = std::count_if(leased.begin(), leased.end(),
-                                [&](const VfId& vf) { return vf.pf == pf.mac; });
+    if (pf.is_hotplug_port() || pf.network != port.network) continue;
+    auto leases =
+        std::count_if(leased.begin(), leased.end(), [&](const VfId& vf) { return vf.pf == pf.id; });
     candidates.push_back({static_cast<size_t>(leases), &pf});
   }
   const std::string network(NetworkKindName(port.network));
@@ -105,11 +156,16 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const HostFacts& facts,
                    [](const Candidate& a, const Candidate& b) { return a.leases < b.leases; });
 
   std::vector<std::string> reasons, to_come, fixed_macs;
+  bool any_serves = false;
   for (const Candidate& candidate : candidates) {
     const PfFacts& pf = *candidate.pf;
     const size_t expected = pf.num_vfs != 0 ? pf.num_vfs : pf.wanted_vfs;
-    if (pf.refused.empty() && pf.vfs.size() < expected) {
-      to_come.push_back(PfName(pf));
+    const bool waited_for = pf.refused.empty() && WillServe(vpc, pf);
+    if (waited_for && pf.vfs.size() < expected) {
+      to_come.push_back(StrCat("VFs are still to come on ", PfName(pf)));
+    } else if (const std::string differs = WhyEswitchOtherwise(pf);
+               waited_for && !differs.empty()) {
+      to_come.push_back(differs);
     }
     if (pf.vfs.empty()) {
       if (!pf.refused.empty()) {
@@ -118,16 +174,21 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const HostFacts& facts,
         reasons.push_back(StrCat(PfName(pf), " has no VFs"));
       }
     }
+    if (std::string why = WhyNotForVpc(vpc, pf); !pf.vfs.empty() && !why.empty()) {
+      reasons.push_back(std::move(why));
+      continue;
+    }
+    any_serves = true;
     std::vector<const VfFacts*> vfs;
     for (const VfFacts& vf : pf.vfs) vfs.push_back(&vf);
     std::sort(vfs.begin(), vfs.end(),
               [](const VfFacts* a, const VfFacts* b) { return a->index < b->index; });
     bool free_with_other_mac = false;
     for (const VfFacts* vf : vfs) {
-      std::string why = WhyNotFree(pf, *vf, vf_driver, leased, held);
+      std::string why = WhyNotFree(pf, *vf, vf_driver, leased, shunned);
       if (why.empty()) {
-        why = WhyNotForPort(port, pf, *vf);
-        if (why.empty()) return VfId{pf.mac, vf->index};
+        why = WhyNotForPort(port, pf, *vf, mac_owner);
+        if (why.empty()) return VfId{pf.id, vf->index};
         free_with_other_mac |= port.mac.has_value() && !pf.can_set_vf_mac;
       }
       reasons.push_back(StrCat(PfName(pf), " VF ", vf->index, ": ", why));
@@ -136,11 +197,14 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const HostFacts& facts,
   }
 
   if (!to_come.empty()) {
-    return absl::UnavailableError(StrCat("no free VF on the ", network,
-                                         " network yet: VFs are still to come on ",
-                                         StrJoin(to_come, ", ")));
+    return absl::UnavailableError(
+        StrCat("no free VF on the ", network, " network yet: ", JoinBounded(to_come, "; ")));
   }
   const std::string list = JoinBounded(reasons, "; ");
+  if (!any_serves) {
+    return absl::FailedPreconditionError(
+        StrCat("vpc: no NIC of the ", network, " network serves this port: ", list));
+  }
   if (!fixed_macs.empty()) {
     return absl::FailedPreconditionError(StrCat("mac: port asks for MAC ", port.mac->ToString(),
                                                 "; ", StrJoin(fixed_macs, "; "), " (", list, ")"));
@@ -158,7 +222,12 @@ absl::StatusOr<std::string> PlaceGuestDevice(const VmFacts& vm, const std::strin
   std::vector<std::string> reasons;
   for (const VmFacts::RootPort& port : vm.root_ports) {
     if (!port.occupant.empty()) {
-      reasons.push_back(StrCat(port.id, " holds ", Quoted(port.occupant)));
+      reasons.push_back(
+          StrCat(port.id, " holds ", Quoted(port.occupant),
+                 StdView(port.occupant).find(kGuestDevicePrefix) == std::string_view::npos
+                     ? ""
+                     : ", a device of Fairlead's that this port is not (of another "
+                       "port, or of a store that was lost)"));
     } else if (taken.contains(port.id)) {
       reasons.push_back(StrCat(port.id, " is meant for another port of this VM"));
     } else if (choice == nullptr || (!previous.empty() && port.id == previous)) {

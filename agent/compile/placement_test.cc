@@ -29,7 +29,7 @@ VfFacts FreeVf(uint16_t index) {
 }
 PfFacts MakePf(uint32_t n, uint16_t vfs) {
   PfFacts pf;
-  pf.mac = Mac(n);
+  pf.id = Mac(n);
   pf.netdev = StrCat("pf", n);
   pf.driver = "virtio";
   pf.num_vfs = pf.wanted_vfs = pf.total_vfs = vfs;
@@ -38,7 +38,7 @@ PfFacts MakePf(uint32_t n, uint16_t vfs) {
 }
 HostFacts HostWith(std::vector<PfFacts> pfs) {
   HostFacts out;
-  for (PfFacts& pf : pfs) out.pfs.emplace(pf.mac, pf);
+  for (PfFacts& pf : pfs) out.pfs.emplace(pf.id, pf);
   return out;
 }
 Port MakePort() {
@@ -46,6 +46,11 @@ Port MakePort() {
   port.id = "p";
   return port;
 }
+
+const Vpc kOverlay{"red", *Vni::Make(1000)};
+const Vpc kVlanNet{"lan", std::nullopt, *VlanId::Make(100)};
+
+const MacOwner Nobody = [](const MacAddress&) { return std::nullopt; };
 
 TEST(WhyNotFreeTest, SaysInPeoplesWordsWhatIsInTheWay) {
   const PfFacts pf = MakePf(1, 1);
@@ -57,12 +62,12 @@ TEST(WhyNotFreeTest, SaysInPeoplesWordsWhatIsInTheWay) {
     return WhyNotFree(p, vf, "vfio-pci", leased, held);
   };
   auto as_is = [](PfFacts&, VfFacts&) {};
-  const VfId id{pf.mac, 0};
+  const VfId id{pf.id, 0};
   EXPECT_EQ(why(as_is), "");
   EXPECT_THAT(why([](PfFacts& p, VfFacts&) { p.refused = "it carries the default route"; }),
               HasSubstr("it carries the default route"));
   EXPECT_THAT(why(as_is, {id}), HasSubstr("leased"));
-  EXPECT_THAT(why(as_is, {}, {id}), HasSubstr("held"));
+  EXPECT_THAT(why(as_is, {}, {id}), HasSubstr("failed a moment ago"));
   EXPECT_THAT(why([](PfFacts&, VfFacts& v) { v.representor.clear(); }), HasSubstr("representor"));
   EXPECT_THAT(why([](PfFacts&, VfFacts& v) { v.representor_ifindex = 0; }),
               HasSubstr("representor"));
@@ -90,18 +95,105 @@ TEST(WhyNotFreeTest, SaysInPeoplesWordsWhatIsInTheWay) {
             "");
 }
 
+// An igb-like PF: its VFs have no representors, and it can be told about them.
+PfFacts LegacyPf(uint32_t n, uint16_t vfs) {
+  PfFacts pf = MakePf(n, vfs);
+  pf.driver = "igb";
+  pf.can_set_vf_mac = true;
+  for (VfFacts& vf : pf.vfs) {
+    vf.representor.clear();
+    vf.representor_ifindex = 0;
+    vf.mac = MacAddress();
+  }
+  return pf;
+}
+
+TEST(PfServes, IsWhatItsVfsShow) {
+  using Serves = PfFacts::Serves;
+  EXPECT_EQ(MakePf(1, 2).serves(), Serves::kOverlay) << "representors are known";
+  PfFacts pf = LegacyPf(1, 2);
+  EXPECT_EQ(pf.serves(), Serves::kVlan);
+  pf.eswitch.mode = EswitchMode::kLegacy;
+  EXPECT_EQ(pf.serves(), Serves::kVlan);
+  pf.wanted_eswitch.mode = EswitchMode::kSwitchdev;
+  EXPECT_EQ(pf.serves(), Serves::kOverlay) << "it is still to be switched";
+  pf.eswitch.mode = EswitchMode::kSwitchdev;
+  pf.wanted_eswitch.mode.reset();
+  EXPECT_EQ(pf.serves(), Serves::kOverlay) << "its representors are still to come";
+  pf = LegacyPf(1, 2);
+  pf.can_set_vf_mac = false;
+  EXPECT_EQ(pf.serves(), Serves::kNothing);
+}
+
+TEST(PlacePortTest, AVlanPortGoesToANicWithoutRepresentorsAndAnOverlayPortToOneWith) {
+  const HostFacts facts = HostWith({MakePf(1, 2), LegacyPf(2, 2)});
+  Port port = MakePort();
+  port.mac = Mac(0x500);
+  const auto vlan = PlacePort(port, kVlanNet, facts, "vfio-pci", {}, {}, Nobody);
+  ASSERT_TRUE(vlan.ok()) << vlan.status();
+  EXPECT_EQ(vlan->pf, NicId(Mac(2)));
+  const auto overlay = PlacePort(MakePort(), kOverlay, facts, "vfio-pci", {}, {}, Nobody);
+  ASSERT_TRUE(overlay.ok()) << overlay.status();
+  EXPECT_EQ(overlay->pf, NicId(Mac(1)));
+}
+
+TEST(PlacePortTest, ANicThatDoesNotServeTheNetworkIsNamedWithTheReason) {
+  Port port = MakePort();
+  port.mac = Mac(0x500);
+  const auto refusal = [&](const Vpc& vpc, const PfFacts& pf) {
+    const auto placed = PlacePort(port, vpc, HostWith({pf}), "vfio-pci", {}, {}, Nobody);
+    EXPECT_EQ(placed.status().code(), absl::StatusCode::kFailedPrecondition);
+    return Message(placed.status());
+  };
+  PfFacts legacy = LegacyPf(2, 2);
+  EXPECT_THAT(refusal(kOverlay, legacy),
+              AllOf(HasSubstr("pf2 (igb) has no switchdev eswitch: it serves VLAN networks only"),
+                    HasSubstr("vpc/red is VNI 1000")));
+  legacy.eswitch.mode = EswitchMode::kLegacy;
+  EXPECT_THAT(refusal(kOverlay, legacy), HasSubstr("'eswitch: {mode: switchdev}'"));
+  EXPECT_THAT(refusal(kVlanNet, MakePf(1, 2)),
+              AllOf(HasSubstr("pf1 (virtio) has representors: it serves overlay networks only"),
+                    HasSubstr("vpc/lan is VLAN 100")));
+  PfFacts switchdev = LegacyPf(2, 2);
+  switchdev.eswitch.mode = EswitchMode::kSwitchdev;
+  EXPECT_THAT(refusal(kVlanNet, switchdev), HasSubstr("has a switchdev eswitch"));
+  PfFacts plain = LegacyPf(2, 2);
+  plain.can_set_vf_mac = false;
+  EXPECT_THAT(refusal(kVlanNet, plain), HasSubstr("can set nothing on its VFs"));
+}
+
+TEST(PlacePortTest, AVfWithAMacThatIsSomebodyElsesInTheVpcIsPassedOver) {
+  HostFacts facts = HostWith({MakePf(1, 2)});
+  Port port = MakePort();
+  port.vpc = "red";
+  const MacAddress first = *facts.pfs[Mac(1)].vfs[0].mac;
+  const auto of_far = [&](const MacAddress& mac) -> std::optional<ObjectRef> {
+    if (mac != first) return std::nullopt;
+    return ObjectRef{ObjectKind::kEndpoint, "far"};
+  };
+  EXPECT_EQ(PlacePort(port, kOverlay, facts, "vfio-pci", {}, {}, of_far)->index, 1);
+  auto none = PlacePort(port, kOverlay, facts, "vfio-pci", {VfId{Mac(1), 1}}, {}, of_far);
+  EXPECT_THAT(Message(none.status()), HasSubstr(StrCat("its MAC ", first.ToString(),
+                                                       " is that of endpoint/far in vpc/red")));
+  // Its own MAC is no obstacle.
+  const auto own = [&](const MacAddress&) -> std::optional<ObjectRef> {
+    return ObjectRef{ObjectKind::kPort, port.id};
+  };
+  EXPECT_EQ(PlacePort(port, kOverlay, facts, "vfio-pci", {}, {}, own)->index, 0);
+}
+
 TEST(PlacePortTest, ThePfWithTheFewestLeasesThenTheLowestIndex) {
   HostFacts facts = HostWith({MakePf(1, 4), MakePf(2, 4)});
   std::set<VfId> leased;
   std::vector<std::string> order;
   for (int i = 0; i < 8; ++i) {
-    auto vf = PlacePort(MakePort(), facts, "vfio-pci", leased, {});
+    auto vf = PlacePort(MakePort(), kOverlay, facts, "vfio-pci", leased, {}, Nobody);
     ASSERT_TRUE(vf.ok()) << vf.status();
     EXPECT_TRUE(leased.insert(*vf).second);
-    order.push_back(StrCat(vf->pf.bytes()[5], "/", vf->index));
+    order.push_back(vf->ToString().substr(16));  // what follows "52:54:00:00:00:0"
   }
   EXPECT_EQ(StrJoin(order, " "), "1/0 2/0 1/1 2/1 1/2 2/2 1/3 2/3");
-  EXPECT_EQ(PlacePort(MakePort(), facts, "vfio-pci", leased, {}).status().code(),
+  EXPECT_EQ(PlacePort(MakePort(), kOverlay, facts, "vfio-pci", leased, {}, Nobody).status().code(),
             absl::StatusCode::kResourceExhausted);
 }
 
@@ -110,9 +202,9 @@ TEST(PlacePortTest, OnlyPfsOfThePortsNetworkAreTaken) {
   facts.pfs[Mac(2)].network = NetworkKind::kConverged;
   Port port = MakePort();
   port.network = NetworkKind::kConverged;
-  EXPECT_EQ(PlacePort(port, facts, "vfio-pci", {}, {})->pf, Mac(2));
+  EXPECT_EQ(PlacePort(port, kOverlay, facts, "vfio-pci", {}, {}, Nobody)->pf, Mac(2));
   facts.pfs.erase(Mac(2));
-  auto none = PlacePort(port, facts, "vfio-pci", {}, {});
+  auto none = PlacePort(port, kOverlay, facts, "vfio-pci", {}, {}, Nobody);
   EXPECT_EQ(none.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(Message(none.status()), HasSubstr("converged"));
 }
@@ -121,14 +213,14 @@ TEST(PlacePortTest, ANicThatCannotSetMacsGivesOnlyTheVfThatHasTheMac) {
   HostFacts facts = HostWith({MakePf(1, 4)});
   Port port = MakePort();
   port.mac = Mac(0x102);
-  EXPECT_EQ(PlacePort(port, facts, "vfio-pci", {}, {})->index, 2);
+  EXPECT_EQ(PlacePort(port, kOverlay, facts, "vfio-pci", {}, {}, Nobody)->index, 2);
   port.mac = Mac(0x999);
-  auto none = PlacePort(port, facts, "vfio-pci", {}, {});
+  auto none = PlacePort(port, kOverlay, facts, "vfio-pci", {}, {}, Nobody);
   EXPECT_THAT(Message(none.status()),
               HasSubstr("port asks for MAC 52:54:00:00:09:99; pf1 (virtio) cannot set VF MACs and "
                         "none of its free VFs has it"));
   facts.pfs[Mac(1)].can_set_vf_mac = true;
-  EXPECT_EQ(PlacePort(port, facts, "vfio-pci", {}, {})->index, 0);
+  EXPECT_EQ(PlacePort(port, kOverlay, facts, "vfio-pci", {}, {}, Nobody)->index, 0);
 }
 
 TEST(PlacePortTest, TheErrorSaysForEachVfWhyNotAndIsBounded) {
@@ -136,7 +228,7 @@ TEST(PlacePortTest, TheErrorSaysForEachVfWhyNotAndIsBounded) {
   for (VfFacts& vf : facts.pfs[Mac(1)].vfs) vf.iommu_group.reset();
   facts.pfs[Mac(1)].vfs[1].driver = "vfio-pci";
   facts.pfs[Mac(1)].vfs[1].iommu_group = 7;
-  auto none = PlacePort(MakePort(), facts, "vfio-pci", {}, {});
+  auto none = PlacePort(MakePort(), kOverlay, facts, "vfio-pci", {}, {}, Nobody);
   EXPECT_EQ(none.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(Message(none.status()),
               AllOf(HasSubstr("pf1 VF 0: no IOMMU group"), HasSubstr("pf1 VF 1: in use by someone"),
@@ -148,13 +240,50 @@ TEST(PlacePortTest, TheErrorSaysForEachVfWhyNotAndIsBounded) {
 TEST(PlacePortTest, VfsThatAreStillToComeAreWaitedFor) {
   HostFacts facts = HostWith({MakePf(1, 0)});
   facts.pfs[Mac(1)].wanted_vfs = 4;
-  auto none = PlacePort(MakePort(), facts, "vfio-pci", {}, {});
+  auto none = PlacePort(MakePort(), kOverlay, facts, "vfio-pci", {}, {}, Nobody);
   EXPECT_EQ(none.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(Message(none.status()), HasSubstr("pf1"));
   facts.pfs[Mac(1)].refused = "it carries the default route";
-  none = PlacePort(MakePort(), facts, "vfio-pci", {}, {});
+  none = PlacePort(MakePort(), kOverlay, facts, "vfio-pci", {}, {}, Nobody);
   EXPECT_EQ(none.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(Message(none.status()), HasSubstr("default route"));
+}
+
+TEST(PlacePortTest, APfWhoseEswitchIsNotYetAsConfiguredIsWaitedFor) {
+  PfFacts pf = MakePf(1, 2);
+  pf.wanted_eswitch = {EswitchMode::kSwitchdev, {}, EswitchEncapMode::kBasic};
+  pf.eswitch = {EswitchMode::kLegacy, {}, EswitchEncapMode::kBasic};
+  const auto place = [](const HostFacts& host) {
+    return PlacePort(MakePort(), kOverlay, host, "vfio-pci", {}, {}, Nobody);
+  };
+  auto waits = place(HostWith({pf}));
+  EXPECT_TRUE(absl::IsUnavailable(waits.status()));
+  EXPECT_THAT(Message(waits.status()),
+              HasSubstr("the eswitch of pf1 is not yet as configured (mode legacy, wanted "
+                        "switchdev)"));
+  // Another NIC of the network is taken at once.
+  EXPECT_EQ(place(HostWith({pf, MakePf(2, 1)}))->pf, NicId(Mac(2)));
+  pf.eswitch.mode = EswitchMode::kSwitchdev;
+  EXPECT_TRUE(place(HostWith({pf})).ok());
+  // What it will be does not carry a VLAN network: that port is told so, not kept waiting.
+  const auto vlan = [&](PfFacts nic) {
+    return PlacePort(MakePort(), kVlanNet, HostWith({std::move(nic)}), "vfio-pci", {}, {}, Nobody)
+        .status()
+        .code();
+  };
+  PfFacts to_be_switched = LegacyPf(1, 2);
+  to_be_switched.eswitch.mode = EswitchMode::kLegacy;
+  to_be_switched.wanted_eswitch.mode = EswitchMode::kSwitchdev;
+  EXPECT_EQ(vlan(to_be_switched), absl::StatusCode::kFailedPrecondition);
+  PfFacts to_be_legacy = LegacyPf(1, 2);
+  to_be_legacy.eswitch.mode = EswitchMode::kSwitchdev;
+  to_be_legacy.wanted_eswitch.mode = EswitchMode::kLegacy;
+  EXPECT_EQ(vlan(to_be_legacy), absl::StatusCode::kUnavailable);
+  // A VF that serves somebody is what keeps the eswitch as it is.
+  pf.eswitch.mode = EswitchMode::kLegacy;
+  pf.vfs[0].driver = "vfio-pci";
+  EXPECT_THAT(WhyNotFree(pf, pf.vfs[0], "vfio-pci", {}, {}), HasSubstr("in use by someone else"));
+  EXPECT_THAT(WhyNotFree(pf, pf.vfs[1], "vfio-pci", {}, {}), HasSubstr("wanted switchdev"));
 }
 
 TEST(PlaceGuestDeviceTest, ItsOwnPlaceThenThePreviousThenTheFirstFree) {

@@ -4,7 +4,8 @@
 // so that a test runs a command line from its words to its exit code.
 //
 // Threading: blocks the caller. Errors: as text on `err` and an exit code
-// (options.h).
+// (options.h). Output that cannot be written is one: kOutput, unless something
+// worse came first.
 #pragma once
 
 #include <chrono>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "agent/ctl/options.h"
 #include "agent/transport/client.h"
 
 namespace fairlead {
@@ -23,11 +25,17 @@ struct CtlWorld {
   std::istream* in = nullptr;
   std::ostream* out = nullptr;
   std::ostream* err = nullptr;
-  bool terminal = false;         // err is one: progress is shown
-  std::string default_endpoint;  // FAIRLEAD_ENDPOINT, "" if not set
+  std::function<int()> out_error;  // the errno with which writing to `out` failed; may be null
+  bool terminal = false;           // err is one: progress is shown
+  Defaults defaults;
   std::function<absl::StatusOr<std::unique_ptr<Client>>(const std::string& endpoint)> connect;
+  std::function<absl::StatusOr<std::unique_ptr<Subscriber>>(const std::string& endpoint)>
+      subscribe;  // to all topics
   std::function<std::chrono::steady_clock::time_point()> now;
+  std::function<std::chrono::system_clock::time_point()> wall;
   std::function<void(std::chrono::milliseconds)> sleep;
+  std::function<void()> catch_signals;  // from here on they set `stopped`
+  std::function<bool()> stopped;        // a signal came, or nobody reads `out` any more
 };
 
 // `args` without the program's name.

@@ -3,6 +3,7 @@
 // Whole command lines against an agent that answers from a script.
 #include "agent/ctl/commands.h"
 
+#include <errno.h>
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
@@ -64,8 +65,18 @@ class Commands : public ::testing::Test {
       endpoint_ = endpoint;
       return std::make_unique<ScriptedClient>(&agent_);
     };
+    world.subscribe =
+        [&](const std::string& endpoint) -> absl::StatusOr<std::unique_ptr<Subscriber>> {
+      events_endpoint_ = endpoint;
+      return absl::UnavailableError("no events at " + endpoint);
+    };
     world.now = [&] { return now_; };
+    world.wall = [] { return std::chrono::system_clock::time_point(); };
     world.sleep = [&](std::chrono::milliseconds time) { now_ += time; };
+    world.catch_signals = [] {};
+    world.stopped = [] { return false; };
+    if (output_is_full_) out.setstate(std::ios::badbit);
+    world.out_error = [&] { return output_is_full_ ? ENOSPC : 0; };
     const int code = RunCtl(std::move(args), world);
     out_ = out.str();
     err_ = err.str();
@@ -73,7 +84,8 @@ class Commands : public ::testing::Test {
   }
 
   ScriptedAgent agent_;
-  std::string out_, err_, endpoint_;
+  std::string out_, err_, endpoint_, events_endpoint_;
+  bool output_is_full_ = false;
   std::chrono::steady_clock::time_point now_{};
 };
 
@@ -119,10 +131,28 @@ TEST_F(Commands, ARejectionIsExitCode1AndEveryReasonIsPrinted) {
   EXPECT_EQ(nlohmann::json::parse(out_)["rejected"]["violations"].size(), 2U);
 }
 
+TEST_F(Commands, ARefusalOfAFileNamesItsLine) {
+  agent_.replies = {
+      "rejected { violations { path: 'apply.upsert[1].port.mac' reason: 'is taken' } "
+      "violations { path: 'epoch' reason: 'is old' } violations { reason: 'busy' } }"};
+  const std::string file = "kind: Vpc\nid: red\nvni: 5\n---\nkind: Port\nid: a0\nmac: x\n";
+  EXPECT_EQ(Run({"apply", "-f", "-"}, file), kRejected);
+  EXPECT_EQ(err_, "standard input:7:6: port.mac: is taken\nepoch: is old\nbusy\n");
+  // What programs read keeps the path.
+  EXPECT_EQ(Run({"apply", "-f", "-", "-o", "json"}, file), kRejected);
+  EXPECT_EQ(nlohmann::json::parse(out_)["rejected"]["violations"][0]["path"],
+            "apply.upsert[1].port.mac");
+}
+
 TEST_F(Commands, AnAgentThatDoesNotAnswerIsExitCode3) {
   agent_.reachable = false;
-  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
-           {"status"}, {"get", "ports"}, {"describe", "vm/a"}, {"delete", "vm/a"}}) {
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"status"},
+                                             {"get", "ports"},
+                                             {"describe", "vm/a"},
+                                             {"delete", "vm/a"},
+                                             {"delete", "vm/a", "--ignore-missing"},
+                                             {"detach", "--vm", "a", "--vpc", "b"}}) {
     EXPECT_EQ(Run(args), kUnreachable);
     EXPECT_THAT(err_, HasSubstr("nothing answers at ipc:///x"));
   }
@@ -131,10 +161,10 @@ TEST_F(Commands, AnAgentThatDoesNotAnswerIsExitCode3) {
 TEST_F(Commands, AttachSendsEveryOptionAndWaits) {
   agent_.replies = {kAccepted, Port("APPLYING"), Port("READY")};
   EXPECT_EQ(
-      Run({"attach",   "--vm",      "a",         "--uuid",    "u",     "--vpc",  "red",
-           "--subnet", "s",         "--port",    "a0",        "--mac", "m",      "--address",
-           "10.0.0.5", "--network", "converged", "--offload", "must",  "--wait", "--controller",
-           "me"}),
+      Run({"attach",   "--vm",       "a",         "--uuid",    "u",     "--vpc",  "red",
+           "--subnet", "s",          "--port",    "a0",        "--mac", "m",      "--address",
+           "10.0.0.5", "--network",  "converged", "--offload", "must",  "--wait", "--controller",
+           "me",       "--function", "hotplug"}),
       kOk)
       << err_;
   EXPECT_EQ(out_, "port/a0 accepted, generation 2\nready\n");
@@ -142,7 +172,8 @@ TEST_F(Commands, AttachSendsEveryOptionAndWaits) {
   EXPECT_EQ(agent_.requests[0].controller_id(), "me");
   EXPECT_EQ(agent_.requests[0].add_vm_to_vpc().ShortDebugString(),
             "vm { id: \"a\" uuid: \"u\" } vpc: \"red\" subnet: \"s\" port: \"a0\" mac: \"m\" "
-            "addresses: \"10.0.0.5\" network: NETWORK_KIND_CONVERGED offload: OFFLOAD_WISH_MUST");
+            "addresses: \"10.0.0.5\" network: NETWORK_KIND_CONVERGED offload: OFFLOAD_WISH_MUST "
+            "function: FUNCTION_SOURCE_HOTPLUG");
   EXPECT_NE(agent_.requests[0].request_id(), agent_.requests[1].request_id());
 }
 
@@ -172,11 +203,81 @@ TEST_F(Commands, DetachWaitsUntilThePortIsGone) {
 }
 
 TEST_F(Commands, ADryRunPrintsThePlan) {
-  agent_.replies = {"plan { steps { verb: 'create' resource: 'vf/x' } }"};
+  agent_.replies = {Port("READY"), Port("READY"),
+                    "plan { steps { verb: 'create' resource: 'vf/x' } }"};
   EXPECT_EQ(Run({"delete", "port/a0", "vms/a", "--dry-run"}), kOk) << err_;
   EXPECT_EQ(out_, "create vf/x\n");
-  EXPECT_TRUE(agent_.requests[0].dry_run());
-  EXPECT_EQ(agent_.requests[0].apply().remove(1).kind(), v1::OBJECT_KIND_VM);
+  ASSERT_EQ(agent_.requests.size(), 3U);
+  EXPECT_TRUE(agent_.requests[2].dry_run());
+  EXPECT_EQ(agent_.requests[2].apply().remove(1).kind(), v1::OBJECT_KIND_VM);
+}
+
+TEST_F(Commands, ApplyWaitsForThePortsOfTheFileThatHaveAVm) {
+  constexpr char kFile[] =
+      "kind: Port\nid: a0\nvm: a\nvpc: red\nsubnet: s\n---\n"
+      "kind: Port\nid: lonely\nvpc: red\nsubnet: s\n";
+  agent_.replies = {
+      "accepted { items { ref { kind: OBJECT_KIND_PORT id: 'a0' } generation: 2 } "
+      "items { ref { kind: OBJECT_KIND_PORT id: 'lonely' } generation: 1 } }",
+      Port("APPLYING"), Port("READY")};
+  EXPECT_EQ(Run({"apply", "-f", "-", "--wait"}, kFile), kOk) << err_;
+  EXPECT_EQ(out_, "port/a0 accepted, generation 2\nport/lonely accepted, generation 1\nready\n");
+  ASSERT_EQ(agent_.requests.size(), 3U);
+  EXPECT_EQ(agent_.requests[1].get().id(), "a0");
+  agent_.replies = {kAccepted, Port("FAILED")};
+  EXPECT_EQ(Run({"apply", "-f", "-", "--wait"}, kFile), kFailed);
+  agent_.replies = {kAccepted, Port("PENDING")};
+  EXPECT_EQ(Run({"apply", "-f", "-", "--wait=1s"}, kFile), kTimedOut);
+}
+
+TEST_F(Commands, ApplyOfNoPortHasNothingToWaitFor) {
+  agent_.replies = {"accepted { items { ref { kind: OBJECT_KIND_VPC id: 'red' } generation: 1 } }"};
+  EXPECT_EQ(Run({"apply", "-f", "-", "--wait"}, "kind: Vpc\nid: red\nvni: 5\n"), kOk) << err_;
+  EXPECT_EQ(agent_.requests.size(), 1U);
+}
+
+TEST_F(Commands, DeleteWaitsUntilAllThatWasNamedIsGone) {
+  agent_.replies = {Port("READY"), Port("READY"), kPortGone, Port("REMOVING"), "get { }"};
+  EXPECT_EQ(Run({"delete", "--wait", "port/a0", "vm/a"}), kOk) << err_;
+  EXPECT_EQ(out_, "port/a0 removed\ngone\n");
+  ASSERT_EQ(agent_.requests.size(), 5U);
+  EXPECT_EQ(agent_.requests[3].get().kind(), v1::OBJECT_KIND_UNSPECIFIED);
+  agent_.replies = {Port("READY"), kPortGone, Port("REMOVING")};
+  EXPECT_EQ(Run({"delete", "--wait=1s", "port/a0"}), kTimedOut);
+  EXPECT_THAT(err_, HasSubstr("not gone after 1000 ms: port/a0 is removing: why"));
+}
+
+TEST_F(Commands, DeleteOfWhatIsNotThereSaysSoAndChangesNothing) {
+  agent_.replies = {Port("READY"), "get { }"};
+  EXPECT_EQ(Run({"delete", "port/a0", "port/zz"}), kRejected);
+  EXPECT_EQ(err_, "fairleadctl: port/zz is not there\nNothing was deleted.\n");
+  EXPECT_EQ(agent_.requests.size(), 2U);
+  EXPECT_FALSE(agent_.requests.back().has_apply());
+  agent_.replies = {"accepted { }"};
+  EXPECT_EQ(Run({"delete", "port/zz", "--ignore-missing"}), kOk) << err_;
+  EXPECT_EQ(out_, "nothing to change\n");
+}
+
+TEST_F(Commands, DetachOfWhatIsNotThereSaysWhat) {
+  agent_.replies = {"accepted { }", "get { }"};
+  EXPECT_EQ(Run({"detach", "--vm", "zz", "--vpc", "red"}), kRejected);
+  EXPECT_EQ(err_, "fairleadctl: vm/zz is not there\n");
+  EXPECT_EQ(out_, "");
+  const std::string vm = "get { objects { object { vm { id: 'a' } } } }";
+  agent_.replies = {"accepted { }", "get { }", vm};
+  EXPECT_EQ(Run({"detach", "--vm", "a", "--vpc", "blue", "--wait"}), kRejected);
+  EXPECT_EQ(err_, "fairleadctl: vm/a has no port in vpc/blue\n");
+  agent_.replies = {"plan { }", "get { }", vm};
+  EXPECT_EQ(Run({"detach", "--vm", "a", "--vpc", "blue", "--port", "p", "--dry-run"}), kRejected);
+  EXPECT_EQ(err_, "fairleadctl: vm/a has no port/p in vpc/blue\n");
+  agent_.replies = {"accepted { }", "get { }"};
+  EXPECT_EQ(Run({"detach", "--vm", "zz", "--vpc", "red", "--ignore-missing"}), kOk) << err_;
+}
+
+TEST_F(Commands, DetachAskedASecondTimeWaitsForTheRemovalUnderWay) {
+  agent_.replies = {"accepted { }", Port("REMOVING"), Port("REMOVING"), "get { }"};
+  EXPECT_EQ(Run({"detach", "--vm", "a", "--vpc", "red", "--wait"}), kOk) << err_;
+  EXPECT_EQ(out_, "nothing to change\ngone\n");
 }
 
 TEST_F(Commands, GetPrintsATableOrADocument) {
@@ -187,6 +288,88 @@ TEST_F(Commands, GetPrintsATableOrADocument) {
   EXPECT_EQ(nlohmann::json::parse(out_)["objects"][0]["object"]["port"]["id"], "a0");
   EXPECT_EQ(Run({"get", "ports", "-o", "yaml"}), kOk);
   EXPECT_THAT(out_, HasSubstr("state: OBJECT_STATE_READY"));
+}
+
+constexpr char kHost[] =
+    "host { store_id: 's' pfs { mac: '52:54:00:00:00:01' netdev: 'pf0' vfs { index: 0 pci: "
+    "'0000:01:00.1' state: 'free' } vfs { index: 1 pci: '0000:01:00.2' state: 'leased' } } "
+    "pfs { mac: '52:54:00:00:00:02' netdev: 'pf1' } rules { location: 'block 1' owner: 'port/a0' } "
+    "rules { location: 'block 2' owner: 'port/b0' } }";
+
+TEST_F(Commands, ADocumentOfPfsVfsOrRulesHasOnlyThose) {
+  agent_.replies = {kHost};
+  EXPECT_EQ(Run({"get", "pfs", "-o", "json"}), kOk) << err_;
+  auto json = nlohmann::json::parse(out_);
+  EXPECT_EQ(json.size(), 1U);
+  ASSERT_EQ(json["pfs"].size(), 2U);
+  EXPECT_FALSE(json["pfs"][0].contains("vfs"));
+  EXPECT_EQ(json["pfs"][0]["free_vfs"], 1);
+  EXPECT_EQ(Run({"get", "pfs", "pf1", "-o", "json"}), kOk) << err_;
+  EXPECT_EQ(nlohmann::json::parse(out_)["pfs"].size(), 1U);
+  EXPECT_EQ(Run({"get", "vfs", "0000:01:00.2", "-o", "json"}), kOk) << err_;
+  json = nlohmann::json::parse(out_);
+  EXPECT_EQ(json.size(), 1U);
+  ASSERT_EQ(json["vfs"].size(), 1U);
+  EXPECT_EQ(json["vfs"][0]["pf"], "52:54:00:00:00:01");
+  EXPECT_EQ(json["vfs"][0]["index"], 1);
+  EXPECT_EQ(Run({"get", "rules", "port/b0", "-o", "yaml"}), kOk) << err_;
+  EXPECT_EQ(out_,
+            "rules:\n  -\n    location: \"block 2\"\n    text: \"\"\n    owner: \"port/b0\"\n"
+            "    state: \"\"\n    in_hw_count: 0\n");
+  for (const char* kind : {"pfs", "vfs", "rules"}) {
+    EXPECT_EQ(Run({"get", kind, "zz", "-o", "json"}), kRejected);
+    EXPECT_EQ(out_, "");
+  }
+}
+
+TEST_F(Commands, DescribeAsADocumentHasWhatBelongsToItAndWhatToDo) {
+  agent_.replies = {
+      "get { objects { object { vm { id: 'a' } } status { ref { kind: OBJECT_KIND_VM id: 'a' } "
+      "state: OBJECT_STATE_READY } } objects { object { port { id: 'a0' vm: 'a' } } status { "
+      "ref { kind: OBJECT_KIND_PORT id: 'a0' } state: OBJECT_STATE_FAILED permanent: true "
+      "reason: 'lease a VF: EBUSY' peer_words: 'EBUSY' } } }",
+      kHost};
+  EXPECT_EQ(Run({"describe", "vm/a", "vf/0000:01:00.1", "-o", "json"}), kOk) << err_;
+  auto json = nlohmann::json::parse(out_);
+  EXPECT_EQ(json["objects"][0]["object"]["vm"]["id"], "a");
+  EXPECT_EQ(json["objects"][0]["holds"][0]["status"]["reason"], "lease a VF: EBUSY");
+  EXPECT_EQ(json["vfs"][0]["pf"], "52:54:00:00:00:01");
+  agent_.replies = {
+      "get { objects { object { port { id: 'a0' vm: 'a' } } status { state: OBJECT_STATE_FAILED "
+      "permanent: true reason: 'lease a VF: EBUSY' peer_words: 'EBUSY' } } }"};
+  EXPECT_EQ(Run({"describe", "port/a0", "-o", "yaml"}), kOk) << err_;
+  EXPECT_THAT(out_, HasSubstr("asked_for: \"lease a VF\""));
+  EXPECT_THAT(out_, HasSubstr("next: \"correct what"));
+}
+
+TEST_F(Commands, DescribeTellsOfTheOthersWhenOneIsNotThere) {
+  agent_.replies = {"get { }", kHost};
+  EXPECT_EQ(Run({"describe", "port/zz", "pf/pf0"}), kRejected);
+  EXPECT_EQ(err_, "fairleadctl: port/zz is not there\n");
+  EXPECT_THAT(out_, HasSubstr("pf/52:54:00:00:00:01"));
+}
+
+TEST_F(Commands, OutputThatCannotBeWrittenIsExitCode6) {
+  output_is_full_ = true;
+  agent_.replies = {Port("READY")};
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"get", "ports"}, {"version"}, {"--help"}}) {
+    EXPECT_EQ(Run(args), kOutput);
+    EXPECT_EQ(err_, "fairleadctl: the output could not be written: No space left on device\n");
+  }
+}
+
+TEST_F(Commands, OutputThatCannotBeWrittenDoesNotHideWhatCameFirst) {
+  output_is_full_ = true;
+  agent_.replies = {"rejected { violations { reason: 'no' } }"};
+  EXPECT_EQ(Run({"get", "ports"}), kRejected);
+  EXPECT_THAT(err_, HasSubstr("could not be written"));
+}
+
+TEST_F(Commands, WatchWithoutEventsIsExitCode3AndNamesTheOption) {
+  EXPECT_EQ(Run({"watch", "--endpoint", "ipc:///x/agent.sock"}), kUnreachable);
+  EXPECT_EQ(events_endpoint_, "ipc:///x/events.sock");
+  EXPECT_THAT(err_, HasSubstr("--events names"));
 }
 
 TEST_F(Commands, WhatIsNotThereIsExitCode1) {

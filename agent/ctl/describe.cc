@@ -8,11 +8,13 @@ namespace fairlead {
 namespace {
 
 std::string Number(uint64_t value) { return value == 0 ? "" : StrCat(value); }
+std::string Rate(uint32_t mbps) { return mbps == 0 ? "" : StrCat(mbps, " Mbit/s"); }
 
 void AddObject(const v1::Object& object, Facts* facts) {
   switch (object.object_case()) {
     case v1::Object::kVpc:
-      facts->Add("VNI", StrCat(object.vpc().vni()));
+      facts->Add("VNI", Number(object.vpc().vni()));
+      facts->Add("VLAN", Number(object.vpc().vlan()));
       break;
     case v1::Object::kSubnet:
       facts->Add("VPC", object.subnet().vpc());
@@ -32,6 +34,15 @@ void AddObject(const v1::Object& object, Facts* facts) {
       facts->Add("Offload", port.offload() == v1::OFFLOAD_WISH_MUST  ? "must"
                             : port.offload() == v1::OFFLOAD_WISH_OFF ? "off"
                                                                      : "prefer");
+      facts->Add("Spoof check", port.spoof_check() == v1::SPOOF_CHECK_ON    ? "on"
+                                : port.spoof_check() == v1::SPOOF_CHECK_OFF ? "off"
+                                                                            : "");
+      facts->Add("Trust", port.trust() ? "on" : "");
+      facts->Add("At most", Rate(port.max_tx_mbps()));
+      facts->Add("At least", Rate(port.min_tx_mbps()));
+      if (port.function() == v1::FUNCTION_SOURCE_HOTPLUG) {
+        facts->Add("Function", "brought by hot-plug; whoever brings it forwards for it");
+      }
       break;
     }
     case v1::Object::kEndpoint:
@@ -45,16 +56,22 @@ void AddObject(const v1::Object& object, Facts* facts) {
   }
 }
 
-void AddStatus(const v1::ObjectStatus& status, Facts* facts) {
+void AddStatus(std::string_view ref, const v1::ObjectStatus& status, Facts* facts) {
   facts->Add("State", StateText(status.state()));
   facts->Add("Reason", status.reason());
   facts->Add("Step", status.step());
+  facts->Add("Asked for", AskedOf(status));
   facts->Add("In its own words", status.peer_words());
-  if (status.state() == v1::OBJECT_STATE_FAILED) {
-    facts->Add("Tried again", status.permanent() ? "when the object or the host changes"
-                                                 : "by itself, after a while");
-    facts->Add("Rolled back", status.rolled_back() ? "yes, nothing of it is left" : "no");
+  if (status.state() == v1::OBJECT_STATE_FAILED || status.permanent()) {
+    facts->Add("Permanent", status.permanent()
+                                ? "yes, tried again when the object or the host changes"
+                                : "no, tried again by itself, after a while");
   }
+  if (status.state() == v1::OBJECT_STATE_FAILED) {
+    facts->Add("Rolled back", status.rolled_back() ? "yes, nothing of it is left"
+                                                   : "no, something of it is still there");
+  }
+  facts->Add("What next", NextStep(ref, status));
   facts->Add("Generation", StrCat(status.generation(),
                                   status.observed_generation() == 0
                                       ? std::string(", none was ready yet")
@@ -62,6 +79,7 @@ void AddStatus(const v1::ObjectStatus& status, Facts* facts) {
   facts->Add("VF", status.vf());
   facts->Add("VF PCI", status.vf_pci());
   facts->Add("VF MAC", status.mac());
+  facts->Add("VLAN", Number(status.vlan()));
   facts->Add("Lease", Number(status.lease()));
   facts->Add("Representor", status.representor());
   facts->Add("Guest device", status.guest_device());
@@ -69,6 +87,36 @@ void AddStatus(const v1::ObjectStatus& status, Facts* facts) {
   if (status.rules_wanted() != 0) {
     facts->Add("Rules", StrCat(status.rules_wanted(), " wanted, ", status.rules_observed(),
                                " there, ", status.rules_in_hardware(), " in hardware"));
+  }
+}
+
+}  // namespace
+
+std::string AskedOf(const v1::ObjectStatus& status) {
+  // agent/base/error.h: "<asked>: <the peer's words>".
+  if (status.peer_words().empty()) return "";
+  const size_t at = status.reason().find(": " + status.peer_words());
+  return at == std::string::npos ? "" : status.reason().substr(0, at);
+}
+
+std::string NextStep(std::string_view ref, const v1::ObjectStatus& status) {
+  const std::string look = StrCat("; `fairleadctl watch ", ref, "` shows how far it is");
+  switch (status.state()) {
+    case v1::OBJECT_STATE_PENDING:
+      return StrCat("it goes on by itself once what the reason names is there", look);
+    case v1::OBJECT_STATE_APPLYING:
+      return StrCat("nothing: it is under way", look);
+    case v1::OBJECT_STATE_REMOVING:
+      return StrCat("nothing: the agent goes on taking it apart", look);
+    case v1::OBJECT_STATE_FAILED:
+    case v1::OBJECT_STATE_DEGRADED:
+      if (status.permanent()) {
+        return "correct what the reason names, in the object (apply or attach it again) or on the "
+               "host; the agent notices both and tries again";
+      }
+      return StrCat("the agent tries again by itself; what the reason names may need a hand", look);
+    default:
+      return "";
   }
 }
 
@@ -91,17 +139,16 @@ bool Belongs(const v1::Object& child, const v1::Object& parent) {
   }
 }
 
-}  // namespace
-
 std::string DescribeObject(const v1::ObjectWithStatus& object, const v1::GetReply& all) {
   Facts facts;
   AddObject(object.object(), &facts);
-  AddStatus(object.status(), &facts);
-  std::string out = Printable(RefTextOf(object.object())) + "\n" + facts.Print("  ");
+  const std::string ref = RefTextOf(object);
+  AddStatus(ref, object.status(), &facts);
+  std::string out = Printable(ref) + "\n" + facts.Print("  ");
   std::string members;
   for (const auto& other : all.objects()) {
     if (!Belongs(other.object(), object.object())) continue;
-    StrAppend(&members, "    ", Printable(RefTextOf(other.object())), " ",
+    StrAppend(&members, "    ", Printable(RefTextOf(other)), " ",
               StateText(other.status().state()));
     if (!other.status().reason().empty()) {
       StrAppend(&members, ": ", Printable(other.status().reason()));
@@ -114,14 +161,24 @@ std::string DescribeObject(const v1::ObjectWithStatus& object, const v1::GetRepl
 
 std::string DescribePf(const v1::HostState& host, std::string_view id) {
   for (const auto& pf : host.pfs()) {
-    if (id != pf.mac() && id != pf.pci() && id != pf.netdev()) continue;
+    if (!MatchesPf(pf, id)) continue;
     Facts facts;
+    const bool hotplug = !pf.hotplug().empty();
     facts.Add("PCI", pf.pci());
+    facts.Add("Hot-plug port", pf.name());
+    if (hotplug) facts.Add("Functions known by", pf.hotplug() == "slot" ? "their slot" : "MAC");
     facts.Add("Netdev", pf.netdev());
     facts.Add("Driver", pf.driver());
     facts.Add("Network", pf.network() == v1::NETWORK_KIND_CONVERGED ? "converged" : "compute");
-    facts.Add("VFs", StrCat(pf.num_vfs(), " of ", pf.total_vfs(), " possible"));
-    facts.Add("MAC of a VF", pf.can_set_vf_mac() ? "can be set" : "cannot be set by this NIC");
+    if (hotplug) {
+      facts.Add("Functions", StrCat(pf.num_vfs(), " there now"));
+    } else {
+      facts.Add("VFs", StrCat(pf.num_vfs(), " of ", pf.total_vfs(), " possible"));
+      facts.Add("MAC of a VF", pf.can_set_vf_mac() ? "can be set" : "cannot be set by this NIC");
+    }
+    facts.Add("Eswitch", EswitchText(pf.eswitch_now()));
+    facts.Add("To be", EswitchText(pf.eswitch_wanted()));
+    facts.Add("Not as configured", pf.eswitch_problem());
     facts.Add("Not used", pf.refused());
     std::string out = StrCat("pf/", Printable(pf.mac()), "\n", facts.Print("  "));
     for (const auto& vf : pf.vfs()) {
@@ -137,20 +194,27 @@ std::string DescribePf(const v1::HostState& host, std::string_view id) {
 std::string DescribeVf(const v1::HostState& host, std::string_view id) {
   for (const auto& pf : host.pfs()) {
     for (const auto& vf : pf.vfs()) {
-      const std::string name = StrCat(pf.mac(), "/", vf.index());
-      if (id != name && id != vf.pci()) continue;
+      if (!MatchesVf(pf, vf, id)) continue;
       Facts facts;
-      facts.Add("PF", StrCat(pf.netdev(), " ", pf.pci()));
+      if (pf.hotplug().empty()) {
+        facts.Add("PF", StrCat(pf.netdev(), " ", pf.pci()));
+      } else {
+        facts.Add("Hot-plug port", StrCat(pf.name(), " ", pf.pci()));
+      }
       facts.Add("PCI", vf.pci());
+      facts.Add("Device", vf.ids());
+      facts.Add("Netdev", vf.netdev());
       facts.Add("Driver", vf.driver().empty() ? "none bound" : vf.driver());
       facts.Add("MAC", vf.mac());
+      facts.Add("VLAN", Number(vf.vlan()));
+      facts.Add("Settings", VfSettingsText(vf));
       facts.Add("Representor", vf.representor());
       facts.Add("IOMMU group", vf.iommu_group() < 0 ? "none" : StrCat(vf.iommu_group()));
       facts.Add("State", vf.state());
       facts.Add("Why", vf.detail());
       facts.Add("Port", vf.port());
       facts.Add("Lease", Number(vf.lease()));
-      return StrCat("vf/", Printable(name), "\n", facts.Print("  "));
+      return StrCat("vf/", Printable(pf.mac()), "/", vf.index(), "\n", facts.Print("  "));
     }
   }
   return "";

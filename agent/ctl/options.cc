@@ -1,82 +1,109 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/ctl/options.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <sstream>
+#include <utility>
 
 #include "agent/base/text.h"
+#include "agent/base/types.h"
+#include "agent/ctl/command_tree.h"
+#include "agent/ctl/kinds.h"
 
 namespace fairlead {
 namespace {
 
-constexpr char kExitCodes[] =
-    "Exit codes:\n"
-    "  0  done\n"
-    "  1  the agent refused (each field and reason is printed), or the object is not there\n"
-    "  2  wrong arguments, or a file that cannot be used\n"
-    "  3  the agent is not reachable\n"
-    "  4  --wait: the object failed for good; status: an object is failed or degraded, a PF cannot "
-    "be\n"
-    "     used, or a lane is parked\n"
-    "  5  --wait: not ready, or not gone, in time\n";
-
 constexpr std::chrono::milliseconds kDefaultWait = std::chrono::seconds(120);
-
-constexpr std::pair<const char*, const char*> kKinds[] = {
-    {"vpcs", "vpc"},           {"subnets", "subnet"}, {"vms", "vm"}, {"ports", "port"},
-    {"endpoints", "endpoint"}, {"pfs", "pf"},         {"vfs", "vf"}, {"rules", "rule"}};
-
-// The singular of either form, "" if there is no such kind.
-std::string Singular(const std::string& kind) {
-  for (const auto& [plural, singular] : kKinds) {
-    if (kind == plural || kind == singular) return singular;
-  }
-  return "";
-}
-
-// Text that CLI11 reads, and what it means, checked after parsing.
-struct Raw {
-  std::string timeout, output = "table", kind;
-  std::vector<std::string> wait;  // at most one
-};
-
-void AddOutput(CLI::App* app, Raw* raw, std::vector<std::string> forms) {
-  app->add_option("-o,--output", raw->output, "How to print")
-      ->check(CLI::IsMember(std::move(forms)))
-      ->capture_default_str();
-}
-
-void AddWait(CLI::App* app, Raw* raw, const char* what) {
-  app->add_option("--wait", raw->wait, what)->expected(0, 1)->type_name("[DURATION]");
-}
-
-void AddAttach(CLI::App* app, Options* o, Raw* raw) {
-  app->add_option("--vm", o->vm, "The VM's id")->required();
-  app->add_option("--vpc", o->vpc, "The VPC's id")->required();
-  app->add_option("--uuid", o->uuid, "QEMU's -uuid; needed when the VM is new to the agent");
-  app->add_option("--subnet", o->subnet, "Default: the VPC's only subnet");
-  app->add_option("--port", o->port, "The port's id; default: VM-SUBNET");
-  app->add_option("--mac", o->mac, "Default: the VF's own");
-  app->add_option("--address,--addresses", o->addresses,
-                  "An address in the subnet; may be repeated");
-  app->add_option("--network", o->network, "Which of the host's networks; default: compute")
-      ->check(CLI::IsMember({"compute", "converged"}));
-  app->add_option("--offload", o->offload, "Rules in hardware; default: prefer")
-      ->check(CLI::IsMember({"must", "prefer", "off"}));
-  app->add_flag("--dry-run", o->dry_run, "Print what would be done, and do nothing");
-  AddWait(app, raw, "Wait until the port is ready (default: 2m)");
-  AddOutput(app, raw, {"table", "json", "yaml"});
-}
+constexpr char kDefaultWaitText[] = "--wait=2m";
 
 ParsedLine Usage(std::string text) {
   return {std::nullopt, kUsage, "", StrCat("fairleadctl: ", text, "\n")};
 }
 
+// CLI11 gives an option whose value may be left out the next word, whatever it is.
+// Here that is no other option, and no object: `delete --wait port/a0` names a port.
+void SettleWait(std::vector<std::string>* args) {
+  for (size_t i = 0; i < args->size() && (*args)[i] != "--"; ++i) {
+    if ((*args)[i] != "--wait") continue;
+    const std::string next = i + 1 < args->size() ? (*args)[i + 1] : "-";
+    if (next.starts_with('-') || next.find('/') != std::string::npos) (*args)[i] = kDefaultWaitText;
+  }
+}
+
+std::string NoTime(std::string_view option, const std::string& text) {
+  return StrCat(
+      option, " ", Quoted(text),
+      " is no time: it takes a whole number with ms, s, m or h (s if there is none), more "
+      "than 0 and 24h at most, as in 30s");
+}
+
+std::string BadRef(const std::string& ref) {
+  return StrCat(Quoted(ref), " is not of the form KIND/ID, for example port/a0");
+}
+
+// "" or what is wrong.
+std::string ReadWaits(const CommandTree& tree, const RawOptions& raw, Options* o) {
+  for (const char* name : {"apply", "attach", "detach", "delete"}) {
+    const CLI::App* sub = tree.app.get_subcommand(name);
+    if (!sub->parsed() || sub->count("--wait") == 0) continue;
+    o->wait = kDefaultWait;
+    const std::string text = raw.wait.empty() ? "" : raw.wait.front();
+    if (!text.empty() && text != "{}") o->wait = ParseDuration(text);
+    if (!o->wait) return NoTime("--wait", text);
+    if (o->dry_run) return "--wait and --dry-run exclude each other";
+  }
+  if (o->command == Options::Command::kWatch && !o->until.empty()) {
+    o->wait = raw.within.empty() ? kDefaultWait : ParseDuration(raw.within);
+    if (!o->wait) return NoTime("--within", raw.within);
+  }
+  return "";
+}
+
+// An id that is given is not to be taken for none, which asks for all.
+std::string ReadId(const CommandTree& tree, const Options& o) {
+  if (tree.app.get_subcommand("get")->count("ID") == 0) return "";
+  if (o.id.empty()) {
+    return StrCat("the id is empty: it has 1 to ", kMaxObjectIdLength,
+                  " characters; without one all are listed");
+  }
+  return IsObjectKind(o.kind) ? std::string(CheckObjectId(o.id).message()) : "";
+}
+
+std::string ReadRefs(Options* o) {
+  for (const std::string& ref : o->refs) {
+    std::string kind, id;
+    if (!SplitRef(ref, &kind, &id) || kind == "rule") return BadRef(ref);
+    if (o->command == Options::Command::kDelete && !IsObjectKind(kind)) return BadRef(ref);
+  }
+  return "";
+}
+
+std::string ReadWatched(Options* o) {
+  for (const std::string& text : std::exchange(o->refs, {})) {
+    WatchedItem item{Singular(text), ""};
+    if (item.kind.empty() && !SplitRef(text, &item.kind, &item.id)) {
+      return StrCat(Quoted(text),
+                    " is neither a kind nor of the form KIND/ID, for example port/a0");
+    }
+    if (!IsObjectKind(item.kind)) {
+      return StrCat(Quoted(text),
+                    " cannot be watched; there are events of vpcs, subnets, vms, ports and "
+                    "endpoints only");
+    }
+    o->watched.push_back(std::move(item));
+  }
+  return "";
+}
+
 }  // namespace
 
 const char* ClientVersion() { return FAIRLEAD_VERSION; }
+
+std::string EventsBeside(const std::string& endpoint) {
+  const size_t slash = endpoint.rfind('/');
+  return slash == std::string::npos ? endpoint : endpoint.substr(0, slash + 1) + "events.sock";
+}
 
 std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text) {
   uint64_t number = 0;
@@ -100,99 +127,56 @@ bool SplitRef(const std::string& ref, std::string* kind, std::string* id) {
   return !kind->empty();
 }
 
-ParsedLine ParseCommandLine(std::vector<std::string> args, const std::string& default_endpoint) {
+ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defaults) {
   Options o;
-  Raw raw;
-  if (!default_endpoint.empty()) o.endpoint = default_endpoint;
+  RawOptions raw;
+  if (!defaults.endpoint.empty()) o.endpoint = defaults.endpoint;
+  o.events = defaults.events;
+  if (!args.empty() && args.front() == "__complete") {
+    o.command = Options::Command::kComplete;
+    o.words.assign(args.begin() + 1, args.end());
+    return {std::move(o), kOk, "", ""};
+  }
 
-  CLI::App app("Talks to the Fairlead agent of this host.", "fairleadctl");
-  app.footer(kExitCodes);
-  app.require_subcommand(1);
-  app.fallthrough();
-  app.add_option("--endpoint", o.endpoint, "The agent's ZeroMQ endpoint (or FAIRLEAD_ENDPOINT)")
-      ->capture_default_str();
-  app.add_option("--controller", o.controller, "In whose name to ask")->capture_default_str();
-  app.add_option("--timeout", raw.timeout, "How long to wait for each answer (default: 10s)");
-  const auto command = [&](const char* name, const char* help, Options::Command value) {
-    CLI::App* sub = app.add_subcommand(name, help);
-    sub->footer(kExitCodes);
-    sub->callback([&o, value] { o.command = value; });
-    return sub;
-  };
-
-  CLI::App* sub = command("apply", "Create or replace the objects of a YAML file, all or nothing",
-                          Options::Command::kApply);
-  sub->add_option("-f,--file", o.file, "The file; '-' is standard input")->required();
-  sub->add_flag("--dry-run", o.dry_run, "Print what would be done, and do nothing");
-  AddOutput(sub, &raw, {"table", "json", "yaml"});
-
-  AddAttach(command("attach", "Add a VM to a VPC", Options::Command::kAttach), &o, &raw);
-
-  sub = command("detach", "Remove a VM's ports from a VPC", Options::Command::kDetach);
-  sub->add_option("--vm", o.vm, "The VM's id")->required();
-  sub->add_option("--vpc", o.vpc, "The VPC's id")->required();
-  sub->add_option("--port", o.port, "Only this port; default: all of the VM's in the VPC");
-  sub->add_flag("--dry-run", o.dry_run, "Print what would be done, and do nothing");
-  AddWait(sub, &raw, "Wait until nothing of the ports is left (default: 2m)");
-  AddOutput(sub, &raw, {"table", "json", "yaml"});
-
-  sub = command("delete", "Remove objects, all or nothing", Options::Command::kDelete);
-  sub->add_option("KIND/ID", o.refs, "For example port/a0")->required();
-  sub->add_flag("--dry-run", o.dry_run, "Print what would be done, and do nothing");
-  AddOutput(sub, &raw, {"table", "json", "yaml"});
-
-  sub = command("get", "List objects, NICs or rules", Options::Command::kGet);
-  sub->add_option("KIND", raw.kind, "vpcs, subnets, vms, ports, endpoints, pfs, vfs or rules")
-      ->required();
-  sub->add_option("ID", o.id, "Only this one");
-  AddOutput(sub, &raw, {"table", "json", "yaml"});
-
-  sub = command("describe", "Tell all that is known of an object, PF or VF",
-                Options::Command::kDescribe);
-  sub->add_option("KIND/ID", o.refs, "For example port/a0, vm/a, vf/0000:01:00.2")->required();
-
-  sub = command("status", "Sum up the agent and the host", Options::Command::kStatus);
-  AddOutput(sub, &raw, {"table", "json", "yaml"});
-  command("version", "Print the version of this program", Options::Command::kVersion);
-
+  CommandTree tree(&o, &raw);
   try {
+    SettleWait(&args);
     std::reverse(args.begin(), args.end());  // CLI11 takes them from the end
-    app.parse(args);
+    tree.app.parse(args);
   } catch (const CLI::ParseError& e) {
     std::ostringstream out, err;
-    const bool help = app.exit(e, out, err) == 0;
+    const bool help = tree.app.exit(e, out, err) == 0;
     return {std::nullopt, help ? kOk : kUsage, out.str(), err.str()};
   }
 
   if (!raw.timeout.empty()) {
     std::optional<std::chrono::milliseconds> timeout = ParseDuration(raw.timeout);
-    if (!timeout) return Usage(StrCat("--timeout ", Quoted(raw.timeout), " is no time like 10s"));
+    if (!timeout) return Usage(NoTime("--timeout", raw.timeout));
     o.timeout = *timeout;
   }
-  for (const char* name : {"attach", "detach"}) {
-    const CLI::App* with_wait = app.get_subcommand(name);
-    if (!with_wait->parsed() || with_wait->count("--wait") == 0) continue;
-    o.wait = kDefaultWait;
-    const std::string text = raw.wait.empty() ? "" : raw.wait.front();
-    if (!text.empty() && text != "{}") o.wait = ParseDuration(text);
-    if (!o.wait) return Usage(StrCat("--wait ", Quoted(text), " is no time like 30s"));
-    if (o.dry_run) return Usage("--wait and --dry-run exclude each other");
-  }
+  if (std::string wrong = ReadWaits(tree, raw, &o); !wrong.empty()) return Usage(wrong);
   if (raw.output == "json") o.output = Output::kJson;
   if (raw.output == "yaml") o.output = Output::kYaml;
+  o.wide = raw.output == "wide";
+  for (const auto& [name, endpoint] :
+       {std::pair("--endpoint", o.endpoint), {"--events", o.events}}) {
+    if (std::string_view(name) == "--events" && endpoint.empty()) continue;
+    if (!endpoint.starts_with("ipc:///") || endpoint.size() < 8) {
+      return Usage(StrCat(name, " ", Quoted(endpoint), " is not of the form ipc:///PATH"));
+    }
+  }
+  if (o.events.empty()) o.events = EventsBeside(o.endpoint);
   if (o.command == Options::Command::kGet) {
     o.kind = Singular(raw.kind);
     if (o.kind.empty()) {
       return Usage(StrCat("there is no kind ", Quoted(raw.kind),
                           "; one of vpcs, subnets, vms, ports, endpoints, pfs, vfs, rules"));
     }
+    if (std::string wrong = ReadId(tree, o); !wrong.empty()) return Usage(wrong);
   }
-  for (const std::string& ref : o.refs) {
-    std::string kind, id;
-    if (!SplitRef(ref, &kind, &id) || kind == "rule" ||
-        (o.command == Options::Command::kDelete && (kind == "pf" || kind == "vf"))) {
-      return Usage(StrCat(Quoted(ref), " is not of the form KIND/ID, for example port/a0"));
-    }
+  const bool watch = o.command == Options::Command::kWatch;
+  if (std::string wrong = watch ? ReadWatched(&o) : ReadRefs(&o); !wrong.empty()) {
+    return Usage(wrong);
   }
   return {std::move(o), kOk, "", ""};
 }

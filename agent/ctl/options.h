@@ -18,27 +18,61 @@ enum ExitCode : int {
   kRejected = 1,     // the agent refused; or the object asked for is not there
   kUsage = 2,        // wrong arguments, or a file that cannot be used
   kUnreachable = 3,  // no (sensible) answer from the agent
-  kFailed = 4,       // --wait: the object failed for good; status: not all is well
-  kTimedOut = 5,     // --wait: not ready (or gone) in time
+  kFailed = 4,       // --wait, --until: the object failed for good; status: not all is well
+  kTimedOut = 5,     // --wait, --until: not ready (or gone) in time
+  kOutput = 6,       // the output could not be written
 };
 
 enum class Output { kTable, kJson, kYaml };
 
+// A kind in the singular; id "" = all of it.
+struct WatchedItem {
+  std::string kind, id;
+};
+
+// From the environment; "" where not set there.
+struct Defaults {
+  std::string endpoint;  // FAIRLEAD_ENDPOINT
+  std::string events;    // FAIRLEAD_EVENTS
+};
+
 struct Options {
-  enum class Command { kApply, kAttach, kDetach, kDelete, kGet, kDescribe, kStatus, kVersion };
+  enum class Command {
+    kApply,
+    kAttach,
+    kDetach,
+    kDelete,
+    kGet,
+    kDescribe,
+    kWatch,
+    kStatus,
+    kVersion,
+    kCompletion,
+    kComplete,  // hidden: what the shells ask while a line is typed
+  };
   Command command = Command::kVersion;
   std::string endpoint = "ipc:///run/fairlead/agent.sock";
+  std::string events;  // watch; never "" there
   std::string controller = "fairleadctl";
   std::chrono::milliseconds timeout{10000};
   Output output = Output::kTable;
+  bool wide = false;  // a table with all columns
   bool dry_run = false;
-  std::optional<std::chrono::milliseconds> wait;  // none: do not
+  bool ignore_missing = false;                    // detach, delete
+  std::optional<std::chrono::milliseconds> wait;  // none: do not; watch --until: how long
 
   std::string file;                                                // apply
   std::string vm, uuid, vpc, subnet, port, mac, network, offload;  // attach, detach
+  std::string function, spoof_check;                               // attach
+  bool trust = false;                                              // attach
+  uint32_t max_tx_mbps = 0, min_tx_mbps = 0;                       // attach
   std::vector<std::string> addresses;                              // attach
   std::vector<std::string> refs;                                   // delete, describe: "KIND/ID"
   std::string kind, id;                                            // get: singular kind
+  std::vector<WatchedItem> watched;                                // watch; empty: everything
+  std::string until;                                               // watch: "", "ready", "gone"
+  std::string shell;                                               // completion
+  std::vector<std::string> words;                                  // complete: the line so far
 };
 
 struct ParsedLine {
@@ -47,9 +81,12 @@ struct ParsedLine {
   std::string out, err;
 };
 
-// `args` without the program's name; `default_endpoint` from the environment, ""
-// if not set there.
-ParsedLine ParseCommandLine(std::vector<std::string> args, const std::string& default_endpoint);
+// `args` without the program's name.
+ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defaults);
+
+// Where the agent that answers at `endpoint` publishes its events, unless it was
+// configured otherwise: "events.sock" beside the socket of its requests.
+std::string EventsBeside(const std::string& endpoint);
 
 // "500ms", "30s", "2m", "1h", "30" (seconds). None: not of this form, or 0, or
 // longer than a day.

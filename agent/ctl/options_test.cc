@@ -27,7 +27,7 @@ TEST(CommandLine, ReadsAnAttach) {
        "--subnet",   "s",         "--port",   "p",         "--mac",     "m",          "--address",
        "10.0.0.5",   "--address", "10.0.0.6", "--network", "converged", "--offload",  "off",
        "--wait=30s", "-o",        "json",     "--timeout", "3s",        "--endpoint", "ipc:///x"},
-      "");
+      {});
   ASSERT_TRUE(line.options) << line.err;
   EXPECT_EQ(line.options->command, Options::Command::kAttach);
   EXPECT_THAT(line.options->addresses, ElementsAre("10.0.0.5", "10.0.0.6"));
@@ -38,27 +38,107 @@ TEST(CommandLine, ReadsAnAttach) {
   EXPECT_EQ(line.options->offload, "off");
 }
 
+TEST(CommandLine, AWideTableIsATable) {
+  ParsedLine line = ParseCommandLine({"get", "pfs", "-o", "wide"}, {});
+  ASSERT_TRUE(line.options) << line.err;
+  EXPECT_EQ(line.options->output, Output::kTable);
+  EXPECT_TRUE(line.options->wide);
+  EXPECT_FALSE(ParseCommandLine({"get", "pfs"}, {}).options->wide);
+  EXPECT_FALSE(ParseCommandLine({"describe", "pf/pf0", "-o", "wide"}, {}).options);
+}
+
 TEST(CommandLine, WaitNeedsNoTime) {
-  ParsedLine line = ParseCommandLine({"attach", "--vm", "a", "--wait", "--vpc", "red"}, "");
+  ParsedLine line = ParseCommandLine({"attach", "--vm", "a", "--wait", "--vpc", "red"}, {});
   ASSERT_TRUE(line.options) << line.err;
   EXPECT_EQ(line.options->wait, milliseconds(120000));
   EXPECT_EQ(line.options->vpc, "red");
-  line = ParseCommandLine({"detach", "--vm", "a", "--vpc", "red"}, "");
+  line = ParseCommandLine({"detach", "--vm", "a", "--vpc", "red"}, {});
   ASSERT_TRUE(line.options) << line.err;
   EXPECT_FALSE(line.options->wait);
 }
 
+TEST(CommandLine, OnlyADurationIsTheValueOfWait) {
+  ParsedLine line = ParseCommandLine({"delete", "--wait", "port/a0", "vm/a"}, {});
+  ASSERT_TRUE(line.options) << line.err;
+  EXPECT_EQ(line.options->wait, milliseconds(120000));
+  EXPECT_THAT(line.options->refs, ElementsAre("port/a0", "vm/a"));
+  line = ParseCommandLine({"delete", "--wait", "10s", "port/a0"}, {});
+  ASSERT_TRUE(line.options) << line.err;
+  EXPECT_EQ(line.options->wait, milliseconds(10000));
+  EXPECT_THAT(line.options->refs, ElementsAre("port/a0"));
+  line = ParseCommandLine({"apply", "-f", "x", "--wait"}, {});
+  ASSERT_TRUE(line.options) << line.err;
+  EXPECT_EQ(line.options->wait, milliseconds(120000));
+}
+
+TEST(CommandLine, AWordThatIsNoTimeIsToldWhatIs) {
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"attach", "--vm", "a", "--vpc", "b", "--wait", "abc"},
+                                             {"attach", "--vm", "a", "--vpc", "b", "--wait=abc"},
+                                             {"apply", "--wait", "0", "-f", "x"},
+                                             {"delete", "--wait", "25h", "port/a0"},
+                                             {"watch", "--until", "ready", "--within", "abc"},
+                                             {"--timeout", "abc", "status"}}) {
+    const ParsedLine line = ParseCommandLine(args, {});
+    EXPECT_FALSE(line.options) << ::testing::PrintToString(args);
+    EXPECT_EQ(line.exit_code, kUsage);
+    EXPECT_THAT(line.err, ::testing::ContainsRegex("--(wait|within|timeout) '(abc|0|25h)' is no "
+                                                   "time: .*ms, s, m or h.*24h at most"));
+  }
+}
+
+TEST(CommandLine, GetTakesNoIdThatNothingCanHave) {
+  for (const char* kind : {"ports", "vfs", "rules"}) {
+    const ParsedLine line = ParseCommandLine({"get", kind, ""}, {});
+    EXPECT_FALSE(line.options) << kind;
+    EXPECT_EQ(line.exit_code, kUsage) << kind;
+    EXPECT_THAT(line.err, HasSubstr("the id is empty: it has 1 to 63 characters")) << kind;
+  }
+  EXPECT_THAT(ParseCommandLine({"get", "ports", std::string(64, 'a')}, {}).err,
+              HasSubstr("at most 63 characters"));
+  EXPECT_TRUE(ParseCommandLine({"get", "ports", std::string(63, 'a')}, {}).options);
+  EXPECT_TRUE(ParseCommandLine({"get", "vfs", "52:54:00:00:00:01/3"}, {}).options);
+}
+
+TEST(CommandLine, WatchTakesKindsAndObjects) {
+  ParsedLine line =
+      ParseCommandLine({"watch", "ports", "vm/a", "--until", "gone", "--within", "5s"}, {});
+  ASSERT_TRUE(line.options) << line.err;
+  ASSERT_EQ(line.options->watched.size(), 2U);
+  EXPECT_EQ(line.options->watched[0].kind, "port");
+  EXPECT_EQ(line.options->watched[0].id, "");
+  EXPECT_EQ(line.options->watched[1].kind, "vm");
+  EXPECT_EQ(line.options->watched[1].id, "a");
+  EXPECT_EQ(line.options->until, "gone");
+  EXPECT_EQ(line.options->wait, milliseconds(5000));
+  line = ParseCommandLine({"watch"}, {});
+  ASSERT_TRUE(line.options) << line.err;
+  EXPECT_TRUE(line.options->watched.empty());
+  EXPECT_FALSE(line.options->wait);
+}
+
+TEST(CommandLine, EventsComeFromBesideTheRequestsUnlessSaid) {
+  const auto events = [](std::vector<std::string> args, const Defaults& defaults) {
+    return ParseCommandLine(std::move(args), defaults).options->events;
+  };
+  EXPECT_EQ(events({"watch"}, {}), "ipc:///run/fairlead/events.sock");
+  EXPECT_EQ(events({"--endpoint", "ipc:///x/y.sock", "watch"}, {}), "ipc:///x/events.sock");
+  EXPECT_EQ(events({"watch"}, {"", "ipc:///e"}), "ipc:///e");
+  EXPECT_EQ(events({"watch", "--events", "ipc:///f"}, {"", "ipc:///e"}), "ipc:///f");
+}
+
 TEST(CommandLine, TheEndpointComesFromTheEnvironmentUnlessSaid) {
-  EXPECT_EQ(ParseCommandLine({"version"}, "").options->endpoint, "ipc:///run/fairlead/agent.sock");
-  EXPECT_EQ(ParseCommandLine({"version"}, "ipc:///e").options->endpoint, "ipc:///e");
-  EXPECT_EQ(ParseCommandLine({"--endpoint", "ipc:///f", "version"}, "ipc:///e").options->endpoint,
-            "ipc:///f");
+  EXPECT_EQ(ParseCommandLine({"version"}, {}).options->endpoint, "ipc:///run/fairlead/agent.sock");
+  EXPECT_EQ(ParseCommandLine({"version"}, {"ipc:///e", ""}).options->endpoint, "ipc:///e");
+  EXPECT_EQ(
+      ParseCommandLine({"--endpoint", "ipc:///f", "version"}, {"ipc:///e", ""}).options->endpoint,
+      "ipc:///f");
 }
 
 TEST(CommandLine, KindsMayBeSingularOrPlural) {
-  EXPECT_EQ(ParseCommandLine({"get", "ports", "p"}, "").options->kind, "port");
-  EXPECT_EQ(ParseCommandLine({"get", "port", "p"}, "").options->id, "p");
-  EXPECT_EQ(ParseCommandLine({"describe", "vf/52:54:00:00:00:01/3"}, "").options->refs.size(), 1U);
+  EXPECT_EQ(ParseCommandLine({"get", "ports", "p"}, {}).options->kind, "port");
+  EXPECT_EQ(ParseCommandLine({"get", "port", "p"}, {}).options->id, "p");
+  EXPECT_EQ(ParseCommandLine({"describe", "vf/52:54:00:00:00:01/3"}, {}).options->refs.size(), 1U);
 }
 
 TEST(CommandLine, WrongUseIsExitCode2) {
@@ -78,9 +158,20 @@ TEST(CommandLine, WrongUseIsExitCode2) {
       {"status", "-o", "xml"},
       {"attach", "--vm", "a", "--vpc", "b", "--offload", "maybe"},
       {"status", "--timeout", "x"},
-      {"attach", "--vm", "a", "--vpc", "b", "--wait", "--dry-run"}};
+      {"attach", "--vm", "a", "--vpc", "b", "--wait", "--dry-run"},
+      {"delete", "port/a", "--wait", "--dry-run"},
+      {"watch", "pfs"},
+      {"watch", "cow"},
+      {"watch", "port/"},
+      {"watch", "rule/x"},
+      {"watch", "--within", "3s"},
+      {"watch", "--until", "ready", "--within", "soon"},
+      {"watch", "--until", "failed"},
+      {"watch", "-o", "yaml"},
+      {"completion"},
+      {"completion", "tcsh"}};
   for (const auto& args : lines) {
-    ParsedLine line = ParseCommandLine(args, "");
+    ParsedLine line = ParseCommandLine(args, {});
     EXPECT_FALSE(line.options) << ::testing::PrintToString(args);
     EXPECT_EQ(line.exit_code, kUsage) << ::testing::PrintToString(args);
     EXPECT_FALSE(line.err.empty()) << ::testing::PrintToString(args);
@@ -88,13 +179,14 @@ TEST(CommandLine, WrongUseIsExitCode2) {
 }
 
 TEST(CommandLine, EveryHelpNamesTheExitCodes) {
-  for (const char* command :
-       {"apply", "attach", "detach", "delete", "get", "describe", "status", "version"}) {
-    ParsedLine line = ParseCommandLine({command, "--help"}, "");
+  for (const char* command : {"apply", "attach", "detach", "delete", "get", "describe", "watch",
+                              "status", "version", "completion"}) {
+    ParsedLine line = ParseCommandLine({command, "--help"}, {});
     EXPECT_EQ(line.exit_code, kOk) << command;
     EXPECT_THAT(line.out, HasSubstr("Exit codes:")) << command;
+    EXPECT_THAT(line.out, HasSubstr("\n  6  the output could not be written")) << command;
   }
-  EXPECT_THAT(ParseCommandLine({"--help"}, "").out, HasSubstr("attach"));
+  EXPECT_THAT(ParseCommandLine({"--help"}, {}).out, HasSubstr("attach"));
 }
 
 }  // namespace

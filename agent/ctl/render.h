@@ -4,13 +4,20 @@
 // Threading: pure functions. Errors: none; what is missing is shown as "-".
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fairlead::v1 {
 class Accepted;
 class GetReply;
 class HostState;
+class HostState_Pf;
+class HostState_Pf_Eswitch;
+class HostState_Rule;
+class HostState_Vf;
 class Object;
 class ObjectRef;
 class ObjectStatus;
@@ -26,9 +33,24 @@ std::string RefText(const v1::ObjectRef& ref);
 std::string StateText(int object_state);
 // The object's own reference, which an object without status has too.
 std::string RefTextOf(const v1::Object& object);
+// Of an object that is being removed, which may be known by its status only, too.
+std::string RefTextOf(const v1::ObjectWithStatus& item);
 
-// "apply.upsert[0].port.mac: reason", a line each.
-std::string RenderRejected(const v1::Rejected& rejected);
+// "port/a0 is failed: no free VF (what the kernel said)". Not yet Printable.
+std::string StoryOf(std::string_view ref, const v1::ObjectStatus& status);
+// The reason, and the peer's own words where it does not have them.
+std::string ReasonWithWords(const v1::ObjectStatus& status);
+// A few of many, "; " between, and how many more there are.
+std::string FirstOf(const std::vector<std::string>& stories);
+// "2026-01-02T03:04:05.678Z  port/a0  ready  -  reason", in columns, without the
+// newline. `unix_ns` is the time; `gone` stands in for the state.
+std::string RenderChange(uint64_t unix_ns, std::string_view ref, const v1::ObjectStatus& status,
+                         bool gone);
+
+// "apply.upsert[0].port.mac: reason", a line each; `describe`, if given, says a path in
+// the user's terms.
+using DescribePath = std::function<std::string(const std::string& path)>;
+std::string RenderRejected(const v1::Rejected& rejected, const DescribePath& describe = nullptr);
 std::string RenderAccepted(const v1::Accepted& accepted);
 std::string RenderPlan(const v1::Plan& plan);
 
@@ -36,12 +58,28 @@ std::string RenderPlan(const v1::Plan& plan);
 std::string RenderObjects(const v1::GetReply& reply, int kind);
 // With an id (PF: MAC, netdev or PCI address; VF: PF/index or PCI address; rule:
 // part of its location or owner), only those.
-std::string RenderPfs(const v1::HostState& host, std::string_view id);
+// `wide`: with what its eswitch is, and is to be.
+std::string RenderPfs(const v1::HostState& host, std::string_view id, bool wide = false);
 std::string RenderVfs(const v1::HostState& host, std::string_view id);
 std::string RenderRules(const v1::HostState& host, std::string_view id);
+// "mode switchdev, encap basic"; "" of one that says nothing.
+std::string EswitchText(const v1::HostState_Pf_Eswitch& eswitch);
+// What such an id means; "" fits all.
+bool MatchesPf(const v1::HostState_Pf& pf, std::string_view id);
+bool MatchesVf(const v1::HostState_Pf& pf, const v1::HostState_Vf& vf, std::string_view id);
+bool MatchesRule(const v1::HostState_Rule& rule, std::string_view id);
+int FreeVfs(const v1::HostState_Pf& pf);
+// What is set on it beside MAC and VLAN, as far as its PF reports it.
+std::string VfSettingsText(const v1::HostState_Vf& vf);
 
-// The whole story of one object. `all` is where its relatives are found.
+// The whole story of one object. `all` is where its relatives are found. What is
+// said of a failure is what the status has; NextStep is what it means for a person.
 std::string DescribeObject(const v1::ObjectWithStatus& object, const v1::GetReply& all);
+std::string NextStep(std::string_view ref, const v1::ObjectStatus& status);  // "" when ready
+// What was asked of the peer that refused, where the reason shows it; "" else.
+std::string AskedOf(const v1::ObjectStatus& status);
+// Whether `child` names the VPC, subnet or VM `parent`.
+bool Belongs(const v1::Object& child, const v1::Object& parent);
 // "" when the host has no such PF or VF.
 std::string DescribePf(const v1::HostState& host, std::string_view id);
 std::string DescribeVf(const v1::HostState& host, std::string_view id);

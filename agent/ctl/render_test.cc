@@ -12,6 +12,7 @@
 namespace fairlead {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -95,7 +96,7 @@ TEST(Render, PortsAsATable) {
 
 TEST(Render, OtherKindsAreLeftOutAndEmptyCellsShown) {
   EXPECT_EQ(RenderObjects(From<v1::GetReply>(kObjects), v1::OBJECT_KIND_VPC),
-            "ID   VNI  STATE  REASON\nred  100  ready  -\n");
+            "ID   VNI  VLAN  STATE  REASON\nred  100  -     ready  -\n");
 }
 
 TEST(Render, DescribesAPortWithTheLastErrorsWords) {
@@ -113,8 +114,10 @@ TEST(Render, DescribesAPortWithTheLastErrorsWords) {
             "  Reason:            no free VF\n"
             "  Step:              vf lease\n"
             "  In its own words:  EBUSY\n"
-            "  Tried again:       when the object or the host changes\n"
+            "  Permanent:         yes, tried again when the object or the host changes\n"
             "  Rolled back:       yes, nothing of it is left\n"
+            "  What next:         correct what the reason names, in the object (apply or attach it "
+            "again) or on the host; the agent notices both and tries again\n"
             "  Generation:        3, last ready 2\n"
             "  VF:                52:54:00:00:00:01/0\n"
             "  VF PCI:            0000:01:00.1\n"
@@ -123,10 +126,63 @@ TEST(Render, DescribesAPortWithTheLastErrorsWords) {
             "  Rules:             4 wanted, 3 there, 2 in hardware\n");
 }
 
+TEST(Render, TellsWhatWasAskedApartFromThePeersWords) {
+  const auto status = [](const char* text) { return From<v1::ObjectStatus>(text); };
+  EXPECT_EQ(AskedOf(status("reason: 'bind 0000:01:00.1 to vfio-pci: EBUSY (Device or resource "
+                           "busy)' peer_words: 'EBUSY'")),
+            "bind 0000:01:00.1 to vfio-pci");
+  EXPECT_EQ(AskedOf(status("reason: 'no free VF' peer_words: 'EBUSY'")), "");
+  EXPECT_EQ(AskedOf(status("reason: 'no free VF'")), "");
+}
+
+TEST(Render, SaysWhatAPersonMayDoNext) {
+  const auto next = [](const char* text) {
+    return NextStep("port/a0", From<v1::ObjectStatus>(text));
+  };
+  EXPECT_THAT(next("state: OBJECT_STATE_FAILED permanent: true"), HasSubstr("apply or attach"));
+  EXPECT_THAT(next("state: OBJECT_STATE_FAILED"), HasSubstr("by itself"));
+  EXPECT_THAT(next("state: OBJECT_STATE_PENDING"), HasSubstr("`fairleadctl watch port/a0`"));
+  EXPECT_EQ(next("state: OBJECT_STATE_READY"), "");
+}
+
+TEST(Render, AChangeIsOneLine) {
+  auto all = From<v1::GetReply>(kObjects);
+  EXPECT_EQ(RenderChange(1'767'323'045'678'000'000, "port/a0", all.objects(2).status(), false),
+            "2026-01-02T03:04:05.678Z  port/a0               failed    vf lease              "
+            "no free VF (EBUSY)");
+  EXPECT_EQ(RenderChange(0, "port/a\n", v1::ObjectStatus(), true),
+            "1970-01-01T00:00:00.000Z  port/a\\x0a            gone      -                     -");
+  EXPECT_FALSE(RenderChange(UINT64_MAX, "port/a", v1::ObjectStatus(), false).empty());
+}
+
+TEST(Render, OfManyOnlyTheFirstAreTold) {
+  EXPECT_EQ(FirstOf({"a", "b"}), "a; b");
+  EXPECT_EQ(FirstOf({"a", "b", "c", "d", "e", "f", "g"}), "a; b; c; d; e; and 2 more");
+}
+
 TEST(Render, DescribesAVmWithItsPorts) {
   auto all = From<v1::GetReply>(kObjects);
   EXPECT_THAT(DescribeObject(all.objects(1), all),
               HasSubstr("  Holds:\n    port/a0 failed: no free VF\n"));
+}
+
+TEST(Render, AHotplugPortIsShownAsOneWithTheFunctionsThatAreThere) {
+  auto host = From<v1::HostState>(R"pb(
+    pfs {
+      mac: "0000:00:04.0"
+      pci: "0000:00:04.0"
+      name: "dpu0"
+      hotplug: "mac"
+      num_vfs: 1
+      vfs { pci: "0000:02:00.0" state: "free" ids: "1af4:1041" netdev: "eth1" }
+    })pb");
+  EXPECT_EQ(RenderPfs(host, "dpu0"),
+            "MAC   PCI           NETDEV  DRIVER    NETWORK  VFS  FREE  VF-MAC  PROBLEM\n"
+            "dpu0  0000:00:04.0  -       hot-plug  compute  1    1     fixed   -\n");
+  EXPECT_THAT(DescribePf(host, "dpu0"), HasSubstr("1 there now"));
+  EXPECT_THAT(DescribeVf(host, "0000:02:00.0"),
+              AllOf(HasSubstr("dpu0 0000:00:04.0"), HasSubstr("1af4:1041"), HasSubstr("eth1")));
+  EXPECT_THAT(RenderStatus(host, {}).text, HasSubstr("dpu0 0000:00:04.0 compute, 1 functions"));
 }
 
 TEST(Render, PfsVfsAndRulesCanBePicked) {
@@ -142,6 +198,28 @@ TEST(Render, PfsVfsAndRulesCanBePicked) {
   EXPECT_THAT(DescribeVf(host, "52:54:00:00:00:01/0"), HasSubstr("IOMMU group:  4"));
   EXPECT_THAT(DescribePf(host, "pf0"), HasSubstr("cannot be set by this NIC"));
   EXPECT_EQ(DescribePf(host, "pf1"), "");
+}
+
+TEST(Render, AnEswitchIsShownAndInWhatItIsNotAsConfigured) {
+  auto host = From<v1::HostState>(kHost);
+  v1::HostState::Pf& pf = *host.mutable_pfs(0);
+  EXPECT_FALSE(RenderStatus(host, v1::GetReply()).troubled);
+  pf.mutable_eswitch_now()->set_mode("legacy");
+  pf.mutable_eswitch_now()->set_encap("basic");
+  pf.mutable_eswitch_wanted()->set_mode("switchdev");
+  pf.mutable_eswitch_wanted()->set_inline_("link");
+  pf.set_eswitch_problem("mode legacy, wanted switchdev; VF 0 is leased to port a0");
+  EXPECT_THAT(RenderPfs(host, ""), AllOf(HasSubstr("PROBLEM"), Not(HasSubstr("ESWITCH-WANTED")),
+                                         HasSubstr("eswitch mode legacy, wanted switchdev; VF 0")));
+  EXPECT_THAT(RenderPfs(host, "", /*wide=*/true),
+              AllOf(HasSubstr("ESWITCH                   ESWITCH-WANTED"),
+                    HasSubstr("mode legacy, encap basic  mode switchdev, inline link")));
+  EXPECT_THAT(DescribePf(host, "pf0"),
+              AllOf(HasSubstr("mode legacy, encap basic"), HasSubstr("mode switchdev, inline link"),
+                    HasSubstr("VF 0 is leased to port a0")));
+  const Health health = RenderStatus(host, v1::GetReply());
+  EXPECT_TRUE(health.troubled);
+  EXPECT_THAT(health.text, HasSubstr("ESWITCH mode legacy, wanted switchdev"));
 }
 
 TEST(Render, StatusSaysWhatIsNotWell) {
@@ -183,6 +261,11 @@ TEST(Render, RejectedPlanAndAcceptedAsLines) {
                                       "owner: 'port/p' } blocked { ref { kind: OBJECT_KIND_VM "
                                       "id: 'v' } reason: 'r' }")),
             "create vf/x: d  (port/p)\nblocked vm/v: r\n");
+  EXPECT_EQ(
+      RenderPlan(From<v1::Plan>("accepted { items { ref { kind: OBJECT_KIND_VPC id: 'v' } "
+                                "generation: 1 } items { ref { kind: OBJECT_KIND_PORT id: 'p' "
+                                "} } }")),
+      "would store vpc/v\nwould remove port/p\nnothing to do on the host\n");
   EXPECT_EQ(RenderPlan(v1::Plan()), "nothing would be done\n");
   EXPECT_EQ(RenderAccepted(From<v1::Accepted>("items { ref { kind: OBJECT_KIND_VM id: 'v' } "
                                               "generation: 2 } items { ref { kind: "

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
 #include <map>
 
 #include "agent/base/text.h"
@@ -34,6 +38,8 @@ std::string Text(const google::protobuf::RepeatedPtrField<std::string>& list) {
   return StrJoin(list, ",");
 }
 
+std::string NumberText(uint64_t number) { return number == 0 ? "" : StrCat(number); }
+
 std::string RulesText(const v1::ObjectStatus& status) {
   if (status.rules_wanted() == 0) return "";
   return StrCat(status.rules_observed(), "/", status.rules_wanted(), " (",
@@ -43,7 +49,7 @@ std::string RulesText(const v1::ObjectStatus& status) {
 std::vector<std::string> Header(int kind) {
   switch (kind) {
     case v1::OBJECT_KIND_VPC:
-      return {"ID", "VNI", "STATE", "REASON"};
+      return {"ID", "VNI", "VLAN", "STATE", "REASON"};
     case v1::OBJECT_KIND_SUBNET:
       return {"ID", "VPC", "PREFIXES", "STATE", "REASON"};
     case v1::OBJECT_KIND_VM:
@@ -59,7 +65,8 @@ std::vector<std::string> Cells(const v1::Object& object, const v1::ObjectStatus&
   const std::string state = StateText(status.state());
   switch (object.object_case()) {
     case v1::Object::kVpc:
-      return {object.vpc().id(), StrCat(object.vpc().vni()), state, status.reason()};
+      return {object.vpc().id(), NumberText(object.vpc().vni()), NumberText(object.vpc().vlan()),
+              state, status.reason()};
     case v1::Object::kSubnet:
       return {object.subnet().id(), object.subnet().vpc(), Text(object.subnet().prefixes()), state,
               status.reason()};
@@ -113,6 +120,52 @@ std::string RefTextOf(const v1::Object& object) {
   return "";
 }
 
+std::string RefTextOf(const v1::ObjectWithStatus& item) {
+  std::string ref = RefTextOf(item.object());
+  return ref.empty() ? RefText(item.status().ref()) : ref;
+}
+
+std::string ReasonWithWords(const v1::ObjectStatus& status) {
+  const std::string& words = status.peer_words();
+  if (words.empty() || status.reason().find(words) != std::string::npos) return status.reason();
+  return status.reason().empty() ? words : StrCat(status.reason(), " (", words, ")");
+}
+
+std::string StoryOf(std::string_view ref, const v1::ObjectStatus& status) {
+  const std::string reason = ReasonWithWords(status);
+  return StrCat(ref, " is ", StateText(status.state()), reason.empty() ? "" : ": ", reason);
+}
+
+std::string FirstOf(const std::vector<std::string>& stories) {
+  constexpr size_t kMost = 5;
+  if (stories.size() <= kMost) return StrJoin(stories, "; ");
+  return StrCat(StrJoin(std::vector<std::string>(stories.begin(), stories.begin() + kMost), "; "),
+                "; and ", stories.size() - kMost, " more");
+}
+
+std::string RenderChange(uint64_t unix_ns, std::string_view ref, const v1::ObjectStatus& status,
+                         bool gone) {
+  const auto seconds = static_cast<time_t>(unix_ns / 1'000'000'000);
+  struct tm utc {};
+  ::gmtime_r(&seconds, &utc);
+  char when[64];
+  const size_t length = std::strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &utc);
+  std::snprintf(when + length, sizeof(when) - length, ".%03uZ",
+                static_cast<unsigned>(unix_ns / 1'000'000 % 1000));
+  std::string out = when;
+  const auto column = [&out](std::string text, size_t width) {
+    if (text.empty()) text = "-";
+    text = Printable(text);
+    text.resize(std::max(text.size(), width), ' ');
+    StrAppend(&out, "  ", text);
+  };
+  column(std::string(ref), 20);
+  column(gone ? "gone" : StateText(status.state()), 8);
+  column(gone ? "" : status.step(), 20);
+  column(gone ? "" : ReasonWithWords(status), 0);
+  return out;
+}
+
 std::string StateText(int state) {
   switch (state) {
     case v1::OBJECT_STATE_PENDING:
@@ -132,10 +185,11 @@ std::string StateText(int state) {
   }
 }
 
-std::string RenderRejected(const v1::Rejected& rejected) {
+std::string RenderRejected(const v1::Rejected& rejected, const DescribePath& describe) {
   std::string out;
   for (const auto& violation : rejected.violations()) {
-    if (!violation.path().empty()) StrAppend(&out, Printable(violation.path()), ": ");
+    const std::string path = describe ? describe(violation.path()) : violation.path();
+    if (!path.empty()) StrAppend(&out, Printable(path), ": ");
     StrAppend(&out, Printable(violation.reason()), "\n");
   }
   return out;
@@ -155,6 +209,11 @@ std::string RenderAccepted(const v1::Accepted& accepted) {
 
 std::string RenderPlan(const v1::Plan& plan) {
   std::string out;
+  for (const auto& item : plan.accepted().items()) {
+    StrAppend(&out, item.generation() == 0 ? "would remove " : "would store ",
+              Printable(RefText(item.ref())), "\n");
+  }
+  const bool stored = !out.empty();
   for (const auto& step : plan.steps()) {
     StrAppend(&out, Printable(step.verb()), " ", Printable(step.resource()));
     if (!step.detail().empty()) StrAppend(&out, ": ", Printable(step.detail()));
@@ -165,7 +224,8 @@ std::string RenderPlan(const v1::Plan& plan) {
     StrAppend(&out, "blocked ", Printable(RefText(blocked.ref())), ": ",
               Printable(blocked.reason()), "\n");
   }
-  if (out.empty()) out = "nothing would be done\n";
+  if (!stored && out.empty()) return "nothing would be done\n";
+  if (plan.steps().empty() && plan.blocked().empty()) out += "nothing to do on the host\n";
   return out;
 }
 
@@ -178,27 +238,99 @@ std::string RenderObjects(const v1::GetReply& reply, int kind) {
   return table.Print();
 }
 
-std::string RenderPfs(const v1::HostState& host, std::string_view id) {
-  Table table({"MAC", "PCI", "NETDEV", "DRIVER", "NETWORK", "VFS", "FREE", "VF-MAC", "PROBLEM"});
+bool MatchesPf(const v1::HostState::Pf& pf, std::string_view id) {
+  return id.empty() || id == pf.mac() || id == pf.pci() || id == pf.netdev() || id == pf.name();
+}
+
+bool MatchesVf(const v1::HostState::Pf& pf, const v1::HostState::Vf& vf, std::string_view id) {
+  return id.empty() || id == StrCat(pf.mac(), "/", vf.index()) || id == vf.pci();
+}
+
+bool MatchesRule(const v1::HostState::Rule& rule, std::string_view id) {
+  return id.empty() || rule.location().find(id) != std::string::npos ||
+         rule.owner().find(id) != std::string::npos;
+}
+
+int FreeVfs(const v1::HostState::Pf& pf) {
+  return static_cast<int>(std::count_if(pf.vfs().begin(), pf.vfs().end(),
+                                        [](const auto& vf) { return vf.state() == "free"; }));
+}
+
+std::string EswitchText(const v1::HostState::Pf::Eswitch& eswitch) {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : {std::pair("mode ", eswitch.mode()),
+                                    {"inline ", eswitch.inline_()},
+                                    {"encap ", eswitch.encap()}}) {
+    if (!value.empty()) parts.push_back(StrCat(name, value));
+  }
+  return StrJoin(parts, ", ");
+}
+
+std::string PfProblem(const v1::HostState::Pf& pf) {
+  if (!pf.refused().empty() || pf.eswitch_problem().empty()) return pf.refused();
+  return StrCat("eswitch ", pf.eswitch_problem());
+}
+
+std::string RenderPfs(const v1::HostState& host, std::string_view id, bool wide) {
+  std::vector<std::string> header{"MAC",     "PCI", "NETDEV", "DRIVER",
+                                  "NETWORK", "VFS", "FREE",   "VF-MAC"};
+  if (wide) header.insert(header.end(), {"ESWITCH", "ESWITCH-WANTED"});
+  header.push_back("PROBLEM");
+  Table table(std::move(header));
   for (const auto& pf : host.pfs()) {
-    if (!id.empty() && id != pf.mac() && id != pf.pci() && id != pf.netdev()) continue;
-    int free = 0;
-    for (const auto& vf : pf.vfs()) free += vf.state() == "free";
-    table.Row({pf.mac(), pf.pci(), pf.netdev(), pf.driver(), NetworkText(pf.network()),
-               StrCat(pf.num_vfs(), "/", pf.total_vfs()), StrCat(free),
-               pf.can_set_vf_mac() ? "settable" : "fixed", pf.refused()});
+    if (!MatchesPf(pf, id)) continue;
+    if (!pf.hotplug().empty()) {
+      std::vector<std::string> row{pf.name(),
+                                   pf.pci(),
+                                   "",
+                                   "hot-plug",
+                                   NetworkText(pf.network()),
+                                   StrCat(pf.num_vfs()),
+                                   StrCat(FreeVfs(pf)),
+                                   "fixed"};
+      if (wide) row.resize(row.size() + 2);
+      row.push_back(pf.refused());
+      table.Row(std::move(row));
+      continue;
+    }
+    std::vector<std::string> row{pf.mac(),
+                                 pf.pci(),
+                                 pf.netdev(),
+                                 pf.driver(),
+                                 NetworkText(pf.network()),
+                                 StrCat(pf.num_vfs(), "/", pf.total_vfs()),
+                                 StrCat(FreeVfs(pf)),
+                                 pf.can_set_vf_mac() ? "settable" : "fixed"};
+    if (wide) {
+      row.push_back(EswitchText(pf.eswitch_now()));
+      row.push_back(EswitchText(pf.eswitch_wanted()));
+    }
+    row.push_back(PfProblem(pf));
+    table.Row(std::move(row));
   }
   return table.Print();
 }
 
+std::string VfSettingsText(const v1::HostState::Vf& vf) {
+  std::vector<std::string> words;
+  if (vf.has_spoof_check()) {
+    words.push_back(vf.spoof_check() ? "spoof check on" : "spoof check off");
+  }
+  if (vf.trust()) words.push_back("trusted");
+  if (vf.max_tx_mbps() != 0) words.push_back(StrCat("at most ", vf.max_tx_mbps(), " Mbit/s"));
+  if (vf.min_tx_mbps() != 0) words.push_back(StrCat("at least ", vf.min_tx_mbps(), " Mbit/s"));
+  return StrJoin(words, ", ");
+}
+
 std::string RenderVfs(const v1::HostState& host, std::string_view id) {
-  Table table({"VF", "PCI", "DRIVER", "MAC", "REPRESENTOR", "STATE", "PORT", "LEASE", "DETAIL"});
+  Table table({"VF", "PCI", "DRIVER", "MAC", "VLAN", "SETTINGS", "REPRESENTOR", "STATE", "PORT",
+               "LEASE", "DETAIL"});
   for (const auto& pf : host.pfs()) {
     for (const auto& vf : pf.vfs()) {
-      const std::string name = StrCat(pf.mac(), "/", vf.index());
-      if (!id.empty() && id != name && id != vf.pci()) continue;
-      table.Row({name, vf.pci(), vf.driver(), vf.mac(), vf.representor(), vf.state(), vf.port(),
-                 vf.lease() == 0 ? "" : StrCat(vf.lease()), vf.detail()});
+      if (!MatchesVf(pf, vf, id)) continue;
+      table.Row({StrCat(pf.mac(), "/", vf.index()), vf.pci(), vf.driver(), vf.mac(),
+                 NumberText(vf.vlan()), VfSettingsText(vf), vf.representor(), vf.state(), vf.port(),
+                 NumberText(vf.lease()), vf.detail()});
     }
   }
   return table.Print();
@@ -207,10 +339,7 @@ std::string RenderVfs(const v1::HostState& host, std::string_view id) {
 std::string RenderRules(const v1::HostState& host, std::string_view id) {
   Table table({"LOCATION", "OWNER", "STATE", "IN-HW", "RULE"});
   for (const auto& rule : host.rules()) {
-    if (!id.empty() && rule.location().find(id) == std::string::npos &&
-        rule.owner().find(id) == std::string::npos) {
-      continue;
-    }
+    if (!MatchesRule(rule, id)) continue;
     table.Row(
         {rule.location(), rule.owner(), rule.state(), StrCat(rule.in_hw_count()), rule.text()});
   }
@@ -237,12 +366,17 @@ Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
   for (const auto& [state, count] : states) counts.push_back(StrCat(count, " ", StateText(state)));
   facts.Add("Objects", counts.empty() ? "none" : StrJoin(counts, ", "));
   for (const auto& pf : host.pfs()) {
-    int free = 0;
-    for (const auto& vf : pf.vfs()) free += vf.state() == "free";
-    facts.Add("PF", StrCat(pf.netdev().empty() ? pf.mac() : pf.netdev(), " ", pf.pci(), " ",
-                           NetworkText(pf.network()), ", ", pf.num_vfs(), " VFs, ", free, " free",
-                           pf.refused().empty() ? "" : StrCat(", NOT USED: ", pf.refused())));
-    if (!pf.refused().empty()) health.troubled = true;
+    const bool hotplug = !pf.hotplug().empty();
+    facts.Add(
+        hotplug ? "Hot-plug" : "PF",
+        StrCat(hotplug               ? pf.name()
+               : pf.netdev().empty() ? pf.mac()
+                                     : pf.netdev(),
+               " ", pf.pci(), " ", NetworkText(pf.network()), ", ", pf.num_vfs(),
+               hotplug ? " functions, " : " VFs, ", FreeVfs(pf), " free",
+               pf.refused().empty() ? "" : StrCat(", NOT USED: ", pf.refused()),
+               pf.eswitch_problem().empty() ? "" : StrCat(", ESWITCH ", pf.eswitch_problem())));
+    if (!pf.refused().empty() || !pf.eswitch_problem().empty()) health.troubled = true;
   }
   for (const auto& lane : host.lanes()) {
     if (lane.parked()) health.troubled = true;

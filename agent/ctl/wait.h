@@ -22,27 +22,28 @@ class GetReply;
 namespace fairlead {
 
 struct WaitResult {
-  int exit_code = 0;   // kOk, kFailed or kTimedOut
+  int exit_code = 0;   // an ExitCode
   std::string reason;  // for a person; "" when OK
 };
 
 struct WaitTools {
-  // All ports with their status.
-  std::function<absl::Status(v1::GetReply*)> get_ports;
+  // At least what is waited for, with its status.
+  std::function<absl::Status(v1::GetReply*)> get_objects;
   std::function<std::chrono::steady_clock::time_point()> now;
   std::function<void(std::chrono::milliseconds)> sleep;
   std::function<void(const std::string&)> progress;  // each time it changes
 };
 
-// Port id -> generation that was accepted (0: any).
-using PortGenerations = std::map<std::string, uint64_t>;
+// "port/a0" -> generation that was accepted (0: any). Nothing to wait for is done
+// at once.
+using Generations = std::map<std::string, uint64_t>;
 
-// Until each port is ready in at least that generation. A port that failed for
-// good, or is gone, ends it; one that failed and will be tried again does not.
-WaitResult WaitReady(const PortGenerations& ports, std::chrono::milliseconds timeout,
+// Until each is ready in at least that generation. One that failed for good, or is
+// gone, ends it; one that failed and will be tried again does not.
+WaitResult WaitReady(const Generations& wanted, std::chrono::milliseconds timeout,
                      const WaitTools& tools);
 // Until none of them is there any more.
-WaitResult WaitGone(const PortGenerations& ports, std::chrono::milliseconds timeout,
+WaitResult WaitGone(const Generations& wanted, std::chrono::milliseconds timeout,
                     const WaitTools& tools);
 
 }  // namespace fairlead

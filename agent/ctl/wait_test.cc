@@ -44,7 +44,7 @@ class Script {
   }
   WaitTools Tools() {
     WaitTools tools;
-    tools.get_ports = [this](v1::GetReply* out) -> absl::Status {
+    tools.get_objects = [this](v1::GetReply* out) -> absl::Status {
       auto& step = steps_[std::min(at_++, steps_.size() - 1)];
       if (!step.ok()) return step.status();
       *out = *step;
@@ -69,7 +69,7 @@ TEST(WaitReady, WaitsThroughARestartOfTheAgentAndOlderGenerations) {
       .NoAnswer()
       .Show(v1::OBJECT_STATE_APPLYING, 2)
       .Show(v1::OBJECT_STATE_READY, 2);
-  EXPECT_EQ(WaitReady({{"p", 2}}, milliseconds(10000), script.Tools()).exit_code, kOk);
+  EXPECT_EQ(WaitReady({{"port/p", 2}}, milliseconds(10000), script.Tools()).exit_code, kOk);
   EXPECT_EQ(script.at_, 4U);
   EXPECT_THAT(script.progress_, ::testing::Contains(HasSubstr("nobody there")));
 }
@@ -77,7 +77,7 @@ TEST(WaitReady, WaitsThroughARestartOfTheAgentAndOlderGenerations) {
 TEST(WaitReady, AFailureForGoodEndsItWithTheKernelsWords) {
   Script script;
   script.Show(v1::OBJECT_STATE_APPLYING, 1).Show(v1::OBJECT_STATE_FAILED, 1, true);
-  WaitResult result = WaitReady({{"p", 1}}, milliseconds(10000), script.Tools());
+  WaitResult result = WaitReady({{"port/p", 1}}, milliseconds(10000), script.Tools());
   EXPECT_EQ(result.exit_code, kFailed);
   EXPECT_EQ(result.reason, "port/p is failed: because (EPERM said the kernel)");
 }
@@ -85,13 +85,13 @@ TEST(WaitReady, AFailureForGoodEndsItWithTheKernelsWords) {
 TEST(WaitReady, AFailureThatIsTriedAgainDoesNot) {
   Script script;
   script.Show(v1::OBJECT_STATE_FAILED, 1, false).Show(v1::OBJECT_STATE_READY, 1);
-  EXPECT_EQ(WaitReady({{"p", 1}}, milliseconds(10000), script.Tools()).exit_code, kOk);
+  EXPECT_EQ(WaitReady({{"port/p", 1}}, milliseconds(10000), script.Tools()).exit_code, kOk);
 }
 
 TEST(WaitReady, TimesOutWithTheLastReason) {
   Script script;
   script.Show(v1::OBJECT_STATE_PENDING, 1);
-  WaitResult result = WaitReady({{"p", 1}}, milliseconds(2000), script.Tools());
+  WaitResult result = WaitReady({{"port/p", 1}}, milliseconds(2000), script.Tools());
   EXPECT_EQ(result.exit_code, kTimedOut);
   EXPECT_THAT(result.reason, HasSubstr("pending: because"));
   EXPECT_EQ(script.progress_.size(), 1U);  // the same story is told once
@@ -100,23 +100,29 @@ TEST(WaitReady, TimesOutWithTheLastReason) {
 TEST(WaitReady, APortThatIsTakenAwayMeanwhileFails) {
   Script gone;
   gone.Show(v1::OBJECT_STATE_APPLYING, 1).Nothing();
-  EXPECT_EQ(WaitReady({{"p", 1}}, milliseconds(10000), gone.Tools()).exit_code, kFailed);
+  EXPECT_EQ(WaitReady({{"port/p", 1}}, milliseconds(10000), gone.Tools()).exit_code, kFailed);
   Script removing;
   removing.Show(v1::OBJECT_STATE_REMOVING, 1);
-  EXPECT_EQ(WaitReady({{"p", 1}}, milliseconds(10000), removing.Tools()).exit_code, kFailed);
+  EXPECT_EQ(WaitReady({{"port/p", 1}}, milliseconds(10000), removing.Tools()).exit_code, kFailed);
+}
+
+TEST(WaitReady, NothingToWaitForIsDoneAtOnce) {
+  Script script;
+  EXPECT_EQ(WaitReady({}, milliseconds(1000), script.Tools()).exit_code, kOk);
+  EXPECT_EQ(script.at_, 0U);
 }
 
 TEST(WaitGone, EndsWhenThePortIsNoLongerShown) {
   Script script;
   script.Show(v1::OBJECT_STATE_REMOVING, 1).NoAnswer().Nothing();
-  EXPECT_EQ(WaitGone({{"p", 0}}, milliseconds(10000), script.Tools()).exit_code, kOk);
+  EXPECT_EQ(WaitGone({{"port/p", 0}}, milliseconds(10000), script.Tools()).exit_code, kOk);
   EXPECT_EQ(script.at_, 3U);
 }
 
 TEST(WaitGone, TimesOutWhileItIsStillBeingTakenApart) {
   Script script;
   script.Show(v1::OBJECT_STATE_REMOVING, 1);
-  EXPECT_EQ(WaitGone({{"p", 0}}, milliseconds(1000), script.Tools()).exit_code, kTimedOut);
+  EXPECT_EQ(WaitGone({{"port/p", 0}}, milliseconds(1000), script.Tools()).exit_code, kTimedOut);
 }
 
 }  // namespace

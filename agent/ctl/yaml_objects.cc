@@ -3,10 +3,13 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <map>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "agent/base/text.h"
 #include "fairlead/v1/intent.pb.h"
 
@@ -19,11 +22,13 @@ using google::protobuf::Reflection;
 
 // As many as one message may hold (agent.proto).
 constexpr int kMaxObjects = 1024;
+// How the path of an object begins.
+constexpr std::string_view kUpsert = "apply.upsert[";
 
 class ObjectReader {
  public:
-  ObjectReader(v1::Apply* apply, std::vector<YamlProblem>* problems)
-      : apply_(*apply), problems_(*problems) {}
+  ObjectReader(v1::Apply* apply, ObjectPlaces* places, std::vector<YamlProblem>* problems)
+      : apply_(*apply), places_(*places), problems_(*problems) {}
 
   void Read(const YamlNode& document) {
     if (document.kind != YamlNode::Kind::kMap) {
@@ -53,6 +58,10 @@ class ObjectReader {
       return Problem(*kind,
                      StrCat("kind ", Quoted(kind->scalar), " is not known; one of ", kKinds));
     }
+    const std::string path = StrCat(kUpsert, apply_.upsert_size(), "]");
+    const std::string base = StrCat(path, ".", absl::AsciiStrToLower(kind->scalar));
+    places_.Add(path, document);
+    places_.Add(base, document);
     for (size_t i = 0; i + 1 < document.items.size(); i += 2) {
       const YamlNode& key = document.items[i];
       if (key.kind != YamlNode::Kind::kScalar || keys[key.scalar] != &key || key.scalar == "kind") {
@@ -63,6 +72,7 @@ class ObjectReader {
         Problem(key, StrCat("a ", kind->scalar, " has no field ", Quoted(key.scalar), "; it has ",
                             FieldsOf(*message)));
       } else {
+        AddPlaces(StrCat(base, ".", key.scalar), document.items[i + 1]);
         Set(message, field, document.items[i + 1]);
       }
     }
@@ -99,6 +109,14 @@ class ObjectReader {
     return StrJoin(names, ", ");
   }
 
+  void AddPlaces(const std::string& path, const YamlNode& value) {
+    places_.Add(path, value);
+    if (value.kind != YamlNode::Kind::kSequence) return;
+    for (size_t i = 0; i < value.items.size(); ++i) {
+      places_.Add(StrCat(path, "[", i, "]"), value.items[i]);
+    }
+  }
+
   void Set(Message* message, const FieldDescriptor* field, const YamlNode& value) {
     const Reflection* reflection = message->GetReflection();
     if (field->is_repeated()) {
@@ -126,21 +144,39 @@ class ObjectReader {
         return;
       }
       case FieldDescriptor::CPPTYPE_ENUM: {
+        struct Words {
+          const char* field;
+          bool (*parse)(std::string_view, int*);
+          const char* list;
+        };
+        static constexpr Words kWords[] = {
+            {"network", ParseNetwork, "compute or converged"},
+            {"offload", ParseOffload, "must, prefer or off"},
+            {"spoof_check", ParseSpoofCheck, "on or off"},
+            {"function", ParseFunction, "vf or hotplug"},
+        };
+        const auto* words = std::find_if(std::begin(kWords), std::end(kWords),
+                                         [&](const Words& w) { return field->name() == w.field; });
+        if (words == std::end(kWords)) break;
         int number = 0;
-        const bool network = field->name() == "network";
-        const bool known =
-            value.kind == YamlNode::Kind::kScalar &&
-            (network ? ParseNetwork(value.scalar, &number) : ParseOffload(value.scalar, &number));
-        if (!known) {
-          return Problem(value, StrCat(field->name(), " must be ",
-                                       network ? "compute or converged" : "must, prefer or off"));
+        if (value.kind != YamlNode::Kind::kScalar || !words->parse(value.scalar, &number)) {
+          return Problem(value, StrCat(field->name(), " must be ", words->list));
         }
         reflection->SetEnumValue(message, field, number);
         return;
       }
+      case FieldDescriptor::CPPTYPE_BOOL: {
+        const bool yes = value.scalar == "true";
+        if (value.kind != YamlNode::Kind::kScalar || (!yes && value.scalar != "false")) {
+          return Problem(value, StrCat(field->name(), " must be true or false"));
+        }
+        reflection->SetBool(message, field, yes);
+        return;
+      }
       default:
-        return Problem(value, StrCat(field->name(), " cannot be written in a file"));
+        break;
     }
+    Problem(value, StrCat(field->name(), " cannot be written in a file"));
   }
 
   bool Text(const std::string& field, const YamlNode& value) {
@@ -157,6 +193,7 @@ class ObjectReader {
   }
 
   v1::Apply& apply_;
+  ObjectPlaces& places_;
   std::vector<YamlProblem>& problems_;
   bool too_many_ = false;
 };
@@ -178,10 +215,40 @@ bool ParseOffload(std::string_view text, int* out) {
   return *out != v1::OFFLOAD_WISH_UNSPECIFIED;
 }
 
-std::vector<YamlProblem> ReadObjects(std::string_view text, v1::Apply* out) {
+bool ParseSpoofCheck(std::string_view text, int* out) {
+  *out = text == "on"    ? v1::SPOOF_CHECK_ON
+         : text == "off" ? v1::SPOOF_CHECK_OFF
+                         : v1::SPOOF_CHECK_UNSPECIFIED;
+  return *out != v1::SPOOF_CHECK_UNSPECIFIED;
+}
+
+bool ParseFunction(std::string_view text, int* out) {
+  *out = text == "vf"        ? v1::FUNCTION_SOURCE_VF
+         : text == "hotplug" ? v1::FUNCTION_SOURCE_HOTPLUG
+                             : v1::FUNCTION_SOURCE_UNSPECIFIED;
+  return *out != v1::FUNCTION_SOURCE_UNSPECIFIED;
+}
+
+std::string ObjectPlaces::Describe(std::string_view name, const std::string& path) const {
+  if (!path.starts_with(kUpsert)) return path;
+  std::string_view part = path;
+  auto found = places_.find(part);
+  while (found == places_.end()) {
+    const size_t end = part.find_last_of(".[");
+    if (end == std::string_view::npos) return path;
+    part = part.substr(0, end);
+    found = places_.find(part);
+  }
+  const size_t field = path.find('.', kUpsert.size());
+  return StrCat(name, ":", found->second.line, ":", found->second.column,
+                field == std::string::npos ? std::string() : StrCat(": ", path.substr(field + 1)));
+}
+
+std::vector<YamlProblem> ReadObjects(std::string_view text, v1::Apply* out, ObjectPlaces* places) {
   std::vector<YamlProblem> problems;
+  ObjectPlaces unused;
   const std::vector<YamlNode> documents = ParseYaml(text, &problems);
-  ObjectReader reader(out, &problems);
+  ObjectReader reader(out, places == nullptr ? &unused : places, &problems);
   for (const YamlNode& document : documents) reader.Read(document);
   if (documents.empty() && problems.empty()) problems.push_back({0, 0, "holds no object"});
   return problems;

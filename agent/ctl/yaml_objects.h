@@ -10,6 +10,8 @@
 //   addresses: [10.0.0.5]
 //   network: compute      # or converged
 //   offload: prefer       # or must, off
+//   spoof_check: on       # or off; with trust, max_tx_mbps, min_tx_mbps: in a VLAN network
+//   function: vf          # or hotplug
 //   ---
 //   kind: ...
 //
@@ -19,8 +21,11 @@
 // were found, at most kMaxYamlProblems.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "agent/yaml/yaml_tree.h"
@@ -31,11 +36,34 @@ class Apply;
 
 namespace fairlead {
 
-// `out` is complete only when no problem is returned.
-std::vector<YamlProblem> ReadObjects(std::string_view text, v1::Apply* out);
+// Where each part of an Apply stands in its text, by the path that the agent's
+// refusals name it by: "apply.upsert[2].port.addresses[0]".
+class ObjectPlaces {
+ public:
+  void Add(std::string path, const YamlNode& at) {
+    places_[std::move(path)] = {at.line, at.column};
+  }
+  // "NAME:LINE:COLUMN: port.addresses[0]", of the text `name`; of what is not there, the
+  // place of what it would be in. A path that is of no object is returned as it is.
+  std::string Describe(std::string_view name, const std::string& path) const;
 
-// "compute", "converged"; "must", "prefer", "off". False for any other text.
+ private:
+  struct Place {
+    int line = 0;
+    int column = 0;
+  };
+  std::map<std::string, Place, std::less<>> places_;
+};
+
+// `out` and `places`, which may be null, are complete only when no problem is returned.
+std::vector<YamlProblem> ReadObjects(std::string_view text, v1::Apply* out,
+                                     ObjectPlaces* places = nullptr);
+
+// "compute", "converged"; "must", "prefer", "off"; "on", "off"; "vf", "hotplug". False for
+// any other text.
 bool ParseNetwork(std::string_view text, int* out);
 bool ParseOffload(std::string_view text, int* out);
+bool ParseSpoofCheck(std::string_view text, int* out);
+bool ParseFunction(std::string_view text, int* out);
 
 }  // namespace fairlead

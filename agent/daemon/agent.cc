@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "agent/base/error.h"
 #include "agent/base/text.h"
+#include "agent/daemon/hotplug_events.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "fairlead/v1/agent.pb.h"
 #include "fairlead/v1/status.pb.h"
@@ -17,6 +18,7 @@ namespace fairlead {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{100};
+constexpr std::chrono::milliseconds kReconnectPause{200};
 
 uint64_t Nanoseconds(std::chrono::system_clock::time_point time) {
   return static_cast<uint64_t>(
@@ -36,7 +38,9 @@ std::string MalformedAnswer() {
 
 Agent::Agent(Loop* loop, const Clock* clock) : loop_(loop), clock_(clock) {}
 
-Agent::~Agent() = default;
+Agent::~Agent() {
+  if (inbox_ != nullptr) inbox_->Close();
+}
 
 absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clock,
                                                     DaemonConfig config, Ports ports) {
@@ -62,17 +66,19 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clo
                        });
                      }));
 
+  agent->inbox_ = std::make_shared<EventInbox>(
+      agent->store_->id(), loop->poster(),
+      [self](const EventInbox::Batch& batch) { self->OnEvents(batch); });
   agent->executor_ = std::make_unique<LaneExecutor>(
       loop, clock, config.providers, ports, agent->store_.get(),
-      [self, alive = std::weak_ptr<bool>(agent->alive_)](const std::string& vm,
-                                                         const QmpEvent& event) {
-        if (!alive.expired()) self->OnVmEvent(vm, event);
+      [inbox = agent->inbox_](const std::string& vm, const QmpEvent& event) {
+        inbox->Add(vm, event);
       },
       [self, alive = std::weak_ptr<bool>(agent->alive_)](const LaneStats& stats) {
         if (alive.expired()) return;
         if (stats.parked) {
           if (stats.name.starts_with("pf ")) {
-            const absl::StatusOr<MacAddress> pf = MacAddress::Parse(stats.name.substr(3));
+            const absl::StatusOr<NicId> pf = NicId::Parse(stats.name.substr(3));
             if (pf.ok()) self->engine_->OnPfHung(*pf);
           }
           spdlog::error(
@@ -86,39 +92,52 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clo
   agent->engine_ = std::make_unique<Engine>(
       config.engine, agent->executor_.get(), clock,
       [self](const ObjectStatus& status, bool gone) { self->OnStatus(status, gone); });
+  ServiceOptions service;
+  service.limits.tunnel_local = config.engine.compile.tunnel_local;
+  for (const HotplugPortConfig& port : config.providers.hotplug_ports) {
+    service.limits.hotplug_ports.push_back({port.network, port.identity});
+  }
   agent->service_ =
-      std::make_unique<Service>(agent->engine_.get(), agent->executor_.get(), ServiceOptions{},
+      std::make_unique<Service>(agent->engine_.get(), agent->executor_.get(), service,
                                 agent->store_->id(), [self] { return self->executor_->Lanes(); });
   agent->service_->Restore(std::move(contents.controllers), std::move(contents.answers));
   spdlog::info("store {:08x}: {} objects, {} attachments", agent->store_->id(),
                contents.objects.size(), contents.attachments.size());
   // Events first, then observation: nothing that happens in between is missed.
-  FAIRLEAD_RETURN_IF_ERROR(agent->Subscribe(ports));
+  FAIRLEAD_RETURN_IF_ERROR(agent->Subscribe(ports, config.providers));
   agent->engine_->Start(std::move(contents));
   agent->Tick();
   return agent;
 }
 
-absl::Status Agent::Subscribe(const Ports& ports) {
+absl::Status Agent::Subscribe(const Ports& ports, const ProviderConfig& config) {
+  if (ports.uevent != nullptr && !config.hotplug_ports.empty()) {
+    FAIRLEAD_ASSIGN_OR_RETURN(
+        device_events_,
+        ports.uevent->Subscribe(
+            [inbox = inbox_, hotplug = HotplugEvents(config.hotplug_ports)](const Uevent& event) {
+              if (event.lost) inbox->AddLost();
+              if (const std::optional<NicId> nic = hotplug.PortOf(event)) inbox->AddNic(*nic);
+            }));
+  }
   FAIRLEAD_ASSIGN_OR_RETURN(events_rtnetlink_, ports.rtnetlink());
-  FAIRLEAD_ASSIGN_OR_RETURN(link_events_,
-                            events_rtnetlink_->Subscribe(
-                                [this, post = loop_->poster(),
-                                 alive = std::weak_ptr<bool>(alive_)](const RtnetlinkEvent& event) {
-                                  post([this, alive, event] {
-                                    if (!alive.expired()) OnLink(event);
-                                  });
-                                }));
+  FAIRLEAD_ASSIGN_OR_RETURN(
+      link_events_, events_rtnetlink_->Subscribe(
+                        [inbox = inbox_](const RtnetlinkEvent& event) { inbox->Add(event); }));
   FAIRLEAD_ASSIGN_OR_RETURN(events_tc_, ports.tc());
   FAIRLEAD_ASSIGN_OR_RETURN(
       rule_events_,
-      events_tc_->Subscribe([this, post = loop_->poster(),
-                             alive = std::weak_ptr<bool>(alive_)](const TcPort::Event& event) {
-        if (!event.deleted && !event.lost) return;  // what is added never breaks ours
-        post([this, alive, event] {
-          if (!alive.expired()) OnRule(event);
-        });
-      }));
+      events_tc_->Subscribe([inbox = inbox_](const TcPort::Event& event) { inbox->Add(event); }));
+  if (!ports.devlink) return absl::OkStatus();
+  FAIRLEAD_ASSIGN_OR_RETURN(events_devlink_, ports.devlink());
+  auto devlink_events = events_devlink_->Subscribe(
+      [inbox = inbox_](const DevlinkPort::Event& event) { inbox->Add(event); });
+  if (absl::IsUnimplemented(devlink_events.status())) {
+    spdlog::info("no events of devlink: {}", std::string(devlink_events.status().message()));
+    return absl::OkStatus();
+  }
+  if (!devlink_events.ok()) return devlink_events.status();
+  devlink_events_ = *std::move(devlink_events);
   return absl::OkStatus();
 }
 
@@ -159,48 +178,45 @@ void Agent::FlushEvents() {
   }
 }
 
-void Agent::OnVmEvent(const std::string& vm, const QmpEvent& event) {
-  switch (event.kind) {
-    case QmpEvent::Kind::kDeviceDeleted:
-      engine_->OnGuestDeviceDeleted(vm, event.device);
-      break;
-    case QmpEvent::Kind::kUnplugGuestError:
-      engine_->OnGuestUnplugError(vm, event.device);
-      break;
-    case QmpEvent::Kind::kDisconnected:
-      spdlog::info("vm/{}: its monitor went away", vm);
-      engine_->OnVmChanged(vm);
-      break;
-    case QmpEvent::Kind::kReset:
-    case QmpEvent::Kind::kShutdown:
-    case QmpEvent::Kind::kRunState:
-      engine_->OnVmChanged(vm);
-      break;
+void Agent::OnVmEvents(const std::string& vm, const EventInbox::VmEvents& events) {
+  for (const std::string& device : events.unplug_errors) engine_->OnGuestUnplugError(vm, device);
+  for (const std::string& device : events.deleted) engine_->OnGuestDeviceDeleted(vm, device);
+  if (events.disconnected) {
+    spdlog::info("vm/{}: its monitor went away", vm);
+    // Not at once: one that takes every client and drops it would be asked for ever.
+    loop_->After(kReconnectPause, [this, vm, alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired()) engine_->OnVmChanged(vm);
+    });
+  } else if (events.changed) {
+    engine_->OnVmChanged(vm);
   }
 }
 
-void Agent::OnLink(const RtnetlinkEvent& event) {
-  switch (event.kind) {
-    case RtnetlinkEvent::Kind::kLinkChanged:
-    case RtnetlinkEvent::Kind::kLinkGone:
-      engine_->OnLinkChanged(event.ifindex, event.name);
-      break;
-    case RtnetlinkEvent::Kind::kNeighbourChanged:
-    case RtnetlinkEvent::Kind::kAddressOrRouteChanged:
-      engine_->OnNeighbourChanged();
-      break;
-    case RtnetlinkEvent::Kind::kLost:
-      spdlog::warn("the kernel dropped messages to us: everything is observed again");
-      engine_->Audit();
-      break;
-  }
-}
-
-void Agent::OnRule(const TcPort::Event& event) {
-  if (event.lost) {
+void Agent::OnEvents(const EventInbox::Batch& batch) {
+  for (const auto& [vm, events] : batch.vms) OnVmEvents(vm, events);
+  if (batch.lost) {
+    spdlog::warn("messages of the kernel were lost: everything is observed again");
     engine_->Audit();
     return;
   }
+  for (const NicId& nic : batch.nics) engine_->OnPfChanged(nic);
+  for (const auto& [ifindex, name] : batch.links) engine_->OnLinkChanged(ifindex, name);
+  if (batch.neighbours) engine_->OnNeighbourChanged();
+  for (const EventInbox::RuleTouched& rule : batch.rules) OnRuleTouched(rule);
+  OnDevlinkChanged(batch.devlink);
+}
+
+// Of the NICs that Fairlead may use; each is looked at once, however much it told.
+void Agent::OnDevlinkChanged(const std::set<DevlinkHandle>& devices) {
+  if (devices.empty()) return;
+  std::vector<NicId> changed;
+  for (const auto& [nic, pf] : engine_->facts().pfs) {
+    if (devices.contains(DevlinkHandle::Pci(pf.pci))) changed.push_back(nic);
+  }
+  for (const NicId& nic : changed) engine_->OnPfChanged(nic);
+}
+
+void Agent::OnRuleTouched(const EventInbox::RuleTouched& event) {
   // A flush, a removed qdisc, or the drop rule by name: the device that ends in it
   // is looked at, not only the table.
   if (event.id.chain == 0 && (event.id.priority == 0 || event.id.priority == kPrioDefaultDrop)) {

@@ -10,10 +10,12 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "agent/daemon/config.h"
+#include "agent/daemon/event_inbox.h"
 #include "agent/daemon/lane_executor.h"
 #include "agent/daemon/service.h"
 #include "agent/reconcile/engine.h"
@@ -38,10 +40,11 @@ class Agent {
   Agent(Loop* loop, const Clock* clock);
   void OnStatus(const ObjectStatus& status, bool gone);
   void FlushEvents();
-  void OnVmEvent(const std::string& vm, const QmpEvent& event);
-  void OnLink(const RtnetlinkEvent& event);
-  void OnRule(const TcPort::Event& event);
-  absl::Status Subscribe(const Ports& ports);
+  void OnVmEvents(const std::string& vm, const EventInbox::VmEvents& events);
+  void OnEvents(const EventInbox::Batch& batch);
+  void OnRuleTouched(const EventInbox::RuleTouched& event);
+  void OnDevlinkChanged(const std::set<DevlinkHandle>& devices);
+  absl::Status Subscribe(const Ports& ports, const ProviderConfig& config);
   void Tick();
 
   Loop* loop_;
@@ -51,10 +54,14 @@ class Agent {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<Server> server_;
+  std::shared_ptr<EventInbox> inbox_;
   std::unique_ptr<RtnetlinkPort> events_rtnetlink_;
   std::unique_ptr<TcPort> events_tc_;
+  std::unique_ptr<DevlinkPort> events_devlink_;  // none: the host has no devlink
+  std::unique_ptr<UeventPort::Subscription> device_events_;
   std::unique_ptr<RtnetlinkPort::Subscription> link_events_;
   std::unique_ptr<TcPort::Subscription> rule_events_;
+  std::unique_ptr<DevlinkPort::Subscription> devlink_events_;
   uint64_t start_ns_ = 0;
   uint64_t sequence_ = 0;
   struct Waiting {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/daemon/config.h"
 
+#include <sys/stat.h>
+
+#include <charconv>
 #include <fstream>
-#include <functional>
-#include <iterator>
 #include <limits>
-#include <map>
 #include <set>
-#include <vector>
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
-#include "agent/yaml/yaml_tree.h"
+#include "agent/daemon/config_hotplug.h"
+#include "agent/yaml/yaml_fields.h"
 
 namespace fairlead {
 namespace {
@@ -21,146 +21,6 @@ namespace {
 constexpr uint32_t kLeastMtu = 1280;
 constexpr uint32_t kMostMtu = 65485;
 constexpr size_t kMostPfs = 256;
-constexpr size_t kMostMistakes = 64;
-
-// Reads a tree of mappings, and collects every mistake instead of stopping.
-class Reader {
- public:
-  using Field = std::function<void(const YamlNode&, const std::string& path)>;
-
-  void Map(const YamlNode& node, const std::string& path,
-           const std::map<std::string, Field>& fields,
-           const std::vector<std::string>& required = {}) {
-    if (node.kind != YamlNode::Kind::kMap) {
-      Mistake(node, path, "must be a mapping of keys to values");
-      return;
-    }
-    std::set<std::string> seen;
-    for (size_t i = 0; i + 1 < node.items.size(); i += 2) {
-      const YamlNode& word = node.items[i];
-      if (word.kind != YamlNode::Kind::kScalar) {
-        Mistake(word, path, "has a key that is not a word");
-        continue;
-      }
-      const std::string& key = word.scalar;
-      const std::string here = path.empty() ? key : StrCat(path, ".", key);
-      if (!seen.insert(key).second) {
-        Mistake(word, here, "stands twice");
-        continue;
-      }
-      const auto field = fields.find(key);
-      if (field == fields.end()) {
-        std::vector<std::string> known;
-        for (const auto& [name, unused] : fields) known.push_back(name);
-        Mistake(word, here, StrCat("is no known key; known are ", StrJoin(known, ", ")));
-        continue;
-      }
-      field->second(node.items[i + 1], here);
-    }
-    for (const std::string& key : required) {
-      if (!seen.contains(key))
-        Mistake(node, StrCat(path, path.empty() ? "" : ".", key), "is missing");
-    }
-  }
-
-  void List(const YamlNode& node, const std::string& path, size_t most, const Field& element) {
-    if (node.kind != YamlNode::Kind::kSequence) {
-      Mistake(node, path, "must be a list");
-      return;
-    }
-    if (node.items.size() > most) {
-      Mistake(node, path, StrCat("has ", node.items.size(), " elements, more than ", most));
-      return;
-    }
-    for (size_t i = 0; i < node.items.size(); ++i) {
-      element(node.items[i], StrCat(path, "[", i, "]"));
-    }
-  }
-
-  // A scalar that `parse` understands.
-  template <typename T>
-  Field Value(T* out, std::function<absl::StatusOr<T>(const std::string&)> parse) {
-    return [this, out, parse](const YamlNode& node, const std::string& path) {
-      if (node.kind != YamlNode::Kind::kScalar) {
-        Mistake(node, path, "must be a single value");
-        return;
-      }
-      absl::StatusOr<T> value = parse(node.scalar);
-      if (!value.ok()) {
-        Mistake(node, path, StdView(value.status().message()));
-        return;
-      }
-      *out = *std::move(value);
-    };
-  }
-  template <typename T>
-  Field Optional(std::optional<T>* out,
-                 std::function<absl::StatusOr<T>(const std::string&)> parse) {
-    return [this, out, parse](const YamlNode& node, const std::string& path) {
-      T value{};
-      const size_t before = mistakes_.size();
-      Value<T>(&value, parse)(node, path);
-      if (mistakes_.size() == before) *out = std::move(value);
-    };
-  }
-  template <typename T>
-  Field Number(T* out, uint64_t least, uint64_t most) {
-    return Value<T>(out, [least, most](const std::string& text) -> absl::StatusOr<T> {
-      uint64_t value = 0;
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-      if (error != std::errc() || end != text.data() + text.size() || value < least ||
-          value > most) {
-        return absl::InvalidArgumentError(
-            StrCat("must be a whole number from ", least, " to ", most, ", not ", Quoted(text)));
-      }
-      return static_cast<T>(value);
-    });
-  }
-  Field Text(std::string* out) {
-    return Value<std::string>(out, [](const std::string& text) -> absl::StatusOr<std::string> {
-      if (text.empty()) return absl::InvalidArgumentError("must not be empty");
-      return text;
-    });
-  }
-  Field Millis(std::chrono::milliseconds* out) {
-    return [this, out](const YamlNode& node, const std::string& path) {
-      uint64_t value = static_cast<uint64_t>(out->count());
-      Number<uint64_t>(&value, 1, 24ULL * 3600 * 1000)(node, path);
-      *out = std::chrono::milliseconds(value);
-    };
-  }
-  Field Bool(bool* out) {
-    return Value<bool>(out, [](const std::string& text) -> absl::StatusOr<bool> {
-      if (text == "true") return true;
-      if (text == "false") return false;
-      return absl::InvalidArgumentError(StrCat("must be true or false, not ", Quoted(text)));
-    });
-  }
-
-  void Mistake(const YamlNode& node, const std::string& path, std::string_view what) {
-    if (mistakes_.size() > kMostMistakes) return;
-    if (mistakes_.size() == kMostMistakes) {
-      mistakes_.push_back("more mistakes are not listed");
-      return;
-    }
-    mistakes_.push_back(
-        StrCat("line ", node.line, ": ", path.empty() ? std::string("the file") : path, " ", what));
-  }
-  absl::Status Result() const {
-    if (mistakes_.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(StrJoin(mistakes_, "\n"));
-  }
-
- private:
-  std::vector<std::string> mistakes_;
-};
-
-absl::StatusOr<NetworkKind> ParseNetwork(const std::string& text) {
-  if (text == "compute") return NetworkKind::kCompute;
-  if (text == "converged") return NetworkKind::kConverged;
-  return absl::InvalidArgumentError(StrCat("must be compute or converged, not ", Quoted(text),
-                                           " (an out-of-band NIC is simply not listed)"));
-}
 
 absl::StatusOr<MacAddress> ParseStationMac(const std::string& text) {
   FAIRLEAD_ASSIGN_OR_RETURN(const MacAddress mac, MacAddress::Parse(text));
@@ -170,10 +30,15 @@ absl::StatusOr<MacAddress> ParseStationMac(const std::string& text) {
   return mac;
 }
 
+IpPrefix Prefix(const char* text) { return *IpPrefix::Parse(text); }
+
 absl::StatusOr<IpAddress> ParseHostAddress(const std::string& text) {
   FAIRLEAD_ASSIGN_OR_RETURN(const IpAddress address, IpAddress::Parse(text));
-  if (address.IsUnspecified() || address.IsMulticast()) {
-    return absl::InvalidArgumentError(StrCat(Quoted(text), " is not the address of one host"));
+  if (address.IsUnspecified() || address.IsMulticast() || address.IsLoopback() ||
+      Prefix("fe80::/10").Contains(address) || Prefix("::ffff:0:0/96").Contains(address) ||
+      Prefix("240.0.0.0/4").Contains(address)) {
+    return absl::InvalidArgumentError(
+        StrCat(Quoted(text), " is not an address that other hosts can send to"));
   }
   return address;
 }
@@ -245,29 +110,40 @@ absl::StatusOr<uint32_t> ParseMode(const std::string& text) {
   return mode;
 }
 
-void ReadPf(Reader& reader, const YamlNode& node, const std::string& path, PfConfig* pf) {
+// `netdevs`: representors of all PFs so far.
+void ReadPf(YamlFields& reader, const YamlNode& node, const std::string& path, PfConfig* pf,
+            std::set<std::string>* netdevs) {
   reader.Map(
       node, path,
       {{"mac", reader.Value<MacAddress>(&pf->mac, ParseStationMac)},
        // SR-IOV counts VFs in 16 bits (PCIe base specification 6.0, 9.3.3.7).
-       {"vfs", reader.Number<uint16_t>(&pf->vfs, 0, 65535)},
-       {"network", reader.Value<NetworkKind>(&pf->network, ParseNetwork)},
+       {"vfs", reader.Number<uint16_t>(&pf->vfs, 1, 65535)},
+       {"network", reader.Value<NetworkKind>(&pf->network, ParseNetworkKind)},
        {"allow_host_traffic", reader.Bool(&pf->allow_host_traffic)},
+       {"eswitch",
+        [&](const YamlNode& eswitch, const std::string& here) {
+          EswitchSettings& wanted = pf->eswitch;
+          reader.Map(eswitch, here,
+                     {{"mode", reader.Optional<EswitchMode>(&wanted.mode, ParseEswitchMode)},
+                      {"inline", reader.Optional<EswitchInlineMode>(&wanted.inline_mode,
+                                                                    ParseEswitchInlineMode)},
+                      {"encap", reader.Optional<EswitchEncapMode>(&wanted.encap_mode,
+                                                                  ParseEswitchEncapMode)}});
+        }},
        {"representors",
         [&](const YamlNode& list, const std::string& here) {
           std::set<uint16_t> vfs;
-          std::set<std::string> netdevs;
           reader.List(list, here, 65535, [&](const YamlNode& element, const std::string& at) {
             RepresentorConfig representor;
             reader.Map(element, at,
                        {{"vf", reader.Number<uint16_t>(&representor.vf, 0, 65534)},
-                        {"netdev", reader.Text(&representor.netdev)},
+                        {"netdev", reader.Value<std::string>(&representor.netdev, ParseDeviceName)},
                         {"mac", reader.Optional<MacAddress>(
                                     &representor.mac,
                                     [](const std::string& t) { return MacAddress::Parse(t); })}},
                        {"vf", "netdev"});
             const bool new_vf = vfs.insert(representor.vf).second;
-            if (!netdevs.insert(representor.netdev).second || !new_vf) {
+            if (!netdevs->insert(representor.netdev).second || !new_vf) {
               reader.Mistake(element, at, "names a VF or a netdev that stands above already");
             }
             pf->representors.push_back(std::move(representor));
@@ -281,27 +157,17 @@ void ReadPf(Reader& reader, const YamlNode& node, const std::string& path, PfCon
 absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
   if (yaml.size() > kMaxConfigBytes) {
     return absl::InvalidArgumentError(
-        StrCat("the configuration has ", yaml.size(), " bytes, more than ", kMaxConfigBytes));
+        StrCat("the configuration has more than ", kMaxConfigBytes, " bytes"));
   }
   DaemonConfig config;
   ProviderConfig& providers = config.providers;
   EngineConfig& engine = config.engine;
   CompileConfig& compile = engine.compile;
   providers.hypervisor.root_ports = {"fairlead*"};
-  Reader reader;
-  std::vector<YamlProblem> problems;
-  const std::vector<YamlNode> documents = ParseYaml(yaml, &problems);
-  if (!problems.empty()) {
-    std::vector<std::string> lines;
-    for (const YamlProblem& problem : problems) {
-      lines.push_back(StrCat("line ", problem.line, ": ", problem.text));
-    }
-    return absl::InvalidArgumentError(StrJoin(lines, "\n"));
-  }
-  if (documents.size() > 1) {
-    return absl::InvalidArgumentError("the file holds more than one YAML document");
-  }
-  const YamlNode root = documents.empty() ? YamlNode{} : documents.front();
+  YamlFields reader;
+  std::set<std::string> netdevs;
+  bool names_nics = false;
+  FAIRLEAD_ASSIGN_OR_RETURN(const YamlNode root, ParseOneYamlDocument(yaml));
   const auto address = [](const std::string& t) { return IpAddress::Parse(t); };
   reader.Map(
       root, "",
@@ -325,15 +191,24 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
        {"management_address", reader.Optional<IpAddress>(&providers.management_address, address)},
        {"pfs",
         [&](const YamlNode& node, const std::string& path) {
+          names_nics = true;
           reader.List(node, path, kMostPfs, [&](const YamlNode& e, const std::string& at) {
             PfConfig pf;
-            ReadPf(reader, e, at, &pf);
+            ReadPf(reader, e, at, &pf, &netdevs);
             if (providers.FindPf(pf.mac) != nullptr) {
               reader.Mistake(e, at, "has the MAC of a PF that stands above already");
             }
             engine.pfs.push_back(pf.mac);
             providers.pfs.push_back(std::move(pf));
           });
+        }},
+       {"hotplug_ports",
+        [&](const YamlNode& node, const std::string& path) {
+          names_nics = true;
+          ReadHotplugPorts(reader, node, path, &providers.hotplug_ports);
+          for (const HotplugPortConfig& port : providers.hotplug_ports) {
+            engine.pfs.push_back(port.port);
+          }
         }},
        {"tunnel",
         [&](const YamlNode& node, const std::string& path) {
@@ -350,8 +225,10 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
           const auto id = [](const std::string& t) -> absl::StatusOr<uint32_t> {
             uint32_t value = 0;
             const auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), value);
-            if (error != std::errc() || end != t.data() + t.size()) {
-              return absl::InvalidArgumentError(StrCat("must be a number, not ", Quoted(t)));
+            // chown(2) takes the last number for "leave it as it is".
+            if (error != std::errc() || end != t.data() + t.size() || value == UINT32_MAX) {
+              return absl::InvalidArgumentError(
+                  StrCat("must be a number from 0 to 4294967294, not ", Quoted(t)));
             }
             return value;
           };
@@ -381,6 +258,9 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                     reader.Value<std::string>(&pattern, ParsePortPattern)(e, at);
                     hypervisor.root_ports.push_back(pattern);
                   });
+                  if (hypervisor.root_ports.empty()) {
+                    reader.Mistake(list, here, "names no root port: no VM could be given a device");
+                  }
                 }}});
         }},
        {"timing_ms",
@@ -397,10 +277,12 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                       {"removal_ask_again", reader.Millis(&engine.removal_ask_again)},
                       {"replug_after", reader.Millis(&engine.replug_after)}});
         }}},
-      {"pfs", "tunnel"});
+      {"tunnel"});
+  if (!names_nics) reader.Mistake(root, "pfs", "is missing, and so is hotplug_ports");
   FAIRLEAD_RETURN_IF_ERROR(reader.Result());
-  if (providers.pfs.empty()) {
-    return absl::InvalidArgumentError("pfs names no PF: there is nothing that Fairlead may use");
+  if (providers.pfs.empty() && providers.hotplug_ports.empty()) {
+    return absl::InvalidArgumentError(
+        "pfs names no PF, and hotplug_ports no port: there is nothing that Fairlead may use");
   }
   if (config.server.requests == config.server.events) {
     return absl::InvalidArgumentError("endpoint: requests and events need different sockets");
@@ -414,10 +296,14 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
 }
 
 absl::StatusOr<DaemonConfig> LoadConfig(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    return SystemError(errno, StrCat("read the configuration ", path));
+  const std::string asked = StrCat("read the configuration ", path);
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return SystemError(errno, asked);
+  if (!S_ISREG(info.st_mode)) {  // a FIFO would be waited for
+    return absl::InvalidArgumentError(StrCat(asked, ": it is not a file"));
   }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return SystemError(errno, asked);
   std::string text(kMaxConfigBytes + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(file.gcount()));

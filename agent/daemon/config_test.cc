@@ -18,6 +18,49 @@ std::string ErrorOf(std::string_view yaml) {
   return config.ok() ? "" : std::string(config.status().message());
 }
 
+TEST(ConfigTest, AHotplugPortIsReadWithItsDefaults) {
+  const absl::StatusOr<DaemonConfig> config = ParseConfig(
+      "hotplug_ports:\n"
+      "  - {port: 0000:00:04.0}\n"
+      "  - {port: \"0000:00:05.0\", name: dpu1, network: converged, identity: slot,\n"
+      "     devices: [\"1af4:1041\", \"15b3:101E\"], deadline_ms: 500}\n"
+      "tunnel: {local: 192.0.2.1}\n");
+  ASSERT_TRUE(config.ok()) << config.status();  // a host may have no PF at all
+  ASSERT_EQ(config->providers.hotplug_ports.size(), 2U);
+  const HotplugPortConfig& plain = config->providers.hotplug_ports[0];
+  EXPECT_EQ(plain.name, "0000:00:04.0");
+  EXPECT_EQ(plain.network, NetworkKind::kCompute);
+  EXPECT_EQ(plain.identity, FunctionIdentity::kMac);
+  EXPECT_TRUE(plain.devices.empty());
+  EXPECT_EQ(plain.deadline, std::chrono::seconds(30));
+  const HotplugPortConfig& full = config->providers.hotplug_ports[1];
+  EXPECT_EQ(full.name, "dpu1");
+  EXPECT_EQ(full.network, NetworkKind::kConverged);
+  EXPECT_EQ(full.identity, FunctionIdentity::kSlot);
+  EXPECT_EQ(full.devices, (std::vector<PciIds>{{0x1af4, 0x1041}, {0x15b3, 0x101e}}));
+  EXPECT_EQ(full.deadline, std::chrono::milliseconds(500));
+  EXPECT_EQ(config->engine.pfs, (std::vector<NicId>{plain.port, full.port}));
+}
+
+TEST(ConfigTest, MistakesOfHotplugPortsAreAllListed) {
+  EXPECT_THAT(ErrorOf("hotplug_ports:\n"
+                      "  - {port: 4.0, identity: serial, network: lan}\n"
+                      "  - {name: a}\n"
+                      "  - {port: 0000:00:04.0, name: a}\n"
+                      "  - {port: 0000:00:04.0, devices: [1af4, \"1af4:104g\", \"+af4:1041\"]}\n"
+                      "tunnel: {local: 192.0.2.1}\n"),
+              AllOf(HasSubstr("line 2: hotplug_ports[0].port"),
+                    HasSubstr("line 2: hotplug_ports[0].identity must be mac or slot"),
+                    HasSubstr("line 2: hotplug_ports[0].network"),
+                    HasSubstr("line 3: hotplug_ports[1].port is missing"),
+                    HasSubstr("line 4: hotplug_ports[2] has the name of a hot-plug port"),
+                    HasSubstr("line 5: hotplug_ports[3] has the address of a hot-plug port"),
+                    AllOf(HasSubstr("devices[0] must be"), HasSubstr("devices[1] must be"),
+                          HasSubstr("devices[2] must be"))));
+  EXPECT_THAT(ErrorOf("hotplug_ports: []\ntunnel: {local: 192.0.2.1}\n"),
+              HasSubstr("hotplug_ports no port"));
+}
+
 TEST(ConfigTest, TheShippedFileIsGood) {
   const absl::StatusOr<DaemonConfig> config =
       LoadConfig(FAIRLEAD_SOURCE_DIR "/packaging/fairleadd.yaml");
@@ -95,6 +138,28 @@ TEST(ConfigTest, APfOrRepresentorStandsOnce) {
                       "      - {vf: 0, netdev: a}\n      - {vf: 0, netdev: b}\n"
                       "tunnel: {local: 192.0.2.1}\n"),
               HasSubstr("stands above already"));
+}
+
+TEST(ConfigTest, OfAnEswitchOnlyWhatIsNamedIsAskedFor) {
+  const auto pf = [](const std::string& eswitch) {
+    return "pfs:\n  - {mac: \"52:54:00:00:00:01\", vfs: 4, eswitch: " + eswitch +
+           "}\ntunnel: {local: 192.0.2.1}\n";
+  };
+  EXPECT_TRUE(ParseConfig(kLeast)->providers.pfs[0].eswitch.empty());
+  auto config = ParseConfig(pf("{mode: switchdev}"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->providers.pfs[0].eswitch, (EswitchSettings{EswitchMode::kSwitchdev, {}, {}}));
+  config = ParseConfig(pf("{mode: legacy, inline: transport, encap: none}"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->providers.pfs[0].eswitch,
+            (EswitchSettings{EswitchMode::kLegacy, EswitchInlineMode::kTransport,
+                             EswitchEncapMode::kNone}));
+  EXPECT_THAT(
+      ErrorOf(pf("{mode: switchdev_inactive, inline: l2, encap: vxlan, rates: on}")),
+      AllOf(HasSubstr("pfs[0].eswitch.mode must be one of switchdev, legacy"),
+            HasSubstr("pfs[0].eswitch.inline must be one of none, link, network, transport"),
+            HasSubstr("pfs[0].eswitch.encap must be one of basic, none"),
+            HasSubstr("pfs[0].eswitch.rates")));
 }
 
 TEST(ConfigTest, AMissingFileIsNamed) {

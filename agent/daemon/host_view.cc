@@ -7,29 +7,6 @@
 
 namespace fairlead {
 
-v1::ObjectKind KindToProto(ObjectKind kind) {
-  switch (kind) {
-    case ObjectKind::kVpc:
-      return v1::OBJECT_KIND_VPC;
-    case ObjectKind::kSubnet:
-      return v1::OBJECT_KIND_SUBNET;
-    case ObjectKind::kVm:
-      return v1::OBJECT_KIND_VM;
-    case ObjectKind::kPort:
-      return v1::OBJECT_KIND_PORT;
-    case ObjectKind::kEndpoint:
-      return v1::OBJECT_KIND_ENDPOINT;
-  }
-  return v1::OBJECT_KIND_UNSPECIFIED;
-}
-
-std::optional<ObjectKind> KindFromProto(v1::ObjectKind kind) {
-  for (const ObjectKind known : kAllObjectKinds) {
-    if (KindToProto(known) == kind) return known;
-  }
-  return std::nullopt;
-}
-
 namespace {
 
 void FillVf(const Engine& engine, const PfFacts& pf, const VfFacts& vf, v1::HostState::Vf& out) {
@@ -37,9 +14,18 @@ void FillVf(const Engine& engine, const PfFacts& pf, const VfFacts& vf, v1::Host
   out.set_pci(vf.pci.ToString());
   out.set_driver(vf.driver);
   if (vf.mac) out.set_mac(vf.mac->ToString());
+  if (vf.settings.vlan) out.set_vlan(*vf.settings.vlan);
+  if (vf.settings.spoof_check) out.set_spoof_check(*vf.settings.spoof_check);
+  if (vf.settings.trust) out.set_trust(*vf.settings.trust);
+  if (vf.settings.max_tx_mbps) out.set_max_tx_mbps(*vf.settings.max_tx_mbps);
+  if (vf.settings.min_tx_mbps) out.set_min_tx_mbps(*vf.settings.min_tx_mbps);
   out.set_representor(vf.representor);
   out.set_iommu_group(vf.iommu_group ? static_cast<int32_t>(*vf.iommu_group) : -1);
-  const VfId id{pf.mac, vf.index};
+  if (pf.is_hotplug_port()) {
+    out.set_ids(absl::StrFormat("%04x:%04x", vf.vendor, vf.device));
+    out.set_netdev(vf.netdev);
+  }
+  const VfId id{pf.id, vf.index};
   const auto lease = engine.attachments().find(id);
   if (lease != engine.attachments().end()) {
     out.set_state("leased");
@@ -49,10 +35,16 @@ void FillVf(const Engine& engine, const PfFacts& pf, const VfFacts& vf, v1::Host
     return;
   }
   const std::string why = engine.WhyNotFree(id);
-  out.set_state(why.empty()                                             ? "free"
-                : StdView(why).find("in use") != std::string_view::npos ? "in use by someone else"
-                                                                        : "not usable");
+  out.set_state(why.empty()                ? "free"
+                : engine.InUseByOthers(id) ? "in use by someone else"
+                                           : "not usable");
   out.set_detail(why);
+}
+
+void FillEswitch(const EswitchSettings& settings, v1::HostState::Pf::Eswitch& out) {
+  if (settings.mode) out.set_mode(std::string(Name(*settings.mode)));
+  if (settings.inline_mode) out.set_inline_(std::string(Name(*settings.inline_mode)));
+  if (settings.encap_mode) out.set_encap(std::string(Name(*settings.encap_mode)));
 }
 
 }  // namespace
@@ -73,9 +65,17 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
     item->set_num_vfs(pf.num_vfs);
     item->set_can_set_vf_mac(pf.can_set_vf_mac);
     item->set_refused(pf.refused);
+    if (pf.eswitch.mode) item->set_eswitch(std::string(Name(*pf.eswitch.mode)));
+    item->set_eswitch_problem(engine.eswitch_problem(mac));
+    FillEswitch(pf.eswitch, *item->mutable_eswitch_now());
+    FillEswitch(pf.wanted_eswitch, *item->mutable_eswitch_wanted());
+    if (pf.is_hotplug_port()) {
+      item->set_hotplug(pf.identity == FunctionIdentity::kSlot ? "slot" : "mac");
+      item->set_name(pf.name);
+    }
     for (const VfFacts& vf : pf.vfs) FillVf(engine, pf, vf, *item->add_vfs());
   }
-  for (const MacAddress& mac : engine.missing_pfs()) {
+  for (const NicId& mac : engine.missing_pfs()) {
     v1::HostState::Pf* item = out.add_pfs();
     item->set_mac(mac.ToString());
     item->set_refused(engine.pf_error(mac));

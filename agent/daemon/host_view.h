@@ -4,7 +4,6 @@
 // Threading: pure functions; on the loop thread, which owns the engine.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "agent/model/intent.h"
@@ -13,10 +12,6 @@
 #include "fairlead/v1/agent.pb.h"
 
 namespace fairlead {
-
-v1::ObjectKind KindToProto(ObjectKind kind);
-// None for "unspecified".
-std::optional<ObjectKind> KindFromProto(v1::ObjectKind kind);
 
 void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<LaneStats>& lanes,
                    bool with_rules, v1::HostState& out);

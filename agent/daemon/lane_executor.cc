@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/daemon/lane_executor.h"
 
+#include <spdlog/spdlog.h>
+
 #include <utility>
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
+#include "agent/providers/hotplug_provider.h"
 #include "agent/providers/net_provider.h"
 #include "agent/providers/pf_provider.h"
 #include "agent/providers/rule_provider.h"
@@ -16,6 +19,7 @@ namespace {
 constexpr std::chrono::milliseconds kStoreDeadline{5'000};
 constexpr std::chrono::milliseconds kNetDeadline{10'000};
 constexpr std::chrono::milliseconds kRulesDeadline{30'000};
+constexpr std::chrono::milliseconds kPlanDeadline{60'000};
 // The engine keeps few requests per lane under way; far more would be a bug.
 constexpr size_t kLaneCapacity = 65536;
 
@@ -29,13 +33,16 @@ struct LaneExecutor::LaneContext {
     std::shared_ptr<LeaseTable> leases;
     std::unique_ptr<RtnetlinkPort> rtnetlink;
     std::unique_ptr<TcPort> tc;
+    std::unique_ptr<DevlinkPort> devlink;
     std::unique_ptr<PfProvider> pf;
+    std::unique_ptr<HotplugProvider> hotplug;  // of a lane of a hot-plug port, in place of pf
     std::unique_ptr<NetProvider> net;
     std::unique_ptr<RuleProvider> rules;
     std::unique_ptr<VmProvider> vm;
   };
   std::shared_ptr<Work> work = std::make_shared<Work>();
   std::unique_ptr<Lane> lane;
+  size_t unanswered = 0;  // asked, and `done` has not run yet
 };
 
 LaneExecutor::LaneExecutor(Loop* loop, const Clock* clock, ProviderConfig config, Ports ports,
@@ -60,10 +67,8 @@ absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::strin
     const std::string vm = name.substr(3);
     work.vm = std::make_unique<VmProvider>(
         config_.get(), ports_.qmp, vm,
-        [post = loop_->poster(), listener = on_vm_event_, vm](const QmpEvent& event) {
-          post([listener, vm, event] { listener(vm, event); });
-        });
-  } else if (name != "store") {
+        [listener = on_vm_event_, vm](const QmpEvent& event) { listener(vm, event); });
+  } else if (name != "store" && name != "plan") {
     FAIRLEAD_ASSIGN_OR_RETURN(work.rtnetlink, ports_.rtnetlink());
     FAIRLEAD_ASSIGN_OR_RETURN(work.tc, ports_.tc());
     if (name == "net") {
@@ -71,9 +76,16 @@ absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::strin
     } else if (name == "rules") {
       work.rules =
           std::make_unique<RuleProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
+    } else if (const absl::StatusOr<NicId> nic = NicId::Parse(name.substr(name.find(' ') + 1));
+               nic.ok() && nic->is_hotplug_port()) {
+      work.hotplug =
+          std::make_unique<HotplugProvider>(config_.get(), ports_.sysfs, work.rtnetlink.get());
     } else {
+      if (ports_.devlink) {
+        FAIRLEAD_ASSIGN_OR_RETURN(work.devlink, ports_.devlink());
+      }
       work.pf = std::make_unique<PfProvider>(config_.get(), ports_.sysfs, work.rtnetlink.get(),
-                                             work.tc.get());
+                                             work.tc.get(), work.devlink.get());
     }
   }
   Lane::Options options;
@@ -87,6 +99,7 @@ std::chrono::milliseconds LaneExecutor::DeadlineOf(const std::string& lane) cons
   if (lane == "store") return kStoreDeadline;
   if (lane == "net") return kNetDeadline;
   if (lane == "rules") return kRulesDeadline;
+  if (lane == "plan") return kPlanDeadline;
   if (lane.starts_with("vm ")) return 3 * config_->qmp_deadline;
   return config_->sriov_deadline + config_->bind_deadline;
 }
@@ -108,8 +121,16 @@ void LaneExecutor::Ask(const std::string& lane, std::string what,
   const absl::Status queued = (*context)->lane->Run(
       std::move(what), deadline,
       [result, shared, work = std::move(work)] { *result = work(*shared); },
-      [result, done] { done(std::move(*result)); });
-  if (!queued.ok()) fail(absl::UnavailableError(queued.message()));
+      // The lane lives as long as something is unanswered, and so does the context.
+      [result, done, context = *context] {
+        --context->unanswered;
+        done(std::move(*result));
+      });
+  if (queued.ok()) {
+    ++(*context)->unanswered;
+  } else {
+    fail(absl::UnavailableError(queued.message()));
+  }
 }
 
 ApplyResult LaneExecutor::ApplyOne(LaneContext& lane, const Operation& operation) {
@@ -129,9 +150,28 @@ ApplyResult LaneExecutor::ApplyOne(LaneContext& lane, const Operation& operation
     const decltype(put)& keep;
 
     void operator()(const VfPoolSpec& s) {
-      remove ? void(result.status = work.pf->DeletePool(s.pf)) : keep(work.pf->PutPool(s));
+      if (!remove) return keep(work.pf->PutPool(s));
+      result.status = absl::InternalError("a pool is shared: it is never taken away");
+    }
+    void operator()(const PfSpec& s) {
+      if (!remove) {
+        keep(work.pf->PutPf(s));
+        // All ports of the NIC hang on it, and none of them tells of it.
+        if (result.status.ok()) {
+          spdlog::info("PF {}: eswitch set to {}", s.pf.ToString(), s.eswitch.ToString());
+        } else {
+          spdlog::warn("PF {}: {}", s.pf.ToString(), std::string(result.status.message()));
+        }
+        return;
+      }
+      result.status = absl::InternalError("a NIC is shared: its eswitch is never taken back");
     }
     void operator()(const VfSpec& s) {
+      if (HotplugProvider* hotplug = work.hotplug.get(); hotplug != nullptr) {
+        remove ? void(result.status = hotplug->DeleteFunction(s.vf))
+               : keep(hotplug->PutFunction(s));
+        return;
+      }
       remove ? void(result.status = work.pf->DeleteVf(s.vf)) : keep(work.pf->PutVf(s));
     }
     void operator()(const RepresentorSpec& s) {
@@ -139,6 +179,10 @@ ApplyResult LaneExecutor::ApplyOne(LaneContext& lane, const Operation& operation
              : keep(work.pf->PutRepresentor(s));
     }
     void operator()(const DriverBindingSpec& s) {
+      if (HotplugProvider* hotplug = work.hotplug.get(); hotplug != nullptr) {
+        remove ? void(result.status = hotplug->DeleteBinding(s.vf)) : keep(hotplug->PutBinding(s));
+        return;
+      }
       remove ? void(result.status = work.pf->DeleteBinding(s.vf)) : keep(work.pf->PutBinding(s));
     }
     void operator()(const TunnelSpec& s) {
@@ -214,16 +258,35 @@ void LaneExecutor::Apply(const std::string& lane, std::vector<Operation> operati
       });
 }
 
-void LaneExecutor::ObservePf(const MacAddress& pf,
+void LaneExecutor::ObservePf(const NicId& pf,
                              std::function<void(absl::StatusOr<PfObservation>)> done) {
   const std::string lane = StrCat("pf ", pf.ToString());
   Ask<PfObservation>(
       lane, "observe the PF", DeadlineOf(lane),
       [pf](LaneContext& context) -> absl::StatusOr<PfObservation> {
+        if (HotplugProvider* hotplug = context.work->hotplug.get(); hotplug != nullptr) {
+          FAIRLEAD_ASSIGN_OR_RETURN(HotplugProvider::Observation seen, hotplug->Observe(pf));
+          return PfObservation{std::move(seen.facts), std::move(seen.resources)};
+        }
         FAIRLEAD_ASSIGN_OR_RETURN(PfProvider::Observation seen, context.work->pf->Observe(pf));
         return PfObservation{std::move(seen.facts), std::move(seen.resources)};
       },
-      std::move(done));
+      [this, pf, done = std::move(done)](absl::StatusOr<PfObservation> result) {
+        // Said once each time that it changes.
+        const std::string words =
+            result.ok() ? result->facts.refused : std::string(result.status().message());
+        if (words != std::exchange(said_of_pf_[pf], words)) {
+          if (words.empty()) {
+            spdlog::info("{} {}: {} is well", pf.is_hotplug_port() ? "hot-plug port" : "PF",
+                         pf.ToString(),
+                         pf.is_hotplug_port() ? result->facts.name : result->facts.netdev);
+          } else {
+            spdlog::warn("{} {}: {}", pf.is_hotplug_port() ? "hot-plug port" : "PF", pf.ToString(),
+                         words);
+          }
+        }
+        done(std::move(result));
+      });
 }
 
 void LaneExecutor::ObserveVf(const VfId& vf,
@@ -232,6 +295,11 @@ void LaneExecutor::ObserveVf(const VfId& vf,
   Ask<VfObservation>(
       lane, "observe a VF", DeadlineOf(lane),
       [vf](LaneContext& context) -> absl::StatusOr<VfObservation> {
+        if (HotplugProvider* hotplug = context.work->hotplug.get(); hotplug != nullptr) {
+          FAIRLEAD_ASSIGN_OR_RETURN(HotplugProvider::OneFunction seen,
+                                    hotplug->ObserveFunction(vf));
+          return VfObservation{std::move(seen.facts), std::move(seen.resources)};
+        }
         FAIRLEAD_ASSIGN_OR_RETURN(PfProvider::OneVf seen, context.work->pf->ObserveVf(vf));
         return VfObservation{std::move(seen.facts), std::move(seen.resources)};
       },
@@ -289,11 +357,24 @@ void LaneExecutor::Commit(StoreBatch batch, std::function<void(absl::Status)> do
         FAIRLEAD_RETURN_IF_ERROR(store->Commit(batch));
         return true;
       },
-      [done = std::move(done)](absl::StatusOr<bool> result) { done(result.status()); });
+      [done = std::move(done)](absl::StatusOr<bool> result) {
+        if (!result.ok()) spdlog::error("the store: {}", std::string(result.status().message()));
+        done(result.status());
+      });
 }
 
 void LaneExecutor::After(std::chrono::milliseconds delay, std::function<void()> fn) {
   loop_->After(delay, std::move(fn));
+}
+
+void LaneExecutor::Compute(std::function<void()> work, std::function<void(absl::Status)> done) {
+  Ask<bool>(
+      "plan", "plan", kPlanDeadline,
+      [work = std::move(work)](LaneContext&) -> absl::StatusOr<bool> {
+        work();
+        return true;
+      },
+      [done = std::move(done)](absl::StatusOr<bool> result) { done(result.status()); });
 }
 
 void LaneExecutor::LeaseGranted(Lease lease) { leases_->Grant(lease); }
@@ -316,8 +397,7 @@ void LaneExecutor::ReleaseVm(const std::string& vm) {
         loop_->After(std::chrono::milliseconds(0), [this, name] {
           const auto it = lanes_.find(name);
           if (it == lanes_.end()) return;
-          const LaneStats stats = it->second->lane->Stats();
-          if (stats.queued == 0 && stats.running.empty()) lanes_.erase(it);
+          if (it->second->unanswered == 0) lanes_.erase(it);
         });
       });
 }

@@ -14,10 +14,12 @@
 #include <string>
 #include <vector>
 
+#include "agent/ports/devlink/devlink_port.h"
 #include "agent/ports/qmp/qmp_port.h"
 #include "agent/ports/rtnetlink/rtnetlink_port.h"
 #include "agent/ports/sysfs/sysfs_port.h"
 #include "agent/ports/tc/tc_port.h"
+#include "agent/ports/uevent/uevent_port.h"
 #include "agent/providers/config.h"
 #include "agent/providers/lease_table.h"
 #include "agent/reconcile/executor.h"
@@ -31,11 +33,13 @@ namespace fairlead {
 struct Ports {
   SysfsPort* sysfs = nullptr;
   QmpPort* qmp = nullptr;
+  UeventPort* uevent = nullptr;  // none: what comes by hot-plug is found by audits only
   std::function<absl::StatusOr<std::unique_ptr<RtnetlinkPort>>()> rtnetlink;
   std::function<absl::StatusOr<std::unique_ptr<TcPort>>()> tc;
+  std::function<absl::StatusOr<std::unique_ptr<DevlinkPort>>()> devlink;  // may be empty
 };
 
-// What a VM's monitor said, handed to the loop.
+// What a VM's monitor said; called on a thread of the port's.
 using VmEventListener = std::function<void(const std::string& vm, const QmpEvent& event)>;
 using LaneListener = std::function<void(const LaneStats& stats)>;
 
@@ -46,8 +50,7 @@ class LaneExecutor final : public Executor {
   ~LaneExecutor() override;
 
   void Apply(const std::string& lane, std::vector<Operation> operations, ApplyDone done) override;
-  void ObservePf(const MacAddress& pf,
-                 std::function<void(absl::StatusOr<PfObservation>)> done) override;
+  void ObservePf(const NicId& pf, std::function<void(absl::StatusOr<PfObservation>)> done) override;
   void ObserveVf(const VfId& vf, std::function<void(absl::StatusOr<VfObservation>)> done) override;
   void ObserveTunnel(
       std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> done) override;
@@ -61,6 +64,7 @@ class LaneExecutor final : public Executor {
                  std::function<void(absl::StatusOr<VmObservation>)> done) override;
   void Commit(StoreBatch batch, std::function<void(absl::Status)> done) override;
   void After(std::chrono::milliseconds delay, std::function<void()> fn) override;
+  void Compute(std::function<void()> work, std::function<void(absl::Status)> done) override;
   void LeaseGranted(Lease lease) override;
   void LeaseEnded(Lease lease) override;
   void ReleaseVm(const std::string& vm) override;
@@ -90,6 +94,7 @@ class LaneExecutor final : public Executor {
   LaneListener on_parked_;
   std::shared_ptr<LeaseTable> leases_ = std::make_shared<LeaseTable>();
   std::map<std::string, std::unique_ptr<LaneContext>> lanes_;
+  std::map<NicId, std::string> said_of_pf_;  // what the log says is wrong with it
 };
 
 }  // namespace fairlead

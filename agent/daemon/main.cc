@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // fairleadd: reads its configuration, opens the kernel's ports, runs an agent
-// until SIGTERM or SIGINT.
+// until SIGTERM or SIGINT. With --simulate: agents on machines that a file tells of.
 #include <fcntl.h>
 #include <signal.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,11 +20,16 @@
 #include "agent/base/error.h"
 #include "agent/base/text.h"
 #include "agent/daemon/agent.h"
+#include "agent/daemon/private_folder.h"
 #include "agent/daemon/version.h"
+#include "agent/ports/devlink/linux_devlink_port.h"
 #include "agent/ports/qmp/linux_qmp_port.h"
 #include "agent/ports/rtnetlink/linux_rtnetlink_port.h"
 #include "agent/ports/sysfs/linux_sysfs_port.h"
 #include "agent/ports/tc/linux_tc_port.h"
+#include "agent/ports/uevent/linux_uevent_port.h"
+#include "agent/simulate/host_model.h"
+#include "agent/simulate/simulation.h"
 
 namespace fairlead {
 namespace {
@@ -32,34 +39,34 @@ constexpr int kOk = 0;
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
+// "gpu-host-1: ", of the simulated host that a line comes from.
+class HostFlag final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg&, const std::tm&, spdlog::memory_buf_t& out) override {
+    const std::string& name = SimulatedHostName();
+    if (name.empty()) return;
+    out.append(name.data(), name.data() + name.size());
+    out.append(kColon, kColon + 2);
+  }
+  std::unique_ptr<spdlog::custom_flag_formatter> clone() const override {
+    return std::make_unique<HostFlag>();
+  }
+
+ private:
+  static constexpr char kColon[] = ": ";
+};
+
 void SetUpLog(const std::string& level) {
   auto log = spdlog::stderr_logger_mt("fairleadd");
-  log->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<HostFlag>('*').set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %*%v");
+  log->set_formatter(std::move(formatter));
   log->set_level(spdlog::level::from_str(level));
   log->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(log));
 }
 
 // The folder that holds the store: root's alone.
-absl::Status PrepareStateDir(const std::string& path) {
-  std::error_code error;
-  const bool made = std::filesystem::create_directories(path, error);
-  if (error) return SystemError(error.value(), StrCat("make the state folder ", path));
-  if (made && ::chmod(path.c_str(), 0700) != 0) {
-    return SystemError(errno, StrCat("set the mode of ", path));
-  }
-  struct stat info;
-  if (::stat(path.c_str(), &info) != 0) return SystemError(errno, StrCat("look at ", path));
-  if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    return absl::FailedPreconditionError(
-        StrCat("the state folder ", path,
-               " may be written by others; take that right away with "
-               "'chmod go-w ",
-               path, "'"));
-  }
-  return absl::OkStatus();
-}
-
 std::string SocketFolder(const std::string& endpoint) {
   const std::string path = endpoint.starts_with("ipc://") ? endpoint.substr(6) : "";
   return std::filesystem::path(path).parent_path().string();
@@ -80,28 +87,36 @@ std::string WriteHelper() {
   return "/usr/libexec/fairlead/fairlead-sysfs-write";
 }
 
-absl::Status Run(const DaemonConfig& config) {
-  FAIRLEAD_RETURN_IF_ERROR(PrepareStateDir(config.state_dir));
-  for (const std::string& endpoint : {config.server.requests, config.server.events}) {
-    const std::string folder = SocketFolder(endpoint);
-    std::error_code error;
-    if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  }
+// What every run of an agent needs of the process.
+void SetUpProcess() {
   // A peer that goes away must not take the agent along.
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);  // there is nothing to reload; VMs must not notice
   // What is wrong with a message is told to its sender, not to the log.
   google::protobuf::SetLogHandler(nullptr);
+}
+
+absl::Status Run(const DaemonConfig& config) {
+  FAIRLEAD_RETURN_IF_ERROR(Annotate(MakePrivateFolder(config.state_dir), "state_dir"));
+  for (const std::string& endpoint : {config.server.requests, config.server.events}) {
+    const std::string folder = SocketFolder(endpoint);
+    std::error_code error;
+    if (!folder.empty()) std::filesystem::create_directories(folder, error);
+  }
+  SetUpProcess();
   const SystemClock clock;
   LinuxSysfsOptions sysfs_options;
   sysfs_options.write_helper = WriteHelper();
   LinuxSysfsPort sysfs(sysfs_options);
   LinuxQmpPort qmp;
+  LinuxUeventPort uevent;
   Ports ports;
   ports.sysfs = &sysfs;
   ports.qmp = &qmp;
+  ports.uevent = &uevent;
   ports.rtnetlink = [] { return LinuxRtnetlinkPort::Create(); };
   ports.tc = [] { return LinuxTcPort::Create(); };
+  ports.devlink = [] { return LinuxDevlinkPort::Create(); };
   Loop loop;
   FAIRLEAD_RETURN_IF_ERROR(loop.OnSignals({SIGTERM, SIGINT}, [&loop](int signal) {
     spdlog::info("signal {}: stopping; what runs for VMs stays as it is", signal);
@@ -114,21 +129,106 @@ absl::Status Run(const DaemonConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status Simulate(const HostModel& model, const SimulationOptions& options) {
+  SetUpProcess();
+  // Many agents have many sockets.
+  if (rlimit files; ::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  Loop loop;  // only waits for a signal; each agent has a loop of its own
+  FAIRLEAD_RETURN_IF_ERROR(loop.OnSignals({SIGTERM, SIGINT}, [&loop](int signal) {
+    spdlog::info("signal {}: stopping", signal);
+    loop.Stop();
+  }));
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::unique_ptr<Simulation> simulation,
+                            Simulation::Start(model, options));
+  for (const Simulation::Host& host : simulation->hosts()) {
+    std::cout << "host " << host.name << ", tunnel " << host.tunnel << "\n"
+              << "  requests " << host.requests << "\n"
+              << "  events   " << host.events << "\n"
+              << "  fairleadctl --endpoint " << host.requests << " status\n";
+  }
+  std::cout << "simulated, with latency " << (options.latency ? "realistic" : "none")
+            << "; Ctrl-C or SIGTERM ends it, the stores stay" << std::endl;
+  loop.Run();
+  return absl::OkStatus();
+}
+
+// What is exited with where all there was to do was to print.
+int Printed() {
+  if (std::cout.flush()) return kOk;
+  std::cerr << "fairleadd: the output could not be written\n";
+  return kFailed;
+}
+
+int Ended(const absl::Status& status) {
+  if (status.ok()) return kOk;
+  spdlog::error("{}", std::string(status.message()));
+  return kFailed;
+}
+
+int SimulateMain(const std::string& path, const SimulationOptions& options, bool check) {
+  const absl::StatusOr<HostModel> model = LoadHostModel(path);
+  if (!model.ok()) {
+    std::cerr << "fairleadd: " << model.status().message() << "\n";
+    return kUsage;
+  }
+  for (uint32_t number = 0; options.hosts > 1 && number < options.hosts; ++number) {
+    if (const auto host = NumberedHost(*model, number); !host.ok()) {
+      std::cerr << "fairleadd: " << path << ": " << host.status().message() << "\n";
+      return kUsage;
+    }
+  }
+  if (const absl::Status place = CheckStateDir(*model, options.run_dir); !place.ok()) {
+    std::cerr << "fairleadd: " << path << ": " << place.message() << "\n";
+    return kUsage;
+  }
+  if (check) {
+    std::cout << path << ": good\n" << DescribeHost(*model);
+    return Printed();
+  }
+  SetUpLog(model->log_level);
+  return Ended(Simulate(*model, options));
+}
+
 int Main(int argc, char** argv) {
   CLI::App app{
       "The Fairlead agent: makes this host's SR-IOV NICs serve its VMs' networks.\n\n"
-      "Exit codes: 0 stopped by a signal, 1 could not start or go on, 2 usage or "
-      "configuration."};
+      "Exit codes: 0 stopped by a signal, 1 could not start or go on, or print what was asked "
+      "for, 2 usage or configuration."};
   std::string path = "/etc/fairlead/fairleadd.yaml";
   bool check = false;
-  app.add_option("-c,--config", path, "The configuration file")->capture_default_str();
-  app.add_flag("--check", check, "Only say whether the configuration is good");
+  CLI::Option* config_file =
+      app.add_option("-c,--config", path, "The configuration file")->capture_default_str();
+  app.add_flag("--check", check, "Only say whether the configuration, or the model, is good");
+  std::string model, latency = "none";
+  SimulationOptions simulation;
+  simulation.run_dir = DefaultRunDir();
+  CLI::Option* simulate =
+      app.add_option("--simulate", model, "Run on the host that this file tells of; needs no root")
+          ->excludes(config_file);
+  app.add_option("--run-dir", simulation.run_dir, "With --simulate: for sockets and stores")
+      ->needs(simulate)
+      ->capture_default_str();
+  app.add_option("--hosts", simulation.hosts, "With --simulate: so many hosts, NAME-0, NAME-1 ...")
+      ->needs(simulate)
+      ->check(CLI::Range(1U, kMostSimulatedHosts))
+      ->capture_default_str();
+  app.add_option("--latency", latency, "With --simulate: as long as the model says, or not at all")
+      ->needs(simulate)
+      ->check(CLI::IsMember({"none", "realistic"}))
+      ->capture_default_str();
   app.set_version_flag("--version", std::string("fairleadd ") + kFairleadVersion);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
-    return code == 0 ? kOk : kUsage;
+    return code == 0 ? Printed() : kUsage;
+  }
+  if (*simulate) {
+    simulation.latency = latency == "realistic";
+    return SimulateMain(model, simulation, check);
   }
   const absl::StatusOr<DaemonConfig> config = LoadConfig(path);
   if (!config.ok()) {
@@ -137,15 +237,10 @@ int Main(int argc, char** argv) {
   }
   if (check) {
     std::cout << path << ": good\n";
-    return kOk;
+    return Printed();
   }
   SetUpLog(config->log_level);
-  const absl::Status status = Run(*config);
-  if (!status.ok()) {
-    spdlog::error("{}", std::string(status.message()));
-    return kFailed;
-  }
-  return kOk;
+  return Ended(Run(*config));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "agent/base/text.h"
 #include "agent/daemon/host_view.h"
+#include "agent/intent/kinds.h"
 #include "fairlead/v1/agent.pb.h"
 
 namespace fairlead {
@@ -53,24 +54,35 @@ std::optional<ObjectRef> RefOfProto(const v1::Object& object) {
   return std::nullopt;
 }
 
-// What was asked about, with the generation that it has now.
-std::string Acceptance(const v1::Request& request, const Change& change, const World& world) {
-  v1::Reply reply = ReplyTo(request);
-  std::map<ObjectRef, uint64_t> items;
+using Generations = std::map<ObjectRef, uint64_t>;
+
+// What the change stores, and with 0 what it removes.
+Generations GenerationsOf(const Change& change) {
+  Generations items;
   for (const StoredObject& stored : change.upserts) items[RefOf(stored.object)] = stored.generation;
   for (const ObjectRef& ref : change.removes) items[ref] = 0;
+  return items;
+}
+
+void ToProto(const Generations& items, v1::Accepted& out) {
+  for (const auto& [ref, generation] : items) {
+    v1::Accepted::Item* item = out.add_items();
+    item->mutable_ref()->set_kind(KindToProto(ref.kind));
+    item->mutable_ref()->set_id(ref.id);
+    item->set_generation(generation);
+  }
+}
+
+// What was asked about, with the generation that it has, or gets by the change.
+std::string Acceptance(const v1::Request& request, const Change& change, const World& world) {
+  v1::Reply reply = ReplyTo(request);
+  Generations items = GenerationsOf(change);
   for (const v1::Object& object : request.apply().upsert()) {
     const std::optional<ObjectRef> ref = RefOfProto(object);
     if (!ref || items.contains(*ref)) continue;
     if (const StoredObject* stored = world.Find(*ref)) items[*ref] = stored->generation;
   }
-  for (const auto& [ref, generation] : items) {
-    v1::Accepted::Item* item = reply.mutable_accepted()->add_items();
-    item->mutable_ref()->set_kind(KindToProto(ref.kind));
-    item->mutable_ref()->set_id(ref.id);
-    item->set_generation(generation);
-  }
-  reply.mutable_accepted();
+  ToProto(items, *reply.mutable_accepted());
   return Serialise(reply);
 }
 
@@ -193,9 +205,13 @@ void Service::Process(Pending& pending) {
   std::vector<Violation> violations = CheckOrder(request);
   Change change;
   if (violations.empty()) {
+    HostKnowledge host;
+    if (engine_->observed_once()) host.facts = &engine_->facts();
+    host.port_with_mac = [this](const std::string& vpc, const MacAddress& mac) {
+      return engine_->PortWithMac(vpc, mac);
+    };
     std::variant<Change, std::vector<Violation>> admitted =
-        Admit(request, engine_->world(), engine_->observed_once() ? &engine_->facts() : nullptr,
-              options_.limits);
+        Admit(request, engine_->world(), host, options_.limits);
     if (auto* refused = std::get_if<std::vector<Violation>>(&admitted)) {
       violations = std::move(*refused);
     } else {
@@ -250,9 +266,30 @@ void Service::DryRunFor(Pending& pending, const Change& change) {
   // being asked.
   std::shared_ptr<Pending> own = std::make_shared<Pending>(std::move(pending));
   Finish();
-  engine_->PlanFor(change, [own](const Engine::DryRun& run) {
+  if (plans_ >= options_.plans) {
+    own->answer(Rejection(own->request, {{"", ViolationCode::kBusy,
+                                          StrCat(plans_,
+                                                 " dry runs are under way already; send it "
+                                                 "again later")}}));
+    return;
+  }
+  ++plans_;
+  v1::Accepted accepted;
+  ToProto(GenerationsOf(change), accepted);
+  engine_->PlanFor(change, [this, alive = std::weak_ptr<bool>(alive_), own,
+                            accepted](const absl::StatusOr<Engine::DryRun>& result) {
+    if (alive.expired()) return;
+    --plans_;
+    if (!result.ok()) {
+      own->answer(Rejection(own->request,
+                            {{"", ViolationCode::kBusy,
+                              StrCat("the plan could not be made: ", result.status().message())}}));
+      return;
+    }
+    const Engine::DryRun& run = *result;
     v1::Reply reply = ReplyTo(own->request);
     v1::Plan* plan = reply.mutable_plan();
+    *plan->mutable_accepted() = accepted;
     for (const Engine::PlannedStep& step : run.steps) {
       v1::Plan::Step* out = plan->add_steps();
       out->set_verb(std::string(VerbName(step.operation.verb)));

@@ -27,6 +27,7 @@ namespace fairlead {
 
 struct ServiceOptions {
   size_t queue = 1024;       // changes that wait for their turn; more are refused as busy
+  size_t plans = 8;          // dry runs under way; each holds a copy of what is known
   size_t controllers = 256;  // that are remembered; a further one is refused
   AdmissionLimits limits;
 };
@@ -72,6 +73,7 @@ class Service {
   std::map<std::string, std::deque<std::pair<std::string, std::string>>> answers_;
   std::deque<std::unique_ptr<Pending>> queue_;  // the first one is under way
   bool busy_ = false;
+  size_t plans_ = 0;  // dry runs under way
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -81,7 +81,7 @@ void CheckRoom(const Draft& draft, const World& world, const AdmissionLimits& li
 }  // namespace
 
 std::variant<Change, std::vector<Violation>> Admit(const v1::Request& request, const World& world,
-                                                   const HostFacts* facts,
+                                                   const HostKnowledge& host,
                                                    const AdmissionLimits& limits) {
   Violations out;
   Draft draft;
@@ -117,8 +117,10 @@ std::variant<Change, std::vector<Violation>> Admit(const v1::Request& request, c
   Overlay overlay(world, draft);
   CheckDuplicates(draft, overlay, &out);
   DeriveEndpointSubnets(&draft, &overlay, &out);
-  CheckResult(draft, &overlay, &out);
-  if (facts != nullptr) CheckMacAgainstHost(draft, world, *facts, &out);
+  CheckResult(draft, host, &overlay, &out);
+  if (host.facts != nullptr) CheckMacAgainstHost(draft, world, *host.facts, &out);
+  CheckHotplugPorts(draft, world, limits.hotplug_ports, &out);
+  if (limits.tunnel_local) CheckVtepFamilies(draft, *limits.tunnel_local, &out);
   CheckRoom(draft, world, limits, path, &out);
   if (!out.empty()) return std::move(out).Take();
   return Build(std::move(draft), world);

@@ -12,6 +12,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -54,9 +56,27 @@ struct Violation {
   friend bool operator==(const Violation&, const Violation&) = default;
 };
 
-// What a host can hold at the most; a change beyond that is refused.
+// What this host can take; a change beyond that is refused.
 struct AdmissionLimits {
   size_t max_objects = 1'000'000;
+  // Where its tunnel ends: a VTEP of the other address family cannot be reached.
+  // None: not checked.
+  std::optional<IpAddress> tunnel_local;
+  // The hot-plug ports of its configuration.
+  struct HotplugPort {
+    NetworkKind network = NetworkKind::kCompute;
+    FunctionIdentity identity = FunctionIdentity::kMac;
+  };
+  std::vector<HotplugPort> hotplug_ports;
+};
+
+// What is known of the host, beside the intents.
+struct HostKnowledge {
+  // Null: nothing yet. With it, a MAC that no VF of a fitting NIC can have is refused.
+  const HostFacts* facts = nullptr;
+  // The port here that has a MAC in a VPC, also one that came with its VF.
+  std::function<std::optional<std::string>(const std::string& vpc, const MacAddress& mac)>
+      port_with_mac;
 };
 
 // Parses one frame: size, protobuf form, UTF-8, unknown fields (refused by path
@@ -67,11 +87,9 @@ std::vector<Violation> DecodeRequest(std::string_view frame, v1::Request* out);
 
 // Compiles the body of a changing request (apply, add_vm_to_vpc,
 // remove_vm_from_vpc) against the world. An upsert that changes nothing keeps
-// its generation and is left out of the change. `facts` is what is known of the
-// host; may be null. With it, a MAC that no VF of a fitting NIC can have is
-// refused by name (see CheckMacAgainstHost in the implementation).
+// its generation and is left out of the change.
 std::variant<Change, std::vector<Violation>> Admit(const v1::Request& request, const World& world,
-                                                   const HostFacts* facts,
+                                                   const HostKnowledge& host,
                                                    const AdmissionLimits& limits);
 
 // The wire form of stored objects and of their status.

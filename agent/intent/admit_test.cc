@@ -16,13 +16,13 @@ using ::testing::HasSubstr;
 
 std::vector<Violation> Refusal(const std::string& text, const World& world,
                                const HostFacts* facts = nullptr, AdmissionLimits limits = {}) {
-  auto result = Admit(RequestFromText(text), world, facts, limits);
+  auto result = Admit(RequestFromText(text), world, {facts, {}}, limits);
   auto* violations = std::get_if<std::vector<Violation>>(&result);
   return violations == nullptr ? std::vector<Violation>() : *violations;
 }
 
 Change Accepted(const std::string& text, const World& world, const HostFacts* facts = nullptr) {
-  auto result = Admit(RequestFromText(text), world, facts, {});
+  auto result = Admit(RequestFromText(text), world, {facts, {}}, {});
   if (auto* violations = std::get_if<std::vector<Violation>>(&result)) {
     for (const Violation& v : *violations) ADD_FAILURE() << v.path << ": " << v.reason;
     return {};
@@ -79,10 +79,26 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"VpcId", "upsert { vpc { id: '-x' vni: 5 } }", "apply.upsert[0].vpc.id", kInvalid,
                 "'-x'"},
         Mistake{"VpcIdEmpty", "upsert { vpc { vni: 5 } }", "apply.upsert[0].vpc.id", kInvalid,
-                "empty"},
+                "missing"},
         Mistake{"VniZero", "upsert { vpc { id: 'x' } }", "apply.upsert[0].vpc.vni", kInvalid, "0"},
         Mistake{"VniTooLarge", "upsert { vpc { id: 'x' vni: 16777216 } }",
                 "apply.upsert[0].vpc.vni", kInvalid, "16777216"},
+        Mistake{"VlanTooLarge", "upsert { vpc { id: 'x' vlan: 4095 } }", "apply.upsert[0].vpc.vlan",
+                kInvalid, "1 to 4094"},
+        Mistake{"VlanAndVni", "upsert { vpc { id: 'x' vni: 5 vlan: 5 } }",
+                "apply.upsert[0].vpc.vlan", kInvalid, "both given"},
+        Mistake{"SpoofCheck", PORT("spoof_check: 7"), "apply.upsert[0].port.spoof_check",
+                kUnsupported, "7"},
+        Mistake{"RateTooHigh",
+                "upsert { vpc { id: 'lan' vlan: 7 } } upsert { subnet { id: 'lan-1' vpc: 'lan' "
+                "prefixes: '10.0.0.0/24' } } upsert { port { id: 'p' vpc: 'lan' subnet: 'lan-1' "
+                "max_tx_mbps: 4294967295 } }",
+                "apply.upsert[2].port.max_tx_mbps", kInvalid, "10000000 at most"},
+        Mistake{"MinAboveMax",
+                "upsert { vpc { id: 'lan' vlan: 7 } } upsert { subnet { id: 'lan-1' vpc: 'lan' "
+                "prefixes: '10.0.0.0/24' } } upsert { port { id: 'p' vpc: 'lan' subnet: 'lan-1' "
+                "max_tx_mbps: 100 min_tx_mbps: 101 } }",
+                "apply.upsert[2].port.min_tx_mbps", kInvalid, "101 Mbit/s is more than"},
         Mistake{"NoPrefix", "upsert { subnet { id: 's' vpc: 'red' } }",
                 "apply.upsert[0].subnet.prefixes", kInvalid, "at least one"},
         Mistake{"TwoOfAFamily",
@@ -155,6 +171,31 @@ INSTANTIATE_TEST_SUITE_P(
                 "apply.upsert[1].vpc.vni", kConflict, "vpc/x (apply.upsert[0].vpc)"},
         Mistake{"VniOfVpcWithPorts", "upsert { vpc { id: 'red' vni: 101 } }",
                 "apply.upsert[0].vpc.vni", kConflict, "port/a0"},
+        Mistake{"VlanTwiceInMessage",
+                "upsert { vpc { id: 'x' vlan: 5 } } upsert { vpc { id: 'y' vlan: 5 } }",
+                "apply.upsert[1].vpc.vlan", kConflict, "VLAN 5 is also asked for by vpc/x"},
+        Mistake{"ToAVlanWithEndpoints",
+                "upsert { vpc { id: 'red' vlan: 5 } } upsert { port { id: 'a0' vpc: 'red' subnet: "
+                "'red-1' } }",
+                "apply.upsert[0].vpc.vlan", kConflict, "endpoints (endpoint/far)"},
+        Mistake{"EndpointInAVlan",
+                "upsert { vpc { id: 'lan' vlan: 7 } } upsert { subnet { id: 'lan-1' vpc: 'lan' "
+                "prefixes: '10.9.0.0/24' } } upsert { endpoint { id: 'e' vpc: 'lan' " MAC1 VTEP1
+                "addresses: '10.9.0.7' } }",
+                "apply.upsert[2].endpoint.vpc", kUnsupported, "VLAN 7"},
+        Mistake{"OffloadOffInAVlan",
+                "upsert { vpc { id: 'lan' vlan: 7 } } upsert { subnet { id: 'lan-1' vpc: 'lan' "
+                "prefixes: '10.9.0.0/24' } } upsert { port { id: 'p' vpc: 'lan' subnet: 'lan-1' "
+                "offload: OFFLOAD_WISH_OFF } }",
+                "apply.upsert[2].port.offload", kUnsupported, "the NIC itself forwards"},
+        Mistake{"SpoofCheckInAnOverlay", PORT("spoof_check: SPOOF_CHECK_ON"),
+                "apply.upsert[0].port.spoof_check", kUnsupported, "vpc/red is VNI 100"},
+        Mistake{"TrustInAnOverlay", PORT("trust: true"), "apply.upsert[0].port.trust", kUnsupported,
+                "VLAN networks only"},
+        Mistake{"MaxRateInAnOverlay", PORT("max_tx_mbps: 5"), "apply.upsert[0].port.max_tx_mbps",
+                kUnsupported, "VLAN networks only"},
+        Mistake{"MinRateInAnOverlay", PORT("min_tx_mbps: 5"), "apply.upsert[0].port.min_tx_mbps",
+                kUnsupported, "VLAN networks only"},
         Mistake{"SubnetVpcUnknown",
                 "upsert { subnet { id: 's' vpc: 'no' prefixes: '10.2.0.0/24' } }",
                 "apply.upsert[0].subnet.vpc", kNotFound, "vpc/no is not there"},
@@ -280,9 +321,50 @@ TEST(Admit, RefusesMoreAddressesThanAnObjectMayHave) {
   EXPECT_THAT(list[0].reason, HasSubstr("17 addresses"));
 }
 
+TEST(Admit, RefusesAVtepOfTheOtherFamilyThanTheHostsTunnel) {
+  AdmissionLimits limits;
+  limits.tunnel_local = *IpAddress::Parse("192.0.2.1");
+  const auto endpoint = [](const std::string& vtep) {
+    return StrCat("apply { upsert { endpoint { id: 'e' vpc: 'red' " ADDR1 MAC1 "vtep: '", vtep,
+                  "' } } }");
+  };
+  auto list = Refusal(endpoint("2001:db8::7"), SmallWorld(), nullptr, limits);
+  ASSERT_EQ(list.size(), 1U) << Print(list);
+  EXPECT_EQ(list[0].path, "apply.upsert[0].endpoint.vtep");
+  EXPECT_EQ(list[0].code, ViolationCode::kUnsupported);
+  EXPECT_THAT(list[0].reason, HasSubstr("192.0.2.1"));
+  EXPECT_TRUE(Refusal(endpoint("192.0.2.7"), SmallWorld(), nullptr, limits).empty());
+}
+
+TEST(Admit, RefusesTheMacThatAPortGotWithItsVf) {
+  HostKnowledge host;
+  host.port_with_mac = [](const std::string& vpc,
+                          const MacAddress& mac) -> std::optional<std::string> {
+    if (vpc != "red" || mac != *MacAddress::Parse("52:54:00:00:0f:0f")) return std::nullopt;
+    return "a0";
+  };
+  const auto refusal = [&](const std::string& rest) {
+    auto result =
+        Admit(RequestFromText(StrCat("apply { upsert { endpoint { id: 'e' " ADDR1 VTEP1, rest)),
+              SmallWorld(), host, {});
+    const auto* list = std::get_if<std::vector<Violation>>(&result);
+    return list == nullptr ? std::vector<Violation>{} : *list;
+  };
+  auto list = refusal("vpc: 'red' mac: '52:54:00:00:0f:0f' } } }");
+  ASSERT_EQ(list.size(), 1U) << Print(list);
+  EXPECT_EQ(list[0].path, "apply.upsert[0].endpoint.mac");
+  EXPECT_THAT(list[0].reason, HasSubstr("port/a0"));
+  EXPECT_TRUE(refusal("vpc: 'blue' mac: '52:54:00:00:0f:0f' } } }").empty()) << "another VPC";
+  EXPECT_TRUE(refusal("vpc: 'red' mac: '52:54:00:00:0f:0f' } } "
+                      "remove { kind: OBJECT_KIND_PORT id: 'a0' } }")
+                  .empty())
+      << "the port goes in the same message";
+}
+
 TEST(Admit, RefusesMoreObjectsThanTheHostMayHold) {
   const World world = SmallWorld();
-  AdmissionLimits limits{world.size()};
+  AdmissionLimits limits;
+  limits.max_objects = world.size();
   auto list = Refusal("apply { upsert { vpc { id: 'x' vni: 5 } } }", world, nullptr, limits);
   ASSERT_EQ(list.size(), 1U);
   EXPECT_EQ(list[0].path, "apply");
@@ -425,7 +507,7 @@ TEST(Admit, RefusesARequestThatIsNoChange) {
 HostFacts FixedMacHost() {
   HostFacts facts;
   PfFacts pf;
-  pf.mac = *MacAddress::Parse("52:54:00:00:01:00");
+  pf.id = *MacAddress::Parse("52:54:00:00:01:00");
   pf.pci = *PciAddress::Parse("0000:01:00.0");
   pf.netdev = "pf0";
   pf.driver = "virtio-pci";
@@ -435,7 +517,7 @@ HostFacts FixedMacHost() {
     vf.mac = MacAddress({0x52, 0x54, 0, 0, 2, static_cast<uint8_t>(i)});
     pf.vfs.push_back(vf);
   }
-  facts.pfs[pf.mac] = pf;
+  facts.pfs[pf.id] = pf;
   return facts;
 }
 
@@ -478,10 +560,10 @@ TEST(HostMac, NothingIsSaidWhileItIsNotKnownOrAnotherNicCan) {
 TEST(HostMac, ANicThatMayNotBeUsedDoesNotCount) {
   HostFacts facts = FixedMacHost();
   PfFacts other;
-  other.mac = *MacAddress::Parse("52:54:00:00:01:01");
+  other.id = *MacAddress::Parse("52:54:00:00:01:01");
   other.can_set_vf_mac = true;
   other.refused = "carries the default route";
-  facts.pfs[other.mac] = other;
+  facts.pfs[other.id] = other;
   EXPECT_EQ(Refusal(kOtherMac, SmallWorld(), &facts).size(), 1U);
 }
 

@@ -21,6 +21,11 @@ std::optional<std::string> Misfit(const Subnet& subnet, const IpAddress& address
   if (!prefix->Contains(address)) {
     return StrCat(address.ToString(), " is not in ", prefix->ToString(), " of subnet/", subnet.id);
   }
+  // RFC 4291 section 2.6.1; a /127 has none (RFC 6164), and a /128 is one station.
+  if (address.is_v6() && prefix->length() <= 126 && address == prefix->address()) {
+    return StrCat(address.ToString(), " is the subnet-router anycast address of ",
+                  prefix->ToString());
+  }
   // A /31 has neither (RFC 3021), and a /32 is one station.
   if (address.is_v4() && prefix->length() <= 30) {
     if (address == prefix->address()) {
@@ -35,8 +40,8 @@ std::optional<std::string> Misfit(const Subnet& subnet, const IpAddress& address
 
 class Checker {
  public:
-  Checker(const Draft& draft, Overlay* overlay, Violations* out)
-      : draft_(draft), overlay_(*overlay), world_(overlay->world()), out_(*out) {}
+  Checker(const Draft& draft, const HostKnowledge& host, Overlay* overlay, Violations* out)
+      : draft_(draft), host_(host), overlay_(*overlay), world_(overlay->world()), out_(*out) {}
 
   void Run() {
     for (const Candidate& c : draft_.upserts) {
@@ -54,15 +59,27 @@ class Checker {
  private:
   void Check(const Candidate& c, const Vpc& vpc) {
     if (!c.Ok("vni") || !c.Ok("id")) return;
-    Claim(&vnis_, vpc.vni.value(), c, "vni", StrCat("VNI ", vpc.vni.value()),
-          world_.OwnerOfVni(vpc.vni));
+    const std::string_view field = vpc.vlan ? "vlan" : "vni";
+    if (vpc.vlan) {
+      Claim(&vlans_, vpc.vlan->value(), c, field, SegmentName(vpc), world_.OwnerOfVlan(*vpc.vlan));
+    } else {
+      Claim(&vnis_, vpc.vni->value(), c, field, SegmentName(vpc), world_.OwnerOfVni(*vpc.vni));
+    }
     const Vpc* before = world_.FindVpc(vpc.id);
-    if (before == nullptr || before->vni == vpc.vni) return;
-    std::string users = Users({{ObjectKind::kPort, &world_.PortsOfVpc(vpc.id)}});
-    if (users.empty()) return;
-    out_.Add(c.origin.Field("vni"), ViolationCode::kConflict,
-             StrCat("the VNI of vpc/", vpc.id, " cannot change from ", before->vni.value(), " to ",
-                    vpc.vni.value(), " while it has ports (", users, ")"));
+    if (before == nullptr || (before->vni == vpc.vni && before->vlan == vpc.vlan)) return;
+    const std::string change = StrCat("vpc/", vpc.id, " cannot change from ", SegmentName(*before),
+                                      " to ", SegmentName(vpc), " while it has ");
+    if (std::string ports = Users({{ObjectKind::kPort, &world_.PortsOfVpc(vpc.id)}});
+        !ports.empty()) {
+      out_.Add(c.origin.Field(field), ViolationCode::kConflict,
+               StrCat(change, "ports (", ports, ")"));
+    }
+    if (!vpc.vlan) return;
+    if (std::string endpoints = Users({{ObjectKind::kEndpoint, &world_.EndpointsOfVpc(vpc.id)}});
+        !endpoints.empty()) {
+      out_.Add(c.origin.Field(field), ViolationCode::kConflict,
+               StrCat(change, "endpoints (", endpoints, "), which need a tunnel"));
+    }
   }
 
   void Check(const Candidate& c, const Subnet& subnet) {
@@ -103,6 +120,7 @@ class Checker {
         }
       }
     }
+    if (vpc_there) CheckServed(c, port);
     if (!c.Ok("vpc") || !c.Ok("id")) return;
     if (port.mac && c.Ok("mac")) ClaimMac(c, port.vpc, *port.mac);
     ClaimAddresses(c, port.vpc, port.addresses);
@@ -111,6 +129,12 @@ class Checker {
   void Check(const Candidate& c, const Endpoint& endpoint) {
     if (!c.Ok("vpc")) return;
     Resolve(c, "vpc", {ObjectKind::kVpc, endpoint.vpc});
+    if (const Vpc* vpc = overlay_.FindVpc(endpoint.vpc); vpc != nullptr && vpc->vlan) {
+      out_.Add(c.origin.Field("vpc"), ViolationCode::kUnsupported,
+               StrCat("vpc/", vpc->id, " is ", SegmentName(*vpc),
+                      " of the NIC's own fabric, which has no tunnel: an endpoint is of an overlay "
+                      "(vni) only"));
+    }
     if (!endpoint.subnet.empty()) {
       const Subnet* subnet = overlay_.FindSubnet(endpoint.subnet);
       for (size_t i = 0; subnet != nullptr && i < endpoint.addresses.size(); ++i) {
@@ -123,6 +147,32 @@ class Checker {
     if (!c.Ok("id")) return;
     if (c.Ok("mac")) ClaimMac(c, endpoint.vpc, endpoint.mac);
     ClaimAddresses(c, endpoint.vpc, endpoint.addresses);
+  }
+
+  // What the port asks for that its kind of network does not have in this version.
+  void CheckServed(const Candidate& c, const Port& port) {
+    const Vpc* vpc = overlay_.FindVpc(port.vpc);
+    if (vpc == nullptr) return;
+    const auto refuse = [&](std::string_view field, std::string_view why) {
+      out_.Add(c.origin.Field(field), ViolationCode::kUnsupported,
+               StrCat("vpc/", vpc->id, " is ", SegmentName(*vpc), ": ", why));
+    };
+    const bool brought = port.function == FunctionSource::kHotplug;
+    if (vpc->vlan && !brought) {
+      if (c.Ok("offload") && port.offload == OffloadWish::kOff) {
+        refuse("offload",
+               "in a VLAN network the NIC itself forwards, which cannot be switched off");
+      }
+      return;
+    }
+    const std::string_view why =
+        brought ? "the port's function is brought by hot-plug, and whoever brings it sets that; "
+                  "leave it out"
+                : "this version sets it on ports of VLAN networks only; leave it out";
+    if (port.spoof_check) refuse("spoof_check", why);
+    if (port.trust) refuse("trust", why);
+    if (port.max_tx_mbps != 0) refuse("max_tx_mbps", why);
+    if (port.min_tx_mbps != 0) refuse("min_tx_mbps", why);
   }
 
   bool Resolve(const Candidate& c, std::string_view field, const ObjectRef& ref) {
@@ -159,6 +209,15 @@ class Checker {
   void ClaimMac(const Candidate& c, const std::string& vpc, const MacAddress& mac) {
     Claim(&macs_, std::make_pair(vpc, mac), c, "mac",
           StrCat("MAC ", mac.ToString(), " in vpc/", vpc), world_.OwnerOfMac(vpc, mac));
+    if (!host_.port_with_mac || world_.OwnerOfMac(vpc, mac)) return;
+    const std::optional<std::string> port = host_.port_with_mac(vpc, mac);
+    if (!port) return;
+    const ObjectRef ref{ObjectKind::kPort, *port};
+    if (ref == self_ || overlay_.Touched(ref)) return;
+    if (world_.Find(ref) == nullptr) return;  // removed: its end is waited for
+    out_.Add(c.origin.Field("mac"), ViolationCode::kConflict,
+             StrCat("MAC ", mac.ToString(), " in vpc/", vpc, " is that of the VF which ",
+                    ref.ToString(), " has"));
   }
 
   void ClaimAddresses(const Candidate& c, const std::string& vpc,
@@ -265,12 +324,13 @@ class Checker {
   }
 
   const Draft& draft_;
+  const HostKnowledge& host_;
   Overlay& overlay_;
   const World& world_;
   Violations& out_;
   ObjectRef self_;
   std::set<std::string> changed_vpcs_;
-  absl::flat_hash_map<uint32_t, const Candidate*> vnis_;
+  absl::flat_hash_map<uint32_t, const Candidate*> vnis_, vlans_;
   absl::flat_hash_map<std::string, const Candidate*> uuids_;
   absl::flat_hash_map<std::pair<std::string, MacAddress>, const Candidate*> macs_;
   absl::flat_hash_map<std::pair<std::string, IpAddress>, const Candidate*> addresses_;
@@ -323,8 +383,20 @@ void DeriveEndpointSubnets(Draft* draft, Overlay* overlay, Violations* out) {
   }
 }
 
-void CheckResult(const Draft& draft, Overlay* overlay, Violations* out) {
-  Checker(draft, overlay, out).Run();
+void CheckResult(const Draft& draft, const HostKnowledge& host, Overlay* overlay, Violations* out) {
+  Checker(draft, host, overlay, out).Run();
+}
+
+void CheckVtepFamilies(const Draft& draft, const IpAddress& tunnel_local, Violations* out) {
+  for (const Candidate& c : draft.upserts) {
+    const auto* endpoint = std::get_if<Endpoint>(&c.object);
+    if (endpoint == nullptr || !c.Ok("vtep")) continue;
+    if (endpoint->vtep.is_v4() == tunnel_local.is_v4()) continue;
+    out->Add(c.origin.Field("vtep"), ViolationCode::kUnsupported,
+             StrCat(endpoint->vtep.ToString(), " is ", endpoint->vtep.is_v4() ? "IPv4" : "IPv6",
+                    ", and this host's tunnel ends at ", tunnel_local.ToString(),
+                    ": give the endpoint's VTEP in that family"));
+  }
 }
 
 }  // namespace fairlead

@@ -20,7 +20,7 @@ void CheckDuplicates(const Draft& draft, const Overlay& overlay, Violations* out
 // Writes the subnet of each endpoint, which its addresses tell.
 void DeriveEndpointSubnets(Draft* draft, Overlay* overlay, Violations* out);
 
-void CheckResult(const Draft& draft, Overlay* overlay, Violations* out);
+void CheckResult(const Draft& draft, const HostKnowledge& host, Overlay* overlay, Violations* out);
 
 // A port's MAC that no NIC of its network can give to a VF: every usable PF of
 // that network cannot set a VF's MAC, and none of their VFs has it. Says nothing
@@ -28,5 +28,14 @@ void CheckResult(const Draft& draft, Overlay* overlay, Violations* out);
 // with this MAC.
 void CheckMacAgainstHost(const Draft& draft, const World& world, const HostFacts& facts,
                          Violations* out);
+
+// Ports whose function hot-plug brings, against the host's hot-plug ports: there must be
+// one of the network, the MAC must say which function is meant where it is known by
+// that, and cannot change; an offload wish cannot be honoured.
+void CheckHotplugPorts(const Draft& draft, const World& world,
+                       const std::vector<AdmissionLimits::HotplugPort>& here, Violations* out);
+
+// An endpoint behind a VTEP of the other family than the host's own tunnel end.
+void CheckVtepFamilies(const Draft& draft, const IpAddress& tunnel_local, Violations* out);
 
 }  // namespace fairlead

@@ -11,7 +11,7 @@ namespace {
 using ::testing::HasSubstr;
 
 std::variant<Change, std::vector<Violation>> Ask(const std::string& text, const World& world) {
-  return Admit(RequestFromText(text), world, nullptr, {});
+  return Admit(RequestFromText(text), world, {}, {});
 }
 
 void ExpectRefused(const std::string& text, const std::string& path, ViolationCode code,
@@ -79,11 +79,11 @@ TEST(AddVmToVpc, NamesTheFieldsThatTheUserWrote) {
   ExpectRefused("add_vm_to_vpc { vm { id: '/c' } vpc: 'blue' }", "add_vm_to_vpc.vm.id",
                 ViolationCode::kInvalid, "/c");
   ExpectRefused("add_vm_to_vpc { vpc: 'blue' }", "add_vm_to_vpc.vm.id", ViolationCode::kInvalid,
-                "empty");
+                "missing");
   ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'no' }", "add_vm_to_vpc.vpc",
                 ViolationCode::kNotFound, "vpc/no");
   ExpectRefused("add_vm_to_vpc { vm { id: 'b' } }", "add_vm_to_vpc.vpc", ViolationCode::kInvalid,
-                "empty");
+                "missing");
   ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'red' }", "add_vm_to_vpc.subnet",
                 ViolationCode::kInvalid, "2 subnets (red-1, red-2)");
   ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'red' subnet: 'no' }", "add_vm_to_vpc.subnet",
@@ -126,6 +126,27 @@ TEST(AddVmToVpc, DoesNotTakeAnotherVmsPort) {
                 ViolationCode::kConflict, "is in vpc/red");
 }
 
+TEST(AddVmToVpc, OfAPortInAVlanWhatIsLeftUnsaidStays) {
+  World world = SmallWorld();
+  MustApply(
+      "apply { upsert { vpc { id: 'lan' vlan: 100 } } upsert { subnet { id: 'lan-1' vpc: 'lan' "
+      "prefixes: '10.0.0.0/24' } } }",
+      &world);
+  MustApply(
+      "add_vm_to_vpc { vm { id: 'b' } vpc: 'lan' port: 'n' spoof_check: SPOOF_CHECK_OFF trust: "
+      "true "
+      "max_tx_mbps: 500 min_tx_mbps: 100 }",
+      &world);
+  MustApply("add_vm_to_vpc { vm { id: 'b' } vpc: 'lan' port: 'n' max_tx_mbps: 600 }", &world);
+  const Port* port = world.FindPort("n");
+  EXPECT_EQ(port->spoof_check, false);
+  EXPECT_TRUE(port->trust);
+  EXPECT_EQ(port->max_tx_mbps, 600u);
+  EXPECT_EQ(port->min_tx_mbps, 100u);
+  EXPECT_EQ(world.OwnerOfVlan(*VlanId::Make(100)), (ObjectRef{ObjectKind::kVpc, "lan"}));
+  EXPECT_EQ(BrokenInvariant(world), "");
+}
+
 TEST(RemoveVmFromVpc, TheVmGoesWithItsLastPort) {
   World world = SmallWorld();
   MustApply("add_vm_to_vpc { vm { id: 'a' } vpc: 'blue' }", &world);
@@ -154,7 +175,7 @@ TEST(RemoveVmFromVpc, RefusesAPortOfSomebodyElse) {
   ExpectRefused("remove_vm_from_vpc { vm: 'a' vpc: 'blue' port: 'a0' }", "remove_vm_from_vpc.port",
                 ViolationCode::kConflict, "in vpc/red");
   ExpectRefused("remove_vm_from_vpc { vpc: 'red' }", "remove_vm_from_vpc.vm",
-                ViolationCode::kInvalid, "empty");
+                ViolationCode::kInvalid, "missing");
 }
 
 }  // namespace

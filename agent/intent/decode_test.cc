@@ -93,7 +93,7 @@ TEST(DecodeRequest, ChecksRequestAndControllerId) {
   request.set_request_id(std::string(128, '~'));
   EXPECT_TRUE(Decode(request).empty());
   request.set_controller_id("");
-  ExpectOnly(Decode(request), "controller_id", ViolationCode::kInvalid, "empty");
+  ExpectOnly(Decode(request), "controller_id", ViolationCode::kInvalid, "missing");
 }
 
 TEST(DecodeRequest, WantsExactlyOneBody) {

@@ -63,11 +63,23 @@ void KeepUnsaid(const Port* before, v1::Port* port) {
     port->set_network(before->network == NetworkKind::kConverged ? v1::NETWORK_KIND_CONVERGED
                                                                  : v1::NETWORK_KIND_COMPUTE);
   }
+  const bool was_brought = before->function == FunctionSource::kHotplug;
+  if (port->function() == v1::FUNCTION_SOURCE_UNSPECIFIED) {
+    port->set_function(was_brought ? v1::FUNCTION_SOURCE_HOTPLUG : v1::FUNCTION_SOURCE_VF);
+  }
+  // What is set on the host's VFs does not go along to a function that is brought.
+  if (port->function() == v1::FUNCTION_SOURCE_HOTPLUG && !was_brought) return;
   if (port->offload() == v1::OFFLOAD_WISH_UNSPECIFIED) {
     port->set_offload(before->offload == OffloadWish::kMust  ? v1::OFFLOAD_WISH_MUST
                       : before->offload == OffloadWish::kOff ? v1::OFFLOAD_WISH_OFF
                                                              : v1::OFFLOAD_WISH_PREFER);
   }
+  if (port->spoof_check() == v1::SPOOF_CHECK_UNSPECIFIED && before->spoof_check) {
+    port->set_spoof_check(*before->spoof_check ? v1::SPOOF_CHECK_ON : v1::SPOOF_CHECK_OFF);
+  }
+  if (!port->trust()) port->set_trust(before->trust);
+  if (port->max_tx_mbps() == 0) port->set_max_tx_mbps(before->max_tx_mbps);
+  if (port->min_tx_mbps() == 0) port->set_min_tx_mbps(before->min_tx_mbps);
 }
 
 }  // namespace
@@ -121,6 +133,11 @@ Draft Expand(const v1::AddVmToVpc& intent, const World& world, Violations* out) 
   *port.mutable_addresses() = intent.addresses();
   port.set_network(intent.network());
   port.set_offload(intent.offload());
+  port.set_spoof_check(intent.spoof_check());
+  port.set_trust(intent.trust());
+  port.set_max_tx_mbps(intent.max_tx_mbps());
+  port.set_min_tx_mbps(intent.min_tx_mbps());
+  port.set_function(intent.function());
   KeepUnsaid(world.FindPort(port.id()), &port);
 
   // Fields that are known to be bad by now must not be reported a second time:

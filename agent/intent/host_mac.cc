@@ -20,7 +20,7 @@ FixedMacs Survey(NetworkKind network, const HostFacts& facts) {
   FixedMacs result;
   bool found = false;
   for (const auto& [mac, pf] : facts.pfs) {
-    if (pf.network != network || !pf.refused.empty()) continue;
+    if (pf.is_hotplug_port() || pf.network != network || !pf.refused.empty()) continue;
     found = true;
     if (pf.can_set_vf_mac || pf.vfs.empty()) return {};
     for (const VfFacts& vf : pf.vfs) {
@@ -54,6 +54,7 @@ void CheckMacAgainstHost(const Draft& draft, const World& world, const HostFacts
   for (const Candidate& c : draft.upserts) {
     const Port* port = std::get_if<Port>(&c.object);
     if (port == nullptr || !port->mac || !c.Ok("mac") || !c.Ok("network")) continue;
+    if (port->function != FunctionSource::kVf) continue;
     const Port* before = world.FindPort(port->id);
     // What was accepted once is not refused when it is sent again.
     if (before != nullptr && before->mac == port->mac && before->network == port->network) continue;

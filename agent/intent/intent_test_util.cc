@@ -42,7 +42,8 @@ class Inspector {
     if (!inserted) Fail(name, StrCat(it->first, " is also of ", it->second));
   }
   void Check(const std::string& name, const Vpc& vpc) {
-    Unique("vni", StrCat(vpc.vni.value()), name);
+    if (vpc.vni.has_value() == vpc.vlan.has_value()) Fail(name, "not one segment");
+    Unique("segment", SegmentName(vpc), name);
   }
   void Check(const std::string& name, const Subnet& subnet) {
     if (world_.FindVpc(subnet.vpc) == nullptr) Fail(name, "no vpc");
@@ -61,11 +62,16 @@ class Inspector {
     if (!port.vm.empty() && world_.FindVm(port.vm) == nullptr) Fail(name, "no vm");
     Station(name, port.vpc, port.subnet, port.addresses);
     if (port.mac) Mac(name, port.vpc, *port.mac);
+    const bool of_vlan = port.spoof_check || port.trust || port.max_tx_mbps || port.min_tx_mbps;
+    const Vpc* vpc = world_.FindVpc(port.vpc);
+    if (of_vlan && vpc != nullptr && !vpc->vlan) Fail(name, "settings of a VLAN in an overlay");
   }
   void Check(const std::string& name, const Endpoint& endpoint) {
     Station(name, endpoint.vpc, endpoint.subnet, endpoint.addresses);
     Mac(name, endpoint.vpc, endpoint.mac);
     if (endpoint.addresses.empty()) Fail(name, "no address");
+    const Vpc* vpc = world_.FindVpc(endpoint.vpc);
+    if (vpc != nullptr && vpc->vlan) Fail(name, "an endpoint in a VLAN");
   }
   void Station(const std::string& name, const std::string& vpc, const std::string& subnet_id,
                const std::vector<IpAddress>& addresses) {
@@ -99,7 +105,7 @@ v1::Request RequestFromText(const std::string& text) {
 }
 
 void MustApply(const std::string& text, World* world) {
-  auto result = Admit(RequestFromText(text), *world, nullptr, {});
+  auto result = Admit(RequestFromText(text), *world, {}, {});
   if (const auto* violations = std::get_if<std::vector<Violation>>(&result)) {
     Die(StrCat("refused: ", violations->front().path, ": ", violations->front().reason));
   }

@@ -35,6 +35,14 @@ bool Overlay::Exists(const ObjectRef& ref) const {
   return Removed(ref) == nullptr && world_.Find(ref) != nullptr;
 }
 
+const Vpc* Overlay::FindVpc(const std::string& id) const {
+  const ObjectRef ref{ObjectKind::kVpc, id};
+  if (const Candidate* c = Upserted(ref)) {
+    return c->Ok("vni") ? &std::get<Vpc>(c->object) : nullptr;
+  }
+  return Removed(ref) == nullptr ? world_.FindVpc(id) : nullptr;
+}
+
 const Subnet* Overlay::FindSubnet(const std::string& id) const {
   const ObjectRef ref{ObjectKind::kSubnet, id};
   if (const Candidate* c = Upserted(ref)) {

@@ -38,6 +38,8 @@ class Overlay {
   bool Touched(const ObjectRef& ref) const { return Upserted(ref) || Removed(ref); }
   // True also for an upsert whose other fields are bad.
   bool Exists(const ObjectRef& ref) const;
+  // Null when absent, or when its segment could not be read.
+  const Vpc* FindVpc(const std::string& id) const;
   // Null when absent, or when its vpc or prefixes could not be read.
   const Subnet* FindSubnet(const std::string& id) const;
 

@@ -2,8 +2,10 @@
 #include "agent/intent/parse.h"
 
 #include <array>
+#include <optional>
 #include <utility>
 
+#include "agent/intent/kinds.h"
 #include "fairlead/v1/intent.pb.h"
 
 namespace fairlead {
@@ -20,10 +22,14 @@ constexpr Reserved kReserved[] = {
     {"0.0.0.0/8", "\"this network\" (RFC 1122 section 3.2.1.3)"},
     {"127.0.0.0/8", "loopback (RFC 1122 section 3.2.1.3)"},
     {"224.0.0.0/4", "multicast (RFC 5771)"},
-    {"255.255.255.255/32", "the limited broadcast address (RFC 919)"},
+    {"240.0.0.0/4", "reserved (RFC 1112 section 4)"},
     {"::/127", "the unspecified and loopback addresses (RFC 4291 section 2.5)"},
+    {"::ffff:0:0/96", "IPv4-mapped addresses (RFC 4291 section 2.5.5.2), which no wire carries"},
+    {"fe80::/10", "link-local (RFC 4291 section 2.5.6)"},
     {"ff00::/8", "multicast (RFC 4291 section 2.7)"},
 };
+
+constexpr uint32_t kMaxMbps = 10'000'000;  // 10 Tbit/s, beyond any NIC
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
@@ -46,6 +52,10 @@ class Reader {
   MacAddress Mac(const std::string& text) {
     std::string path = candidate_.origin.Field("mac");
     absl::StatusOr<MacAddress> mac = MacAddress::Parse(text);
+    if (text.empty()) {
+      Bad("mac", path, "is missing");
+      return {};
+    }
     if (!mac.ok()) {
       Bad("mac", path, Message(mac.status()));
       return {};
@@ -56,6 +66,13 @@ class Reader {
                  "; a NIC needs a unicast MAC"));
     }
     return *mac;
+  }
+
+  uint32_t Rate(std::string_view field, uint32_t mbps) {
+    if (mbps <= kMaxMbps) return mbps;
+    Bad(field, candidate_.origin.Field(field),
+        StrCat(mbps, " Mbit/s is out of range: ", kMaxMbps, " at most"));
+    return 0;
   }
 
   std::vector<IpAddress> Addresses(const Strings& texts) {
@@ -92,8 +109,25 @@ Candidate ParseVpc(const v1::Vpc& vpc, Origin origin, Violations* out) {
   Reader reader(&c, out);
   Vpc result;
   result.id = reader.Id("id", vpc.id());
-  if (absl::StatusOr<Vni> vni = Vni::Make(vpc.vni()); vni.ok()) {
+  // Whoever checks the segment asks for "vni", whichever of the two was meant.
+  if (vpc.vlan() != 0 && vpc.vni() != 0) {
+    reader.Bad("vni", c.origin.Field("vlan"),
+               StrCat("VLAN ", vpc.vlan(), " and VNI ", vpc.vni(),
+                      " are both given; a VPC is an overlay (vni) or a network on the NIC's own "
+                      "fabric (vlan)"));
+  } else if (vpc.vlan() != 0) {
+    absl::StatusOr<VlanId> vlan = VlanId::Make(vpc.vlan());
+    if (vlan.ok()) {
+      result.vlan = *vlan;
+    } else {
+      reader.Bad("vni", c.origin.Field("vlan"), Message(vlan.status()));
+    }
+  } else if (absl::StatusOr<Vni> vni = Vni::Make(vpc.vni()); vni.ok()) {
     result.vni = *vni;
+  } else if (vpc.vni() == 0) {  // on the wire as if it had been left out
+    reader.Bad("vni", c.origin.Field("vni"),
+               StrCat("is missing or 0; a VNI is 1 to ", Vni::kMax, " (or give a vlan instead, ",
+                      VlanId::kMin, " to ", VlanId::kMax, ")"));
   } else {
     reader.Bad("vni", c.origin.Field("vni"), Message(vni.status()));
   }
@@ -169,7 +203,7 @@ Candidate ParseEndpoint(const v1::Endpoint& endpoint, Origin origin, Violations*
   std::string path = c.origin.Field("vtep");
   absl::StatusOr<IpAddress> vtep = IpAddress::Parse(endpoint.vtep());
   if (!vtep.ok()) {
-    reader.Bad("vtep", path, Message(vtep.status()));
+    reader.Bad("vtep", path, endpoint.vtep().empty() ? "is missing" : Message(vtep.status()));
   } else {
     result.vtep = *vtep;
     const auto bytes = vtep->bytes();
@@ -193,34 +227,12 @@ Candidate ParseEndpoint(const v1::Endpoint& endpoint, Origin origin, Violations*
   return c;
 }
 
-bool ModelKind(v1::ObjectKind kind, ObjectKind* out) {
-  switch (kind) {
-    case v1::OBJECT_KIND_VPC:
-      *out = ObjectKind::kVpc;
-      return true;
-    case v1::OBJECT_KIND_SUBNET:
-      *out = ObjectKind::kSubnet;
-      return true;
-    case v1::OBJECT_KIND_VM:
-      *out = ObjectKind::kVm;
-      return true;
-    case v1::OBJECT_KIND_PORT:
-      *out = ObjectKind::kPort;
-      return true;
-    case v1::OBJECT_KIND_ENDPOINT:
-      *out = ObjectKind::kEndpoint;
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 bool CheckId(std::string_view id, const std::string& path, Violations* out) {
   absl::Status status = CheckObjectId(id);
   if (status.ok()) return true;
-  out->Add(path, ViolationCode::kInvalid, Message(status));
+  out->Add(path, ViolationCode::kInvalid, id.empty() ? "is missing" : Message(status));
   return false;
 }
 
@@ -265,6 +277,19 @@ Candidate ParsePort(const v1::Port& port, Origin origin, Violations* out) {
                  StrCat("network kind ", static_cast<int>(port.network()), " is not known"),
                  ViolationCode::kUnsupported);
   }
+  switch (port.function()) {
+    case v1::FUNCTION_SOURCE_UNSPECIFIED:
+    case v1::FUNCTION_SOURCE_VF:
+      result.function = FunctionSource::kVf;
+      break;
+    case v1::FUNCTION_SOURCE_HOTPLUG:
+      result.function = FunctionSource::kHotplug;
+      break;
+    default:
+      reader.Bad("function", c.origin.Field("function"),
+                 StrCat("function source ", static_cast<int>(port.function()), " is not known"),
+                 ViolationCode::kUnsupported);
+  }
   switch (port.offload()) {
     case v1::OFFLOAD_WISH_MUST:
       result.offload = OffloadWish::kMust;
@@ -280,6 +305,26 @@ Candidate ParsePort(const v1::Port& port, Origin origin, Violations* out) {
       reader.Bad("offload", c.origin.Field("offload"),
                  StrCat("offload wish ", static_cast<int>(port.offload()), " is not known"),
                  ViolationCode::kUnsupported);
+  }
+  switch (port.spoof_check()) {
+    case v1::SPOOF_CHECK_UNSPECIFIED:
+      break;
+    case v1::SPOOF_CHECK_ON:
+    case v1::SPOOF_CHECK_OFF:
+      result.spoof_check = port.spoof_check() == v1::SPOOF_CHECK_ON;
+      break;
+    default:
+      reader.Bad("spoof_check", c.origin.Field("spoof_check"),
+                 StrCat("spoof check ", static_cast<int>(port.spoof_check()), " is not known"),
+                 ViolationCode::kUnsupported);
+  }
+  result.trust = port.trust();
+  result.max_tx_mbps = reader.Rate("max_tx_mbps", port.max_tx_mbps());
+  result.min_tx_mbps = reader.Rate("min_tx_mbps", port.min_tx_mbps());
+  if (result.max_tx_mbps != 0 && result.min_tx_mbps > result.max_tx_mbps) {
+    reader.Bad(
+        "min_tx_mbps", c.origin.Field("min_tx_mbps"),
+        StrCat(result.min_tx_mbps, " Mbit/s is more than max_tx_mbps, ", result.max_tx_mbps));
   }
   c.object = std::move(result);
   return c;
@@ -317,8 +362,10 @@ Draft ParseApply(const v1::Apply& apply, Violations* out) {
   for (int i = 0; i < apply.remove_size(); ++i) {
     const v1::ObjectRef& ref = apply.remove(i);
     Removal removal{{}, StrCat("apply.remove[", i, "]")};
-    const bool kind_ok = ModelKind(ref.kind(), &removal.ref.kind);
-    if (!kind_ok) {
+    const std::optional<ObjectKind> kind = KindFromProto(ref.kind());
+    if (kind) {
+      removal.ref.kind = *kind;
+    } else {
       out->Add(StrCat(removal.path, ".kind"),
                ref.kind() == v1::OBJECT_KIND_UNSPECIFIED ? ViolationCode::kInvalid
                                                          : ViolationCode::kUnsupported,
@@ -327,7 +374,7 @@ Draft ParseApply(const v1::Apply& apply, Violations* out) {
                    : StrCat("object kind ", static_cast<int>(ref.kind()), " is not known"));
     }
     const bool id_ok = CheckId(ref.id(), StrCat(removal.path, ".id"), out);
-    if (!kind_ok || !id_ok) continue;
+    if (!kind || !id_ok) continue;
     removal.ref.id = ref.id();
     draft.removals.push_back(std::move(removal));
   }

@@ -60,7 +60,11 @@ class Generator {
     switch (Below(5)) {
       case 0:
         object->mutable_vpc()->set_id(Id("v"));
-        object->mutable_vpc()->set_vni(Below(6));
+        if (Below(3) == 0) {
+          object->mutable_vpc()->set_vlan(Below(6));
+        } else {
+          object->mutable_vpc()->set_vni(Below(6));
+        }
         break;
       case 1:
         object->mutable_subnet()->set_id(Subnet());
@@ -80,6 +84,10 @@ class Generator {
         port->set_subnet(Subnet());
         if (Below(2) == 0) port->set_mac(Mac());
         for (int i = Below(3); i > 0; --i) port->add_addresses(Address());
+        if (Below(8) == 0) port->set_spoof_check(static_cast<v1::SpoofCheck>(Below(3)));
+        if (Below(8) == 0) port->set_trust(true);
+        if (Below(8) == 0) port->set_max_tx_mbps(Below(3));
+        if (Below(8) == 0) port->set_min_tx_mbps(Below(3));
         break;
       }
       default: {
@@ -112,7 +120,7 @@ TEST(AdmitProperty, AdmittedKeepsEveryInvariantAndRefusedChangesNothing) {
     for (int step = 0; step < 400; ++step) {
       const v1::Request request = generator.Next();
       const std::string before = Dump(world);
-      auto result = Admit(request, world, nullptr, {});
+      auto result = Admit(request, world, {}, {});
       ASSERT_EQ(Dump(world), before);
       if (auto* list = std::get_if<std::vector<Violation>>(&result)) {
         ++refused;
@@ -126,7 +134,7 @@ TEST(AdmitProperty, AdmittedKeepsEveryInvariantAndRefusedChangesNothing) {
       ASSERT_EQ(BrokenInvariant(world), "") << request.ShortDebugString() << "\n" << Dump(world);
       largest = std::max(largest, world.size());
       // The same again asks for nothing new.
-      auto again = Admit(request, world, nullptr, {});
+      auto again = Admit(request, world, {}, {});
       if (auto* change = std::get_if<Change>(&again)) {
         ASSERT_TRUE(change->empty()) << request.ShortDebugString();
       } else {

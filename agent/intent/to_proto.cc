@@ -2,28 +2,13 @@
 #include <variant>
 
 #include "agent/intent/admit.h"
+#include "agent/intent/kinds.h"
 #include "agent/model/status.h"
 #include "fairlead/v1/intent.pb.h"
 #include "fairlead/v1/status.pb.h"
 
 namespace fairlead {
 namespace {
-
-v1::ObjectKind WireKind(ObjectKind kind) {
-  switch (kind) {
-    case ObjectKind::kVpc:
-      return v1::OBJECT_KIND_VPC;
-    case ObjectKind::kSubnet:
-      return v1::OBJECT_KIND_SUBNET;
-    case ObjectKind::kVm:
-      return v1::OBJECT_KIND_VM;
-    case ObjectKind::kPort:
-      return v1::OBJECT_KIND_PORT;
-    case ObjectKind::kEndpoint:
-      return v1::OBJECT_KIND_ENDPOINT;
-  }
-  return v1::OBJECT_KIND_UNSPECIFIED;
-}
 
 v1::ObjectState WireState(ObjectState state) {
   switch (state) {
@@ -57,7 +42,8 @@ v1::OffloadWish WireOffload(OffloadWish wish) {
 
 void Fill(const Vpc& vpc, v1::Object* out) {
   out->mutable_vpc()->set_id(vpc.id);
-  out->mutable_vpc()->set_vni(vpc.vni.value());
+  if (vpc.vni) out->mutable_vpc()->set_vni(vpc.vni->value());
+  if (vpc.vlan) out->mutable_vpc()->set_vlan(vpc.vlan->value());
 }
 
 void Fill(const Subnet& subnet, v1::Object* out) {
@@ -84,6 +70,14 @@ void Fill(const Port& port, v1::Object* out) {
   wire->set_network(port.network == NetworkKind::kConverged ? v1::NETWORK_KIND_CONVERGED
                                                             : v1::NETWORK_KIND_COMPUTE);
   wire->set_offload(WireOffload(port.offload));
+  if (port.spoof_check) {
+    wire->set_spoof_check(*port.spoof_check ? v1::SPOOF_CHECK_ON : v1::SPOOF_CHECK_OFF);
+  }
+  wire->set_trust(port.trust);
+  wire->set_max_tx_mbps(port.max_tx_mbps);
+  wire->set_min_tx_mbps(port.min_tx_mbps);
+  wire->set_function(port.function == FunctionSource::kHotplug ? v1::FUNCTION_SOURCE_HOTPLUG
+                                                               : v1::FUNCTION_SOURCE_VF);
 }
 
 void Fill(const Endpoint& endpoint, v1::Object* out) {
@@ -104,7 +98,7 @@ void ToProto(const Object& object, v1::Object* out) {
 
 void ToProto(const ObjectStatus& status, v1::ObjectStatus* out) {
   out->Clear();
-  out->mutable_ref()->set_kind(WireKind(status.ref.kind));
+  out->mutable_ref()->set_kind(KindToProto(status.ref.kind));
   out->mutable_ref()->set_id(status.ref.id);
   out->set_generation(status.generation);
   out->set_observed_generation(status.observed_generation);
@@ -118,6 +112,7 @@ void ToProto(const ObjectStatus& status, v1::ObjectStatus* out) {
   out->set_vf_pci(status.vf_pci);
   out->set_representor(status.representor);
   out->set_mac(status.mac);
+  out->set_vlan(status.vlan);
   out->set_guest_device(status.guest_device);
   out->set_guest_bus(status.guest_bus);
   out->set_lease(status.lease);

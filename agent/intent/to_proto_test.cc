@@ -18,7 +18,7 @@ TEST(ToProto, WhatIsShownCanBeAppliedAgainAndChangesNothing) {
     ToProto(stored.object, request.mutable_apply()->add_upsert());
   });
   EXPECT_EQ(request.apply().upsert_size(), 10);
-  auto result = Admit(request, world, nullptr, {});
+  auto result = Admit(request, world, {}, {});
   ASSERT_TRUE(std::holds_alternative<Change>(result));
   EXPECT_TRUE(std::get<Change>(result).empty());
 }
@@ -37,6 +37,7 @@ TEST(ToProto, CarriesEveryFieldOfAStatus) {
   status.vf_pci = "pci";
   status.representor = "rep";
   status.mac = "mac";
+  status.vlan = 100;
   status.guest_device = "dev";
   status.guest_bus = "bus";
   status.lease = 9;

@@ -1,7 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/model/facts.h"
 
+#include <algorithm>
+
+#include "agent/base/text.h"
+
 namespace fairlead {
+
+bool InUse(const VfFacts& vf, const std::string& vf_driver) {
+  // A host driver whose netdev is down serves nobody.
+  return !vf.driver.empty() && (vf.driver == vf_driver || vf.netdev.empty() || vf.netdev_up);
+}
+
+std::string WhyInUse(const VfFacts& vf, const std::string& vf_driver) {
+  if (!InUse(vf, vf_driver)) return "";
+  if (vf.driver == vf_driver) return StrCat("in use by someone else (bound to ", vf.driver, ")");
+  if (vf.netdev.empty()) {
+    return StrCat("in use by the host (bound to ", vf.driver,
+                  ", no netdev of it is visible in this network namespace)");
+  }
+  return StrCat("in use by the host (its netdev ", vf.netdev, " of ", vf.driver, " is up)");
+}
+
+PfFacts::Serves PfFacts::serves() const {
+  const bool representors = std::any_of(vfs.begin(), vfs.end(),
+                                        [](const VfFacts& vf) { return !vf.representor.empty(); });
+  // One that is to be switched and is not yet has none of it to give.
+  if (wanted_eswitch.mode.value_or(eswitch.mode.value_or(EswitchMode::kLegacy)) ==
+          EswitchMode::kSwitchdev ||
+      representors) {
+    return Serves::kOverlay;
+  }
+  return can_set_vf_mac || vfs.empty() ? Serves::kVlan : Serves::kNothing;
+}
 
 const VfFacts* HostFacts::FindVf(const VfId& id) const {
   auto pf = pfs.find(id.pf);

@@ -6,16 +6,23 @@
 // Threading: plain values.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "agent/base/eswitch.h"
 #include "agent/base/types.h"
 #include "agent/model/intent.h"
+#include "agent/model/vf_settings.h"
 
 namespace fairlead {
+
+// Stands for the driver of a function that must not be taken for a free one: a write
+// to it has not come back from the kernel.
+inline constexpr char kBusyDriver[] = "(busy)";
 
 struct VfFacts {
   uint16_t index = 0;
@@ -29,13 +36,38 @@ struct VfFacts {
   // The MAC that the VF will show. From the PF's VF info, the VF's netdev, or
   // (for NICs that cannot report it) the configuration.
   std::optional<MacAddress> mac;
-  std::string representor;           // netdev name, "" if none found
-  uint32_t representor_ifindex = 0;  // 0 if none found
+  VfSettings settings;               // as the PF reports them
+  std::string representor;           // netdev name, "" if none is known
+  uint32_t representor_ifindex = 0;  // 0: it is not there
+  std::string representor_refused;   // why that netdev may not be used; "" = it may
+  // Of a hot-plugged function:
+  uint16_t vendor = 0, device = 0;  // PCI ids
+  std::string refused;              // why it may not be handed out; "" = it may
+  // A single VF or function that was asked for is not there.
+  bool gone = false;
   friend bool operator==(const VfFacts&, const VfFacts&) = default;
 };
 
+// Whether a driver serves somebody with the VF: `vf_driver` is the one that VFs are
+// handed out with.
+bool InUse(const VfFacts& vf, const std::string& vf_driver);
+// By whom, for people; "" = nobody.
+std::string WhyInUse(const VfFacts& vf, const std::string& vf_driver);
+
+// By what the function is known that a port expects at a hot-plug port: by the MAC that
+// its host driver's netdev shows, or by being there.
+enum class FunctionIdentity : uint8_t { kMac, kSlot };
+
+// What functions come from: a PF with its VFs, or a PCIe port that functions are
+// hot-plugged into (see NicId), with those that are there now.
 struct PfFacts {
-  MacAddress mac;  // permanent; the PF's identity
+  NicId id;
+  bool is_hotplug_port() const { return id.is_hotplug_port(); }
+  // Of a hot-plug port, from the configuration:
+  std::string name;  // for people
+  FunctionIdentity identity = FunctionIdentity::kMac;
+  std::chrono::milliseconds deadline{0};  // how long a port waits for its function
+
   PciAddress pci;
   std::string netdev;
   uint32_t ifindex = 0;
@@ -45,11 +77,21 @@ struct PfFacts {
   uint16_t num_vfs = 0;
   uint16_t wanted_vfs = 0;  // from the configuration
   bool autoprobe = true;
-  bool can_set_vf_mac = false;  // the PF reports VF info (IFLA_VFINFO_LIST)
-  int numa_node = -1;           // -1 = unknown
+  bool can_set_vf_mac = false;     // the PF reports VF info (IFLA_VFINFO_LIST)
+  int numa_node = -1;              // -1 = unknown
+  EswitchSettings eswitch;         // as devlink shows it; empty = the NIC has none
+  EswitchSettings wanted_eswitch;  // from the configuration
   // Why this PF may not be used ("carries the default route", ...); "" = usable.
   std::string refused;
-  std::vector<VfFacts> vfs;  // ascending index; num_vfs of them
+  std::vector<VfFacts> vfs;  // ascending index; of a PF, num_vfs of them
+
+  // What its VFs can carry. Where the VFs have representors (an eswitch in switchdev
+  // mode, or representors that the configuration names), rules forward: overlays. Any
+  // other NIC forwards by MAC and VLAN alone, as it is told for each VF through the PF:
+  // VLAN networks. One that cannot be told either carries nothing. Of a PF without VFs
+  // the last is not known: it shows only with them.
+  enum class Serves : uint8_t { kNothing, kOverlay, kVlan };
+  Serves serves() const;
   friend bool operator==(const PfFacts&, const PfFacts&) = default;
 };
 
@@ -63,7 +105,7 @@ struct TunnelFacts {
 };
 
 struct HostFacts {
-  std::map<MacAddress, PfFacts> pfs;  // only those that the configuration lists
+  std::map<NicId, PfFacts> pfs;       // only those that the configuration lists
   std::optional<TunnelFacts> tunnel;  // observed and ours
 
   const VfFacts* FindVf(const VfId& id) const;
@@ -107,7 +149,9 @@ struct Attachment {
   Uuid vm_uuid;
   std::string bus;  // root port chosen, "" = none
   std::string vpc;
-  Vni vni;
+  // Of the VPC whose block its representor joins; none: no rule of this host carries it.
+  std::optional<Vni> vni = {};
+  std::optional<VlanId> vlan = {};  // of the VPC, where the NIC carries it in a VLAN
   friend bool operator==(const Attachment&, const Attachment&) = default;
 };
 

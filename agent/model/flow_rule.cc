@@ -89,4 +89,13 @@ std::string FlowRule::ToString() const {
 
 uint64_t FlowRule::ContentHash() const { return StableHash(ToString()); }
 
+std::vector<DeviceRef> OutputsOf(const FlowRule& rule) {
+  std::vector<DeviceRef> out;
+  for (const RuleAction& action : rule.actions) {
+    if (const auto* mirror = std::get_if<ActionMirror>(&action)) out.push_back(mirror->to);
+    if (const auto* redirect = std::get_if<ActionRedirect>(&action)) out.push_back(redirect->to);
+  }
+  return out;
+}
+
 }  // namespace fairlead

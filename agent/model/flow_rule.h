@@ -117,6 +117,9 @@ struct FlowRule {
   friend bool operator==(const FlowRule&, const FlowRule&) = default;
 };
 
+// The devices that a rule copies or redirects to, in its order.
+std::vector<DeviceRef> OutputsOf(const FlowRule& rule);
+
 // The index of the TC block that the representors of a VPC share: 'F' in the
 // top octet, the VNI below. Deterministic, so that it survives restarts.
 constexpr uint32_t BlockIndexOf(Vni vni) { return 0x46000000U | vni.value(); }

@@ -33,6 +33,10 @@ std::string_view NetworkKindName(NetworkKind kind) {
   return "network";
 }
 
+std::string_view FunctionSourceName(FunctionSource source) {
+  return source == FunctionSource::kHotplug ? "hotplug" : "vf";
+}
+
 std::string_view OffloadWishName(OffloadWish wish) {
   switch (wish) {
     case OffloadWish::kMust:
@@ -43,6 +47,11 @@ std::string_view OffloadWishName(OffloadWish wish) {
       return "off";
   }
   return "offload";
+}
+
+std::string SegmentName(const Vpc& vpc) {
+  if (vpc.vlan) return StrCat("VLAN ", vpc.vlan->value());
+  return vpc.vni ? StrCat("VNI ", vpc.vni->value()) : std::string("no segment");
 }
 
 std::string ObjectRef::ToString() const { return StrCat(ObjectKindName(kind), "/", id); }

@@ -17,10 +17,12 @@
 
 namespace fairlead {
 
-// A tenant network: one VNI, address ranges of its own.
+// A tenant network with address ranges of its own: an overlay, or a provider network
+// on the NIC's own fabric. Either `vni` or `vlan` is there.
 struct Vpc {
   std::string id;
-  Vni vni;  // unique on the host
+  std::optional<Vni> vni = {};      // unique on the host
+  std::optional<VlanId> vlan = {};  // unique on the host
   friend bool operator==(const Vpc&, const Vpc&) = default;
 };
 
@@ -52,6 +54,11 @@ enum class NetworkKind : uint8_t { kCompute, kConverged };
 // them. off: software only (skip_hw).
 enum class OffloadWish : uint8_t { kMust, kPrefer, kOff };
 
+// Where a port's function comes from. vf: one of the host's VFs, forwarded by rules of
+// this host. hotplug: it is brought by PCIe hot-plug, as a DPU does; the DPU forwards
+// for it, and this host makes no rule.
+enum class FunctionSource : uint8_t { kVf, kHotplug };
+
 // One NIC of a VM in a subnet. A port without a VM is kept and waits for one.
 struct Port {
   std::string id;
@@ -62,6 +69,12 @@ struct Port {
   std::vector<IpAddress> addresses;  // in the subnet, unique in the VPC
   NetworkKind network = NetworkKind::kCompute;
   OffloadWish offload = OffloadWish::kPrefer;
+  // Of a port in a VLAN network only. Rates in Mbit/s; 0: none; min <= max where both are.
+  std::optional<bool> spoof_check;  // none: on
+  bool trust = false;
+  uint32_t max_tx_mbps = 0;
+  uint32_t min_tx_mbps = 0;
+  FunctionSource function = FunctionSource::kVf;
   friend bool operator==(const Port&, const Port&) = default;
 };
 
@@ -83,6 +96,8 @@ inline constexpr ObjectKind kAllObjectKinds[] = {ObjectKind::kVpc, ObjectKind::k
 std::string_view ObjectKindName(ObjectKind kind);  // "vpc", "subnet", ...
 std::string_view NetworkKindName(NetworkKind kind);
 std::string_view OffloadWishName(OffloadWish wish);
+std::string SegmentName(const Vpc& vpc);                     // "VNI 1000", "VLAN 100"
+std::string_view FunctionSourceName(FunctionSource source);  // "vf", "hotplug"
 
 struct ObjectRef {
   ObjectKind kind = ObjectKind::kVpc;

@@ -164,11 +164,11 @@ TEST(RefOfTest, NamesKindAndIdOfEveryObject) {
 TEST(HostFactsTest, AVfIsFoundByItsIndexAndNotByItsPlaceInTheList) {
   HostFacts facts;
   PfFacts pf;
-  pf.mac = Vf(0).pf;
+  pf.id = Mac("52:54:00:00:00:01");
   pf.vfs.resize(2);
   pf.vfs[0].index = 1;
   pf.vfs[1].index = 3;
-  facts.pfs[pf.mac] = pf;
+  facts.pfs[pf.id] = pf;
   ASSERT_NE(facts.FindVf(Vf(3)), nullptr);
   EXPECT_EQ(facts.FindVf(Vf(3))->index, 3);
   EXPECT_EQ(facts.FindVf(Vf(0)), nullptr);

@@ -10,6 +10,8 @@ std::string_view ResourceKindName(ResourceKind kind) {
   switch (kind) {
     case ResourceKind::kVfPool:
       return "vf-pool";
+    case ResourceKind::kPf:
+      return "pf";
     case ResourceKind::kTunnel:
       return "tunnel";
     case ResourceKind::kNeighbour:
@@ -30,7 +32,8 @@ std::string_view ResourceKindName(ResourceKind kind) {
 
 std::string ResourceKey::ToString() const { return StrCat(ResourceKindName(kind), "/", name); }
 
-ResourceKey VfPoolKey(const MacAddress& pf) { return {ResourceKind::kVfPool, pf.ToString()}; }
+ResourceKey VfPoolKey(const NicId& pf) { return {ResourceKind::kVfPool, pf.ToString()}; }
+ResourceKey PfKey(const NicId& pf) { return {ResourceKind::kPf, pf.ToString()}; }
 ResourceKey TunnelKey() { return {ResourceKind::kTunnel, "host"}; }
 ResourceKey NeighbourKey(const IpAddress& outer) {
   return {ResourceKind::kNeighbour, outer.ToString()};

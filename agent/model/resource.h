@@ -17,15 +17,18 @@
 #include <variant>
 #include <vector>
 
+#include "agent/base/eswitch.h"
 #include "agent/base/types.h"
 #include "agent/model/flow_rule.h"
 #include "agent/model/intent.h"
+#include "agent/model/vf_settings.h"
 
 namespace fairlead {
 
 // In the order in which things are made; they are taken away in reverse.
 enum class ResourceKind : uint8_t {
   kVfPool,
+  kPf,  // after its VFs: some eswitches go back to legacy mode without any
   kTunnel,
   kNeighbour,
   kVf,
@@ -47,7 +50,8 @@ struct ResourceKey {
   }
 };
 
-ResourceKey VfPoolKey(const MacAddress& pf);
+ResourceKey VfPoolKey(const NicId& pf);
+ResourceKey PfKey(const NicId& pf);
 ResourceKey TunnelKey();
 ResourceKey NeighbourKey(const IpAddress& outer);
 ResourceKey VfKey(const VfId& vf);
@@ -58,16 +62,25 @@ ResourceKey GuestDeviceKey(std::string_view vm, std::string_view port);
 
 // The VFs of a PF. Shared: never undone by a failed attach.
 struct VfPoolSpec {
-  MacAddress pf;
+  NicId pf;
   uint16_t count = 0;
   bool autoprobe = false;  // sriov_drivers_autoprobe
   friend bool operator==(const VfPoolSpec&, const VfPoolSpec&) = default;
 };
 
-// What is set on a VF through its PF. Empty where the NIC has no such call.
+// A NIC's eswitch. Shared: never undone by a failed attach, never taken away.
+struct PfSpec {
+  NicId pf;
+  EswitchSettings eswitch;
+  friend bool operator==(const PfSpec&, const PfSpec&) = default;
+};
+
+// What is set on a VF through its PF. Empty where the NIC has no such call, or where it
+// is not asked for.
 struct VfSpec {
   VfId vf;
-  std::optional<MacAddress> mac;
+  std::optional<MacAddress> mac = {};
+  VfSettings settings = {};
   friend bool operator==(const VfSpec&, const VfSpec&) = default;
 };
 
@@ -109,6 +122,9 @@ struct DriverBindingSpec {
   std::optional<uint32_t> node_uid;  // owner of /dev/vfio/GROUP
   std::optional<uint32_t> node_gid;
   std::optional<uint32_t> node_mode;  // permission bits
+  // A hot-plugged function is taken from its host driver only if its netdev shows this
+  // MAC right then. Empty, and always in what was observed: not looked at.
+  std::optional<MacAddress> shows_mac = std::nullopt;
   friend bool operator==(const DriverBindingSpec&, const DriverBindingSpec&) = default;
 };
 
@@ -127,8 +143,9 @@ struct GuestDeviceSpec {
 std::string GuestDeviceId(uint32_t store_id, uint32_t port_ordinal, Lease lease);
 inline constexpr std::string_view kGuestDevicePrefix = "fairlead-";
 
-using ResourceSpec = std::variant<VfPoolSpec, TunnelSpec, NeighbourSpec, VfSpec, RepresentorSpec,
-                                  FlowRuleSpec, DriverBindingSpec, GuestDeviceSpec>;
+using ResourceSpec =
+    std::variant<VfPoolSpec, PfSpec, TunnelSpec, NeighbourSpec, VfSpec, RepresentorSpec,
+                 FlowRuleSpec, DriverBindingSpec, GuestDeviceSpec>;
 
 // A wanted resource.
 struct Resource {
@@ -150,12 +167,15 @@ struct ObservedResource {
   ResourceSpec spec;
   // False for an object of somebody else in a place that we would use.
   bool ours = true;
+  std::string owner_words;  // of a foreign one: what it is and whose mark it carries, if known
   RuleHardware hardware = RuleHardware::kUnknown;       // flow rules
   uint32_t in_hw_count = 0;                             // flow rules
   uint64_t content_hash = 0;                            // flow rules, from the cookie
   NeighbourState neighbour = NeighbourState::kUnknown;  // neighbours
   std::string neighbour_detail;  // "10.0.0.2 dev pf0 lladdr .. REACHABLE", "no route to 10.0.0.2"
   uint32_t ifindex = 0;          // representor, tunnel
+  // Representors, of what a provider just did: its block was made anew, empty.
+  bool table_is_new = false;
 };
 
 }  // namespace fairlead

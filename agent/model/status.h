@@ -37,6 +37,7 @@ struct ObjectStatus {
   std::string vf_pci;
   std::string representor;
   std::string mac;
+  uint32_t vlan = 0;  // of a provider network; 0: none
   std::string guest_device;
   std::string guest_bus;
   uint64_t lease = 0;

@@ -113,6 +113,7 @@ const std::set<std::string>& World::EndpointsOfVtep(const IpAddress& vtep) const
 }
 
 std::optional<ObjectRef> World::OwnerOfVni(Vni vni) const { return OwnerAt(by_vni_, vni); }
+std::optional<ObjectRef> World::OwnerOfVlan(VlanId vlan) const { return OwnerAt(by_vlan_, vlan); }
 std::optional<ObjectRef> World::OwnerOfMac(std::string_view vpc, const MacAddress& mac) const {
   return OwnerAt(by_mac_, std::pair(std::string(vpc), mac));
 }
@@ -124,22 +125,8 @@ std::optional<ObjectRef> World::OwnerOfUuid(const Uuid& uuid) const {
   return OwnerAt(by_uuid_, uuid);
 }
 
-size_t World::Count(ObjectKind kind) const {
-  size_t count = 0;
-  ForEach(kind, [&](const StoredObject&) { ++count; });
-  return count;
-}
-
 void World::ForEach(const std::function<void(const StoredObject&)>& fn) const {
   for (const auto& [ref, object] : objects_) fn(object);
-}
-
-void World::ForEach(ObjectKind kind, const std::function<void(const StoredObject&)>& fn) const {
-  // Refs sort by kind first; "" sorts before every id.
-  for (auto it = objects_.lower_bound(ObjectRef{kind, ""});
-       it != objects_.end() && it->first.kind == kind; ++it) {
-    fn(it->second);
-  }
 }
 
 bool World::OrdinalInUse(uint32_t ordinal) const { return ordinals_.contains(ordinal); }
@@ -177,7 +164,8 @@ void World::Index(const StoredObject& stored, bool add) {
     ordinals_.erase(stored.ordinal);
   }
   if (const auto* vpc = std::get_if<Vpc>(&stored.object)) {
-    Claim(by_vni_, vpc->vni, ref, add);
+    if (vpc->vni) Claim(by_vni_, *vpc->vni, ref, add);
+    if (vpc->vlan) Claim(by_vlan_, *vpc->vlan, ref, add);
   } else if (const auto* subnet = std::get_if<Subnet>(&stored.object)) {
     Member(subnets_of_vpc_, subnet->vpc, subnet->id, add);
   } else if (const auto* vm = std::get_if<Vm>(&stored.object)) {

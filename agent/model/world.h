@@ -53,16 +53,15 @@ class World {
   // Endpoints behind an outer address, of all VPCs.
   const std::set<std::string>& EndpointsOfVtep(const IpAddress& vtep) const;
 
-  // Who has this VNI, or this MAC or address within a VPC; none if free.
+  // Who has this VNI or VLAN, or this MAC or address within a VPC; none if free.
   std::optional<ObjectRef> OwnerOfVni(Vni vni) const;
+  std::optional<ObjectRef> OwnerOfVlan(VlanId vlan) const;
   std::optional<ObjectRef> OwnerOfMac(std::string_view vpc, const MacAddress& mac) const;
   std::optional<ObjectRef> OwnerOfAddress(std::string_view vpc, const IpAddress& address) const;
   std::optional<ObjectRef> OwnerOfUuid(const Uuid& uuid) const;
 
-  size_t Count(ObjectKind kind) const;
   size_t size() const { return objects_.size(); }
   void ForEach(const std::function<void(const StoredObject&)>& fn) const;  // by ref, ascending
-  void ForEach(ObjectKind kind, const std::function<void(const StoredObject&)>& fn) const;
 
   uint32_t next_ordinal() const { return next_ordinal_; }
   // True while some object has it (a wrapped counter skips these).
@@ -81,6 +80,7 @@ class World {
   std::map<std::string, std::map<IpAddress, uint32_t>, std::less<>> vteps_of_subnet_;
   std::map<IpAddress, std::set<std::string>> endpoints_of_vtep_;
   std::map<Vni, ObjectRef> by_vni_;
+  std::map<VlanId, ObjectRef> by_vlan_;
   std::map<Uuid, ObjectRef> by_uuid_;
   absl::flat_hash_map<std::pair<std::string, MacAddress>, ObjectRef> by_mac_;
   absl::flat_hash_map<std::pair<std::string, IpAddress>, ObjectRef> by_address_;

@@ -29,7 +29,6 @@ std::string Dump(const World& world) {
   world.ForEach([&](const StoredObject& o) {
     StrAppend(&out, RefOf(o.object).ToString(), "#", o.generation, "@", o.ordinal, " ");
   });
-  for (ObjectKind kind : kAllObjectKinds) StrAppend(&out, world.Count(kind), ",");
   for (int i = 0; i < 12; ++i) {
     std::string id = StrCat("o", i);
     StrAppend(&out, "\n", id, " ", StrJoin(world.SubnetsOfVpc(id), ","), "|",
@@ -63,7 +62,13 @@ class Generator {
     switch (Pick(5)) {
       case 0: {
         Vpc vpc{id, *Vni::Make(Pick(40) + 1)};
-        return Free(world.OwnerOfVni(vpc.vni), vpc) ? std::optional<Object>(vpc) : std::nullopt;
+        if (Pick(2) == 0) {
+          vpc.vni.reset();
+          vpc.vlan = *VlanId::Make(Pick(40) + 1);
+          return Free(world.OwnerOfVlan(*vpc.vlan), vpc) ? std::optional<Object>(vpc)
+                                                         : std::nullopt;
+        }
+        return Free(world.OwnerOfVni(*vpc.vni), vpc) ? std::optional<Object>(vpc) : std::nullopt;
       }
       case 1:
         return Subnet{id, Id(), IpPrefix::Parse("10.0.0.0/8").value(), {}};

@@ -12,12 +12,16 @@ namespace {
 
 std::string Text(const std::string& v) { return v.empty() ? "none" : v; }
 std::string Text(bool v) { return v ? "yes" : "no"; }
+std::string Text(uint16_t v) { return std::to_string(v); }
 std::string Text(uint32_t v) { return std::to_string(v); }
 std::string Text(const Vni& v) { return std::to_string(v.value()); }
 std::string Text(const Uuid& v) { return Text(v.ToString()); }
 std::string Text(const IpAddress& v) { return v.ToString(); }
 std::string Text(const MacAddress& v) { return v.ToString(); }
 std::string Text(const PciAddress& v) { return v.ToString(); }
+std::string Text(EswitchMode v) { return std::string(Name(v)); }
+std::string Text(EswitchInlineMode v) { return std::string(Name(v)); }
+std::string Text(EswitchEncapMode v) { return std::string(Name(v)); }
 template <typename T>
 std::string Text(const std::optional<T>& v) {
   return v ? Text(*v) : "unknown";
@@ -52,6 +56,11 @@ void CompareSpecs(Comparison& c, const VfPoolSpec& wanted, const VfPoolSpec& obs
   c.Compare("count", uint32_t{wanted.count}, uint32_t{observed.count});
   c.Compare("autoprobe", wanted.autoprobe, observed.autoprobe);
 }
+void CompareSpecs(Comparison& c, const PfSpec& wanted, const PfSpec& observed) {
+  c.CompareIfSet("eswitch mode", wanted.eswitch.mode, observed.eswitch.mode);
+  c.CompareIfSet("inline", wanted.eswitch.inline_mode, observed.eswitch.inline_mode);
+  c.CompareIfSet("encap", wanted.eswitch.encap_mode, observed.eswitch.encap_mode);
+}
 void CompareSpecs(Comparison& c, const TunnelSpec& wanted, const TunnelSpec& observed) {
   c.Compare("device", wanted.device, observed.device);
   c.Compare("local", wanted.local, observed.local);
@@ -65,6 +74,11 @@ void CompareSpecs(Comparison& c, const NeighbourSpec& wanted, const NeighbourSpe
 }
 void CompareSpecs(Comparison& c, const VfSpec& wanted, const VfSpec& observed) {
   c.CompareIfSet("mac", wanted.mac, observed.mac);
+  c.CompareIfSet("vlan", wanted.settings.vlan, observed.settings.vlan);
+  c.CompareIfSet("spoof_check", wanted.settings.spoof_check, observed.settings.spoof_check);
+  c.CompareIfSet("trust", wanted.settings.trust, observed.settings.trust);
+  c.CompareIfSet("max_tx_mbps", wanted.settings.max_tx_mbps, observed.settings.max_tx_mbps);
+  c.CompareIfSet("min_tx_mbps", wanted.settings.min_tx_mbps, observed.settings.min_tx_mbps);
 }
 void CompareSpecs(Comparison& c, const RepresentorSpec& wanted, const RepresentorSpec& observed) {
   c.CompareIfSet("vni", wanted.vni, observed.vni);

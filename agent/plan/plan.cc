@@ -14,13 +14,22 @@ struct SummaryText {
   std::string operator()(const VfPoolSpec& s) const {
     return StrCat(s.count, " VFs, autoprobe ", s.autoprobe ? "on" : "off");
   }
+  std::string operator()(const PfSpec& s) const { return StrCat("eswitch ", s.eswitch.ToString()); }
   std::string operator()(const TunnelSpec& s) const {
     return StrCat(s.device, " local ", s.local.ToString(), " udp port ", s.udp_port, " mtu ",
                   s.mtu);
   }
   std::string operator()(const NeighbourSpec& s) const { return s.outer.ToString(); }
   std::string operator()(const VfSpec& s) const {
-    return s.mac ? StrCat("mac ", s.mac->ToString()) : "no attributes";
+    std::vector<std::string> words;
+    const VfSettings& set = s.settings;
+    if (s.mac) words.push_back(StrCat("mac ", s.mac->ToString()));
+    if (set.vlan) words.push_back(StrCat("vlan ", *set.vlan));
+    if (set.spoof_check) words.push_back(*set.spoof_check ? "spoof check on" : "spoof check off");
+    if (set.trust) words.push_back(*set.trust ? "trust on" : "trust off");
+    if (set.max_tx_mbps) words.push_back(StrCat("max_tx_mbps ", *set.max_tx_mbps));
+    if (set.min_tx_mbps) words.push_back(StrCat("min_tx_mbps ", *set.min_tx_mbps));
+    return words.empty() ? std::string("no attributes") : StrJoin(words, ", ");
   }
   std::string operator()(const RepresentorSpec& s) const {
     return StrCat(s.vni ? StrCat("block of VNI ", s.vni->value()) : std::string("no block"),

@@ -29,6 +29,7 @@ Vni VniOf(uint32_t n) { return *Vni::Make(n); }
 Resource MakeResource(ResourceSpec spec, std::vector<ResourceKey> depends = {}, Lease lease = 0) {
   struct Key {
     ResourceKey operator()(const VfPoolSpec& s) const { return VfPoolKey(s.pf); }
+    ResourceKey operator()(const PfSpec& s) const { return PfKey(s.pf); }
     ResourceKey operator()(const TunnelSpec&) const { return TunnelKey(); }
     ResourceKey operator()(const NeighbourSpec& s) const { return NeighbourKey(s.outer); }
     ResourceKey operator()(const VfSpec& s) const { return VfKey(s.vf); }
@@ -94,6 +95,9 @@ TEST(DifferencesTest, NameObservedAndWantedOfEveryAttribute) {
   };
   EXPECT_THAT(differences(VfPoolSpec{{}, 4, false}, VfPoolSpec{{}, 0, true}),
               ElementsAre("count 0 -> 4", "autoprobe yes -> no"));
+  EXPECT_THAT(differences(PfSpec{{}, {EswitchMode::kSwitchdev, {}, EswitchEncapMode::kBasic}},
+                          PfSpec{{}, {EswitchMode::kLegacy, EswitchInlineMode::kLink, {}}}),
+              ElementsAre("eswitch mode legacy -> switchdev", "encap unknown -> basic"));
   TunnelSpec other{"vx", Ip(2), 8472, 9000};
   EXPECT_THAT(differences(Tunnel(), other),
               ElementsAre("device vx -> fl-vxlan0", "local 10.0.0.2 -> 10.0.0.1",
@@ -101,7 +105,11 @@ TEST(DifferencesTest, NameObservedAndWantedOfEveryAttribute) {
   EXPECT_THAT(differences(RepresentorSpec{Vf(1), VniOf(1), true, true},
                           RepresentorSpec{Vf(1), VniOf(2), false, false}),
               ElementsAre("vni 2 -> 1", "up no -> yes", "default_drop no -> yes"));
-  EXPECT_THAT(differences(VfSpec{Vf(1), MacAddress({2, 0, 0, 0, 0, 1})}, VfSpec{Vf(1), {}}),
+  EXPECT_THAT(differences(VfSpec{Vf(1), {}, {100, true, false, 500, 0}},
+                          VfSpec{Vf(1), {}, {101, false, true, 0, 1}}),
+              ElementsAre("vlan 101 -> 100", "spoof_check no -> yes", "trust yes -> no",
+                          "max_tx_mbps 0 -> 500", "min_tx_mbps 1 -> 0"));
+  EXPECT_THAT(differences(VfSpec{Vf(1), MacAddress({2, 0, 0, 0, 0, 1})}, VfSpec{Vf(1)}),
               ElementsAre("mac unknown -> 02:00:00:00:00:01"));
   EXPECT_THAT(differences(DriverBindingSpec{Vf(1), "vfio-pci", 1, 2, 0660},
                           DriverBindingSpec{Vf(1), "", 0, 0, 0600}),
@@ -266,6 +274,12 @@ class Draw {
       case ResourceKind::kVfPool:
         return VfPoolSpec{MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(n)}),
                           static_cast<uint16_t>(Pick(2)), Pick(2) == 0};
+      case ResourceKind::kPf: {
+        PfSpec spec{MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(n)}), {}};
+        if (Pick(3) != 0) spec.eswitch.mode = static_cast<EswitchMode>(Pick(2));
+        if (Pick(2) != 0) spec.eswitch.encap_mode = static_cast<EswitchEncapMode>(Pick(2));
+        return spec;
+      }
       case ResourceKind::kTunnel:
         return TunnelSpec{"t", Ip(static_cast<uint8_t>(Pick(2))),
                           static_cast<uint16_t>(4789 + Pick(2)), 1450 + Pick(2)};
@@ -273,9 +287,11 @@ class Draw {
         return NeighbourSpec{Ip(static_cast<uint8_t>(n))};
       case ResourceKind::kVf:
         return VfSpec{
-            Vf(n), Pick(3) == 0
-                       ? std::nullopt
-                       : std::optional(MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(Pick(2))}))};
+            Vf(n),
+            Pick(3) == 0
+                ? std::nullopt
+                : std::optional(MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(Pick(2))})),
+            VfSettings{static_cast<uint16_t>(Pick(2)), Pick(2) == 0, {}, {}, {}}};
       case ResourceKind::kRepresentor:
         return RepresentorSpec{Vf(n), VniOf(1 + Pick(2)), Pick(2) == 0, Pick(2) == 0};
       case ResourceKind::kFlowRule:
@@ -296,7 +312,7 @@ class Draw {
   // to keys that nobody wants.
   void Sets(WantedSet& wanted, ObservedSet& observed) {
     std::vector<ResourceKey> below;
-    for (uint32_t kind = 0; kind < 8; ++kind) {
+    for (uint32_t kind = 0; kind < 9; ++kind) {
       std::vector<ResourceKey> here;
       for (uint32_t n = 0; n < 4; ++n) {
         Resource resource = MakeResource(Spec(kind, n));

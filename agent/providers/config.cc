@@ -7,10 +7,17 @@
 
 namespace fairlead {
 
-const PfConfig* ProviderConfig::FindPf(const MacAddress& mac) const {
+const PfConfig* ProviderConfig::FindPf(const NicId& id) const {
   const auto it =
-      std::find_if(pfs.begin(), pfs.end(), [&](const PfConfig& pf) { return pf.mac == mac; });
+      std::find_if(pfs.begin(), pfs.end(), [&](const PfConfig& pf) { return NicId(pf.mac) == id; });
   return it == pfs.end() ? nullptr : &*it;
+}
+
+const HotplugPortConfig* ProviderConfig::FindHotplugPort(const NicId& id) const {
+  const auto it =
+      std::find_if(hotplug_ports.begin(), hotplug_ports.end(),
+                   [&](const HotplugPortConfig& port) { return NicId(port.port) == id; });
+  return it == hotplug_ports.end() ? nullptr : &*it;
 }
 
 std::string ProviderConfig::OwnerMark() const { return absl::StrFormat("fairlead %08x", store_id); }

@@ -12,7 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "agent/base/eswitch.h"
 #include "agent/base/types.h"
+#include "agent/model/facts.h"
 #include "agent/model/intent.h"
 
 namespace fairlead {
@@ -31,6 +33,24 @@ struct PfConfig {
   // Use the PF even though it carries the default route or the management address.
   bool allow_host_traffic = false;
   std::vector<RepresentorConfig> representors;
+  EswitchSettings eswitch;  // what it is to be; what is absent is left as it is
+};
+
+// What a PCI function says that it is (pci.ids).
+struct PciIds {
+  uint16_t vendor = 0;
+  uint16_t device = 0;
+  friend bool operator==(const PciIds&, const PciIds&) = default;
+};
+
+// A PCIe port that functions are hot-plugged into, as a DPU does.
+struct HotplugPortConfig {
+  PciAddress port;   // of the bridge
+  std::string name;  // for people; the address unless given
+  NetworkKind network = NetworkKind::kCompute;
+  FunctionIdentity identity = FunctionIdentity::kMac;
+  std::vector<PciIds> devices;                 // that may arrive; empty: any network function
+  std::chrono::milliseconds deadline{30'000};  // how long a port of a VM waits for one
 };
 
 struct TunnelConfig {
@@ -50,6 +70,7 @@ struct HypervisorConfig {
 
 struct ProviderConfig {
   std::vector<PfConfig> pfs;
+  std::vector<HotplugPortConfig> hotplug_ports;
   TunnelConfig tunnel;
   HypervisorConfig hypervisor;
   std::optional<IpAddress> management_address;
@@ -64,7 +85,8 @@ struct ProviderConfig {
   // How long QEMU may take, after it let a device go, to close its VFIO group.
   std::chrono::milliseconds group_close_patience{3'000};
 
-  const PfConfig* FindPf(const MacAddress& mac) const;
+  const PfConfig* FindPf(const NicId& pf) const;
+  const HotplugPortConfig* FindHotplugPort(const NicId& port) const;
   // "fairlead 0a1b2c3d": the ifalias of what this store's agent made.
   std::string OwnerMark() const;
 };

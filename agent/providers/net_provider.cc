@@ -25,6 +25,13 @@ absl::StatusOr<std::optional<ObservedResource>> NetProvider::ObserveTunnel() {
   spec.up = link->up;
   tunnel.ours =
       link->kind == "vxlan" && link->vxlan_collect_md && link->alias == config_->OwnerMark();
+  if (!tunnel.ours) {
+    tunnel.owner_words = absl::StrCat(
+        "the link ", link->name,
+        link->alias.empty() ? std::string(" without a mark")
+                            : absl::StrCat(" with the mark '", link->alias, "'"),
+        link->alias.starts_with("fairlead ") ? ", of a Fairlead with another store" : "");
+  }
   if (tunnel.ours) {
     FAIRLEAD_ASSIGN_OR_RETURN(spec.default_drop,
                               HasDefaultDrop(*tc_, {RuleTable::Kind::kTunnelIngress, {}},
@@ -143,9 +150,9 @@ absl::StatusOr<std::vector<ObservedResource>> NetProvider::ObserveNeighbours(
       return n.ifindex == hop->first && n.address == hop->second;
     });
     if (entry == own.end()) {
-      // An operator's entry serves as well as one of ours.
+      // Somebody else's entry serves as well as one of ours.
       const absl::StatusOr<NeighbourInfo> there = rtnetlink_->GetNeighbour(hop->first, hop->second);
-      if (!there.ok() || !there->permanent()) continue;
+      if (!there.ok() || !there->kept_by_others()) continue;
       result.push_back(Describe(peer, &*there, "", NeighbourState::kUnknown));
     } else {
       result.push_back(Describe(peer, &*entry, "", NeighbourState::kUnknown));

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/providers/pf_provider.h"
 
+#include <errno.h>
+
 #include <algorithm>
-#include <chrono>
+#include <functional>
 #include <iterator>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "agent/base/error.h"
@@ -16,27 +17,32 @@
 namespace fairlead {
 namespace {
 
-constexpr std::chrono::milliseconds kGroupPoll{20};
-// Stands for the driver of a VF that must not be taken for a free one.
-constexpr char kBusy[] = "(busy)";
+VfSettings SettingsOf(const VfInfo& info) {
+  return {info.vlan, info.spoof_check, info.trust, info.max_tx_mbps, info.min_tx_mbps};
+}
 
 }  // namespace
 
-absl::StatusOr<PfProvider::Pf> PfProvider::Find(const MacAddress& pf) {
+absl::StatusOr<PfProvider::Pf> PfProvider::Find(const NicId& pf) {
   FAIRLEAD_ASSIGN_OR_RETURN(std::vector<LinkInfo> links, rtnetlink_->ListLinks());
   for (const LinkInfo& link : links) {
     if (!link.kind.empty()) continue;  // a bond or VLAN can show its NIC's address
-    if (link.permanent_mac.value_or(link.mac) != pf) continue;
+    if (NicId(link.permanent_mac.value_or(link.mac)) != pf) continue;
     absl::StatusOr<PciAddress> pci = sysfs_->PciOfNetdev(link.name);
     if (!pci.ok()) continue;
     FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(*pci));
     if (device.physfn) continue;  // a VF, whatever MAC it shows
     FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo with_vfs, rtnetlink_->GetLinkWithVfs(link.ifindex));
-    return Pf{std::move(with_vfs), std::move(device), std::move(links)};
+    return Pf{std::move(with_vfs), std::move(device), std::move(links), {}};
   }
   return absl::NotFoundError(StrCat("no PF with the permanent MAC ", pf.ToString(),
                                     " is on this host (is its driver loaded, is it in "
                                     "another network namespace?)"));
+}
+
+absl::Status PfProvider::ReadEswitch(Pf& pf) {
+  FAIRLEAD_ASSIGN_OR_RETURN(pf.eswitch, eswitch_.Observe(DevlinkHandle::Pci(pf.device.address)));
+  return absl::OkStatus();
 }
 
 // The PF itself, and what stands on it: its bond or bridge, the VLANs and macvlans on
@@ -57,29 +63,22 @@ std::vector<LinkInfo> PfProvider::WithUppers(const Pf& pf) {
   return result;
 }
 
-std::string PfProvider::WhyRefused(const Pf& pf, const PfConfig& config) {
+absl::StatusOr<std::string> PfProvider::WhyRefused(const Pf& pf, const PfConfig& config) {
   if (config.allow_host_traffic) return "";
-  const absl::StatusOr<std::vector<uint32_t>> defaults = rtnetlink_->DefaultRouteLinks();
-  if (!defaults.ok()) {
-    return StrCat("cannot tell whether it carries the default route: ",
-                  std::string(defaults.status().message()));
-  }
   const auto refuse = [&](const LinkInfo& link, std::string_view carries) {
     return StrCat(link.name, link.ifindex == pf.link.ifindex ? "" : StrCat(" on ", pf.link.name),
                   " carries the host's ", carries,
                   "; set allow_host_traffic: true for this PF if Fairlead may use it all the same");
   };
   for (const LinkInfo& link : WithUppers(pf)) {
-    if (std::find(defaults->begin(), defaults->end(), link.ifindex) != defaults->end()) {
+    if (std::binary_search(default_links_.begin(), default_links_.end(), link.ifindex)) {
       return refuse(link, "default route");
     }
     if (!config_->management_address) continue;
     const absl::StatusOr<std::vector<IpAddress>> addresses =
         rtnetlink_->LinkAddresses(link.ifindex);
-    if (!addresses.ok()) {
-      return StrCat("cannot tell whether it carries the management address: ",
-                    std::string(addresses.status().message()));
-    }
+    if (absl::IsNotFound(addresses.status())) continue;  // gone meanwhile
+    if (!addresses.ok()) return addresses.status();
     if (std::find(addresses->begin(), addresses->end(), *config_->management_address) !=
         addresses->end()) {
       return refuse(link, StrCat("management address ", config_->management_address->ToString()));
@@ -97,15 +96,16 @@ const RepresentorConfig* PfProvider::RepresentorOf(const VfId& vf) const {
   return nullptr;
 }
 
-absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const MacAddress& mac) {
-  const PfConfig* config = config_->FindPf(mac);
+absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const NicId& nic) {
+  const PfConfig* config = config_->FindPf(nic);
   if (config == nullptr) {
-    return absl::NotFoundError(StrCat("PF ", mac.ToString(), " is not configured"));
+    return absl::NotFoundError(StrCat("PF ", nic.ToString(), " is not configured"));
   }
-  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(mac));
+  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(nic));
+  FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
   Observation result;
   PfFacts& facts = result.facts;
-  facts.mac = mac;
+  facts.id = config->mac;
   facts.pci = pf.device.address;
   facts.netdev = pf.link.name;
   facts.ifindex = pf.link.ifindex;
@@ -117,7 +117,10 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const MacAddress& ma
   facts.autoprobe = pf.device.autoprobe;
   facts.can_set_vf_mac = pf.link.vfs.has_value() && !pf.link.vfs->empty();
   facts.numa_node = pf.device.numa_node;
-  facts.refused = WhyRefused(pf, *config);
+  facts.eswitch = pf.eswitch.settings;
+  facts.wanted_eswitch = config->eswitch;
+  FAIRLEAD_ASSIGN_OR_RETURN(default_links_, rtnetlink_->DefaultRouteLinks());
+  FAIRLEAD_ASSIGN_OR_RETURN(facts.refused, WhyRefused(pf, *config));
   if (!pf.device.total_vfs) {
     facts.refused = StrCat(pf.link.name, " (", facts.driver, ") has no SR-IOV capability");
   } else if (config->vfs > facts.total_vfs) {
@@ -126,12 +129,16 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const MacAddress& ma
   }
   if (facts.num_vfs > 0) {
     ObservedResource pool;
-    pool.key = VfPoolKey(mac);
-    pool.spec = VfPoolSpec{mac, facts.num_vfs, facts.autoprobe};
+    pool.key = VfPoolKey(nic);
+    pool.spec = VfPoolSpec{nic, facts.num_vfs, facts.autoprobe};
     result.resources.push_back(std::move(pool));
   }
+  ObservedResource eswitch;
+  eswitch.key = PfKey(nic);
+  eswitch.spec = PfSpec{nic, facts.eswitch};
+  result.resources.push_back(std::move(eswitch));
   for (uint16_t index = 0; index < pf.device.virtfns.size(); ++index) {
-    FAIRLEAD_ASSIGN_OR_RETURN(OneVf vf, Read(pf, mac, index));
+    FAIRLEAD_ASSIGN_OR_RETURN(OneVf vf, Read(pf, nic, index));
     facts.vfs.push_back(std::move(vf.facts));
     std::move(vf.resources.begin(), vf.resources.end(), std::back_inserter(result.resources));
   }
@@ -144,24 +151,24 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const MacAddress& ma
 }
 
 absl::StatusOr<PfProvider::OneVf> PfProvider::ObserveVf(const VfId& vf) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(vf.pf));
+  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(vf.pf));
+  if (RepresentorOf(vf) == nullptr) FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
   if (vf.index < pf.device.virtfns.size()) return Read(pf, vf.pf, vf.index);
   // The VF is gone; its representor may still stand.
   OneVf gone;
   gone.facts.index = vf.index;
-  FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(vf, gone));
+  FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(pf, vf, gone));
   return gone;
 }
 
-absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddress& mac,
-                                                   uint16_t index) {
-  const VfId id{mac, index};
+absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const NicId& nic, uint16_t index) {
+  const VfId id{nic, index};
   FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice device, sysfs_->Device(pf.device.virtfns[index]));
   OneVf result;
   VfFacts& facts = result.facts;
   facts.index = index;
   facts.pci = device.address;
-  facts.driver = device.busy ? kBusy : device.driver;
+  facts.driver = device.busy ? kBusyDriver : device.driver;
   facts.driver_override = device.driver_override;
   facts.iommu_group = device.iommu_group;
   if (device.iommu_group) {
@@ -181,38 +188,44 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const MacAddres
   }
   if (pf.link.vfs) {
     for (const VfInfo& info : *pf.link.vfs) {
-      if (info.index == index) facts.mac = info.mac;
+      if (info.index != index) continue;
+      facts.mac = info.mac;
+      facts.settings = SettingsOf(info);
     }
   }
-  FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(id, result));
-  // The override alone is what an attempt leaves whose driver did not bind. Of a busy
-  // VF it is not known, so nobody may take the binding for gone.
-  if (device.driver == config_->vf_driver || device.driver_override == config_->vf_driver ||
-      device.busy) {
-    ObservedResource binding;
-    binding.key = DriverBindingKey(id);
-    DriverBindingSpec spec{id, device.driver, {}, {}, {}};
-    if (device.iommu_group) {
-      if (absl::StatusOr<VfioNode> node = sysfs_->GetVfioNode(*device.iommu_group); node.ok()) {
-        spec.node_uid = node->uid;
-        spec.node_gid = node->gid;
-        spec.node_mode = node->mode;
-      }
-    }
-    binding.spec = std::move(spec);
-    result.resources.push_back(std::move(binding));
+  FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(pf, id, result));
+  if (std::optional<ObservedResource> binding = binding_.Observe(device, id)) {
+    result.resources.push_back(*std::move(binding));
   }
   return result;
 }
 
-absl::Status PfProvider::ReadRepresentor(const VfId& id, OneVf& result) {
+absl::StatusOr<LinkInfo> PfProvider::FindRepresentor(const Pf& pf, const VfId& vf) {
+  if (const RepresentorConfig* named = RepresentorOf(vf)) {
+    return rtnetlink_->GetLink(named->netdev);
+  }
+  DevlinkVf wanted{vf.index, std::nullopt};
+  // mlx5 numbers the PFs of a card by their PCI function (mlx5.md: esw/devlink_port.c);
+  // of other drivers nothing is known, and two matches are an error, not a guess.
+  if (pf.device.driver == "mlx5_core") wanted.pf = pf.device.address.function;
+  const absl::StatusOr<DevlinkPortInfo> port = FindVfRepresentor(pf.eswitch.ports, wanted);
+  if (absl::IsUnavailable(port.status())) return absl::NotFoundError(port.status().message());
+  if (!port.ok()) return port.status();
+  return rtnetlink_->GetLink(port->ifindex);
+}
+
+absl::Status PfProvider::ReadRepresentor(const Pf& pf, const VfId& id, OneVf& result) {
   VfFacts& facts = result.facts;
   const RepresentorConfig* named = RepresentorOf(id);
   if (named != nullptr) {
     if (!facts.mac) facts.mac = named->mac;
-    absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(named->netdev);
+    facts.representor = named->netdev;  // that it comes is noticed by its name
+  }
+  if (named != nullptr || !pf.eswitch.ports.empty()) {
+    absl::StatusOr<LinkInfo> link = FindRepresentor(pf, id);
     if (link.ok()) {
       facts.representor = link->name;
+      facts.representor_refused = WhyNoRepresentor(*link);
       facts.representor_ifindex = link->ifindex;
       FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link->ifindex));
       const bool ours = link->alias == config_->OwnerMark();
@@ -241,6 +254,20 @@ absl::Status PfProvider::ReadRepresentor(const VfId& id, OneVf& result) {
   return absl::OkStatus();
 }
 
+// Fairlead takes a representor down and ends it in a drop: a mistake in the
+// configuration must not do that to what the host lives by.
+std::string PfProvider::WhyNoRepresentor(const LinkInfo& link) const {
+  if (link.name == config_->tunnel.device) return "it is the tunnel device";
+  for (const PfConfig& pf : config_->pfs) {
+    if (link.permanent_mac.value_or(link.mac) != pf.mac) continue;
+    const absl::StatusOr<PciAddress> pci = sysfs_->PciOfNetdev(link.name);
+    if (pci.ok()) return StrCat("it is the PF ", pf.mac.ToString());
+  }
+  const bool default_route =
+      std::binary_search(default_links_.begin(), default_links_.end(), link.ifindex);
+  return default_route ? "it carries the host's default route" : "";
+}
+
 absl::StatusOr<ObservedResource> PfProvider::PutPool(const VfPoolSpec& wanted) {
   FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.pf));
   if (pf.device.autoprobe != wanted.autoprobe) {
@@ -261,10 +288,43 @@ absl::StatusOr<ObservedResource> PfProvider::PutPool(const VfPoolSpec& wanted) {
   return pool;
 }
 
-absl::Status PfProvider::DeletePool(const MacAddress& mac) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(mac));
-  if (pf.device.num_vfs == 0) return absl::OkStatus();
-  return sysfs_->SetNumVfs(pf.device.address, 0, config_->sriov_deadline);
+// What was known when the plan was made may be old: who would be cut off is looked
+// for once more, right before.
+absl::StatusOr<ObservedResource> PfProvider::PutPf(const PfSpec& wanted) {
+  const PfConfig* config = config_->FindPf(wanted.pf);
+  if (config == nullptr) {
+    return absl::NotFoundError(StrCat("PF ", wanted.pf.ToString(), " is not configured"));
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(wanted.pf));
+  FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
+  ObservedResource observed;
+  observed.key = PfKey(wanted.pf);
+  const std::string asked =
+      StrCat("change the eswitch of ", pf.link.name, " to ", wanted.eswitch.ToString());
+  // Of a NIC without an eswitch nothing is touched; Put says so.
+  const bool has_one = !pf.eswitch.settings.empty();
+  if (has_one && !EswitchDifference(wanted.eswitch, pf.eswitch.settings).empty()) {
+    FAIRLEAD_ASSIGN_OR_RETURN(default_links_, rtnetlink_->DefaultRouteLinks());
+    FAIRLEAD_ASSIGN_OR_RETURN(const std::string refused, WhyRefused(pf, *config));
+    if (!refused.empty()) return absl::FailedPreconditionError(StrCat(asked, ": ", refused));
+    std::vector<PciAddress> bound;  // to drivers that serve nobody
+    for (uint16_t index = 0; index < pf.device.virtfns.size(); ++index) {
+      FAIRLEAD_ASSIGN_OR_RETURN(const OneVf vf, Read(pf, wanted.pf, index));
+      if (const std::string in_use = WhyInUse(vf.facts, config_->vf_driver); !in_use.empty()) {
+        return absl::UnavailableError(StrCat(asked, ": VF ", index, " is ", in_use));
+      }
+      if (!vf.facts.driver.empty()) bound.push_back(vf.facts.pci);
+    }
+    if (wanted.eswitch.mode && wanted.eswitch.mode != pf.eswitch.settings.mode) {
+      for (const PciAddress& vf : bound) {
+        FAIRLEAD_RETURN_IF_ERROR(sysfs_->Unbind(vf, config_->bind_deadline));
+      }
+    }
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(const EswitchSettings now,
+                            eswitch_.Put(DevlinkHandle::Pci(pf.device.address), wanted.eswitch));
+  observed.spec = PfSpec{wanted.pf, now};
+  return observed;
 }
 
 absl::StatusOr<PciAddress> PfProvider::VfAddress(const VfId& vf) {
@@ -276,29 +336,55 @@ absl::StatusOr<PciAddress> PfProvider::VfAddress(const VfId& vf) {
   return pf.device.virtfns[vf.index];
 }
 
-absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.vf.pf));
-  ObservedResource observed;
-  observed.key = VfKey(wanted.vf);
-  VfSpec spec{wanted.vf, std::nullopt};
-  if (wanted.mac) {
-    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfMac(pf.link.ifindex, wanted.vf.index, *wanted.mac));
-  }
+absl::StatusOr<std::optional<VfInfo>> PfProvider::ReadVf(const Pf& pf, uint16_t index) {
   FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo now, rtnetlink_->GetLinkWithVfs(pf.link.ifindex));
-  if (now.vfs) {
-    for (const VfInfo& info : *now.vfs) {
-      if (info.index == wanted.vf.index) spec.mac = info.mac;
-    }
+  for (const VfInfo& info : now.vfs.value_or(std::vector<VfInfo>{})) {
+    if (info.index == index) return info;
   }
-  observed.spec = spec;
-  return observed;
+  return std::nullopt;
 }
 
-absl::Status PfProvider::CheckIdle(const PciAddress& vf) {
-  if (!sysfs_->Outstanding(vf)) return absl::OkStatus();
-  return absl::UnavailableError(StrCat("an operation on ", vf.ToString(),
-                                       " that passed its deadline has not come back from the "
-                                       "kernel yet"));
+// Each by a call of its own, and only what differs: a NIC may refuse what it need not
+// be told.
+absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.vf.pf));
+  const uint32_t link = pf.link.ifindex;
+  const uint16_t index = wanted.vf.index;
+  const VfSettings& set = wanted.settings;
+  FAIRLEAD_ASSIGN_OR_RETURN(std::optional<VfInfo> seen, ReadVf(pf, index));
+  // A NIC that reports nothing can be told nothing; where something is wanted, that
+  // shows as a difference.
+  if (seen) {
+    const auto differs = [](const auto& wish, const auto& is) { return wish && wish != is; };
+    // What opens comes after what closes.
+    if (differs(set.trust, seen->trust) && !*set.trust) {
+      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfTrust(link, index, false));
+    }
+    if (differs(wanted.mac, seen->mac)) {
+      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfMac(link, index, *wanted.mac));
+    }
+    if (differs(set.spoof_check, seen->spoof_check)) {
+      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfSpoofCheck(link, index, *set.spoof_check));
+    }
+    if (differs(set.vlan, seen->vlan)) {
+      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfVlan(link, index, *set.vlan));
+    }
+    if (differs(set.trust, seen->trust) && *set.trust) {
+      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfTrust(link, index, true));
+    }
+    if (differs(set.max_tx_mbps, seen->max_tx_mbps) ||
+        differs(set.min_tx_mbps, seen->min_tx_mbps)) {
+      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfRate(link, index,
+                                                     set.max_tx_mbps.value_or(seen->max_tx_mbps),
+                                                     set.min_tx_mbps.value_or(seen->min_tx_mbps)));
+    }
+    FAIRLEAD_ASSIGN_OR_RETURN(seen, ReadVf(pf, index));
+  }
+  ObservedResource observed;
+  observed.key = VfKey(wanted.vf);
+  observed.spec =
+      seen ? VfSpec{wanted.vf, seen->mac, SettingsOf(*seen)} : VfSpec{wanted.vf, {}, {}};
+  return observed;
 }
 
 // The VF is given back without what its tenant had on it.
@@ -309,22 +395,75 @@ absl::Status PfProvider::DeleteVf(const VfId& vf) {
   const Pf& pf = *found;
   if (vf.index >= pf.device.virtfns.size()) return absl::OkStatus();
   // A write that hung must not come back when somebody else has the VF.
-  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(pf.device.virtfns[vf.index]));
+  FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(pf.device.virtfns[vf.index]));
   absl::Status reset = sysfs_->Reset(pf.device.virtfns[vf.index], config_->bind_deadline);
   if (!reset.ok() && !absl::IsUnimplemented(reset)) return reset;  // it may have none
-  if (pf.link.vfs && !pf.link.vfs->empty()) {
-    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfMac(pf.link.ifindex, vf.index, MacAddress()));
+  return ClearVf(pf, vf.index);
+}
+
+// What the PF tells the VF is made as nobody's, and seen to be. What the NIC has no
+// call for, nobody can have set through it.
+absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index) {
+  FAIRLEAD_ASSIGN_OR_RETURN(std::optional<VfInfo> seen, ReadVf(pf, index));
+  if (!seen) return absl::OkStatus();
+  const uint32_t link = pf.link.ifindex;
+  struct Setting {
+    const char* name;
+    bool (*clean)(const VfInfo&);
+    std::function<absl::Status()> clear;
+    bool needs_mac = false;
+    bool settable = true;
+  };
+  std::vector<Setting> settings = {
+      {"trust", [](const VfInfo& vf) { return !vf.trust.value_or(false); },
+       [&] { return rtnetlink_->SetVfTrust(link, index, false); }},
+      {"VLAN", [](const VfInfo& vf) { return vf.vlan == 0; },
+       [&] { return rtnetlink_->SetVfVlan(link, index, 0); }},
+      {"rate", [](const VfInfo& vf) { return vf.max_tx_mbps == 0 && vf.min_tx_mbps == 0; },
+       [&] { return rtnetlink_->SetVfRate(link, index, 0, 0); }},
+      {"MAC", [](const VfInfo& vf) { return vf.mac.IsZero(); },
+       [&] {
+         absl::Status cleared = rtnetlink_->SetVfMac(link, index, MacAddress());
+         // mlx5 and mlx4 check nothing against no MAC, and refuse to be asked to.
+         if (ErrnoOf(cleared) == EPERM && seen->spoof_check == true) {
+           FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfSpoofCheck(link, index, false));
+           seen->spoof_check = false;
+           cleared = rtnetlink_->SetVfMac(link, index, MacAddress());
+         }
+         return cleared;
+       }},
+      {"spoof check", [](const VfInfo& vf) { return vf.spoof_check.value_or(true); },
+       [&] { return rtnetlink_->SetVfSpoofCheck(link, index, true); }, /*needs_mac=*/true},
+  };
+  for (Setting& setting : settings) {
+    if (setting.clean(*seen)) continue;
+    const absl::Status cleared = setting.clear();
+    if (cleared.ok()) continue;
+    // A spoof check that is refused for want of a MAC comes with the next tenant's.
+    setting.settable =
+        !absl::IsUnimplemented(cleared) && !(ErrnoOf(cleared) == EPERM && setting.needs_mac);
+    if (setting.settable) {
+      return Annotate(cleared,
+                      StrCat("clear the ", setting.name, " of VF ", index, " of ", pf.link.name));
+    }
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(seen, ReadVf(pf, index));
+  for (const Setting& setting : settings) {
+    if (!seen || !setting.settable || setting.clean(*seen)) continue;
+    return absl::FailedPreconditionError(StrCat(
+        "the ", setting.name, " of VF ", index, " of ", pf.link.name,
+        " was cleared without an error and does not read back clean: the VF is not given on"));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<LinkInfo> PfProvider::Representor(const VfId& vf) {
-  const RepresentorConfig* named = RepresentorOf(vf);
-  if (named == nullptr) {
-    return absl::FailedPreconditionError(StrCat(
-        "VF ", vf.ToString(), " has no representor: name it in the configuration of its PF"));
+  if (const RepresentorConfig* named = RepresentorOf(vf)) {
+    return rtnetlink_->GetLink(named->netdev);
   }
-  return rtnetlink_->GetLink(named->netdev);
+  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(vf.pf));
+  FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
+  return FindRepresentor(pf, vf);
 }
 
 absl::Status PfProvider::CheckOwner(const LinkInfo& link) const {
@@ -357,17 +496,19 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAddrGenNone(link.ifindex, true));
     FAIRLEAD_RETURN_IF_ERROR(tc_->AddClsact(link.ifindex, block));
   }
-  FAIRLEAD_RETURN_IF_ERROR(PutDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *wanted.vni},
-                                          {block, 0}, config_->store_id));
+  const RuleTable table{RuleTable::Kind::kVpcBlock, *wanted.vni};
+  FAIRLEAD_ASSIGN_OR_RETURN(const bool stood,
+                            HasDefaultDrop(*tc_, table, {block, 0}, config_->store_id));
+  FAIRLEAD_RETURN_IF_ERROR(PutDefaultDrop(*tc_, table, {block, 0}, config_->store_id));
   FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, wanted.up));
   FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo now, rtnetlink_->GetLink(link.ifindex));
   ObservedResource observed;
   observed.key = RepresentorKey(wanted.vf);
-  FAIRLEAD_ASSIGN_OR_RETURN(
-      const bool drop, HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *wanted.vni}, {block, 0},
-                                      config_->store_id));
+  FAIRLEAD_ASSIGN_OR_RETURN(const bool drop,
+                            HasDefaultDrop(*tc_, table, {block, 0}, config_->store_id));
   observed.spec = RepresentorSpec{wanted.vf, wanted.vni, now.up, drop};
   observed.ifindex = now.ifindex;
+  observed.table_is_new = !bound && !stood;
   return observed;
 }
 
@@ -384,65 +525,14 @@ absl::Status PfProvider::DeleteRepresentor(const VfId& vf) {
 
 absl::StatusOr<ObservedResource> PfProvider::PutBinding(const DriverBindingSpec& wanted) {
   FAIRLEAD_ASSIGN_OR_RETURN(const PciAddress pci, VfAddress(wanted.vf));
-  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(pci));
-  FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(pci));
-  if (device.driver != wanted.driver) {
-    if (!device.driver.empty()) {
-      FAIRLEAD_RETURN_IF_ERROR(sysfs_->Unbind(pci, config_->bind_deadline));
-    }
-    // The pool's autoprobe is off: without an override no driver would bind at all.
-    FAIRLEAD_RETURN_IF_ERROR(sysfs_->SetDriverOverride(pci, wanted.driver));
-    FAIRLEAD_RETURN_IF_ERROR(sysfs_->Probe(pci, config_->bind_deadline));
-    FAIRLEAD_ASSIGN_OR_RETURN(device, sysfs_->Device(pci));
-  }
-  if (device.driver != wanted.driver) {
-    return absl::FailedPreconditionError(
-        StrCat(pci.ToString(), " was offered to ", wanted.driver, " and is bound to ",
-               device.driver.empty() ? std::string("no driver") : device.driver, "; is the module ",
-               wanted.driver, " loaded, and the IOMMU on?"));
-  }
-  ObservedResource observed;
-  observed.key = DriverBindingKey(wanted.vf);
-  DriverBindingSpec spec{wanted.vf, device.driver, {}, {}, {}};
-  if (device.iommu_group) {
-    if (wanted.node_uid || wanted.node_gid || wanted.node_mode) {
-      FAIRLEAD_RETURN_IF_ERROR(sysfs_->SetVfioNode(*device.iommu_group, wanted.node_uid,
-                                                   wanted.node_gid, wanted.node_mode));
-    }
-    if (absl::StatusOr<VfioNode> node = sysfs_->GetVfioNode(*device.iommu_group); node.ok()) {
-      spec.node_uid = node->uid;
-      spec.node_gid = node->gid;
-      spec.node_mode = node->mode;
-    }
-  }
-  observed.spec = std::move(spec);
-  return observed;
+  return binding_.Put(pci, wanted);
 }
 
 absl::Status PfProvider::DeleteBinding(const VfId& vf) {
   const absl::StatusOr<PciAddress> pci = VfAddress(vf);
   if (absl::IsNotFound(pci.status())) return absl::OkStatus();
   if (!pci.ok()) return pci.status();
-  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(*pci));
-  FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice device, sysfs_->Device(*pci));
-  if (device.driver == config_->vf_driver) {
-    // Unbinding a VF that a VM still holds open blocks in the kernel with locks
-    // held: look first. QEMU closes the group a moment after it let the device go.
-    const auto until = std::chrono::steady_clock::now() + config_->group_close_patience;
-    while (device.iommu_group) {
-      FAIRLEAD_ASSIGN_OR_RETURN(const bool open, sysfs_->VfioGroupInUse(*device.iommu_group));
-      if (!open) break;
-      if (std::chrono::steady_clock::now() >= until) {
-        return absl::UnavailableError(
-            StrCat("unbind ", pci->ToString(), ": a process still holds /dev/vfio/",
-                   *device.iommu_group, " open; the VM has not let the VF go"));
-      }
-      std::this_thread::sleep_for(kGroupPoll);
-    }
-    FAIRLEAD_RETURN_IF_ERROR(sysfs_->Unbind(*pci, config_->bind_deadline));
-  }
-  if (!device.driver_override.empty()) return sysfs_->SetDriverOverride(*pci, "");
-  return absl::OkStatus();
+  return binding_.Delete(*pci);
 }
 
 }  // namespace fairlead

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: one PF and its VFs: pool, VF settings, representors with their default
-// drop, driver bindings. Observes and does what it is told; decides nothing.
+// Purpose: one PF and its VFs: pool, eswitch, VF settings, representors with their
+// default drop, driver bindings. Observes and does what it is told; decides nothing.
 //
-// Threading: blocks; belongs to the PF's lane. Ownership: borrows the ports.
+// A representor is what the configuration names for the VF; else the netdev of the
+// devlink port of flavour pci_vf with the VF's number, whatever its name.
+//
+// Threading: blocks; belongs to the PF's lane. Ownership: borrows the ports; devlink
+// may be null (a host without).
 #pragma once
 
 #include <optional>
@@ -12,23 +16,32 @@
 #include "absl/status/statusor.h"
 #include "agent/model/facts.h"
 #include "agent/model/resource.h"
+#include "agent/ports/devlink/devlink_port.h"
 #include "agent/ports/rtnetlink/rtnetlink_port.h"
 #include "agent/ports/sysfs/sysfs_port.h"
 #include "agent/ports/tc/tc_port.h"
 #include "agent/providers/config.h"
+#include "agent/providers/eswitch_provider.h"
+#include "agent/providers/vfio_binding.h"
 
 namespace fairlead {
 
 class PfProvider {
  public:
-  PfProvider(const ProviderConfig* config, SysfsPort* sysfs, RtnetlinkPort* rtnetlink, TcPort* tc)
-      : config_(config), sysfs_(sysfs), rtnetlink_(rtnetlink), tc_(tc) {}
+  PfProvider(const ProviderConfig* config, SysfsPort* sysfs, RtnetlinkPort* rtnetlink, TcPort* tc,
+             DevlinkPort* devlink)
+      : config_(config),
+        sysfs_(sysfs),
+        rtnetlink_(rtnetlink),
+        tc_(tc),
+        eswitch_(devlink),
+        binding_(config, sysfs) {}
 
   struct Observation {
     PfFacts facts;
     std::vector<ObservedResource> resources;
   };
-  absl::StatusOr<Observation> Observe(const MacAddress& pf);
+  absl::StatusOr<Observation> Observe(const NicId& pf);
   struct OneVf {
     VfFacts facts;
     std::vector<ObservedResource> resources;
@@ -38,11 +51,13 @@ class PfProvider {
   // Each makes the kernel as `wanted` says (create and update are one), and
   // returns what it then reads back.
   absl::StatusOr<ObservedResource> PutPool(const VfPoolSpec& wanted);
+  // kUnavailable, and nothing was touched, while a driver serves somebody with one of
+  // its VFs. Drivers that serve nobody are unbound from them before the mode changes.
+  absl::StatusOr<ObservedResource> PutPf(const PfSpec& wanted);
   absl::StatusOr<ObservedResource> PutVf(const VfSpec& wanted);
   absl::StatusOr<ObservedResource> PutRepresentor(const RepresentorSpec& wanted);
   absl::StatusOr<ObservedResource> PutBinding(const DriverBindingSpec& wanted);
   // Gone is success.
-  absl::Status DeletePool(const MacAddress& pf);
   absl::Status DeleteVf(const VfId& vf);
   absl::Status DeleteRepresentor(const VfId& vf);
   absl::Status DeleteBinding(const VfId& vf);
@@ -52,22 +67,32 @@ class PfProvider {
     LinkInfo link;
     PciDevice device;
     std::vector<LinkInfo> all_links;  // of the host
+    EswitchProvider::Seen eswitch;
   };
-  absl::StatusOr<Pf> Find(const MacAddress& pf);
+  absl::StatusOr<Pf> Find(const NicId& pf);
   absl::StatusOr<PciAddress> VfAddress(const VfId& vf);
-  absl::StatusOr<OneVf> Read(const Pf& pf, const MacAddress& mac, uint16_t index);
-  absl::Status ReadRepresentor(const VfId& id, OneVf& result);
-  absl::Status CheckIdle(const PciAddress& vf);
+  absl::StatusOr<OneVf> Read(const Pf& pf, const NicId& nic, uint16_t index);
+  absl::Status ReadEswitch(Pf& pf);
+  absl::Status ReadRepresentor(const Pf& pf, const VfId& id, OneVf& result);
+  // kNotFound: the VF has none that is known, or it is not there.
+  absl::StatusOr<LinkInfo> FindRepresentor(const Pf& pf, const VfId& vf);
+  // None: the PF reports nothing of it.
+  absl::StatusOr<std::optional<VfInfo>> ReadVf(const Pf& pf, uint16_t index);
+  absl::Status ClearVf(const Pf& pf, uint16_t index);
   absl::Status CheckOwner(const LinkInfo& link) const;
   absl::StatusOr<LinkInfo> Representor(const VfId& vf);
   const RepresentorConfig* RepresentorOf(const VfId& vf) const;
   static std::vector<LinkInfo> WithUppers(const Pf& pf);
-  std::string WhyRefused(const Pf& pf, const PfConfig& config);
+  absl::StatusOr<std::string> WhyRefused(const Pf& pf, const PfConfig& config);
+  std::string WhyNoRepresentor(const LinkInfo& link) const;
 
   const ProviderConfig* config_;
   SysfsPort* sysfs_;
   RtnetlinkPort* rtnetlink_;
   TcPort* tc_;
+  EswitchProvider eswitch_;
+  VfioBinding binding_;
+  std::vector<uint32_t> default_links_;  // that carry a default route, sorted; at the last Observe
 };
 
 }  // namespace fairlead

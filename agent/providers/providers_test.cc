@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "agent/base/text.h"
+#include "agent/ports/devlink/fake_devlink_port.h"
 #include "agent/ports/rtnetlink/fake_rtnetlink_port.h"
 #include "agent/ports/sysfs/fake_sysfs_port.h"
 #include "agent/ports/tc/fake_tc_port.h"
@@ -240,8 +241,183 @@ class PfProviderTest : public ::testing::Test {
   std::shared_ptr<FakeNetwork> network = std::make_shared<FakeNetwork>();
   FakeRtnetlinkPort links{network};
   FakeTcPort tc{network};
-  PfProvider pf{&config, &sysfs, &links, &tc};
+  std::shared_ptr<FakeDevlink> eswitch = std::make_shared<FakeDevlink>(network);
+  FakeDevlinkPort devlink{eswitch};
+  PfProvider pf{&config, &sysfs, &links, &tc, &devlink};
 };
+
+TEST_F(PfProviderTest, RepresentorsAreFoundByDevlinkNumbersWhateverTheirNames) {
+  config.pfs[0].representors.clear();
+  FakeDevlinkOptions nic;
+  nic.handle = DevlinkHandle::Pci(kPfPci);
+  eswitch->AddDevice(nic);
+  ASSERT_TRUE(eswitch->SetVfCount(nic.handle, 2).ok());
+  auto seen = pf.Observe(kPf);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_EQ(seen->facts.eswitch.mode, EswitchMode::kLegacy);
+  EXPECT_EQ(seen->facts.vfs[0].representor, "") << "in legacy mode there is none";
+
+  DevlinkEswitch switchdev;
+  switchdev.mode = EswitchMode::kSwitchdev;
+  ASSERT_TRUE(devlink.SetEswitch(nic.handle, switchdev).ok());
+  const auto ports = devlink.ListPorts(nic.handle);
+  ASSERT_TRUE(ports.ok());
+  const auto second = FindVfRepresentor(*ports, {.vf = 1, .pf = {}});
+  ASSERT_TRUE(second.ok()) << second.status();
+  network->ChangeLink(second->ifindex, [](LinkInfo& link) { link.name = "udev17"; });
+  seen = pf.Observe(kPf);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_EQ(seen->facts.eswitch.mode, EswitchMode::kSwitchdev);
+  EXPECT_NE(seen->facts.vfs[0].representor_ifindex, 0U);
+  EXPECT_EQ(seen->facts.vfs[1].representor_ifindex, second->ifindex);
+  EXPECT_EQ(seen->facts.vfs[1].representor, "udev17");
+
+  const auto made = pf.PutRepresentor({{kPf, 1}, *Vni::Make(100)});
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->ifindex, second->ifindex);
+  EXPECT_TRUE(pf.DeleteRepresentor({kPf, 1}).ok());
+}
+
+TEST_F(PfProviderTest, AConfiguredRepresentorCountsBeforeDevlinks) {
+  FakeDevlinkOptions nic;
+  nic.handle = DevlinkHandle::Pci(kPfPci);
+  nic.mode = EswitchMode::kSwitchdev;
+  eswitch->AddDevice(nic);
+  ASSERT_TRUE(eswitch->SetVfCount(nic.handle, 2).ok());
+  const auto seen = pf.Observe(kPf);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_EQ(seen->facts.vfs[1].representor, "rep1");
+}
+
+// VFs of a NIC that forwards by itself, as an 82576 (igb) has them.
+class LegacyPfTest : public PfProviderTest {
+ protected:
+  LegacyPfTest() {
+    config.pfs[0].representors.clear();
+    network->ChangeLink(10, [](LinkInfo& link) {
+      link.carrier = true;
+      link.vfs.emplace(2);
+      for (uint16_t i = 0; i < 2; ++i) {
+        (*link.vfs)[i].index = i;
+        (*link.vfs)[i].spoof_check = true;
+        (*link.vfs)[i].trust = false;
+      }
+    });
+    network->SetVfDriver(10, FakeVfDriver::Igb());
+    network->ClearCalls();
+  }
+  VfInfo Vf(uint16_t index) { return links.GetLinkWithVfs(10)->vfs->at(index); }
+  void ChangeVf(const std::function<void(VfInfo&)>& change) {
+    network->ChangeLink(10, [&](LinkInfo& link) { change(link.vfs->at(0)); });
+  }
+  std::vector<std::string> Sets() {
+    std::vector<std::string> sets;
+    for (const std::string& call : network->Calls()) {
+      if (call.starts_with("Set")) sets.push_back(call);
+    }
+    return sets;
+  }
+  static constexpr MacAddress kTenant{{2, 0, 0, 0, 9, 9}};
+  VfSpec Wanted() { return {{kPf, 0}, kTenant, {100, true, false, 0, 0}}; }
+};
+
+TEST_F(LegacyPfTest, OnlyWhatDiffersIsSetOnAVfAndThenReadBack) {
+  const auto put = pf.PutVf(Wanted());
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(std::get<VfSpec>(put->spec), Wanted());
+  EXPECT_THAT(Sets(), ::testing::ElementsAre("SetVfMac(10, 0, 02:00:00:00:09:09)",
+                                             "SetVfVlan(10, 0, 100)"));
+  network->ClearCalls();
+  ASSERT_TRUE(pf.PutVf(Wanted()).ok());
+  EXPECT_THAT(Sets(), ::testing::IsEmpty());
+  const auto seen = pf.ObserveVf({kPf, 0});
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_EQ(seen->facts.settings, Wanted().settings);
+  EXPECT_EQ(pf.Observe(kPf)->facts.serves(), PfFacts::Serves::kVlan);
+}
+
+TEST_F(LegacyPfTest, WhatTheNicRefusesIsSaidInTheKernelsWords) {
+  VfSpec spec = Wanted();
+  spec.settings.max_tx_mbps = 500;
+  spec.settings.min_tx_mbps = 100;
+  const absl::Status refused = pf.PutVf(spec).status();
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("Invalid argument"));
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << "the same again would be refused again";
+}
+
+TEST_F(LegacyPfTest, AVfIsGivenBackAsNobodysWhateverWasSetOnIt) {
+  ChangeVf([](VfInfo& vf) {
+    vf.mac = kTenant;
+    vf.vlan = 100;
+    vf.spoof_check = false;
+    vf.trust = true;
+    vf.max_tx_mbps = 500;
+  });
+  const absl::Status deleted = pf.DeleteVf({kPf, 0});
+  EXPECT_TRUE(deleted.ok()) << deleted;
+  VfInfo clean = Vf(1);
+  clean.index = 0;
+  EXPECT_EQ(Vf(0), clean);
+  network->ClearCalls();
+  EXPECT_TRUE(pf.DeleteVf({kPf, 0}).ok());
+  EXPECT_THAT(Sets(), ::testing::IsEmpty()) << "there is nothing to take away";
+}
+
+TEST_F(LegacyPfTest, AValueThatDoesNotReadBackCleanKeepsTheVfAndIsNamed) {
+  ChangeVf([](VfInfo& vf) { vf.vlan = 100; });
+  bool cleared = false;
+  network->SetHook([&](std::string_view call) {
+    if (call.starts_with("SetVfVlan")) cleared = true;
+    if (cleared && call.starts_with("GetLinkWithVfs")) ChangeVf([](VfInfo& vf) { vf.vlan = 100; });
+  });
+  const absl::Status deleted = pf.DeleteVf({kPf, 0});
+  EXPECT_THAT(std::string(deleted.message()),
+              AllOf(HasSubstr("the VLAN of VF 0 of pf0"), HasSubstr("does not read back clean")));
+  network->SetHook(nullptr);
+}
+
+TEST_F(LegacyPfTest, ARateThatCannotBeClearedIsSaid) {
+  ChangeVf([](VfInfo& vf) { vf.max_tx_mbps = 500; });
+  network->ChangeLink(10, [](LinkInfo& link) { link.carrier = false; });
+  EXPECT_THAT(std::string(pf.DeleteVf({kPf, 0}).message()), HasSubstr("clear the rate of VF 0"));
+}
+
+TEST_F(LegacyPfTest, WhatTheNicHasNoCallForIsNobodysToClear) {
+  network->SetVfDriver(10, {.spoof_check = false, .trust = false, .rate = false});
+  ChangeVf([](VfInfo& vf) {
+    vf.spoof_check = false;  // as some drivers report without being able to change it
+    vf.vlan = 100;
+  });
+  const absl::Status deleted = pf.DeleteVf({kPf, 0});
+  EXPECT_TRUE(deleted.ok()) << deleted;
+  EXPECT_EQ(Vf(0).vlan, 0);
+}
+
+// Of mlx5 in legacy mode: no MAC with the check, and no check without a MAC.
+TEST_F(LegacyPfTest, ASpoofCheckThatNeedsAMacGoesWithIt) {
+  network->SetVfDriver(10, {.spoof_check_needs_mac = true});
+  ChangeVf([](VfInfo& vf) {
+    vf.mac = kTenant;
+    vf.vlan = 100;
+  });
+  const absl::Status deleted = pf.DeleteVf({kPf, 0});
+  EXPECT_TRUE(deleted.ok()) << deleted;
+  EXPECT_TRUE(Vf(0).mac.IsZero());
+  EXPECT_EQ(Vf(0).vlan, 0);
+  const auto put = pf.PutVf(Wanted());
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(std::get<VfSpec>(put->spec), Wanted()) << "the next tenant has the check again";
+}
+
+TEST_F(PfProviderTest, ABlockThatIsMadeAnewIsSaid) {
+  const auto first = pf.PutRepresentor({{kPf, 0}, *Vni::Make(100)});
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_TRUE(first->table_is_new);
+  const auto second = pf.PutRepresentor({{kPf, 1}, *Vni::Make(100)});
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_FALSE(second->table_is_new) << "its rules are there";
+  EXPECT_FALSE(pf.PutRepresentor({{kPf, 1}, *Vni::Make(100)})->table_is_new);
+}
 
 TEST_F(PfProviderTest, AVfWhoseResetHangsIsBusyAndTheRestOfThePfIsObserved) {
   host.HangNext(SysfsMethod::kReset, kVf0Pci);
@@ -328,6 +504,89 @@ TEST_F(PfProviderTest, ARepresentorWithSomebodyElsesIngressQdiscIsNotTouched) {
   EXPECT_EQ(link->alias, "");
   EXPECT_FALSE(link->addr_gen_none);
   EXPECT_TRUE(pf.PutRepresentor({{kPf, 1}, *Vni::Make(1000), true, true}).ok());
+}
+
+class PfEswitchTest : public PfProviderTest {
+ protected:
+  PfEswitchTest() {
+    config.pfs[0].representors.clear();
+    FakeDevlinkOptions nic;
+    nic.handle = DevlinkHandle::Pci(kPfPci);
+    eswitch->AddDevice(nic);
+    EXPECT_TRUE(eswitch->SetVfCount(nic.handle, 2).ok());
+  }
+  EswitchMode Mode() { return *devlink.GetEswitch(DevlinkHandle::Pci(kPfPci))->mode; }
+  // A host driver on VF 0.
+  void BindHostDriver(bool up) {
+    ASSERT_TRUE(sysfs.SetDriverOverride(kVf0Pci, "mlx5_core").ok());
+    ASSERT_TRUE(sysfs.Probe(kVf0Pci, SysfsPort::Deadline(1000)).ok());
+    AddLink(host.Find(kVf0Pci)->netdevs.at(0), 40).up = up;
+  }
+
+  const PfSpec kSwitchdev{kPf, {EswitchMode::kSwitchdev, {}, {}}};
+};
+
+TEST_F(PfProviderTest, OfANicWithoutAnEswitchNoDriverIsTouchedForItsMode) {
+  ASSERT_TRUE(sysfs.SetDriverOverride(kVf0Pci, "mlx5_core").ok());
+  ASSERT_TRUE(sysfs.Probe(kVf0Pci, SysfsPort::Deadline(1000)).ok());
+  AddLink(host.Find(kVf0Pci)->netdevs.at(0), 40).up = false;
+  EXPECT_FALSE(pf.PutPf({kPf, {EswitchMode::kSwitchdev, {}, {}}}).ok());
+  EXPECT_EQ(sysfs.Device(kVf0Pci)->driver, "mlx5_core");
+}
+
+TEST_F(PfEswitchTest, TheModeIsSetAndReadBackAndRepresentorsAreThere) {
+  const auto set = pf.PutPf(kSwitchdev);
+  ASSERT_TRUE(set.ok()) << set.status();
+  EXPECT_EQ(set->key, PfKey(kPf));
+  const EswitchSettings now{EswitchMode::kSwitchdev, EswitchInlineMode::kNone,
+                            EswitchEncapMode::kBasic};
+  EXPECT_EQ(std::get<PfSpec>(set->spec).eswitch, now);
+  const auto seen = pf.Observe(kPf);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_EQ(seen->facts.eswitch, now);
+  EXPECT_NE(seen->facts.vfs[1].representor_ifindex, 0U);
+  EXPECT_TRUE(std::any_of(seen->resources.begin(), seen->resources.end(), [&](const auto& r) {
+    return r.key == PfKey(kPf) && std::get<PfSpec>(r.spec).eswitch == now;
+  }));
+}
+
+TEST_F(PfEswitchTest, AVfThatServesTheHostIsFoundRightBeforeTheChange) {
+  BindHostDriver(/*up=*/true);
+  const absl::Status held = pf.PutPf(kSwitchdev).status();
+  EXPECT_TRUE(absl::IsUnavailable(held)) << held;
+  EXPECT_THAT(std::string(held.message()),
+              AllOf(HasSubstr("pf0 to mode switchdev"), HasSubstr("VF 0 is in use by the host")));
+  EXPECT_EQ(Mode(), EswitchMode::kLegacy);
+  EXPECT_EQ(host.Find(kVf0Pci)->driver, "mlx5_core");
+}
+
+TEST_F(PfEswitchTest, DriversThatServeNobodyAreUnboundBeforeTheModeChangesAndOnlyThen) {
+  BindHostDriver(/*up=*/false);
+  PfSpec encap{kPf, {EswitchMode::kLegacy, {}, EswitchEncapMode::kNone}};
+  ASSERT_TRUE(pf.PutPf(encap).ok());
+  EXPECT_EQ(host.Find(kVf0Pci)->driver, "mlx5_core");
+  ASSERT_TRUE(pf.PutPf(kSwitchdev).ok());
+  EXPECT_EQ(host.Find(kVf0Pci)->driver, "");
+}
+
+TEST_F(PfEswitchTest, APfThatCameToCarryTheDefaultRouteIsNotTouched) {
+  RouteInfo route;
+  route.ifindex = 10;
+  network->AddRoute(*IpPrefix::Parse("0.0.0.0/0"), route);
+  const absl::Status refused = pf.PutPf(kSwitchdev).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("default route"));
+  EXPECT_EQ(Mode(), EswitchMode::kLegacy);
+}
+
+TEST_F(PfEswitchTest, WhatIsAsWantedAsksForNothing) {
+  ASSERT_TRUE(pf.PutPf(kSwitchdev).ok());
+  BindHostDriver(/*up=*/true);
+  network->ClearCalls();
+  EXPECT_TRUE(pf.PutPf(kSwitchdev).ok());
+  for (const std::string& call : network->Calls()) {
+    EXPECT_THAT(call, ::testing::Not(HasSubstr("SetEswitch")));
+  }
 }
 
 // A monitor that notes how long it is given for what.

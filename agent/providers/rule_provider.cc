@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "agent/base/error.h"
 #include "agent/base/text.h"
 #include "dataplane/tc/lower.h"
@@ -135,10 +136,17 @@ absl::StatusOr<std::optional<ObservedResource>> RuleProvider::Judge(
     return absl::UnavailableError(
         StrCat("the rule ", rule.location.ToString(), " was replaced by somebody else at once"));
   }
-  if (rule.offload == OffloadWish::kMust && !info.in_hw && !change.update) {
+  // How many of a block's representors take a delivery depends on how many there are:
+  // that is the engine's to judge.
+  if (rule.offload == OffloadWish::kMust && !info.in_hw && !change.update &&
+      !SendsWithinBlock(rule)) {
     TcChange remove = sent;
     remove.verb = TcChange::Verb::kDelete;
-    tc_->Apply({&remove, 1});
+    const absl::Status removed = tc_->Apply({&remove, 1}).front();
+    if (!removed.ok()) {
+      return Annotate(removed, StrCat("take away the rule ", rule.location.ToString(),
+                                      ", which the kernel took in software only"));
+    }
     return absl::FailedPreconditionError(
         StrCat("the rule ", rule.location.ToString(),
                " must run in hardware, and the kernel took it in software only"));
@@ -168,7 +176,14 @@ absl::StatusOr<std::vector<ObservedResource>> RuleProvider::Observe(const RuleTa
         info.cookie ? ParseCookie(*info.cookie) : std::nullopt;
     observed.ours = cookie && cookie->store_id == config_->store_id &&
                     cookie->owner_hash == OwnerHash(rule.location);
-    if (observed.ours) observed.content_hash = cookie->content_hash;
+    if (observed.ours) {
+      observed.content_hash = cookie->content_hash;
+    } else {
+      observed.owner_words = cookie && cookie->store_id != config_->store_id
+                                 ? absl::StrFormat("a %s rule with the cookie of store %08x",
+                                                   info.kind, cookie->store_id)
+                                 : StrCat("a ", info.kind, " rule that this agent did not make");
+    }
     observed.hardware = HardwareOf(info);
     observed.in_hw_count = info.in_hw_count;
     observed.spec = FlowRuleSpec{std::move(rule)};

@@ -3,7 +3,7 @@
 // A dry run is the engine itself on a copy of its state, with an executor that
 // does nothing, succeeds at once, and writes down what it was asked to do. So a
 // plan cannot differ from what would really be done, but by what the outside
-// answers.
+// answers. The copy shares nothing with the engine: it runs beside the loop.
 #include <deque>
 #include <utility>
 
@@ -18,11 +18,13 @@ constexpr int kMostSteps = 2'000'000;
 
 class PlanningExecutor final : public Executor {
  public:
-  explicit PlanningExecutor(const Engine& real, const HostFacts& facts,
-                            const std::map<std::string, absl::StatusOr<VmObservation>>& vms)
+  PlanningExecutor(const Engine& real, const HostFacts& facts,
+                   const std::map<std::string, absl::StatusOr<VmObservation>>& vms)
       : facts_(facts), vms_(vms) {
     for (const Engine::RuleView& rule : real.Rules()) {
-      if (rule.observed != nullptr) rules_.push_back(*rule.observed);
+      if (rule.observed == nullptr) continue;
+      ObservedResource& known = rules_[rule.observed->key] = *rule.observed;
+      known.in_hw_count = UINT32_MAX;
     }
   }
 
@@ -38,6 +40,9 @@ class PlanningExecutor final : public Executor {
         observed.neighbour = NeighbourState::kResolved;
         if (const auto* rule = std::get_if<FlowRuleSpec>(&operation.resource.spec)) {
           observed.content_hash = rule->rule.ContentHash();
+          // What the NIC takes is not known before it is asked.
+          observed.hardware = RuleHardware::kInHardware;
+          observed.in_hw_count = UINT32_MAX;
         }
         if (operation.resource.key.kind == ResourceKind::kTunnel) observed.ifindex = UINT32_MAX;
         if (const auto* rep = std::get_if<RepresentorSpec>(&operation.resource.spec)) {
@@ -47,12 +52,19 @@ class PlanningExecutor final : public Executor {
         }
         result.observed = observed;
       }
+      if (operation.resource.key.kind == ResourceKind::kFlowRule) {
+        if (result.observed) {
+          rules_[operation.resource.key] = *result.observed;
+        } else {
+          rules_.erase(operation.resource.key);
+        }
+      }
       results.push_back(std::move(result));
       applied.push_back(operation);
     }
     Later([done = std::move(done), results]() mutable { done(std::move(results)); });
   }
-  void ObservePf(const MacAddress& pf,
+  void ObservePf(const NicId& pf,
                  std::function<void(absl::StatusOr<PfObservation>)> done) override {
     const auto it = facts_.pfs.find(pf);
     if (it == facts_.pfs.end()) {
@@ -77,7 +89,7 @@ class PlanningExecutor final : public Executor {
       const RuleTable& table,
       std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override {
     std::vector<ObservedResource> rules;
-    for (const ObservedResource& rule : rules_) {
+    for (const auto& [key, rule] : rules_) {
       const auto* spec = std::get_if<FlowRuleSpec>(&rule.spec);
       if (spec != nullptr && spec->rule.location.table == table) rules.push_back(rule);
     }
@@ -87,8 +99,10 @@ class PlanningExecutor final : public Executor {
                  std::function<void(absl::StatusOr<VmObservation>)> done) override {
     const auto it = vms_.find(vm);
     absl::StatusOr<VmObservation> result =
-        it == vms_.end() ? absl::UnavailableError(absl::StrCat("VM ", vm, " was not asked"))
-                         : it->second;
+        it == vms_.end()
+            ? absl::UnavailableError(absl::StrCat(
+                  "VM ", vm, " was not asked: what it was before is still being served"))
+            : it->second;
     Later([done, result] { done(result); });
   }
   void Commit(StoreBatch, std::function<void(absl::Status)> done) override {
@@ -98,6 +112,7 @@ class PlanningExecutor final : public Executor {
     // What waits for time is not part of a plan.
     if (delay.count() == 0) Later(std::move(fn));
   }
+  void Compute(std::function<void()>, std::function<void(absl::Status)>) override {}
   void LeaseGranted(Lease) override {}
   void LeaseEnded(Lease) override {}
   void ReleaseVm(const std::string&) override {}
@@ -118,7 +133,7 @@ class PlanningExecutor final : public Executor {
 
   HostFacts facts_;
   std::map<std::string, absl::StatusOr<VmObservation>> vms_;
-  std::vector<ObservedResource> rules_;
+  std::map<ResourceKey, ObservedResource> rules_;
   std::deque<std::function<void()>> queue_;
 };
 
@@ -126,18 +141,21 @@ class PlanningExecutor final : public Executor {
 
 class DryRunner {
  public:
-  static Engine::DryRun Run(const Engine& real, const Change& change,
-                            std::map<std::string, absl::StatusOr<VmObservation>> vms) {
-    PlanningExecutor executor(real, real.facts_, vms);
-    std::map<ObjectRef, ObjectStatus> last;
-    Engine copy(real.config_, &executor, real.clock_,
-                [&last](const ObjectStatus& status, bool gone) {
-                  if (gone) {
-                    last.erase(status.ref);
-                  } else {
-                    last[status.ref] = status;
-                  }
-                });
+  // On the loop thread: takes the copy.
+  DryRunner(const Engine& real, Change change,
+            std::map<std::string, absl::StatusOr<VmObservation>> vms)
+      : change_(std::move(change)),
+        executor_(real, real.facts_, vms),
+        copy_(real.config_, &executor_, real.clock_,
+              [this](const ObjectStatus& status, bool gone) {
+                if (gone) {
+                  last_.erase(status.ref);
+                } else {
+                  last_[status.ref] = status;
+                }
+              }),
+        claimant_before_(real.claimant_) {
+    Engine& copy = copy_;
     copy.world_ = real.world_;
     copy.facts_ = real.facts_;
     copy.attachments_ = real.attachments_;
@@ -145,6 +163,7 @@ class DryRunner {
     copy.bound_ = real.bound_;
     copy.bound_of_vpc_ = real.bound_of_vpc_;
     copy.bound_of_subnet_ = real.bound_of_subnet_;
+    copy.bound_macs_ = real.bound_macs_;
     copy.next_lease_ = real.next_lease_;
     copy.next_transaction_ = real.next_transaction_;
     copy.observed_ = real.observed_;
@@ -157,6 +176,10 @@ class DryRunner {
     copy.table_scope_ = real.table_scope_;
     copy.tunnel_scope_ = real.tunnel_scope_;
     copy.neighbour_scope_ = real.neighbour_scope_;
+    for (auto& [key, observed] : copy.observed_) {
+      // Who takes a rule when the plan is done is not known.
+      if (key.kind == ResourceKind::kFlowRule) observed.in_hw_count = UINT32_MAX;
+    }
     for (auto& [ref, unit] : copy.units_) {
       unit.queued = false;
       unit.in_flight = false;
@@ -172,32 +195,55 @@ class DryRunner {
       if (!vms.contains(vm)) copy.vms_[vm] = state;
       copy.vms_[vm].asking = copy.vms_[vm].ask_again = false;
     }
+  }
 
-    copy.OnChange(change);
-    executor.RunUntilIdle();
-
+  // On any thread, once.
+  Engine::DryRun Run() {
+    copy_.OnChange(change_);
+    executor_.RunUntilIdle();
     Engine::DryRun result;
-    for (Operation& operation : executor.applied) {
+    for (Operation& operation : executor_.applied) {
       std::string owner;
-      const auto it = copy.claimant_.find(operation.resource.key);
-      const auto before = real.claimant_.find(operation.resource.key);
-      if (it != copy.claimant_.end()) {
+      const auto it = copy_.claimant_.find(operation.resource.key);
+      const auto before = claimant_before_.find(operation.resource.key);
+      if (it != copy_.claimant_.end()) {
         owner = it->second.ToString();
-      } else if (before != real.claimant_.end()) {
+      } else if (before != claimant_before_.end()) {
         owner = before->second.ToString();
       }
       result.steps.push_back({std::move(operation), std::move(owner)});
     }
-    for (const auto& [ref, status] : last) {
+    for (const auto& [ref, status] : last_) {
       if (status.state != ObjectState::kReady && status.state != ObjectState::kRemoving) {
         result.blocked.push_back(status);
       }
     }
     return result;
   }
+
+ private:
+  Change change_;
+  PlanningExecutor executor_;
+  std::map<ObjectRef, ObjectStatus> last_;
+  Engine copy_;
+  std::map<ResourceKey, UnitRef> claimant_before_;
 };
 
-void Engine::PlanFor(const Change& change, std::function<void(DryRun)> done) {
+void Engine::PlanOn(const Change& change, std::map<std::string, absl::StatusOr<VmObservation>> vms,
+                    std::function<void(absl::StatusOr<DryRun>)> done) {
+  auto runner = std::make_shared<DryRunner>(*this, change, std::move(vms));
+  auto result = std::make_shared<DryRun>();
+  executor_->Compute([runner, result] { *result = runner->Run(); },
+                     [result, done = std::move(done)](const absl::Status& status) {
+                       if (status.ok()) {
+                         done(std::move(*result));
+                       } else {
+                         done(status);
+                       }
+                     });
+}
+
+void Engine::PlanFor(const Change& change, std::function<void(absl::StatusOr<DryRun>)> done) {
   // The VMs whose ports the change adds are asked first; asking changes nothing.
   std::map<std::string, Uuid> ask;
   for (const StoredObject& stored : change.upserts) {
@@ -207,34 +253,38 @@ void Engine::PlanFor(const Change& change, std::function<void(DryRun)> done) {
   }
   for (const StoredObject& stored : change.upserts) {
     const auto* vm = std::get_if<Vm>(&stored.object);
-    if (vm != nullptr) ask[vm->id] = vm->uuid;
+    if (vm == nullptr) continue;
+    // To ask under another UUID would end the conversation with a VM that has our
+    // devices.
+    const std::optional<Uuid> now = UuidOf(vm->id);
+    if (vms_.contains(vm->id) && now && *now != vm->uuid) {
+      ask.erase(vm->id);
+    } else {
+      ask[vm->id] = vm->uuid;
+    }
   }
+  if (ask.empty()) return PlanOn(change, {}, std::move(done));
   struct Pending {
     std::map<std::string, absl::StatusOr<VmObservation>> vms;
     size_t left = 0;
     Change change;
-    std::function<void(DryRun)> done;
+    std::function<void(absl::StatusOr<DryRun>)> done;
   };
   auto pending = std::make_shared<Pending>();
   pending->left = ask.size();
   pending->change = change;
   pending->done = std::move(done);
-  if (ask.empty()) {
-    pending->done(DryRunner::Run(*this, pending->change, {}));
-    return;
-  }
   for (const auto& [vm, uuid] : ask) {
-    executor_->ObserveVm(
-        vm, uuid,
-        [this, alive = std::weak_ptr<bool>(alive_), pending,
-         vm](absl::StatusOr<VmObservation> result) {
-          if (alive.expired()) return;
-          pending->vms.emplace(vm, std::move(result));
-          if (!vms_.contains(vm)) executor_->ReleaseVm(vm);
-          if (--pending->left == 0) {
-            pending->done(DryRunner::Run(*this, pending->change, std::move(pending->vms)));
-          }
-        });
+    executor_->ObserveVm(vm, uuid,
+                         [this, alive = std::weak_ptr<bool>(alive_), pending,
+                          vm](absl::StatusOr<VmObservation> result) {
+                           if (alive.expired()) return;
+                           pending->vms.emplace(vm, std::move(result));
+                           if (!vms_.contains(vm)) executor_->ReleaseVm(vm);
+                           if (--pending->left > 0) return;
+                           PlanOn(pending->change, std::move(pending->vms),
+                                  std::move(pending->done));
+                         });
   }
 }
 

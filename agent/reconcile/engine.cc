@@ -68,6 +68,7 @@ std::string UnitRef::ToString() const {
 std::string LaneOf(const Resource& resource) {
   struct Visitor {
     std::string operator()(const VfPoolSpec& s) { return absl::StrCat("pf ", s.pf.ToString()); }
+    std::string operator()(const PfSpec& s) { return absl::StrCat("pf ", s.pf.ToString()); }
     std::string operator()(const VfSpec& s) { return absl::StrCat("pf ", s.vf.pf.ToString()); }
     std::string operator()(const RepresentorSpec& s) {
       return absl::StrCat("pf ", s.vf.pf.ToString());
@@ -125,7 +126,7 @@ void Engine::Start(StoreContents contents) {
 
 void Engine::OnChange(const Change& change) {
   // What the changed objects touched before, and touch after, is looked at again.
-  std::set<std::string> subnets, vms, vteps, vpcs_gone;
+  std::set<std::string> subnets, vms, vteps, moved_vpcs;
   auto note = [&](const Object& object) {
     if (const auto* p = std::get_if<Port>(&object)) {
       subnets.insert(p->subnet);
@@ -136,7 +137,14 @@ void Engine::OnChange(const Change& change) {
     }
   };
   for (const StoredObject& stored : change.upserts) {
-    if (const StoredObject* old = world_.Find(RefOf(stored.object))) note(old->object);
+    if (const StoredObject* old = world_.Find(RefOf(stored.object))) {
+      note(old->object);
+      const auto* vpc = std::get_if<Vpc>(&stored.object);
+      const auto* before = std::get_if<Vpc>(&old->object);
+      if (vpc && before && (vpc->vni != before->vni || vpc->vlan != before->vlan)) {
+        moved_vpcs.insert(vpc->id);
+      }
+    }
     note(stored.object);
   }
   for (const ObjectRef& ref : change.removes) {
@@ -168,10 +176,13 @@ void Engine::OnChange(const Change& change) {
       moved.vpc = vpc;
       SetSettled(moved, settled);
     }
+    moved.retry_at.reset();  // a new generation is tried at once
     if (ref.kind == ObjectKind::kPort) {
       UpdateBound(ref.id);
-      Unit& unit = UnitOf({UnitKind::kPort, ref.id});
-      unit.retry_at.reset();  // a new generation is tried at once
+    } else {
+      moved.attempts = 0;
+      moved.error = absl::OkStatus();  // was the former one's
+      moved.step.clear();
     }
     MarkDirty(RefOfObject(ref));
     Announce(ref);
@@ -185,6 +196,12 @@ void Engine::OnChange(const Change& change) {
     if (Unit* unit = FindUnit(RefOfObject(ref))) unit->retry_at.reset();
     MarkDirty(RefOfObject(ref));
     Announce(ref);
+  }
+  for (const std::string& vpc : moved_vpcs) {
+    for (const std::string& port : world_.PortsOfVpc(vpc)) {
+      UpdateBound(port);
+      MarkDirty({UnitKind::kPort, port});
+    }
   }
   for (const std::string& subnet : subnets) {
     if (world_.FindSubnet(subnet) != nullptr) MarkDirty({UnitKind::kSubnet, subnet});
@@ -223,7 +240,7 @@ void Engine::MarkDirty(const UnitRef& ref) {
 
 void Engine::MarkHost() {
   MarkDirty({UnitKind::kHost, ""});
-  for (const MacAddress& pf : config_.pfs) MarkDirty({UnitKind::kPool, pf.ToString()});
+  for (const NicId& pf : config_.pfs) MarkDirty({UnitKind::kPool, pf.ToString()});
 }
 
 void Engine::MarkVpcNetwork(const std::string& vpc) {
@@ -278,14 +295,20 @@ void Engine::Reconcile(Unit& unit) {
   }
 }
 
-Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resources) {
+Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resources,
+                                  bool rules_only) {
+  const auto left_alone = [rules_only](const ResourceKey& key) {
+    return rules_only && key.kind != ResourceKind::kFlowRule;
+  };
   WantedSet wanted;
-  for (const Resource& resource : resources) wanted.emplace(resource.key, resource);
+  for (const Resource& resource : resources) {
+    if (!left_alone(resource.key)) wanted.emplace(resource.key, resource);
+  }
   unit.wanted_rules = static_cast<uint32_t>(
       std::count_if(resources.begin(), resources.end(),
                     [](const Resource& r) { return r.key.kind == ResourceKind::kFlowRule; }));
   for (const ResourceKey& key : unit.keys) {
-    if (!wanted.contains(key)) wanted_.erase(key);
+    if (!wanted.contains(key) && !left_alone(key)) wanted_.erase(key);
   }
   for (const auto& [key, resource] : wanted) {
     wanted_[key] = resource;
@@ -294,15 +317,21 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
   }
   ObservedSet seen;
   for (const ResourceKey& key : unit.keys) {
-    // A pool is shared: it is made and kept, never taken away for not being wanted.
-    if (key.kind == ResourceKind::kVfPool && !wanted.contains(key)) continue;
+    // They are shared: made and kept, never taken away for not being wanted.
+    const bool of_nic = key.kind == ResourceKind::kVfPool || key.kind == ResourceKind::kPf;
+    if (of_nic && !wanted.contains(key)) continue;
+    if (left_alone(key)) continue;
     const auto it = observed_.find(key);
     if (it != observed_.end()) seen.insert(*it);
   }
   const DiffResult diff = Diff(wanted, seen, DiffOptions{.prune = true});
   if (!diff.conflicts.empty()) {
     std::vector<std::string> names;
-    for (const ResourceKey& key : diff.conflicts) names.push_back(key.ToString());
+    for (const ResourceKey& key : diff.conflicts) {
+      const std::string& whose = observed_.at(key).owner_words;
+      names.push_back(
+          absl::StrCat(key.ToString(), whose.empty() ? "" : " (", whose, whose.empty() ? "" : ")"));
+    }
     unit.waits_for =
         absl::StrCat("somebody else's object is in the place of ", absl::StrJoin(names, ", "),
                      "; remove it, or keep it and remove "
@@ -310,7 +339,7 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
     return Progress::kConflict;
   }
   if (diff.operations.empty()) {
-    SettleClaims(unit, wanted);
+    if (!rules_only) SettleClaims(unit, wanted);
     return Progress::kSettled;
   }
   std::vector<Operation> group;
@@ -423,6 +452,28 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
   for (size_t i = 0; i < operations.size() && i < results.size(); ++i) {
     const Operation& operation = operations[i];
     ApplyResult& result = results[i];
+    if (result.status.ok() && result.observed && operation.verb != Operation::Verb::kDelete) {
+      // Taken and not done would be asked for again without end.
+      const std::vector<std::string> wrong = Differences(operation.resource.spec, *result.observed);
+      if (!wrong.empty()) {
+        SetObserved(operation.resource.key, std::move(result.observed));
+        result.status = absl::FailedPreconditionError(absl::StrCat(
+            "it was set without an error and reads back otherwise: ", absl::StrJoin(wrong, ", ")));
+      }
+    }
+    const auto* rule = std::get_if<FlowRuleSpec>(&operation.resource.spec);
+    if (!result.status.ok() && rule != nullptr &&
+        (ref.kind == UnitKind::kPort || IsTransient(result.status))) {
+      // It may stand all the same: the answer was lost, or the way back failed.
+      DistrustTable(rule->rule.location.table);
+      if (unit != nullptr) unit->scanned = false;
+    }
+    if (result.status.ok() && result.observed && result.observed->table_is_new) {
+      OnBlockMadeAnew(*std::get<RepresentorSpec>(result.observed->spec).vni);
+    }
+    if (const auto* eswitch = std::get_if<PfSpec>(&operation.resource.spec)) {
+      ObservePf(eswitch->pf);  // representors came or went, maybe also when it failed
+    }
     if (result.status.ok()) {
       SetObserved(operation.resource.key, std::move(result.observed));
       if (result.removal_pending && unit != nullptr && !unit->removal_asked) {
@@ -464,6 +515,7 @@ void Engine::UnitFailed(Unit& unit, std::string step, absl::Status error) {
 }
 
 std::chrono::milliseconds Engine::BackOff(const Unit& unit) const {
+  if (EswitchRefused(unit)) return config_.audit_every;
   const int doublings = std::min(unit.attempts, 12);
   const auto base = std::min(config_.retry_most, config_.retry_first * (1 << doublings));
   // Up to a quarter more, so that units which failed together do not return
@@ -503,7 +555,7 @@ void Engine::SetSettled(Unit& unit, bool settled) {
 bool Engine::VpcSettled(const std::string& vpc) const { return !unsettled_of_vpc_.contains(vpc); }
 
 bool Engine::observed_once() const {
-  for (const MacAddress& pf : config_.pfs) {
+  for (const NicId& pf : config_.pfs) {
     const auto it = pf_scope_.find(pf);
     if (it == pf_scope_.end() || !it->second.known) return false;
   }

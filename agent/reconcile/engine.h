@@ -37,7 +37,7 @@ namespace fairlead {
 
 struct EngineConfig {
   CompileConfig compile;
-  std::vector<MacAddress> pfs;  // that the configuration lists, those that were found
+  std::vector<NicId> pfs;  // that the configuration lists, those that were found
   std::chrono::milliseconds retry_first{500};  // back-off of transient failures
   std::chrono::milliseconds retry_most{30'000};
   std::chrono::milliseconds audit_every{60'000};
@@ -68,11 +68,10 @@ class Engine {
   void OnChange(const Change& change);
 
   // Something outside may have changed: observe that scope anew.
-  void OnPfChanged(const MacAddress& pf);
-  void OnTunnelChanged();
+  void OnPfChanged(const NicId& pf);
   void OnNeighbourChanged();
   // The lane of a PF is past its deadline: it is not waited for any longer.
-  void OnPfHung(const MacAddress& pf);
+  void OnPfHung(const NicId& pf);
   void OnTableChanged(const RuleTable& table);
   void OnVmChanged(const std::string& vm);
   // QEMU says that a device is gone, or that the guest refused to let it go.
@@ -89,11 +88,13 @@ class Engine {
   const HostFacts& facts() const { return facts_; }
   const std::map<VfId, Attachment>& attachments() const { return attachments_; }
   // PFs that the configuration lists and that could not be observed, and why.
-  std::vector<MacAddress> missing_pfs() const;
-  std::string pf_error(const MacAddress& pf) const;
+  std::vector<NicId> missing_pfs() const;
+  std::string pf_error(const NicId& pf) const;
   // Whether a rule at this place is wanted; handle 0 stands for any of the
   // priority, priority 0 for any of the table.
   bool Wants(const RuleLocation& location) const;
+  // In what a PF's eswitch is not as configured, and why it is not made so; "" = it is.
+  std::string eswitch_problem(const NicId& pf) const;
   // True once everything was observed after the start.
   bool observed_once() const;
 
@@ -105,6 +106,10 @@ class Engine {
 
   // Why a VF is not free, as placement sees it; "" = free.
   std::string WhyNotFree(const VfId& vf) const;
+  // Whether a driver that is not ours to take away serves somebody with it.
+  bool InUseByOthers(const VfId& vf) const;
+  // The port on this host that has a MAC in a VPC, asked for or come with its VF.
+  std::optional<std::string> PortWithMac(const std::string& vpc, const MacAddress& mac) const;
 
   struct RuleView {
     const Resource* wanted = nullptr;  // null: observed, not (or no more) wanted
@@ -114,7 +119,8 @@ class Engine {
   std::vector<RuleView> Rules() const;
 
   // Observes the VMs that a change is about, then calls `done` with what would
-  // be done for it; nothing is changed.
+  // be done for it; nothing is changed. An error: the planning itself could not be
+  // done, or takes too long.
   struct PlannedStep {
     Operation operation;
     std::string owner;
@@ -123,7 +129,7 @@ class Engine {
     std::vector<PlannedStep> steps;
     std::vector<ObjectStatus> blocked;
   };
-  void PlanFor(const Change& change, std::function<void(DryRun)> done);
+  void PlanFor(const Change& change, std::function<void(absl::StatusOr<DryRun>)> done);
 
  private:
   friend class DryRunner;
@@ -134,6 +140,9 @@ class Engine {
     bool asking = false;
     bool ask_again = false;
   };
+
+  void PlanOn(const Change& change, std::map<std::string, absl::StatusOr<VmObservation>> vms,
+              std::function<void(absl::StatusOr<DryRun>)> done);
 
   // --- units (engine.cc, engine_network.cc)
   Unit& UnitOf(const UnitRef& ref, std::string_view vpc = {});
@@ -146,8 +155,14 @@ class Engine {
   void Reconcile(Unit& unit);
   void ReconcileNetwork(Unit& unit);
   absl::StatusOr<std::vector<Resource>> CompileNetwork(const Unit& unit) const;
+  // Takes the change of an eswitch whose VFs are in use out of what is wanted of a
+  // pool's unit, and says by name what is in use; "" = nothing is held back.
+  std::string HoldEswitch(std::vector<Resource>& wanted) const;
+  // Whether the NIC said no for good to what was asked of its eswitch.
+  static bool EswitchRefused(const Unit& unit);
   enum class Progress : uint8_t { kSettled, kWorking, kWaiting, kConflict };
-  Progress Converge(Unit& unit, const std::vector<Resource>& wanted);
+  // `rules_only`: all else of the unit is left as it is.
+  Progress Converge(Unit& unit, const std::vector<Resource>& wanted, bool rules_only = false);
   void Dispatch(Unit& unit, const std::string& lane, std::vector<Operation> operations);
   void FlushRules();
   void OnApplied(const UnitRef& ref, const std::vector<Operation>& operations,
@@ -161,6 +176,8 @@ class Engine {
 
   // --- ports (engine_port.cc, engine_release.cc)
   void ReconcilePort(Unit& unit);
+  absl::StatusOr<VfId> Place(const Port& port, const std::set<VfId>& shunned) const;
+  bool AnotherVfIsFree(const std::string& port) const;
   void TryAttach(Unit& unit, const StoredObject& object);
   void ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment);
   void Teardown(Unit& unit, Attachment& attachment);
@@ -174,24 +191,42 @@ class Engine {
   std::set<std::string> TakenRootPorts(const std::string& vm, const std::string& but) const;
   void ReleaseVmIfUnused(const std::string& vm);
   void EndLease(Unit& unit, const Attachment& attachment);
+  void ForgetBlockIfUnused(std::optional<Vni> vni);
   void PortUnitFailed(Unit& unit, std::string step, absl::Status error);
   Attachment* AttachmentOf(const std::string& port);
   const Attachment* AttachmentOf(const std::string& port) const;
   bool Outdated(const StoredObject& object, const Attachment& attachment) const;
   // What the choice of VF and root port depends on, as a number to compare.
   uint64_t FactsFingerprint(const std::string& vm) const;
-  // What must be observed before the attachment is compared with anything; asks
-  // for it. "" = all is known.
+  // What must be observed before the attachment's rules, or all of it, are compared
+  // with anything; asks for it. "" = all is known.
+  std::string MissingForRules(const Attachment& attachment);
   std::string MissingObservation(Unit& unit, const Attachment& attachment);
+  absl::StatusOr<std::vector<Resource>> CompilePortUnit(const StoredObject& object,
+                                                        const Attachment& attachment) const;
+  // A port whose function hot-plug brings (engine_hotplug.cc).
+  void WaitForFunction(Unit& unit, const StoredObject& object, const absl::Status& why);
+  // Ends a lease under which nothing was done yet when somebody took the function since
+  // it was chosen. True when that is so.
+  bool GiveUpTaken(Unit& unit, const Attachment& attachment);
+  void TakeAsReady(Unit& unit, const StoredObject& object, const Attachment& attachment);
+  void ContinueFunction(Unit& unit, const StoredObject& object, Attachment& attachment);
+  void LoseFunction(const Attachment& attachment);
+  void OnHotplugPortObserved(const NicId& port);
+  std::string WhyTakenMeanwhile(const Attachment& attachment) const;
+  bool OwnRulesStand(const std::vector<Resource>& wanted) const;
+  // Which rule of another unit still sends, or may send, to the VF; "" = none does.
+  std::string StillSentTo(const Unit& unit, const Attachment& attachment) const;
   void ClaimLeftBehind(Unit& unit, const Attachment& attachment);
+  VfSpec SpecAsSeen(const Attachment& attachment, const VfFacts& facts) const;
   void WakeFailedPorts();
   void WakeWaitingPorts();
   bool VpcSettled(const std::string& vpc) const;
 
   // --- observation (engine_observe.cc, engine_vm.cc)
   void SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed);
-  void ObservePf(const MacAddress& pf);
-  void OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> result);
+  void ObservePf(const NicId& pf);
+  void OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result);
   // Observes one VF for the port that waits for it; `verify`: as the last look
   // before its lease ends.
   void RefreshVf(const VfId& vf, const UnitRef& waiting, bool verify = false);
@@ -200,8 +235,15 @@ class Engine {
   void TakeVf(const VfId& vf, const VfFacts& facts, const std::vector<ObservedResource>& resources);
   // Replaces what is known of a table by `rules`.
   void TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules);
-  bool BlockInUse(Vni vni) const;
-  bool TablesKnown(Vni vni) const;  // the VPC's block and the tunnel's ingress
+  // What is known of the table may be wrong: nothing is compared with it before it
+  // was read again.
+  void DistrustTable(const RuleTable& table);
+  // The block's last user went and took its rules along, before the one that just came.
+  void OnBlockMadeAnew(Vni vni);
+  void TakeDriver(const ResourceKey& binding);
+  bool BlockInUse(std::optional<Vni> vni) const;
+  bool BlockBeingRead(std::optional<Vni> vni) const;
+  bool TablesKnown(std::optional<Vni> vni) const;  // the VPC's block and the tunnel's ingress
   // "" once every NIC that carries a port of the VPC was observed, or hangs.
   std::string UnobservedNicOf(const std::string& vpc) const;
   // Whether a rule of the VPC's block leads, or may lead, to that chain.
@@ -213,6 +255,7 @@ class Engine {
   void ObserveVm(const std::string& vm);
   void OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> result);
   void UpdateBound(const std::string& port);
+  void ReadBlockIfMust(const std::string& vpc);
   void TunnelChanged();
   std::optional<Uuid> UuidOf(const std::string& vm) const;
   std::set<VfId> LeasedVfs() const;
@@ -220,9 +263,13 @@ class Engine {
 
   // --- status (engine_status.cc)
   std::string WhyNotInHardware(const Attachment& attachment) const;
+  std::string WhyOwnRulesNotInHardware(const Attachment& attachment) const;
   ObjectStatus MakeStatus(const ObjectRef& ref) const;
   void Announce(const ObjectRef& ref);
   void AnnounceVm(const std::string& vm);
+  void AnnouncePortsOf(const std::string& subnet);  // the bound ones
+  // While their block was read they were not judged.
+  void AnnounceMustPorts(const RuleTable& block);
 
   EngineConfig config_;
   Executor* executor_;
@@ -238,7 +285,8 @@ class Engine {
   std::map<std::string, BoundPort> bound_;                     // by port
   std::map<std::string, std::set<std::string>> bound_of_vpc_;  // ports
   std::map<std::string, std::set<std::string>> bound_of_subnet_;
-  std::map<std::string, int> unsettled_of_vpc_;  // network units under way
+  std::map<std::pair<std::string, MacAddress>, std::string> bound_macs_;  // VPC, MAC: port
+  std::map<std::string, int> unsettled_of_vpc_;                           // network units under way
   Lease next_lease_ = 1;
   uint64_t next_transaction_ = 1;
 
@@ -260,18 +308,22 @@ class Engine {
     bool in_flight = false;
     bool again = false;
     bool known = false;
-    bool stale = false;  // what is in flight was overtaken: ask again, take nothing
+    bool stale = false;      // what is in flight was overtaken: ask again, take nothing
+    bool retry_due = false;  // a timer asks again
+    int failures = 0;        // in a row
     absl::Status error;
   };
-  std::map<MacAddress, Scope> pf_scope_;
+  std::map<NicId, Scope> pf_scope_;
   std::map<RuleTable, Scope> table_scope_;
   Scope tunnel_scope_, neighbour_scope_;
+  bool neighbours_due_ = false;  // they are observed in a moment
 
   std::set<VfId> shunned_;  // an attach failed on them: others are taken first
   std::set<std::string> failed_ports_;
   std::set<std::string> waiting_ports_;  // for an observation, or the host's unit
   std::map<std::string, std::set<std::string>> waiting_on_vpc_;  // ports, by VPC
   bool orphans_pending_ = false;
+  bool orphans_left_ = false;  // the last collection could not judge all rules
   std::map<ObjectRef, ObjectStatus> announced_;
   std::map<ObjectRef, Object> removed_;  // and not yet gone
 };

@@ -36,6 +36,7 @@ void Engine::ReconcileNetwork(Unit& unit) {
     units_.erase(ref);  // nobody's peer any more
     return;
   }
+  const std::string held = HoldEswitch(*wanted);
   switch (Converge(unit, *wanted)) {
     case Progress::kWorking:
       break;
@@ -48,7 +49,7 @@ void Engine::ReconcileNetwork(Unit& unit) {
       unit.attempts = 0;
       unit.error = absl::OkStatus();
       unit.step.clear();
-      unit.waits_for.clear();
+      unit.waits_for = held;
       SetSettled(unit, true);
       break;
   }
@@ -82,11 +83,14 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   if (unit.ref.kind == UnitKind::kOrphans) return std::vector<Resource>{};
   if (unit.ref.kind == UnitKind::kHost || unit.ref.kind == UnitKind::kPool) {
     if (!tunnel_scope_.known) return absl::UnavailableError("the tunnel is being observed");
-    const bool tunnel_wanted = !attachments_.empty();
+    const bool tunnel_wanted =
+        std::any_of(attachments_.begin(), attachments_.end(),
+                    [](const auto& entry) { return entry.second.vni.has_value(); });
     std::vector<Resource> wanted = CompileHost(config_.compile, facts_, tunnel_wanted);
     // Each pool is a unit of its own: a PF that hangs or fails holds up no other.
     std::erase_if(wanted, [&](const Resource& r) {
-      if (r.key.kind != ResourceKind::kVfPool) return unit.ref.kind == UnitKind::kPool;
+      const bool of_nic = r.key.kind == ResourceKind::kVfPool || r.key.kind == ResourceKind::kPf;
+      if (!of_nic) return unit.ref.kind == UnitKind::kPool;
       return unit.ref.kind == UnitKind::kHost || r.key.name != unit.ref.id;
     });
     return wanted;
@@ -150,7 +154,7 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
       wanted = drops();
       std::erase_if(wanted, [&](const Resource& drop) {
         const RuleLocation& at = std::get<FlowRuleSpec>(drop.spec).rule.location;
-        return !LeadsToChain(vpc->vni, at.chain);
+        return !LeadsToChain(*vpc->vni, at.chain);
       });
     } else if (!local_ports) {
       wanted = drops();
@@ -178,11 +182,14 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
                          "address ",
                          facts_.tunnel->local.ToString()));
       }
+      const MacAddress& mac = std::get<Endpoint>(stored->object).mac;
+      if (const auto port = bound_macs_.find({unit.vpc, mac}); port != bound_macs_.end()) {
+        return absl::AlreadyExistsError(absl::StrCat("its MAC ", mac.ToString(),
+                                                     " is that of port ", port->second,
+                                                     ", which is on this host: frames go there"));
+      }
       wanted = CompileEndpoint(*vpc, std::get<Endpoint>(stored->object), stored->ordinal, any_vf,
                                *facts_.tunnel);
-      // The neighbour is the VTEP's unit's: many endpoints share it.
-      std::erase_if(wanted,
-                    [](const Resource& r) { return r.key.kind == ResourceKind::kNeighbour; });
     }
   }
   return wanted;
@@ -200,12 +207,16 @@ void Engine::CollectOrphans() {
     const Unit* unit = FindUnit({UnitKind::kPort, attachment.port});
     if (unit == nullptr || !unit->scanned) return;  // it has not claimed its own yet
   }
-  orphans_pending_ = false;
+  orphans_pending_ = orphans_left_ = false;
   // A VPC whose port could not be observed whole has not compiled its rules:
   // nothing of it, and nothing on the tunnel, is known to be unwanted.
   std::set<Vni> unsure;
   for (const auto& [vf, attachment] : attachments_) {
-    if (!bound_.contains(attachment.port)) unsure.insert(attachment.vni);
+    const bool going = attachment.phase == AttachmentPhase::kReleasing ||
+                       attachment.phase == AttachmentPhase::kRollingBack;
+    if (attachment.vni && !going && !bound_.contains(attachment.port)) {
+      unsure.insert(*attachment.vni);
+    }
   }
   Unit& orphans = UnitOf({UnitKind::kOrphans, ""});
   for (const auto& [key, observed] : observed_) {
@@ -214,7 +225,10 @@ void Engine::CollectOrphans() {
     const auto* of_table = std::get_if<FlowRuleSpec>(&observed.spec);
     const bool in_block =
         of_table != nullptr && of_table->rule.location.table.kind == RuleTable::Kind::kVpcBlock;
-    if (in_block ? unsure.contains(of_table->rule.location.table.vni) : !unsure.empty()) continue;
+    if (in_block ? unsure.contains(of_table->rule.location.table.vni) : !unsure.empty()) {
+      orphans_left_ = orphans_left_ || of_table != nullptr;
+      continue;
+    }
     if (const auto* rule = std::get_if<FlowRuleSpec>(&observed.spec);
         rule != nullptr && rule->rule.location.priority == kPrioDefaultDrop &&
         rule->rule.location.chain == 0) {

@@ -13,13 +13,9 @@ namespace fairlead {
 namespace {
 
 constexpr std::chrono::milliseconds kObserveAgain{2000};
-constexpr RuleTable kTunnelTable{RuleTable::Kind::kTunnelIngress, {}};
-
-// The part of a rule's key name that all rules of its table share.
-std::string TablePrefix(const RuleTable& table) {
-  const std::string name = RuleLocation{table, 0, 0, 0}.ToString();
-  return name.substr(0, name.find('/') + 1);
-}
+constexpr std::chrono::milliseconds kNeighbourPause{100};
+// As often a NIC may fail for a moment before it counts as one that fails.
+constexpr int kTransientFailures = 10;
 
 bool SameEvidence(const ObservedResource& a, const ObservedResource& b) {
   return a.spec == b.spec && a.ours == b.ours && a.hardware == b.hardware &&
@@ -36,6 +32,8 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
                : it == observed_.end()) {
     return;
   }
+  const bool hardware_changed =
+      it != observed_.end() && observed && it->second.hardware != observed->hardware;
   if (observed) {
     observed_[key] = std::move(*observed);
   } else {
@@ -43,13 +41,21 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
   }
   const auto claimant = claimant_.find(key);
   if (claimant != claimant_.end()) MarkDirty(UnitRef(claimant->second));
-  if (key.kind == ResourceKind::kRepresentor) {
+  if (hardware_changed && claimant != claimant_.end() &&
+      claimant->second.kind == UnitKind::kEndpoint) {
+    if (const Endpoint* endpoint = world_.FindEndpoint(claimant->second.id)) {
+      AnnouncePortsOf(endpoint->subnet);
+    }
+  }
+  if (key.kind == ResourceKind::kDriverBinding) {
+    TakeDriver(key);
+  } else if (key.kind == ResourceKind::kRepresentor) {
     for (const auto& [vf, attachment] : attachments_) {
       if (RepresentorKey(vf) == key) {
         UpdateBound(attachment.port);
         // The kernel takes a shared block and its rules away with its last user.
-        if (!BlockInUse(attachment.vni)) {
-          const RuleTable table{RuleTable::Kind::kVpcBlock, attachment.vni};
+        if (attachment.vni && !BlockInUse(attachment.vni)) {
+          const RuleTable table{RuleTable::Kind::kVpcBlock, *attachment.vni};
           Scope& scope = table_scope_[table];
           scope.stale = scope.in_flight;
           TakeTable(table, {});
@@ -68,112 +74,41 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
       Announce({ObjectKind::kEndpoint, id});
       subnets.insert(world_.FindEndpoint(id)->subnet);
     }
-    for (const std::string& subnet : subnets) {
-      const auto ports = bound_of_subnet_.find(subnet);
-      if (ports == bound_of_subnet_.end()) continue;
-      for (const std::string& port : ports->second) Announce({ObjectKind::kPort, port});
+    for (const std::string& subnet : subnets) AnnouncePortsOf(subnet);
+  }
+}
+
+// The facts of a VF say what drives it, as the binding does.
+void Engine::TakeDriver(const ResourceKey& binding) {
+  const auto seen = observed_.find(binding);
+  for (auto& [mac, pf] : facts_.pfs) {
+    for (VfFacts& vf : pf.vfs) {
+      if (DriverBindingKey({mac, vf.index}) != binding) continue;
+      vf.driver =
+          seen == observed_.end() ? "" : std::get<DriverBindingSpec>(seen->second.spec).driver;
+      return;
     }
   }
-}
-
-bool Engine::BlockInUse(Vni vni) const {
-  return std::any_of(attachments_.begin(), attachments_.end(), [&](const auto& entry) {
-    if (entry.second.vni != vni) return false;
-    const auto it = observed_.find(RepresentorKey(entry.first));
-    return it != observed_.end() && std::get<RepresentorSpec>(it->second.spec).vni == vni;
-  });
-}
-
-bool Engine::TablesKnown(Vni vni) const {
-  for (const RuleTable& table : {RuleTable{RuleTable::Kind::kVpcBlock, vni}, kTunnelTable}) {
-    const auto scope = table_scope_.find(table);
-    if (scope == table_scope_.end() || !scope->second.known) return false;
-  }
-  return true;
 }
 
 // What is compiled from the ports of a VPC is compiled from all of them: after a
 // restart one NIC answers before another, and its rules must not lose the rest.
 std::string Engine::UnobservedNicOf(const std::string& vpc) const {
   for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vpc != vpc) continue;
+    if (attachment.vpc != vpc || !attachment.vni) continue;  // without, no rule names it
     const auto scope = pf_scope_.find(vf.pf);
     if (scope != pf_scope_.end() && !scope->second.known) {
       return absl::StrCat("the NIC ", vf.pf.ToString(), " of port ", attachment.port,
-                          " is being observed");
+                          " is being observed",
+                          scope->second.error.ok()
+                              ? ""
+                              : absl::StrCat(": ", std::string(scope->second.error.message())));
     }
   }
   return "";
 }
 
-bool Engine::LeadsToChain(Vni vni, uint32_t chain) const {
-  const std::string prefix = TablePrefix({RuleTable::Kind::kVpcBlock, vni});
-  for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
-       it != observed_.end() && it->first.kind == ResourceKind::kFlowRule &&
-       it->first.name.starts_with(prefix);
-       ++it) {
-    const RuleLocation& at = std::get<FlowRuleSpec>(it->second.spec).rule.location;
-    if (!it->second.ours || at.chain != 0 || at.priority == kPrioDefaultDrop) continue;
-    // What a rule does shows in its hash alone: one that is not as wanted may lead
-    // anywhere.
-    const auto wanted = wanted_.find(it->first);
-    if (wanted == wanted_.end()) return true;
-    const FlowRule& rule = std::get<FlowRuleSpec>(wanted->second.spec).rule;
-    if (rule.ContentHash() != it->second.content_hash) return true;
-    for (const RuleAction& action : rule.actions) {
-      const auto* jump = std::get_if<ActionGotoChain>(&action);
-      if (jump != nullptr && jump->chain == chain) return true;
-    }
-  }
-  return false;
-}
-
-// A bound port: its representor stands in its VPC's block, and it is not being
-// taken apart.
-void Engine::UpdateBound(const std::string& port) {
-  std::optional<BoundPort> now;
-  std::string vpc;
-  const Attachment* attachment = AttachmentOf(port);
-  const StoredObject* object = world_.Find({ObjectKind::kPort, port});
-  if (attachment != nullptr && object != nullptr && !Outdated(*object, *attachment) &&
-      (attachment->phase == AttachmentPhase::kApplying ||
-       attachment->phase == AttachmentPhase::kReady)) {
-    const auto it = observed_.find(RepresentorKey(attachment->vf));
-    if (it != observed_.end() && it->second.ours &&
-        std::get<RepresentorSpec>(it->second.spec).vni == attachment->vni) {
-      absl::StatusOr<BoundPort> bound = BindPort(*object, *attachment, facts_);
-      if (bound.ok()) now = *std::move(bound);
-    }
-  }
-  const auto old = bound_.find(port);
-  if (now ? (old != bound_.end() && old->second == *now) : old == bound_.end()) return;
-
-  std::set<std::string> subnets;
-  if (old != bound_.end()) {
-    subnets.insert(old->second.subnet);
-    bound_of_subnet_[old->second.subnet].erase(port);
-    for (auto& [id, ports] : bound_of_vpc_) {
-      if (ports.erase(port) > 0) vpc = id;
-    }
-    bound_.erase(old);
-  }
-  if (now) {
-    vpc = attachment->vpc;
-    subnets.insert(now->subnet);
-    bound_of_subnet_[now->subnet].insert(port);
-    bound_of_vpc_[vpc].insert(port);
-    bound_[port] = *std::move(now);
-  }
-  MarkDirty({UnitKind::kPort, port});
-  for (const std::string& subnet : subnets) {
-    if (world_.FindSubnet(subnet) != nullptr) MarkDirty({UnitKind::kSubnet, subnet});
-    for (const std::string& peer : bound_of_subnet_[subnet]) MarkDirty({UnitKind::kPort, peer});
-  }
-  // The first port of a VPC brings its network here, the last one takes it away.
-  if (bound_of_vpc_[vpc].size() <= 1) MarkVpcNetwork(vpc);
-}
-
-void Engine::ObservePf(const MacAddress& pf) {
+void Engine::ObservePf(const NicId& pf) {
   Scope& scope = pf_scope_[pf];
   if (scope.in_flight) {
     scope.again = true;
@@ -186,12 +121,17 @@ void Engine::ObservePf(const MacAddress& pf) {
       });
 }
 
-void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> result) {
+void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result) {
   Scope& scope = pf_scope_[pf];
   const bool first = !scope.known;
   const bool as_before = scope.known && scope.error.ok() == result.ok();
   scope.in_flight = false;
-  scope.known = true;
+  // An answer that will be another one in a moment is none: rules must not be
+  // compiled as if the NIC's ports were not there.
+  scope.failures = result.ok() ? 0 : scope.failures + 1;
+  if (result.ok() || !IsTransient(result.status()) || scope.failures >= kTransientFailures) {
+    scope.known = true;
+  }
   scope.error = result.status();
   if (result.ok()) {
     const auto old = facts_.pfs.find(pf);
@@ -199,18 +139,22 @@ void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> re
     // VFs that vanished take what was known of them along.
     if (old != facts_.pfs.end()) {
       for (const VfFacts& vf : old->second.vfs) {
-        if (vf.index < result->facts.num_vfs) continue;
+        const auto same = [&vf](const VfFacts& now) { return now.index == vf.index; };
+        if (std::any_of(result->facts.vfs.begin(), result->facts.vfs.end(), same)) continue;
         SetObserved(RepresentorKey({pf, vf.index}), std::nullopt);
         SetObserved(DriverBindingKey({pf, vf.index}), std::nullopt);
       }
     }
     facts_.pfs[pf] = result->facts;
     for (const ObservedResource& resource : result->resources) {
-      if (resource.key == VfPoolKey(pf)) SetObserved(resource.key, resource);
+      if (resource.key == VfPoolKey(pf) || resource.key == PfKey(pf)) {
+        SetObserved(resource.key, resource);
+      }
     }
     for (const VfFacts& vf : result->facts.vfs) {
       TakeVf({pf, vf.index}, vf, result->resources);
     }
+    if (pf.is_hotplug_port()) OnHotplugPortObserved(pf);
     if (changed) {
       WakeFailedPorts();
       for (const auto& [vf, attachment] : attachments_) {
@@ -224,15 +168,20 @@ void Engine::OnPfObserved(const MacAddress& pf, absl::StatusOr<PfObservation> re
       it->second.refused = std::string(result.status().message());
     }
     // A PF whose driver comes late, or whose VFs are just changing.
-    executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_), pf] {
-      if (!alive.expired() && !pf_scope_[pf].error.ok()) ObservePf(pf);
-    });
+    if (!std::exchange(scope.retry_due, true)) {
+      executor_->After(scope.known ? kObserveAgain : config_.retry_first,
+                       [this, alive = std::weak_ptr<bool>(alive_), pf] {
+                         if (alive.expired()) return;
+                         pf_scope_[pf].retry_due = false;
+                         if (!pf_scope_[pf].error.ok()) ObservePf(pf);
+                       });
+    }
   }
   if (!as_before) {
     for (const auto& [vf, attachment] : attachments_) {
       if (vf.pf != pf) continue;
       MarkDirty({UnitKind::kPort, attachment.port});
-      if (first) MarkVpcNetwork(std::string(attachment.vpc));
+      if (first && scope.known) MarkVpcNetwork(std::string(attachment.vpc));
     }
   }
   MarkHost();
@@ -246,9 +195,13 @@ void Engine::TakeVf(const VfId& vf, const VfFacts& facts,
     for (VfFacts& known : pf->second.vfs) {
       if (known.index == vf.index) known = facts;
     }
+    if (vf.pf.is_hotplug_port() && facts.gone) {
+      std::erase_if(pf->second.vfs, [&](const VfFacts& known) { return known.index == vf.index; });
+    }
   }
   const auto it = attachments_.find(vf);
   if (it == attachments_.end()) return;  // not ours: nothing of it is to be compared
+  if (vf.pf.is_hotplug_port() && facts.gone) LoseFunction(it->second);
   for (const ResourceKey& key : {RepresentorKey(vf), DriverBindingKey(vf)}) {
     const auto seen = std::find_if(resources.begin(), resources.end(),
                                    [&](const ObservedResource& r) { return r.key == key; });
@@ -257,7 +210,7 @@ void Engine::TakeVf(const VfId& vf, const VfFacts& facts,
   }
   if (const auto known = observed_.find(VfKey(vf)); known != observed_.end()) {
     ObservedResource updated = known->second;
-    std::get<VfSpec>(updated.spec).mac = facts.mac;
+    std::get<VfSpec>(updated.spec) = SpecAsSeen(it->second, facts);
     SetObserved(VfKey(vf), updated);
   }
   UpdateBound(it->second.port);
@@ -299,11 +252,20 @@ void Engine::ObserveTunnel() {
     tunnel_scope_.error = result.status();
     if (result.ok()) {
       tunnel_scope_.known = true;
+      if (*result && (*result)->ours) {
+        // Also one that an earlier run had no time to take away.
+        claimant_[TunnelKey()] = {UnitKind::kHost, ""};
+        UnitOf({UnitKind::kHost, ""}).keys.insert(TunnelKey());
+      }
       SetObserved(TunnelKey(), *std::move(result));
     } else {
-      executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_)] {
-        if (!alive.expired()) ObserveTunnel();
-      });
+      if (!std::exchange(tunnel_scope_.retry_due, true)) {
+        executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_)] {
+          if (alive.expired()) return;
+          tunnel_scope_.retry_due = false;
+          ObserveTunnel();
+        });
+      }
     }
     MarkHost();
     if (std::exchange(tunnel_scope_.again, false)) ObserveTunnel();
@@ -324,66 +286,6 @@ void Engine::TunnelChanged() {
   if (another_device && table_scope_[kTunnelTable].known) TakeTable(kTunnelTable, {});
   for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
   for (const auto& [vf, attachment] : attachments_) MarkDirty({UnitKind::kPort, attachment.port});
-}
-
-void Engine::ObserveTable(const RuleTable& table) {
-  Scope& scope = table_scope_[table];
-  if (scope.in_flight) {
-    scope.again = true;
-    return;
-  }
-  scope.in_flight = true;
-  executor_->ObserveTable(table, [this, alive = std::weak_ptr<bool>(alive_),
-                                  table](absl::StatusOr<std::vector<ObservedResource>> result) {
-    if (alive.expired()) return;
-    Scope& scope = table_scope_[table];
-    scope.in_flight = false;
-    if (std::exchange(scope.stale, false)) {
-      scope.again = false;
-      ObserveTable(table);
-      return;
-    }
-    scope.error = result.status();
-    if (result.ok()) {
-      const bool first = !scope.known;
-      scope.known = true;
-      // A dump that was overtaken by the end of its block; only where it is known
-      // which representors stand.
-      const bool known = std::all_of(config_.pfs.begin(), config_.pfs.end(),
-                                     [this](const auto& pf) { return pf_scope_[pf].known; });
-      if (table.kind == RuleTable::Kind::kVpcBlock && known && !BlockInUse(table.vni)) {
-        result->clear();
-      }
-      TakeTable(table, *result);
-      orphans_pending_ = true;
-      if (first) {
-        for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
-        WakeWaitingPorts();
-      }
-      SchedulePump();
-    } else {
-      // A dump that was torn is asked for again.
-      executor_->After(config_.retry_first, [this, alive = std::weak_ptr<bool>(alive_), table] {
-        if (!alive.expired()) ObserveTable(table);
-      });
-    }
-    if (std::exchange(scope.again, false)) ObserveTable(table);
-  });
-}
-
-void Engine::TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules) {
-  std::map<ResourceKey, const ObservedResource*> now;
-  for (const ObservedResource& rule : rules) now[rule.key] = &rule;
-  const std::string prefix = TablePrefix(table);
-  std::vector<ResourceKey> gone;
-  for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
-       it != observed_.end() && it->first.kind == ResourceKind::kFlowRule &&
-       it->first.name.starts_with(prefix);
-       ++it) {
-    if (!now.contains(it->first)) gone.push_back(it->first);
-  }
-  for (const ResourceKey& key : gone) SetObserved(key, std::nullopt);
-  for (const auto& [key, rule] : now) SetObserved(key, *rule);
 }
 
 void Engine::ObserveNeighbours() {
@@ -426,9 +328,13 @@ void Engine::ObserveNeighbours() {
           orphans_pending_ = true;
           SchedulePump();
         } else {
-          executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_)] {
-            if (!alive.expired()) ObserveNeighbours();
-          });
+          if (!std::exchange(neighbour_scope_.retry_due, true)) {
+            executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_)] {
+              if (alive.expired()) return;
+              neighbour_scope_.retry_due = false;
+              ObserveNeighbours();
+            });
+          }
         }
         if (std::exchange(neighbour_scope_.again, false)) ObserveNeighbours();
       });
@@ -440,11 +346,11 @@ std::set<VfId> Engine::LeasedVfs() const {
   return leased;
 }
 
-void Engine::OnPfChanged(const MacAddress& pf) {
+void Engine::OnPfChanged(const NicId& pf) {
   if (pf_scope_.contains(pf)) ObservePf(pf);
 }
 
-void Engine::OnPfHung(const MacAddress& pf) {
+void Engine::OnPfHung(const NicId& pf) {
   Scope& scope = pf_scope_[pf];
   if (scope.known) return;  // its ports say themselves what they wait for
   scope.known = true;
@@ -458,19 +364,17 @@ void Engine::OnPfHung(const MacAddress& pf) {
   WakeWaitingPorts();
 }
 
-void Engine::OnTunnelChanged() { ObserveTunnel(); }
-
 void Engine::OnNeighbourChanged() {
-  // The entry that changed may be a gateway of many peers: all are looked at, in
-  // one request that further events join.
-  if (std::any_of(observed_.lower_bound({ResourceKind::kNeighbour, ""}), observed_.end(),
-                  [](const auto& e) { return e.first.kind == ResourceKind::kNeighbour; })) {
+  // The entry that changed may be a gateway of many peers: all are looked at, a
+  // moment later, so that a host with many neighbours is not read for each of them.
+  const auto first = observed_.lower_bound({ResourceKind::kNeighbour, ""});
+  if (first == observed_.end() || first->first.kind != ResourceKind::kNeighbour) return;
+  if (std::exchange(neighbours_due_, true)) return;
+  executor_->After(kNeighbourPause, [this, alive = std::weak_ptr<bool>(alive_)] {
+    if (alive.expired()) return;
+    neighbours_due_ = false;
     ObserveNeighbours();
-  }
-}
-
-void Engine::OnTableChanged(const RuleTable& table) {
-  if (table_scope_.contains(table)) ObserveTable(table);
+  });
 }
 
 void Engine::OnLinkChanged(uint32_t ifindex, const std::string& name) {
@@ -492,15 +396,14 @@ void Engine::OnLinkChanged(uint32_t ifindex, const std::string& name) {
       }
     }
   }
-}
-
-void Engine::OnBlockChanged(Vni vni) {
-  if (!BlockInUse(vni)) return;  // it went with the last representor, as it should
-  std::set<MacAddress> pfs;
-  for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vni == vni) pfs.insert(vf.pf);
+  // One that nobody knows yet may be the representor that devlink will name.
+  for (const auto& [mac, pf] : facts_.pfs) {
+    const bool waits = std::any_of(pf.vfs.begin(), pf.vfs.end(), [](const VfFacts& vf) {
+      return vf.representor.empty() && vf.representor_ifindex == 0;
+    });
+    const bool legacy = pf.eswitch.mode.value_or(EswitchMode::kLegacy) == EswitchMode::kLegacy;
+    if (!legacy && waits) ObservePf(mac);
   }
-  for (const MacAddress& pf : pfs) ObservePf(pf);
 }
 
 void Engine::Audit() {
@@ -514,14 +417,14 @@ void Engine::Audit() {
     unit.failed_generation = 0;
     MarkDirty({UnitKind::kPort, port});
   }
-  for (const MacAddress& pf : config_.pfs) ObservePf(pf);
+  for (const NicId& pf : config_.pfs) ObservePf(pf);
   ObserveTunnel();
   ObserveNeighbours();
   ObserveTable(kTunnelTable);
   std::set<Vni> vnis;
   std::set<std::string> vms;
   for (const auto& [vf, attachment] : attachments_) {
-    vnis.insert(attachment.vni);
+    if (attachment.vni) vnis.insert(*attachment.vni);
     if (!attachment.vm.empty()) vms.insert(attachment.vm);
   }
   for (const Vni vni : vnis) ObserveTable({RuleTable::Kind::kVpcBlock, vni});

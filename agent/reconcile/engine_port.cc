@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The life of a port: place, lease, attach, repair. Its end is in engine_release.cc.
+// The life of a port: attach, repair. It begins in engine_placement.cc. Its end is in
+// engine_release.cc.
 #include <algorithm>
 #include <utility>
 
@@ -26,8 +27,13 @@ bool Engine::Outdated(const StoredObject& object, const Attachment& attachment) 
   const Vpc* vpc = world_.FindVpc(port.vpc);
   const Vm* vm = world_.FindVm(port.vm);
   if (object.ordinal != attachment.port_ordinal) return true;  // removed and made again
+  const bool brought = port.function == FunctionSource::kHotplug;
+  if (brought != attachment.vf.pf.is_hotplug_port()) return true;
   if (port.vm != attachment.vm || port.vpc != attachment.vpc) return true;
-  if (vpc != nullptr && vpc->vni != attachment.vni) return true;
+  if (vpc != nullptr && ((attachment.vni && vpc->vni != attachment.vni) ||
+                         (attachment.vlan && vpc->vlan != attachment.vlan))) {
+    return true;
+  }
   if (vm != nullptr && vm->uuid != attachment.vm_uuid) return true;
   // What follows compares with the configuration too: an edit of that must not
   // unplug a VM, only a newer intent may.
@@ -43,9 +49,11 @@ bool Engine::Outdated(const StoredObject& object, const Attachment& attachment) 
 uint64_t Engine::FactsFingerprint(const std::string& vm) const {
   std::string text;
   for (const auto& [mac, pf] : facts_.pfs) {
-    absl::StrAppend(&text, mac.ToString(), "/", pf.num_vfs, pf.refused, pf.can_set_vf_mac);
+    absl::StrAppend(&text, mac.ToString(), "/", pf.num_vfs, pf.refused, pf.can_set_vf_mac,
+                    pf.eswitch.ToString());
     for (const VfFacts& vf : pf.vfs) {
       absl::StrAppend(&text, "|", vf.index, vf.driver, vf.netdev, vf.netdev_up, vf.representor,
+                      vf.representor_ifindex, vf.representor_refused, vf.refused,
                       vf.iommu_group.value_or(0), vf.mac ? vf.mac->ToString() : "");
       absl::StrAppend(&text, attachments_.contains(VfId{mac, vf.index}) ? "L" : "");
     }
@@ -56,7 +64,10 @@ uint64_t Engine::FactsFingerprint(const std::string& vm) const {
       absl::StrAppend(&text, "|", port.id, "=", port.occupant);
     }
   }
-  absl::StrAppend(&text, facts_.tunnel ? facts_.tunnel->ifindex : 0);
+  // The tunnel comes and goes with the first lease, which is no news; that it cannot be
+  // made is.
+  const auto host = units_.find({UnitKind::kHost, ""});
+  if (host != units_.end()) absl::StrAppend(&text, host->second.error.message());
   return StableHash(text);
 }
 
@@ -103,134 +114,33 @@ void Engine::ReconcilePort(Unit& unit) {
   Announce(ref);
 }
 
-void Engine::TryAttach(Unit& unit, const StoredObject& object) {
-  const Port& port = std::get<Port>(object.object);
-  const std::string vm_id = port.vm;
-  if (unit.failed && unit.failed_generation == object.generation && !IsTransient(unit.error) &&
-      unit.step != "vm connect" && unit.failed_facts == FactsFingerprint(vm_id)) {
-    return;  // the same again would fail the same way
-  }
-  unit.waits_for.clear();
-  if (port.vm.empty()) {
-    unit.failed = false;
-    unit.waits_for = "the port has no VM yet";
-    return;
-  }
-  for (const MacAddress& pf : config_.pfs) {
-    if (!pf_scope_[pf].known) {
-      unit.waits_for = "the host's NICs are being observed";
-      return;
-    }
-  }
-  VmState& vm = vms_[port.vm];
-  if (!vm.known || (!vm.error.ok() && !vm.asking && unit.failed)) {
-    // An unreachable VM is asked again at each attempt.
-    vm.known = false;
-    unit.failed = false;
-    unit.waits_for = absl::StrCat("the monitor of VM ", port.vm, " is being asked");
-    ObserveVm(port.vm);
-    return;
-  }
-  if (!vm.error.ok()) {
-    AttachFailed(unit, "vm connect", vm.error, object.generation);
-    return;
-  }
-
-  Attachment attachment;
-  attachment.lease = next_lease_;
-  absl::StatusOr<std::string> bus = PlaceGuestDevice(
-      *vm.facts, GuestDeviceId(config_.compile.store_id, object.ordinal, attachment.lease),
-      /*previous=*/"", TakenRootPorts(port.vm, port.id));
-  if (!bus.ok()) {
-    AttachFailed(unit, "guest-device placement", bus.status(), object.generation);
-    return;
-  }
-  absl::StatusOr<VfId> vf =
-      PlacePort(port, facts_, config_.compile.vf_driver, LeasedVfs(), shunned_);
-  if (!vf.ok() && !shunned_.empty()) {
-    vf = PlacePort(port, facts_, config_.compile.vf_driver, LeasedVfs(), /*held=*/{});
-  }
-  if (absl::IsUnavailable(vf.status())) {
-    // VFs are still to come; unless making them failed.
-    for (const MacAddress& pf : config_.pfs) {
-      const Unit* pool = FindUnit({UnitKind::kPool, pf.ToString()});
-      if (pool == nullptr || pool->error.ok()) continue;
-      AttachFailed(unit, pool->step, pool->error, object.generation);
-      return;
-    }
-    unit.waits_for = std::string(vf.status().message());
-    return;
-  }
-  if (!vf.ok()) {
-    AttachFailed(unit, "vf placement", vf.status(), object.generation);
-    return;
-  }
-  attachment.vf = *vf;
-  attachment.transaction = next_transaction_;
-  attachment.generation = object.generation;
-  attachment.phase = AttachmentPhase::kApplying;
-  attachment.port = port.id;
-  attachment.port_ordinal = object.ordinal;
-  attachment.vm = port.vm;
-  attachment.vm_uuid = vm.facts->uuid;
-  attachment.bus = *bus;
-  attachment.vpc = port.vpc;
-  attachment.vni = world_.FindVpc(port.vpc)->vni;
-  ++next_lease_;
-  ++next_transaction_;
-
-  // The VF is taken at once, so that no other port can be given it meanwhile;
-  // nothing is done to it before the lease is durable.
-  attachments_[attachment.vf] = attachment;
-  vf_of_port_[port.id] = attachment.vf;
-  unit.failed = false;
-  unit.error = absl::OkStatus();  // of the attempt before
-  unit.scanned = true;            // a VF that is free has nothing of ours on it
-  unit.fresh_lease = unit.refresh = true;
-  unit.ready_generation = 0;
-  unit.keys.clear();
-  failed_ports_.erase(port.id);
-  MarkHost();  // the first lease brings the tunnel
-  unit.step = "lease";
-  unit.in_flight = true;
-  StoreBatch batch;
-  batch.attachments.push_back(attachment);
-  batch.next_lease = next_lease_;
-  batch.next_transaction = next_transaction_;
-  executor_->Commit(std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref,
-                                       attachment](absl::Status status) {
-    if (alive.expired()) return;
-    Unit* unit = FindUnit(ref);
-    if (unit == nullptr) return;
-    unit->in_flight = false;
-    if (status.ok()) {
-      executor_->LeaseGranted(attachment.lease);
-      MarkDirty(ref);
-      return;
-    }
-    attachments_.erase(attachment.vf);
-    vf_of_port_.erase(attachment.port);
-    AttachFailed(*unit, "lease", status, attachment.generation);
-    Announce({ObjectKind::kPort, ref.id});
-  });
-}
-
-std::string Engine::MissingObservation(Unit& unit, const Attachment& attachment) {
+std::string Engine::MissingForRules(const Attachment& attachment) {
   const auto pf = pf_scope_.find(attachment.vf.pf);
   if (pf == pf_scope_.end()) {
     return absl::StrCat("the PF ", attachment.vf.pf.ToString(),
                         " of its VF is not in the configuration, or not on this host");
   }
-  if (!pf->second.known) return "the NIC is being observed";
-  if (!pf->second.error.ok()) return std::string(pf->second.error.message());
-  for (const RuleTable& table : {RuleTable{RuleTable::Kind::kVpcBlock, attachment.vni},
-                                 RuleTable{RuleTable::Kind::kTunnelIngress, {}}}) {
+  if (!pf->second.known) {
+    return pf->second.error.ok() ? "the NIC is being observed"
+                                 : std::string(pf->second.error.message());
+  }
+  if (!attachment.vni) return "";  // it has none
+  for (const RuleTable& table :
+       {RuleTable{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable}) {
     Scope& scope = table_scope_[table];
     if (!scope.known) {
       ObserveTable(table);
       return "the rules are being observed";
     }
   }
+  return "";
+}
+
+std::string Engine::MissingObservation(Unit& unit, const Attachment& attachment) {
+  const std::string missing = MissingForRules(attachment);
+  if (!missing.empty()) return missing;
+  const Scope& pf = pf_scope_[attachment.vf.pf];
+  if (!pf.error.ok()) return std::string(pf.error.message());
   if (!attachment.vm.empty()) {
     VmState& vm = vms_[attachment.vm];
     if (!vm.known) {
@@ -241,6 +151,14 @@ std::string Engine::MissingObservation(Unit& unit, const Attachment& attachment)
   if (unit.refresh && !unit.refreshing) RefreshVf(attachment.vf, unit.ref);
   if (unit.refreshing) return "the VF is being observed";
   return "";
+}
+
+// A VM that is trusted may give its VF another MAC, which is no drift.
+VfSpec Engine::SpecAsSeen(const Attachment& attachment, const VfFacts& facts) const {
+  const Port* port = world_.FindPort(attachment.port);
+  const bool its_own = port != nullptr && port->trust && facts.settings.trust == true &&
+                       attachment.phase == AttachmentPhase::kReady;
+  return {attachment.vf, its_own ? port->mac : facts.mac, facts.settings};
 }
 
 // After a restart the unit does not know yet what it had made: the attachment
@@ -260,11 +178,13 @@ void Engine::ClaimLeftBehind(Unit& unit, const Attachment& attachment) {
     }
     // A VF is there as long as its PF has it: whether its settings are ours
     // cannot be seen, so what is leased counts as set until it was cleaned.
-    if (!observed_.contains(VfKey(attachment.vf))) {
+    const bool there = !attachment.vf.pf.is_hotplug_port() || facts_.FindVf(attachment.vf);
+    if (there && !observed_.contains(VfKey(attachment.vf))) {
       ObservedResource vf;
       vf.key = VfKey(attachment.vf);
-      VfSpec spec{attachment.vf, std::nullopt};
-      if (const VfFacts* facts = facts_.FindVf(attachment.vf)) spec.mac = facts->mac;
+      const VfFacts* facts = facts_.FindVf(attachment.vf);
+      const VfSpec spec =
+          facts == nullptr ? VfSpec{attachment.vf, {}, {}} : SpecAsSeen(attachment, *facts);
       vf.spec = spec;
       observed_[vf.key] = vf;
     }
@@ -276,74 +196,9 @@ void Engine::ClaimLeftBehind(Unit& unit, const Attachment& attachment) {
   }
 }
 
-std::set<std::string> Engine::TakenRootPorts(const std::string& vm, const std::string& but) const {
-  std::set<std::string> taken;
-  for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vm == vm && attachment.port != but && !attachment.bus.empty()) {
-      taken.insert(attachment.bus);
-    }
-  }
-  return taken;
-}
-
-// A VM that was started anew may have other root ports free than before. True
-// when the port goes on elsewhere, or cannot.
-bool Engine::PlaceAgain(Unit& unit, const StoredObject& object, const Attachment& attachment) {
-  if (attachment.vm.empty() || observed_.contains(GuestDeviceKey(attachment.vm, attachment.port))) {
-    return false;
-  }
-  const VmState& vm = vms_[attachment.vm];
-  if (!vm.error.ok() || !vm.facts) return false;
-  absl::StatusOr<std::string> bus = PlaceGuestDevice(
-      *vm.facts, GuestDeviceId(config_.compile.store_id, object.ordinal, attachment.lease),
-      attachment.bus, TakenRootPorts(attachment.vm, attachment.port));
-  if (!bus.ok()) {
-    PortUnitFailed(unit, "guest-device placement", bus.status());
-    return true;
-  }
-  if (*bus == attachment.bus) return false;
-  Attachment moved = attachment;
-  moved.bus = *bus;
-  SetPhase(unit, moved, attachment.phase);
-  return true;
-}
-
-void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment) {
+absl::StatusOr<std::vector<Resource>> Engine::CompilePortUnit(const StoredObject& object,
+                                                              const Attachment& attachment) const {
   const Port& port = std::get<Port>(object.object);
-  unit.waits_for = MissingObservation(unit, attachment);
-  if (!unit.waits_for.empty()) return;
-  if (std::exchange(unit.fresh_lease, false)) {
-    // The facts that the VF was chosen by may have been old: it is looked at once
-    // more, and nothing is done to one that somebody took meanwhile.
-    std::set<VfId> others = LeasedVfs();
-    others.erase(attachment.vf);
-    const VfFacts* vf = facts_.FindVf(attachment.vf);
-    const auto pf = facts_.pfs.find(attachment.vf.pf);
-    const std::string why =
-        vf == nullptr || pf == facts_.pfs.end()
-            ? "it is gone"
-            : fairlead::WhyNotFree(pf->second, *vf, config_.compile.vf_driver, others, {});
-    if (!why.empty()) {
-      unit.cause = absl::UnavailableError(
-          absl::StrCat("VF ", attachment.vf.ToString(), " was taken meanwhile: ", why));
-      unit.cause_step = "vf placement";
-      EndLease(unit, attachment);
-      return;
-    }
-  }
-  ClaimLeftBehind(unit, attachment);
-  const bool was_ready = attachment.phase == AttachmentPhase::kReady;
-  if (!facts_.tunnel) {
-    const Unit* host = FindUnit({UnitKind::kHost, ""});
-    if (host != nullptr && !host->error.ok()) {
-      PortUnitFailed(unit, host->step, host->error);
-      return;
-    }
-    unit.step = "tunnel create";
-    unit.waits_for = "the host's tunnel is being made";
-    return;
-  }
-
   PortContext context;
   context.object = &object;
   context.vpc = world_.FindVpc(port.vpc);
@@ -357,23 +212,60 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
       if (other != port.id) context.peers.push_back(bound_.at(other));
     }
   }
-  unit.waits_for = UnobservedNicOf(port.vpc);
+  return CompilePort(config_.compile, context, facts_);
+}
+
+bool Engine::OwnRulesStand(const std::vector<Resource>& wanted) const {
+  return std::all_of(wanted.begin(), wanted.end(), [this](const Resource& resource) {
+    return resource.key.kind != ResourceKind::kFlowRule || observed_.contains(resource.key);
+  });
+}
+
+void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment) {
+  if (attachment.vf.pf.is_hotplug_port()) return ContinueFunction(unit, object, attachment);
+  const Port& port = std::get<Port>(object.object);
+  const bool was_ready = attachment.phase == AttachmentPhase::kReady;
+  unit.waits_for = MissingForRules(attachment);
   if (!unit.waits_for.empty()) return;
-  if (PlaceAgain(unit, object, attachment)) return;
-  absl::StatusOr<std::vector<Resource>> wanted = CompilePort(config_.compile, context, facts_);
+  const std::string missing = MissingObservation(unit, attachment);
+  if (!missing.empty() && !was_ready) {
+    unit.waits_for = missing;
+    return;
+  }
+  if (missing.empty() && GiveUpTaken(unit, attachment)) return;
+  ClaimLeftBehind(unit, attachment);
+  if (attachment.vni && !facts_.tunnel) {
+    const Unit* host = FindUnit({UnitKind::kHost, ""});
+    if (host != nullptr && !host->error.ok()) {
+      PortUnitFailed(unit, host->step, host->error);
+      return;
+    }
+    unit.step = "tunnel create";
+    unit.waits_for = "the host's tunnel is being made";
+    return;
+  }
+  if (attachment.vni) unit.waits_for = UnobservedNicOf(port.vpc);
+  if (!unit.waits_for.empty()) return;
+  if (missing.empty() && PlaceAgain(unit, object, attachment)) return;
+  absl::StatusOr<std::vector<Resource>> wanted = CompilePortUnit(object, attachment);
   if (!wanted.ok()) {
-    unit.waits_for = std::string(wanted.status().message());
-    if (!absl::IsUnavailable(wanted.status()) || was_ready) {
+    unit.waits_for = missing.empty() ? std::string(wanted.status().message()) : missing;
+    if (missing.empty() && (!absl::IsUnavailable(wanted.status()) || was_ready)) {
       PortUnitFailed(unit, "compile", wanted.status());
     }
     return;
   }
-  if (!attachment.vm.empty()) {
-    const VmState& vm = vms_[attachment.vm];
-    if (!vm.error.ok()) {
-      PortUnitFailed(unit, "vm connect", vm.error);
-      return;
+  const absl::Status vm_error = vms_[attachment.vm].error;
+  if (!missing.empty() || !vm_error.ok()) {
+    // A port that serves: its rules name those of its subnet, which come and go
+    // whatever is wrong with this one's monitor or NIC.
+    if (was_ready && Converge(unit, *wanted, /*rules_only=*/true) == Progress::kWorking) return;
+    if (!missing.empty()) {
+      unit.waits_for = missing;
+    } else {
+      PortUnitFailed(unit, "vm connect", vm_error);
     }
+    return;
   }
   // The VF is handed out only when what its VPC shares is in place too.
   for (const UnitRef& shared :
@@ -384,15 +276,18 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
       return;
     }
   }
-  if (!VpcSettled(port.vpc) && !observed_.contains(DriverBindingKey(attachment.vf)) &&
-      observed_.contains(RepresentorKey(attachment.vf))) {
-    bool own_rules_stand = true;
-    for (const Resource& resource : *wanted) {
-      if (resource.key.kind == ResourceKind::kFlowRule && !observed_.contains(resource.key)) {
-        own_rules_stand = false;
-      }
+  if (!observed_.contains(DriverBindingKey(attachment.vf)) &&
+      observed_.contains(RepresentorKey(attachment.vf)) && OwnRulesStand(*wanted)) {
+    if (!was_ready && port.offload == OffloadWish::kMust && BlockBeingRead(attachment.vni)) {
+      unit.step = "offload";
+      unit.waits_for = "what the NIC took of the VPC's rules is being read";
+      return;
     }
-    if (own_rules_stand) {
+    if (const std::string why = WhyOwnRulesNotInHardware(attachment); !was_ready && !why.empty()) {
+      PortUnitFailed(unit, "offload", absl::FailedPreconditionError(why));
+      return;
+    }
+    if (!VpcSettled(port.vpc)) {
       waiting_on_vpc_[port.vpc].insert(port.id);
       unit.step = "vpc rules";
       unit.waits_for = "the rules that its VPC shares are being made";
@@ -417,9 +312,14 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
     unit.waits_for = "the rules that its VPC shares are being made";
     return;
   }
+  TakeAsReady(unit, object, attachment);
+}
+
+// Everything of it was observed to be as wanted.
+void Engine::TakeAsReady(Unit& unit, const StoredObject& object, const Attachment& attachment) {
   unit.step.clear();
   unit.waits_for.clear();
-  if (!was_ready || attachment.generation != object.generation) {
+  if (attachment.phase != AttachmentPhase::kReady || attachment.generation != object.generation) {
     SetPhase(unit, attachment, AttachmentPhase::kReady);
     return;
   }
@@ -474,12 +374,14 @@ void Engine::PortUnitFailed(Unit& unit, std::string step, absl::Status error) {
   unit.step = std::move(step);
   unit.error = std::move(error);
   unit.waits_for.clear();
+  unit.scanned = false;  // what failed may have been done all the same
   if (attachment == nullptr) {
     AttachFailed(unit, unit.step, unit.error, 0);
   } else {
     unit.refresh = true;
     if (!attachment->vm.empty() &&
-        (unit.step.starts_with("guest-device") || unit.step == "vm connect")) {
+        (unit.step.starts_with("guest-device") || unit.step == "vm connect" ||
+         !vms_[attachment->vm].error.ok())) {
       vms_[attachment->vm].known = false;  // what QEMU has now is asked, not assumed
     }
     if (attachment->phase == AttachmentPhase::kApplying) {

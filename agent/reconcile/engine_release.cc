@@ -10,6 +10,11 @@
 #include "agent/reconcile/engine.h"
 
 namespace fairlead {
+namespace {
+
+constexpr std::chrono::milliseconds kLookAgain{250};
+
+}  // namespace
 
 void Engine::Teardown(Unit& unit, Attachment& attachment) {
   if (CutOff(unit, attachment)) return;
@@ -75,7 +80,81 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
     RefreshVf(attachment.vf, unit.ref, /*verify=*/true);
     return;
   }
+  if (const std::string rule = StillSentTo(unit, attachment); !rule.empty()) {
+    // Whoever got the VF next would get another tenant's frames.
+    unit.step = "flow-rule delete";
+    unit.waits_for = absl::StrCat("the rule ", rule, " may still send to its VF");
+    executor_->After(kLookAgain, [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref] {
+      if (!alive.expired() && FindUnit(ref) != nullptr) MarkDirty(ref);
+    });
+    return;
+  }
   EndLease(unit, attachment);
+}
+
+std::string Engine::StillSentTo(const Unit& unit, const Attachment& attachment) const {
+  if (!attachment.vni) return "";  // no rule knows it
+  const auto names_the_vf = [&](const FlowRule& rule) {
+    const std::vector<DeviceRef> outputs = OutputsOf(rule);
+    return std::any_of(outputs.begin(), outputs.end(), [&](const DeviceRef& to) {
+      return to.kind == DeviceRef::Kind::kRepresentor && to.vf == attachment.vf;
+    });
+  };
+  const auto may_send = [&](const ResourceKey& key, bool under_way) {
+    if (key.kind != ResourceKind::kFlowRule) return false;
+    const auto seen = observed_.find(key);
+    const auto wanted = wanted_.find(key);
+    const FlowRule* rule =
+        wanted == wanted_.end() ? nullptr : &std::get<FlowRuleSpec>(wanted->second.spec).rule;
+    if (seen == observed_.end()) return under_way && rule != nullptr && names_the_vf(*rule);
+    if (!seen->second.ours) return false;
+    if (rule == nullptr) return true;  // on its way out
+    return rule->ContentHash() != seen->second.content_hash || names_the_vf(*rule);
+  };
+  // Only subnets and ports of its VPC, and what nobody claims, can name it.
+  for (const UnitKind kind : {UnitKind::kSubnet, UnitKind::kPort, UnitKind::kOrphans}) {
+    for (auto it = units_.lower_bound({kind, ""}); it != units_.end() && it->first.kind == kind;
+         ++it) {
+      if (it->first == unit.ref) continue;
+      // A port that moves to another VPC has rules of its old one until they are gone.
+      const Attachment* of_port = kind == UnitKind::kPort ? AttachmentOf(it->first.id) : nullptr;
+      const std::string& vpc = of_port == nullptr ? it->second.vpc : of_port->vpc;
+      if (kind != UnitKind::kOrphans && vpc != attachment.vpc) continue;
+      for (const ResourceKey& key : it->second.keys) {
+        if (may_send(key, it->second.in_flight)) return key.name;
+      }
+    }
+  }
+  if (!orphans_pending_ && !orphans_left_) return "";
+  // After a restart rules may stand that nobody has claimed yet. Those of other VPCs
+  // are told by their owners' ordinals.
+  std::set<uint32_t> of_others;
+  for (const auto& [vf, other] : attachments_) {
+    if (other.vni == attachment.vni) {
+      const auto owner = units_.find({UnitKind::kPort, other.port});
+      if (vf == attachment.vf || (owner != units_.end() && owner->second.scanned)) continue;
+      return absl::StrCat("(of port ", other.port, ", not known yet)");
+    }
+    of_others.insert(other.port_ordinal);
+    if (const StoredObject* vpc = world_.Find({ObjectKind::kVpc, other.vpc})) {
+      of_others.insert(vpc->ordinal);
+    }
+    for (const std::string& id : world_.SubnetsOfVpc(other.vpc)) {
+      of_others.insert(world_.Find({ObjectKind::kSubnet, id})->ordinal);
+    }
+  }
+  for (const RuleTable& table :
+       {RuleTable{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable}) {
+    const std::string prefix = TablePrefix(table);
+    for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
+         it != observed_.end() && it->first.name.starts_with(prefix); ++it) {
+      const RuleLocation& at = std::get<FlowRuleSpec>(it->second.spec).rule.location;
+      if (at.chain == 0 && at.priority == kPrioDefaultDrop) continue;
+      if (table.kind == RuleTable::Kind::kTunnelIngress && of_others.contains(at.handle)) continue;
+      if (!claimant_.contains(it->first) && may_send(it->first, false)) return it->first.name;
+    }
+  }
+  return "";
 }
 
 // The guest may take long to let go, its monitor may be held and its NIC hang:
@@ -83,6 +162,8 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
 // free for others; then its link, because the rules of the others match where a
 // frame goes to and not where it comes from.
 bool Engine::CutOff(Unit& unit, const Attachment& attachment) {
+  // Nothing here leads to it, and whether it is there must be seen before it is claimed.
+  if (attachment.vf.pf.is_hotplug_port()) return false;
   if (TablesKnown(attachment.vni)) ClaimLeftBehind(unit, attachment);
   if (DeleteRulesFirst(unit)) return true;
   const auto it = observed_.find(RepresentorKey(attachment.vf));
@@ -93,6 +174,7 @@ bool Engine::CutOff(Unit& unit, const Attachment& attachment) {
   RepresentorSpec spec = std::get<RepresentorSpec>(it->second.spec);
   if (!spec.up || spec.vni != attachment.vni) return false;
   spec.up = false;
+  spec.default_drop = true;
   operation.resource.spec = spec;
   operation.current = it->second;
   operation.detail = "up -> down";
@@ -131,6 +213,17 @@ void Engine::ReleaseVmIfUnused(const std::string& vm) {
   executor_->ReleaseVm(vm);
 }
 
+// What is known of a block that no attachment has any more; it is dumped again
+// when the next one comes.
+void Engine::ForgetBlockIfUnused(std::optional<Vni> vni) {
+  if (!vni || std::any_of(attachments_.begin(), attachments_.end(),
+                          [&](const auto& entry) { return entry.second.vni == vni; })) {
+    return;
+  }
+  const auto scope = table_scope_.find({RuleTable::Kind::kVpcBlock, *vni});
+  if (scope != table_scope_.end() && !scope->second.in_flight) table_scope_.erase(scope);
+}
+
 void Engine::EndLease(Unit& unit, const Attachment& attachment) {
   unit.in_flight = true;
   StoreBatch batch;
@@ -157,14 +250,21 @@ void Engine::EndLease(Unit& unit, const Attachment& attachment) {
       claimant_.erase(key);
       wanted_.erase(key);
     }
+    ForgetBlockIfUnused(attachment.vni);
     unit->keys.clear();
     unit->removal_asked.reset();
     unit->removal_overdue = false;
     unit->verified = false;
     const bool failed = attachment.phase != AttachmentPhase::kReleasing;
-    if (failed && !unit->cause.ok() &&
-        world_.Find({ObjectKind::kPort, attachment.port}) != nullptr) {
+    const StoredObject* object = world_.Find({ObjectKind::kPort, attachment.port});
+    const bool lost = !unit->function_lost.empty();  // it waits for another
+    if (failed && !lost && !unit->cause.ok() && object != nullptr &&
+        object->generation == attachment.generation) {
       AttachFailed(*unit, unit->cause_step, unit->cause, attachment.generation);
+      // What is wrong with one VF need not be wrong with the next.
+      if (shunned_.contains(attachment.vf) && AnotherVfIsFree(attachment.port)) {
+        unit->failed_facts = 0;
+      }
     } else {
       unit->error = absl::OkStatus();
       unit->step.clear();

@@ -83,6 +83,12 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       status.reason.clear();
     }
     if (const auto* endpoint = object ? std::get_if<Endpoint>(&object->object) : nullptr;
+        endpoint != nullptr && status.state == ObjectState::kReady &&
+        endpoint->vtep == config_.compile.tunnel_local) {
+      status.reason =
+          "its VTEP is this host's own: only a port here can be reached, no rule is made";
+    }
+    if (const auto* endpoint = object ? std::get_if<Endpoint>(&object->object) : nullptr;
         endpoint != nullptr && status.state == ObjectState::kReady && unit.wanted_rules > 0) {
       const auto it = observed_.find(NeighbourKey(endpoint->vtep));
       if (it == observed_.end()) {
@@ -117,6 +123,7 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
     return status;
   }
   status.vf = attachment->vf.ToString();
+  if (attachment->vlan) status.vlan = attachment->vlan->value();
   status.lease = attachment->lease;
   status.guest_bus = attachment->bus;
   if (!attachment->vm.empty()) {
@@ -138,7 +145,7 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       break;
     case AttachmentPhase::kReady:
       if (const auto pf = pf_scope_.find(attachment->vf.pf);
-          pf != pf_scope_.end() && pf->second.known && !pf->second.error.ok()) {
+          pf != pf_scope_.end() && !pf->second.error.ok()) {
         status.state = ObjectState::kDegraded;
         TakeError(pf->second.error, "pf observe", status);
         status.permanent = false;
@@ -166,6 +173,9 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       status.state = ObjectState::kPending;
       status.observed_generation = 0;
       if (status.reason.empty()) status.reason = "its earlier attachment is being taken apart";
+      if (!unit.function_lost.empty()) {
+        status.reason = absl::StrCat(unit.function_lost, "; ", status.reason);
+      }
       if (!unit.error.ok()) {
         TakeError(unit.error, unit.step, status);
         status.permanent = false;
@@ -186,22 +196,42 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
   return status;
 }
 
-// Why a port that must be served by hardware is not; "" = it is, or need not be.
-std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
-  const Port* port = world_.FindPort(attachment.port);
-  if (port == nullptr || port->offload != OffloadWish::kMust) return "";
+// Why what delivers to a port that must be served by hardware is not there, or not
+// wholly; "" = it is, or need not be.
+std::string Engine::WhyOwnRulesNotInHardware(const Attachment& attachment) const {
   const auto unit = units_.find({UnitKind::kPort, attachment.port});
-  if (unit == units_.end()) return "";
+  const auto of_vpc = bound_of_vpc_.find(attachment.vpc);
+  if (unit == units_.end() || of_vpc == bound_of_vpc_.end()) return "";
   for (const ResourceKey& key : unit->second.keys) {
     const auto wanted = wanted_.find(key);
     const auto seen = observed_.find(key);
     if (wanted == wanted_.end() || seen == observed_.end()) continue;
     const auto* spec = std::get_if<FlowRuleSpec>(&wanted->second.spec);
-    if (spec != nullptr && spec->rule.offload == OffloadWish::kMust &&
-        seen->second.hardware == RuleHardware::kSoftware) {
+    if (spec == nullptr || spec->rule.offload != OffloadWish::kMust) continue;
+    const bool delivers_in_block = spec->rule.location.table.kind == RuleTable::Kind::kVpcBlock &&
+                                   !OutputsOf(spec->rule).empty();
+    if (!delivers_in_block) {
+      if (seen->second.hardware != RuleHardware::kSoftware) continue;
       return absl::StrCat("the rule ", key.name, " must run in hardware and runs in software");
     }
+    // Every representor of the block takes it but the port's own: a NIC sends no
+    // frame back to the VF that it came from.
+    if (BlockBeingRead(attachment.vni)) continue;  // the count may be of before a port came
+    const size_t others = of_vpc->second.size() - of_vpc->second.count(attachment.port);
+    if (seen->second.in_hw_count >= others) continue;
+    return absl::StrCat("the rule ", key.name, " must run in hardware and does for ",
+                        seen->second.in_hw_count, " of the ", others,
+                        " other ports of its VPC here");
   }
+  return "";
+}
+
+// Why a port that must be served by hardware is not; "" = it is, or need not be.
+std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
+  const Port* port = world_.FindPort(attachment.port);
+  if (port == nullptr || port->offload != OffloadWish::kMust) return "";
+  if (!attachment.vni) return "";  // no rule carries it: the NIC itself does
+  if (const std::string why = WhyOwnRulesNotInHardware(attachment); !why.empty()) return why;
   for (const std::string& id : world_.EndpointsOfVpc(port->vpc)) {
     const auto endpoint = units_.find({UnitKind::kEndpoint, id});
     if (endpoint == units_.end() || world_.FindEndpoint(id)->subnet != port->subnet) continue;
@@ -272,17 +302,35 @@ void Engine::AnnounceVm(const std::string& vm) {
   if (!vm.empty()) Announce({ObjectKind::kVm, vm});
 }
 
-std::vector<MacAddress> Engine::missing_pfs() const {
-  std::vector<MacAddress> missing;
-  for (const MacAddress& pf : config_.pfs) {
+void Engine::AnnouncePortsOf(const std::string& subnet) {
+  const auto ports = bound_of_subnet_.find(subnet);
+  if (ports == bound_of_subnet_.end()) return;
+  for (const std::string& port : ports->second) Announce({ObjectKind::kPort, port});
+}
+
+void Engine::AnnounceMustPorts(const RuleTable& block) {
+  if (block.kind != RuleTable::Kind::kVpcBlock) return;
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vni != block.vni) continue;
+    const auto bound = bound_.find(attachment.port);
+    if (bound == bound_.end() || bound->second.offload != OffloadWish::kMust) continue;
+    Announce({ObjectKind::kPort, attachment.port});
+  }
+}
+
+std::vector<NicId> Engine::missing_pfs() const {
+  std::vector<NicId> missing;
+  for (const NicId& pf : config_.pfs) {
     if (!facts_.pfs.contains(pf)) missing.push_back(pf);
   }
   return missing;
 }
 
-std::string Engine::pf_error(const MacAddress& pf) const {
+std::string Engine::pf_error(const NicId& pf) const {
   const auto it = pf_scope_.find(pf);
-  if (it == pf_scope_.end() || !it->second.known) return "not observed yet";
+  if (it == pf_scope_.end() || (!it->second.known && it->second.error.ok())) {
+    return "not observed yet";
+  }
   return std::string(it->second.error.message());
 }
 
@@ -306,6 +354,24 @@ std::string Engine::WhyNotFree(const VfId& vf) const {
   const VfFacts* facts = facts_.FindVf(vf);
   if (pf == facts_.pfs.end() || facts == nullptr) return "not on this host";
   return fairlead::WhyNotFree(pf->second, *facts, config_.compile.vf_driver, LeasedVfs(), {});
+}
+
+bool Engine::InUseByOthers(const VfId& vf) const {
+  const VfFacts* facts = facts_.FindVf(vf);
+  return facts != nullptr && !attachments_.contains(vf) && InUse(*facts, config_.compile.vf_driver);
+}
+
+std::optional<std::string> Engine::PortWithMac(const std::string& vpc,
+                                               const MacAddress& mac) const {
+  const auto it = bound_macs_.find({vpc, mac});
+  if (it != bound_macs_.end()) return it->second;
+  // What no rule carries is not bound to a block.
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vni || attachment.vpc != vpc) continue;
+    const VfFacts* facts = facts_.FindVf(vf);
+    if (facts != nullptr && facts->mac == mac) return attachment.port;
+  }
+  return std::nullopt;
 }
 
 std::vector<Engine::RuleView> Engine::Rules() const {

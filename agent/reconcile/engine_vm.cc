@@ -100,8 +100,9 @@ void Engine::OnGuestDeviceDeleted(const std::string& vm, const std::string& devi
     unit.step = "guest-device";
     unit.error = absl::UnavailableError(absl::StrCat(
         "VM ", vm, " gave ", device_id,
-        " back without being asked (a guest that is booting does that); it will be plugged in "
-        "again"));
+        " back without being asked (a guest that is booting does that",
+        attachment.vf.pf.is_hotplug_port() ? ", and QEMU when the function is pulled" : "",
+        "); it will be plugged in again"));
     RetryLater(unit);
     unit.retry_at = std::max(*unit.retry_at, clock_->Now() + config_.replug_after);
     executor_->After(config_.replug_after,

@@ -37,7 +37,7 @@ struct ApplyResult {
 // What a PF showed: itself, its VFs, and the resources of both, whoever made them.
 struct PfObservation {
   PfFacts facts;
-  std::vector<ObservedResource> resources;  // vf-pool, representor, driver-binding
+  std::vector<ObservedResource> resources;  // vf-pool, pf, representor, driver-binding
 };
 struct VfObservation {
   VfFacts facts;
@@ -64,7 +64,7 @@ class Executor {
   virtual void Apply(const std::string& lane, std::vector<Operation> operations,
                      ApplyDone done) = 0;
 
-  virtual void ObservePf(const MacAddress& pf,
+  virtual void ObservePf(const NicId& pf,
                          std::function<void(absl::StatusOr<PfObservation>)> done) = 0;
   virtual void ObserveVf(const VfId& vf,
                          std::function<void(absl::StatusOr<VfObservation>)> done) = 0;
@@ -83,6 +83,9 @@ class Executor {
 
   virtual void Commit(StoreBatch batch, std::function<void(absl::Status)> done) = 0;
   virtual void After(std::chrono::milliseconds delay, std::function<void()> fn) = 0;
+
+  // Runs `work`, which shares nothing with the loop thread, beside it.
+  virtual void Compute(std::function<void()> work, std::function<void(absl::Status)> done) = 0;
 
   // The leases under which providers may act; told before the first operation
   // of a lease and after its last.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: a unit is what is compiled, compared and repaired as one: a PF's VF
-// pool, the host (its tunnel), a VPC, a subnet, an endpoint, a tunnel peer, a port.
+// pool and eswitch, the host (its tunnel), a VPC, a subnet, an endpoint, a tunnel peer, a port.
 //
 // Threading: plain values of the loop thread.
 #pragma once
@@ -57,8 +57,17 @@ struct Unit {
   uint64_t failed_generation = 0;
   uint64_t failed_facts = 0;  // fingerprint of the facts then
   std::chrono::steady_clock::time_point failed_at;
+  // Of one whose function hot-plug brings (engine_hotplug.cc):
+  std::string function_lost;  // why it has none any more; until the next lease
+  std::optional<std::chrono::steady_clock::time_point> function_due;  // what it waits until
+  uint64_t function_generation = 0;                                   // that waits so
   std::optional<std::chrono::steady_clock::time_point> removal_asked;
   bool removal_overdue = false;
 };
+
+inline constexpr RuleTable kTunnelTable{RuleTable::Kind::kTunnelIngress, {}};
+
+// The part of a rule's key name that all rules of its table share.
+std::string TablePrefix(const RuleTable& table);
 
 }  // namespace fairlead

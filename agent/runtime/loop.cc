@@ -44,7 +44,7 @@ struct Loop::Impl {
     asio::steady_timer timer;
     std::function<void()> fn;
   };
-  std::map<TimerId, Timer> timers;
+  std::map<uint64_t, Timer> timers;
   std::map<WatchId, std::shared_ptr<Watch>> watches;
   std::optional<asio::signal_set> signals;
   std::function<void(int)> on_signal;
@@ -85,22 +85,18 @@ Poster Loop::poster() const {
   };
 }
 
-Loop::TimerId Loop::After(std::chrono::milliseconds delay, std::function<void()> fn) {
-  const TimerId id = ++impl_->last_id;
+void Loop::After(std::chrono::milliseconds delay, std::function<void()> fn) {
+  const uint64_t id = ++impl_->last_id;
   const auto it =
       impl_->timers
           .emplace(id, Impl::Timer{asio::steady_timer(impl_->context, delay), std::move(fn)})
           .first;
   it->second.timer.async_wait([impl = impl_.get(), id](const asio::error_code& error) {
     if (error) return;
-    // A timer that was cancelled after it expired is no longer in the map.
     auto node = impl->timers.extract(id);
     if (!node.empty()) node.mapped().fn();
   });
-  return id;
 }
-
-bool Loop::Cancel(TimerId id) { return impl_->timers.erase(id) != 0; }
 
 absl::Status Loop::OnSignals(std::initializer_list<int> signals, std::function<void(int)> fn) {
   if (impl_->signals) return absl::InternalError("Loop::OnSignals was called twice");

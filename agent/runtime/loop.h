@@ -29,7 +29,6 @@ namespace fairlead {
 
 class Loop {
  public:
-  using TimerId = uint64_t;  // never used again; 0 is none
   using WatchId = uint64_t;
 
   Loop();
@@ -41,9 +40,7 @@ class Loop {
   // what it gets.
   Poster poster() const;
 
-  TimerId After(std::chrono::milliseconds delay, std::function<void()> fn);
-  // False: no such timer, or its function ran already. It does not run after this.
-  bool Cancel(TimerId id);
+  void After(std::chrono::milliseconds delay, std::function<void()> fn);
 
   // Calls `fn` for every arrival of one of `signals`; they lose their usual
   // effect while the loop lives. To be called once.

@@ -20,6 +20,7 @@ constexpr AttachmentPhase kAllPhases[] = {AttachmentPhase::kApplying, Attachment
                                           AttachmentPhase::kRollingBack,
                                           AttachmentPhase::kReleasing};
 constexpr NetworkKind kAllNetworks[] = {NetworkKind::kCompute, NetworkKind::kConverged};
+constexpr FunctionSource kAllSources[] = {FunctionSource::kVf, FunctionSource::kHotplug};
 constexpr OffloadWish kAllWishes[] = {OffloadWish::kMust, OffloadWish::kPrefer, OffloadWish::kOff};
 
 // The keys of one flat JSON object, each taken once. Remembers the first error,
@@ -72,6 +73,20 @@ class Fields {
     }
     json_.erase(it);
     return texts;
+  }
+
+  bool Has(const char* key) const { return error_.empty() && json_.contains(key); }
+
+  std::optional<bool> OptionalBool(const char* key) {
+    if (!Has(key)) return std::nullopt;
+    const auto it = json_.find(key);
+    if (!it->is_boolean()) {
+      Fail(StrCat("has a '", key, "' that is neither true nor false"));
+      return std::nullopt;
+    }
+    const bool value = it->get<bool>();
+    json_.erase(it);
+    return value;
   }
 
   uint64_t Number(const char* key, uint64_t least, uint64_t most) {
@@ -177,6 +192,24 @@ Vni TakeVni(Fields& fields) {
   return Vni::Make(number).value_or(Vni());
 }
 
+// Keys that a store of an earlier version does not have.
+std::optional<VlanId> TakeVlan(Fields& fields) {
+  if (!fields.Has("vlan")) return std::nullopt;
+  return VlanId::Make(fields.Number("vlan", VlanId::kMin, VlanId::kMax)).value_or(VlanId());
+}
+
+uint32_t TakeRate(Fields& fields, const char* key) {
+  if (!fields.Has(key)) return 0;
+  return static_cast<uint32_t>(fields.Number(key, 1, std::numeric_limits<uint32_t>::max()));
+}
+
+// 0 stands for none.
+std::optional<Vni> TakeOptionalVni(Fields& fields) {
+  const uint64_t number = fields.Number("vni", 0, Vni::kMax);
+  const absl::StatusOr<Vni> vni = Vni::Make(number);
+  return vni.ok() ? std::optional<Vni>(*vni) : std::nullopt;
+}
+
 Json Texts(const std::vector<IpAddress>& addresses) {
   Json list = Json::array();
   for (const IpAddress& address : addresses) list.push_back(address.ToString());
@@ -188,7 +221,10 @@ std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-Json ToJson(const Vpc& vpc) { return {{"vni", vpc.vni.value()}}; }
+Json ToJson(const Vpc& vpc) {
+  if (vpc.vlan) return {{"vlan", vpc.vlan->value()}};
+  return {{"vni", vpc.vni ? vpc.vni->value() : 0}};  // 0 does not decode
+}
 
 Json ToJson(const Subnet& subnet) {
   Json json = {{"vpc", subnet.vpc}};
@@ -207,6 +243,12 @@ Json ToJson(const Port& port) {
                {"network", NetworkKindName(port.network)},
                {"offload", OffloadWishName(port.offload)}};
   if (port.mac) json["mac"] = port.mac->ToString();
+  if (port.spoof_check) json["spoof_check"] = *port.spoof_check;
+  if (port.trust) json["trust"] = true;
+  if (port.max_tx_mbps != 0) json["max_tx_mbps"] = port.max_tx_mbps;
+  if (port.min_tx_mbps != 0) json["min_tx_mbps"] = port.min_tx_mbps;
+  // An object that an earlier version could have written is written as it did.
+  if (port.function != FunctionSource::kVf) json["function"] = FunctionSourceName(port.function);
   return json;
 }
 
@@ -223,7 +265,8 @@ Object TakeObject(const ObjectRef& ref, Fields& fields) {
     case ObjectKind::kVpc: {
       Vpc vpc;
       vpc.id = ref.id;
-      vpc.vni = TakeVni(fields);
+      vpc.vlan = TakeVlan(fields);
+      if (!vpc.vlan) vpc.vni = TakeVni(fields);
       return vpc;
     }
     case ObjectKind::kSubnet: {
@@ -257,6 +300,13 @@ Object TakeObject(const ObjectRef& ref, Fields& fields) {
       port.addresses = fields.ParsedList<IpAddress>("addresses");
       port.network = fields.Named("network", kAllNetworks, NetworkKindName);
       port.offload = fields.Named("offload", kAllWishes, OffloadWishName);
+      port.spoof_check = fields.OptionalBool("spoof_check");
+      port.trust = fields.OptionalBool("trust").value_or(false);
+      port.max_tx_mbps = TakeRate(fields, "max_tx_mbps");
+      port.min_tx_mbps = TakeRate(fields, "min_tx_mbps");
+      if (fields.Has("function")) {
+        port.function = fields.Named("function", kAllSources, FunctionSourceName);
+      }
       return port;
     }
     case ObjectKind::kEndpoint: {
@@ -290,7 +340,7 @@ absl::StatusOr<Object> DecodeObject(const ObjectRef& ref, std::string_view body)
 }
 
 std::string EncodeAttachment(const Attachment& attachment) {
-  return Dump({{"lease", attachment.lease},
+  Json json = {{"lease", attachment.lease},
                {"transaction", attachment.transaction},
                {"generation", attachment.generation},
                {"phase", AttachmentPhaseName(attachment.phase)},
@@ -300,7 +350,9 @@ std::string EncodeAttachment(const Attachment& attachment) {
                {"vm_uuid", attachment.vm_uuid.ToString()},
                {"bus", attachment.bus},
                {"vpc", attachment.vpc},
-               {"vni", attachment.vni.value()}});
+               {"vni", attachment.vni ? attachment.vni->value() : 0}};
+  if (attachment.vlan) json["vlan"] = attachment.vlan->value();
+  return Dump(json);
 }
 
 absl::StatusOr<Attachment> DecodeAttachment(const VfId& vf, std::string_view body) {
@@ -322,7 +374,8 @@ absl::StatusOr<Attachment> DecodeAttachment(const VfId& vf, std::string_view bod
   }
   attachment.bus = fields.Text("bus");
   attachment.vpc = fields.Id("vpc");
-  attachment.vni = TakeVni(fields);
+  attachment.vni = TakeOptionalVni(fields);
+  attachment.vlan = TakeVlan(fields);
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
   return attachment;
 }

@@ -2,7 +2,8 @@
 //
 // Purpose: objects and attachments as JSON text, the form in which the store
 // keeps them. The format is the store's own; a change of it needs a new schema
-// version in sqlite_store.cc.
+// version in sqlite_store.cc. (A key that is added and whose absence means what held before
+// needs none: an earlier version refuses a store that has it.)
 //
 // Decoding is strict: a key that is unknown, missing or twice there, a value of
 // another type or out of range, all are errors, because a store that is read

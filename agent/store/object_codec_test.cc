@@ -53,6 +53,8 @@ TEST(ObjectCodec, TheStoredFormStaysWhatItWas) {
   EXPECT_EQ(EncodeObject(port),
             R"({"addresses":["10.0.0.5","2001:db8::5"],"mac":"52:54:00:00:01:0a",)"
             R"("network":"converged","offload":"must","subnet":"s","vm":"vm-1","vpc":"v"})");
+  port.function = FunctionSource::kHotplug;  // unsaid for a VF, as before there was it
+  EXPECT_THAT(EncodeObject(port), HasSubstr(R"("function":"hotplug","mac")"));
   Attachment attachment;
   attachment.vf = {*MacAddress::Parse("52:54:00:00:00:01"), 3};
   attachment.lease = UINT64_MAX;
@@ -60,10 +62,47 @@ TEST(ObjectCodec, TheStoredFormStaysWhatItWas) {
   attachment.port = "x1";
   attachment.port_ordinal = 7;
   attachment.vpc = "v";
+  attachment.vni = *Vni::Make(1);
   EXPECT_EQ(EncodeAttachment(attachment),
             R"({"bus":"","generation":0,"lease":18446744073709551615,"phase":"rolling-back",)"
             R"("port":"x1","port_ordinal":7,"transaction":0,"vm":"","vm_uuid":"","vni":1,)"
             R"("vpc":"v"})");
+  attachment.vni.reset();
+  EXPECT_THAT(EncodeAttachment(attachment), HasSubstr(R"("vni":0,)"));
+  EXPECT_EQ(*DecodeAttachment(attachment.vf, EncodeAttachment(attachment)), attachment);
+}
+
+// What an earlier version wrote has no key of VLAN networks.
+TEST(ObjectCodec, VlanNetworksAddKeysWhoseAbsenceIsTheDefault) {
+  EXPECT_EQ(EncodeObject(Vpc{"x1", {}, *VlanId::Make(100)}), R"({"vlan":100})");
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, R"({"vlan":4095})"), HasSubstr("outside 1..4094"));
+  EXPECT_THAT(Refusal(ObjectKind::kVpc, R"({"vlan":7,"vni":7})"), HasSubstr("a key 'vni'"));
+  Port port;
+  port.id = "x1";
+  port.vpc = "v";
+  port.subnet = "s";
+  const std::string plain = EncodeObject(port);
+  port.spoof_check = false;
+  port.trust = true;
+  port.max_tx_mbps = 500;
+  port.min_tx_mbps = 100;
+  EXPECT_EQ(EncodeObject(port),
+            R"({"addresses":[],"max_tx_mbps":500,"min_tx_mbps":100,"network":"compute",)"
+            R"("offload":"prefer","spoof_check":false,"subnet":"s","trust":true,"vm":"",)"
+            R"("vpc":"v"})");
+  const absl::StatusOr<Object> before = DecodeObject({ObjectKind::kPort, "x1"}, plain);
+  ASSERT_TRUE(before.ok()) << before.status();
+  EXPECT_EQ(std::get<Port>(*before).spoof_check, std::nullopt);
+  EXPECT_EQ(std::get<Port>(*before).max_tx_mbps, 0u);
+  Attachment attachment;
+  attachment.vf = {*MacAddress::Parse("52:54:00:00:00:01"), 3};
+  attachment.lease = 1;
+  attachment.port = "x1";
+  attachment.port_ordinal = 7;
+  attachment.vpc = "v";
+  attachment.vlan = *VlanId::Make(100);
+  EXPECT_THAT(EncodeAttachment(attachment), HasSubstr(R"("vlan":100,)"));
+  EXPECT_EQ(*DecodeAttachment(attachment.vf, EncodeAttachment(attachment)), attachment);
 }
 
 TEST(ObjectCodec, ADamagedBodyIsRefusedByNameAndKey) {

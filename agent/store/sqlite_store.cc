@@ -320,7 +320,7 @@ absl::Status SqliteStore::LoadObjects(StoreContents& contents) {
 
 absl::Status SqliteStore::LoadAttachments(StoreContents& contents) {
   return ForEachRow(statements_.all_attachments, [&](const Statement& row) -> absl::Status {
-    const absl::StatusOr<MacAddress> pf = MacAddress::Parse(row.Bytes(0));
+    const absl::StatusOr<NicId> pf = NicId::Parse(row.Bytes(0));
     const uint64_t index = row.Integer(1);
     if (!pf.ok() || index > UINT16_MAX) {
       return absl::DataLossError(

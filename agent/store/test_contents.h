@@ -54,6 +54,7 @@ inline Uuid RandomUuid(Random& random) {
 inline Object RandomObject(Random& random, ObjectKind kind, const std::string& id) {
   switch (kind) {
     case ObjectKind::kVpc:
+      if (random() % 4 == 0) return Vpc{id, {}, *VlanId::Make(1 + Below(random, VlanId::kMax))};
       return Vpc{id, *Vni::Make(1 + Below(random, Vni::kMax))};
     case ObjectKind::kSubnet: {
       Subnet subnet{id, "vpc-1", std::nullopt, std::nullopt};
@@ -78,6 +79,11 @@ inline Object RandomObject(Random& random, ObjectKind kind, const std::string& i
       port.addresses = RandomAddresses(random, 0);
       if (random() % 2 != 0) port.network = NetworkKind::kConverged;
       port.offload = static_cast<OffloadWish>(Below(random, 3));
+      if (random() % 2 != 0) port.spoof_check = random() % 2 != 0;
+      port.trust = random() % 2 != 0;
+      port.max_tx_mbps = Below(random, 3) * 1000;
+      port.min_tx_mbps = Below(random, 3) * 100;
+      port.function = static_cast<FunctionSource>(Below(random, 2));
       return port;
     }
     case ObjectKind::kEndpoint:

@@ -57,14 +57,19 @@ int LeftOf(steady_clock::time_point deadline) {
   return left > 0 ? static_cast<int>(std::min<int64_t>(left, INT32_MAX)) : 0;
 }
 
-// Waits for a whole message. False: the time is over.
-bool Await(zmq::socket_t& socket, steady_clock::time_point deadline) {
+// How long it may take until it is seen that a wait is to end, where a signal came
+// just before the wait or to another thread.
+constexpr int kStopSliceMillis = 200;
+
+// Waits for a whole message. False: the time is over, or it was stopped.
+bool Await(zmq::socket_t& socket, steady_clock::time_point deadline,
+           const std::function<bool()>& stopped = nullptr) {
   while (true) {
     zmq::pollitem_t item{socket.handle(), 0, ZMQ_POLLIN, 0};
     const int left = LeftOf(deadline);
-    const int ready = ::zmq_poll(&item, 1, left);
+    const int ready = ::zmq_poll(&item, 1, stopped ? std::min(left, kStopSliceMillis) : left);
     if (ready > 0) return true;
-    if (left == 0) return false;
+    if (left == 0 || (stopped && stopped())) return false;
   }
 }
 
@@ -80,8 +85,8 @@ std::vector<std::string> Receive(zmq::socket_t& socket) {
 
 class ZmqClient final : public Client {
  public:
-  ZmqClient(std::string endpoint, std::string path)
-      : endpoint_(std::move(endpoint)), path_(std::move(path)) {
+  ZmqClient(std::string endpoint, std::string path, std::function<bool()> stopped)
+      : endpoint_(std::move(endpoint)), path_(std::move(path)), stopped_(std::move(stopped)) {
     Reconnect();
   }
 
@@ -94,7 +99,7 @@ class ZmqClient final : public Client {
           !socket_.send(zmq::buffer(payload.data(), payload.size()), zmq::send_flags::dontwait)) {
         return Lost(timeout);
       }
-      if (!Await(socket_, deadline)) return Lost(timeout);
+      if (!Await(socket_, deadline, stopped_)) return Lost(timeout);
       std::vector<std::string> frames = Receive(socket_);
       if (frames.size() == 2 && frames[0].empty()) return std::move(frames[1]);
       Reconnect();
@@ -111,6 +116,9 @@ class ZmqClient final : public Client {
   // A late answer must not be taken for that of the next call.
   absl::Status Lost(milliseconds timeout) {
     Reconnect();
+    if (stopped_ && stopped_()) {
+      return absl::CancelledError(StrCat("the answer from ", endpoint_, " was not waited for"));
+    }
     FAIRLEAD_RETURN_IF_ERROR(CheckThere(endpoint_, path_));
     return absl::UnavailableError(
         StrCat("no answer from the agent at ", endpoint_, " within ", timeout.count(),
@@ -126,6 +134,7 @@ class ZmqClient final : public Client {
 
   std::string endpoint_;
   std::string path_;
+  std::function<bool()> stopped_;
   zmq::context_t context_{1};
   zmq::socket_t socket_;
 };
@@ -163,11 +172,12 @@ class ZmqSubscriber final : public Subscriber {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& endpoint) {
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& endpoint,
+                                                        std::function<bool()> stopped) {
   FAIRLEAD_ASSIGN_OR_RETURN(std::string path, PathOfEndpoint(endpoint));
   FAIRLEAD_RETURN_IF_ERROR(CheckThere(endpoint, path));
   try {
-    return std::make_unique<ZmqClient>(endpoint, std::move(path));
+    return std::make_unique<ZmqClient>(endpoint, std::move(path), std::move(stopped));
   } catch (const zmq::error_t& error) {
     return SystemError(error.num(), StrCat("connect to ", endpoint));
   }

@@ -6,10 +6,12 @@
 // nobody listens, from Call when nothing answers within the timeout (the message
 // names the endpoint, and says what to check when the socket file is missing or
 // may not be opened); the client can be used again, also after the agent's
-// restart. kInvalidArgument for an endpoint that is not ipc:///path.
+// restart. kCancelled where the caller had it stopped. kInvalidArgument for an
+// endpoint that is not ipc:///path.
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,7 +23,10 @@ namespace fairlead {
 
 class Client {
  public:
-  static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& endpoint);
+  // `stopped`, if given, is asked now and then while an answer is awaited, and at once
+  // after a signal to this thread: true ends the wait.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& endpoint,
+                                                         std::function<bool()> stopped = nullptr);
   virtual ~Client() = default;
   virtual absl::StatusOr<std::string> Call(std::string_view payload,
                                            std::chrono::milliseconds timeout) = 0;

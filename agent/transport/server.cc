@@ -146,9 +146,7 @@ absl::Status CheckFree(const std::string& endpoint) {
   struct stat info {};
   if (::stat(folder.c_str(), &info) != 0) {
     return SystemError(errno, StrCat("listen at ", endpoint, ": the folder ", folder,
-                                     " must exist (the systemd unit's RuntimeDirectory= makes "
-                                     "it; by hand: install -d -m 0750 ",
-                                     folder, ")"));
+                                     " must exist: install -d -m 0750 ", folder));
   }
   const IpcProbe probe = ProbeIpc(path);
   switch (probe.state) {

@@ -4,6 +4,7 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "agent/base/text.h"
@@ -101,6 +102,29 @@ class Builder final : public YAML::EventHandler {
   int document_at_ = -1;
 };
 
+// The place of the first byte that begins no character of UTF-8 (RFC 3629), or the
+// text's size.
+size_t FirstBadUtf8(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  for (size_t i = 0; i < text.size();) {
+    const unsigned char lead = byte(i);
+    const size_t length = lead < 0x80                    ? 1
+                          : lead >= 0xc2 && lead <= 0xdf ? 2
+                          : lead >= 0xe0 && lead <= 0xef ? 3
+                          : lead >= 0xf0 && lead <= 0xf4 ? 4
+                                                         : 0;
+    if (length == 0 || i + length > text.size()) return i;
+    for (size_t k = 1; k < length; ++k) {
+      // The second byte is narrower: no overlong forms, surrogates, or above U+10FFFF.
+      const unsigned char least = k > 1 ? 0x80 : lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+      const unsigned char most = k > 1 ? 0xbf : lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+      if (byte(i + k) < least || byte(i + k) > most) return i;
+    }
+    i += length;
+  }
+  return text.size();
+}
+
 }  // namespace
 
 std::vector<YamlNode> ParseYaml(std::string_view text, std::vector<YamlProblem>* problems) {
@@ -108,11 +132,19 @@ std::vector<YamlNode> ParseYaml(std::string_view text, std::vector<YamlProblem>*
   if (text.size() > kMaxYamlBytes) {
     problems->push_back(
         {0, 0,
-         StrCat("the text has ", text.size(), " bytes; ", kMaxYamlBytes, " are possible at most")});
+         StrCat("the text has more than ", kMaxYamlBytes, " bytes, which is the most possible")});
     return documents;
   }
   if (text.find('\0') != std::string_view::npos) {
     problems->push_back({0, 0, "the text holds a NUL byte and is no YAML"});
+    return documents;
+  }
+  if (const size_t bad = FirstBadUtf8(text); bad < text.size()) {
+    const std::string_view before = text.substr(0, bad);
+    const auto line = std::count(before.begin(), before.end(), '\n');
+    const size_t start = before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1;
+    problems->push_back({static_cast<int>(line) + 1, static_cast<int>(bad - start) + 1,
+                         "the text is not UTF-8 here"});
     return documents;
   }
   try {

@@ -21,7 +21,7 @@ constexpr uint8_t kNeighbourAdvertisement = 136;
 constexpr size_t kMirrorsPerRule = kMaxRuleActions - 1;
 constexpr size_t kVtepsPerRule = (kMaxRuleActions - 1) / 2;
 
-RuleTable BlockOf(const Vpc& vpc) { return {RuleTable::Kind::kVpcBlock, vpc.vni}; }
+RuleTable BlockOf(const Vpc& vpc) { return {RuleTable::Kind::kVpcBlock, *vpc.vni}; }
 RuleTable TunnelTable() { return {RuleTable::Kind::kTunnelIngress, Vni()}; }
 
 DeviceRef Representor(const BoundPort& port) {
@@ -110,7 +110,7 @@ void AddVtepChain(const Vpc& vpc, uint32_t ordinal, const std::vector<IpAddress>
     rule.match.dst_mac = kGroupBit;
     rule.match.dst_mac_mask = kGroupBit;
     for (size_t i = at; i < std::min(at + kVtepsPerRule, remote.size()); ++i) {
-      rule.actions.push_back(ActionEncap{vpc.vni, tunnel.local, remote[i], tunnel.udp_port});
+      rule.actions.push_back(ActionEncap{*vpc.vni, tunnel.local, remote[i], tunnel.udp_port});
       rule.actions.push_back(ActionMirror{TunnelDevice(tunnel)});
     }
     rule.actions.push_back(ActionContinue{});
@@ -175,6 +175,15 @@ std::vector<FlowRule> CompilePortRules(const Vpc& vpc, uint32_t subnet_ordinal,
   deliver.actions = {ActionRedirect{Representor(port)}};
   deliver.offload = port.offload;
   out.push_back(deliver);
+  if (port.offload == OffloadWish::kMust) {
+    // The block's rules are offered to each of its representors, and mlx5 refuses a
+    // redirect to the one that a frame came from: the delivery is proven by counting
+    // who took it, and that they take anything at all by a rule that all must take.
+    FlowRule proof = deliver;
+    proof.location.priority = kPrioHardwareProof;
+    proof.actions = {ActionDrop{}};
+    out.push_back(std::move(proof));
+  }
 
   deliver.location.table = TunnelTable();
   MatchOuter(vpc, tunnel, deliver.match);
@@ -204,7 +213,7 @@ std::vector<FlowRule> CompileEndpointRules(const Vpc& vpc, const Endpoint& endpo
   FlowRule rule;
   rule.location = {BlockOf(vpc), 0, kPrioForward, ordinal};
   rule.match.dst_mac = endpoint.mac;
-  rule.actions = {ActionEncap{vpc.vni, tunnel.local, endpoint.vtep, tunnel.udp_port},
+  rule.actions = {ActionEncap{*vpc.vni, tunnel.local, endpoint.vtep, tunnel.udp_port},
                   ActionRedirect{TunnelDevice(tunnel)}};
   return {rule};
 }

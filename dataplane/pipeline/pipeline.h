@@ -12,6 +12,7 @@
 //                              (but the sender), then goto chain <subnet ordinal>
 //     dst_mac = local port  -> redirect to its representor
 //     dst_mac = endpoint    -> encapsulate (VNI, VTEP), redirect to the tunnel
+//     dst_mac = local port that must be in hardware -> drop (the proof, see below)
 //     anything              -> drop (made with the representor, see providers)
 //   block of a VPC, chain <subnet ordinal>: multicast dst_mac -> a copy to each
 //     VTEP of the subnet; then drop
@@ -24,6 +25,8 @@
 //
 // Match-all redirects are never produced; every forwarding rule names VNI (by
 // its block, or by match) and destination MAC.
+//
+// A VPC is an overlay here: one with a VLAN has no rules, and none is asked for.
 //
 // Threading: pure functions.
 #pragma once
@@ -46,6 +49,10 @@ inline constexpr uint16_t kPrioNsFlood = 400;
 inline constexpr uint16_t kPrioNaFlood = 700;
 inline constexpr uint16_t kFloodChunks = 256;
 inline constexpr uint16_t kPrioForward = 2000;
+// Of a port that must be served by hardware: a drop of what is addressed to it and
+// was not delivered, which nothing reaches. It asks for hardware alone, as the
+// delivery cannot (see CompilePortRules), so a NIC that offloads nothing refuses it.
+inline constexpr uint16_t kPrioHardwareProof = 60000;
 inline constexpr uint16_t kPrioDefaultDrop = 65000;
 // The handle of rules that belong to a whole table and of which there is one.
 inline constexpr uint32_t kTableHandle = 1;
@@ -54,6 +61,7 @@ inline constexpr uint32_t kTableHandle = 1;
 struct BoundPort {
   std::string port;
   uint32_t ordinal = 0;
+  std::string vpc;
   std::string subnet;
   VfId vf;
   uint32_t representor_ifindex = 0;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/tc/lower.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "agent/base/error.h"
 #include "agent/base/text.h"
 
@@ -122,14 +125,22 @@ TcFilter::Flags FlagsOf(const FlowRule& rule) {
   }
   // skip_sw only where every device that the rule is offered to can take it.
   // Refused by the core on a tunnel device; by mlx5 for "indev" on the other
-  // representors of a block, and for ARP fields. There "must" is proven by
-  // reading back in_hw.
+  // representors of a block, for ARP fields, and for what goes to a representor on
+  // that one itself. There "must" is proven by reading back in_hw.
   const bool takes_skip_sw = rule.location.table.kind == RuleTable::Kind::kVpcBlock &&
-                             !rule.match.in_device && !rule.match.arp_target;
+                             !rule.match.in_device && !rule.match.arp_target &&
+                             !SendsWithinBlock(rule);
   return takes_skip_sw ? TcFilter::Flags::kSkipSw : TcFilter::Flags::kNone;
 }
 
 }  // namespace
+
+bool SendsWithinBlock(const FlowRule& rule) {
+  if (rule.location.table.kind != RuleTable::Kind::kVpcBlock) return false;
+  const std::vector<DeviceRef> outputs = OutputsOf(rule);
+  return std::any_of(outputs.begin(), outputs.end(),
+                     [](const DeviceRef& to) { return to.kind == DeviceRef::Kind::kRepresentor; });
+}
 
 uint32_t OwnerHash(const RuleLocation& location) {
   return static_cast<uint32_t>(StableHash(location.ToString()));

@@ -44,6 +44,10 @@ std::optional<CookieParts> ParseCookie(const TcCookie& cookie);
 // Where the rules of `table` hang. `tunnel_ifindex` is used for the tunnel only.
 TcAttachPoint AttachPointOf(const RuleTable& table, uint32_t tunnel_ifindex);
 
+// Whether the rule of a VPC's block sends to a representor, which may be the one
+// that a frame comes from.
+bool SendsWithinBlock(const FlowRule& rule);
+
 // The filter for `rule`, without its attach point. `store_id` is not 0.
 absl::StatusOr<TcFilter> Lower(const FlowRule& rule, const DeviceNames& names, uint32_t store_id);
 

@@ -210,6 +210,14 @@ INSTANTIATE_TEST_SUITE_P(
                                 TcFilter::Flags::kSkipHw}),
     [](const auto& param_info) { return param_info.param.name; });
 
+TEST(Lower, ADeliveryWithinItsBlockIsNeverForHardwareAlone) {
+  FlowRule rule = Rule({ActionRedirect{Rep()}}, RuleTable::Kind::kVpcBlock);
+  rule.offload = OffloadWish::kMust;
+  auto filter = Lower(rule, Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->flags, TcFilter::Flags::kNone) << "mlx5: can't forward from a VF to itself";
+}
+
 TEST(Cookie, TellsStorePlaceAndContent) {
   const FlowRule rule = Rule({ActionDrop{}});
   const TcCookie cookie = MakeCookie(kStore, rule);

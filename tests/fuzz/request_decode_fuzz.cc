@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       fairlead::DecodeRequest({reinterpret_cast<const char*>(data), size}, &request);
   if (refused.size() > fairlead::kMaxViolations) std::abort();
   // Also what a decoder should have refused must not break the world.
-  auto result = fairlead::Admit(request, small, nullptr, {});
+  auto result = fairlead::Admit(request, small, {}, {});
   if (auto* violations = std::get_if<std::vector<fairlead::Violation>>(&result)) {
     if (violations->empty() || violations->size() > fairlead::kMaxViolations) std::abort();
     return 0;

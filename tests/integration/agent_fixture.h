@@ -6,23 +6,64 @@
 // Threading: the test's thread. Ownership: the fixture owns the host.
 #pragma once
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "agent/base/text.h"
 #include "agent/ports/rtnetlink/fake_rtnetlink_port.h"
 #include "agent/ports/tc/fake_tc_port.h"
 #include "tests/integration/fake_host.h"
 
 namespace fairlead {
 
+// Calls of the fake network that do not come back until they are let go, at the latest
+// with this.
+class Gate {
+ public:
+  Gate(FakeNetwork& network, std::string prefix)
+      : network_(network), state_(std::make_shared<State>()) {
+    network_.SetHook([state = state_, prefix = std::move(prefix)](std::string_view call) {
+      if (!call.starts_with(prefix)) return;
+      std::unique_lock lock(state->mutex);
+      state->opened.wait(lock, [&] { return state->open; });
+    });
+  }
+  ~Gate() { Open(); }
+  void Open() {
+    network_.SetHook(nullptr);
+    const std::lock_guard lock(state_->mutex);
+    state_->open = true;
+    state_->opened.notify_all();
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable opened;
+    bool open = false;
+  };
+  FakeNetwork& network_;
+  std::shared_ptr<State> state_;
+};
+
 class AgentTest : public ::testing::Test {
  protected:
-  void Begin(FakeHostOptions options = {},
-             const std::function<void(DaemonConfig&)>& configure = nullptr) {
+  // Before what a derived fixture has, which hooks may use.
+  void TearDown() override {
+    if (host) host->Stop();
+    host.reset();
+  }
+
+  using Configure = std::function<void(DaemonConfig&)>;
+
+  void Begin(FakeHostOptions options = {}, const Configure& configure = nullptr) {
     host = std::make_unique<FakeHost>(options);
     if (configure) configure(host->config);
     host->Start();
@@ -31,14 +72,131 @@ class AgentTest : public ::testing::Test {
   }
   // The pool is made at the start; what an attach leaves is compared with this.
   std::string Quiet() {
-    while (host->Host().pfs_size() == 0 || host->Host().pfs(0).num_vfs() == 0) {
-    }
+    host->WaitUntil("every PF has its VFs", [this] { return host->HasItsVfs(); });
     return host->Leftovers();
   }
-  std::vector<TcFilter> Block(uint32_t vni) {
-    return host->network->Filters({0x46000000U | vni, 0});
+
+  // A VM whose port "<vm>-<vpc>" is ready.
+  std::shared_ptr<FakeVm> Attached(const std::string& vm, const std::string& vpc,
+                                   const std::string& address) {
+    std::shared_ptr<FakeVm> added = host->AddVm(vm);
+    host->Attach(vm, vpc, address);
+    host->WaitReady(StrCat(vm, "-", vpc));
+    return added;
   }
+  // VMs "a" and "b" in "red", ready, on VFs 0 and 1 of a host with one PF.
+  struct TwoVms {
+    std::shared_ptr<FakeVm> a, b;
+  };
+  TwoVms TwoAttached() {
+    TwoVms vms;
+    vms.a = Attached("a", "red", "10.0.0.5");
+    vms.b = Attached("b", "red", "10.0.0.6");
+    return vms;
+  }
+
+  // For attaches that fail: VM "z" is ready in "blue", on VF 0. What the host shows
+  // then, its tunnel included, is what a failure must leave.
+  std::string BeginBesideAnother(FakeHostOptions options = {},
+                                 const Configure& configure = nullptr) {
+    Begin(options, configure);
+    Quiet();
+    Attached("z", "blue", "10.0.0.9");
+    other_rules_ = Block(2000);
+    return host->Leftovers();
+  }
+  void ExpectAsBefore(const std::string& before) {
+    EXPECT_EQ(host->Leftovers(), before);
+    EXPECT_EQ(Block(2000), other_rules_) << "the other VM's rules are as they were";
+    const auto other = host->PortStatus("z-blue");
+    ASSERT_TRUE(other);
+    EXPECT_EQ(other->state(), v1::OBJECT_STATE_READY) << other->ShortDebugString();
+  }
+  // After the last port: the host's tunnel goes a moment later.
+  void WaitNothingLeft(const std::string& before) {
+    host->WaitUntil("nothing is left", [&] { return host->Leftovers() == before; });
+    EXPECT_EQ(host->Leftovers(), before);
+  }
+  // No second attempt while the test looks at what the first one left.
+  static void TryOnce(DaemonConfig& config) {
+    config.engine.retry_first = config.engine.retry_most = std::chrono::hours(1);
+  }
+
+  // --- Requests.
+  static void FillEndpoint(v1::Apply& apply, const std::string& id, const std::string& vpc,
+                           const std::string& mac, const std::string& address,
+                           const std::string& vtep) {
+    v1::Endpoint* e = apply.add_upsert()->mutable_endpoint();
+    e->set_id(id);
+    e->set_vpc(vpc);
+    e->set_mac(mac);
+    e->add_addresses(address);
+    e->set_vtep(vtep);
+  }
+  static void FillRemove(v1::Apply& apply, v1::ObjectKind kind, const std::string& id) {
+    v1::ObjectRef* ref = apply.add_remove();
+    ref->set_kind(kind);
+    ref->set_id(id);
+  }
+  v1::ObjectStatus EndpointStatus(const std::string& id) {
+    return host->Status(v1::OBJECT_KIND_ENDPOINT, id).value_or(v1::ObjectStatus());
+  }
+  void WaitDoesNotLetGo(const std::string& port) {
+    host->WaitPort(port, [](const auto& s) {
+      return s && s->reason().find("does not let go") != std::string::npos;
+    });
+  }
+
+  // --- What the fakes show.
+  static constexpr uint32_t BlockIndex(uint32_t vni) { return 0x46000000U | vni; }
+  std::vector<TcFilter> Block(uint32_t vni) { return host->network->Filters({BlockIndex(vni), 0}); }
+  // Whether any rule of the block sends to this link.
+  bool Reaches(uint32_t vni, uint32_t ifindex) {
+    for (const TcFilter& filter : Block(vni)) {
+      for (const TcAction& action : filter.actions) {
+        const auto* mirred = std::get_if<TcMirred>(&action);
+        if (mirred != nullptr && mirred->ifindex == ifindex) return true;
+      }
+    }
+    return false;
+  }
+  void ExpectOnlyDrops(uint32_t vni) {
+    for (const TcFilter& filter : Block(vni)) {
+      for (const TcAction& action : filter.actions) {
+        const auto* verdict = std::get_if<TcGact>(&action);
+        EXPECT_TRUE(verdict != nullptr && verdict->verdict == TcGact::Verdict::kDrop)
+            << "chain " << filter.id.chain << " prio " << filter.id.priority;
+      }
+    }
+  }
+  bool LinkUp(uint32_t ifindex) {
+    FakeRtnetlinkPort links(host->network);
+    const absl::StatusOr<LinkInfo> link = links.GetLink(ifindex);
+    return link.ok() && link->up;
+  }
+  // That nothing was made, changed or taken away since the network's ClearCalls.
+  void ExpectNetworkUntouched() {
+    for (const std::string& call : host->network->Calls()) {
+      for (const char* verb : {"Put", "Delete", "Set", "Add", "Create"}) {
+        EXPECT_THAT(call, ::testing::Not(::testing::StartsWith(verb)));
+      }
+    }
+  }
+  int PciWrites() {
+    int writes = 0;
+    for (const SysfsMethod method :
+         {SysfsMethod::kSetNumVfs, SysfsMethod::kSetAutoprobe, SysfsMethod::kSetDriverOverride,
+          SysfsMethod::kProbe, SysfsMethod::kUnbind, SysfsMethod::kReset,
+          SysfsMethod::kSetVfioNode}) {
+      writes += host->pci.Calls(method);
+    }
+    return writes;
+  }
+
   std::unique_ptr<FakeHost> host;
+
+ private:
+  std::vector<TcFilter> other_rules_;
 };
 
 }  // namespace fairlead

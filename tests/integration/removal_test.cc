@@ -2,12 +2,11 @@
 //
 // The whole agent on the fakes: ports that go while something does not answer, and
 // what stays with the others.
-#include <gmock/gmock.h>
-
 #include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <set>
 
-#include "agent/base/error.h"
-#include "agent/base/text.h"
 #include "tests/integration/agent_fixture.h"
 
 namespace fairlead {
@@ -17,145 +16,223 @@ using ::testing::HasSubstr;
 
 class RemovalTest : public AgentTest {
  protected:
-  // Whether any rule of the block sends to this representor.
-  bool Reaches(uint32_t vni, uint32_t ifindex) {
-    for (const TcFilter& filter : Block(vni)) {
-      for (const TcAction& action : filter.actions) {
-        const auto* mirred = std::get_if<TcMirred>(&action);
-        if (mirred != nullptr && mirred->ifindex == ifindex) return true;
+  static void AskAgainSoon(DaemonConfig& config) {
+    config.engine.removal_ask_again = std::chrono::milliseconds(100);
+  }
+  // A jump to an empty chain is no verdict: the frame would pass to the host. Looked
+  // at before every single call to the network, that is between any two changes.
+  void LookForHoles() {
+    host->network->SetHook([this](std::string_view call) {
+      const std::vector<TcFilter> rules = Block(1000);
+      for (const TcFilter& rule : rules) {
+        for (const TcAction& action : rule.actions) {
+          const auto* jump = std::get_if<TcGact>(&action);
+          if (jump == nullptr || jump->verdict != TcGact::Verdict::kGotoChain) continue;
+          ++jumps_;
+          const bool ends = std::any_of(rules.begin(), rules.end(), [&](const TcFilter& other) {
+            return other.id.chain == jump->chain && other.id.priority == kPrioDefaultDrop;
+          });
+          if (ends) continue;
+          const std::lock_guard lock(mutex_);
+          holes_.push_back(StrCat("before ", call, ": a jump to chain ", jump->chain));
+        }
       }
-    }
-    return false;
-  }
-  bool LinkUp(uint32_t ifindex) {
-    FakeRtnetlinkPort links(host->network);
-    const absl::StatusOr<LinkInfo> link = links.GetLink(ifindex);
-    return link.ok() && link->up;
-  }
-  v1::Reply PutEndpoint(const std::string& id, int mac, const std::string& vtep,
-                        const std::string& remove = "") {
-    return host->Apply([&](v1::Apply& apply) {
-      v1::Endpoint* e = apply.add_upsert()->mutable_endpoint();
-      e->set_id(id);
-      e->set_vpc("red");
-      e->set_mac(StrCat("52:54:00:00:09:0", mac));
-      e->add_addresses(StrCat("10.0.0.2", id.back() - '0'));
-      e->set_vtep(vtep);
-      if (remove.empty()) return;
-      v1::ObjectRef* ref = apply.add_remove();
-      ref->set_kind(v1::OBJECT_KIND_ENDPOINT);
-      ref->set_id(remove);
     });
   }
-  v1::ObjectStatus Status(v1::ObjectKind kind, const std::string& id) {
-    v1::Request request;
-    request.mutable_get()->set_kind(kind);
-    request.mutable_get()->set_id(id);
-    const v1::Reply reply = host->Send(request);
-    return reply.get().objects_size() == 0 ? v1::ObjectStatus() : reply.get().objects(0).status();
+  void ExpectNoHoles() {
+    host->network->SetHook(nullptr);
+    host->Stop();  // no call is under way any more
+    EXPECT_GT(jumps_, 0);
+    EXPECT_EQ(StrJoin(holes_, "\n"), "");
   }
+
+  static constexpr char kAnotherUuid[] = "11111111-2222-4333-8444-555555555555";
+  // And the VM gets one more port, in "blue".
+  void GiveAnotherUuid(const std::string& id, const std::string& port) {
+    const v1::Reply reply = host->Apply([&](v1::Apply& apply) {
+      v1::Vm* vm = apply.add_upsert()->mutable_vm();
+      vm->set_id(id);
+      vm->set_uuid(kAnotherUuid);
+      v1::Port* p = apply.add_upsert()->mutable_port();
+      p->set_id(port);
+      p->set_vm(id);
+      p->set_vpc("blue");
+      p->set_subnet("blue-1");
+    });
+    ASSERT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
+  }
+
+ private:
+  std::atomic<int> jumps_ = 0;
+  std::mutex mutex_;
+  std::vector<std::string> holes_;  // behind mutex_
 };
+
+TEST_F(RemovalTest, ADeviceDelThatIsNeverAnsweredKeepsTheVfAndSaysSo) {
+  Begin();
+  const auto vm = TwoAttached().a;
+  vm->SetRemoval(FakeVm::Removal::kWhenTold);
+  host->Detach("a", "red");
+  WaitDoesNotLetGo("a-red");
+  const auto status = host->PortStatus("a-red");
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->state(), v1::OBJECT_STATE_REMOVING);
+  EXPECT_EQ(status->step(), "guest-device delete");
+  EXPECT_EQ(host->Host().pfs(0).vfs(0).state(), "leased");
+  EXPECT_EQ(host->pci.Find(host->VfAddress(0))->driver, "vfio-pci");
+  EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 1) << "asking again could cancel the request";
+  EXPECT_EQ(host->PortStatus("b-red")->state(), v1::OBJECT_STATE_READY);
+  vm->CompleteRemovals();
+  host->WaitGone("a-red");
+}
+
+TEST_F(RemovalTest, AGuestThatDidNotAnswerIsAskedOnceMoreInTheEnd) {
+  Begin({}, AskAgainSoon);
+  const std::string before = Quiet();
+  const auto vm = Attached("a", "red", "10.0.0.5");
+  vm->SetRemoval(FakeVm::Removal::kNever);
+  host->Detach("a", "red");
+  host->WaitUntil("device_del is asked for again",
+                  [&] { return vm->Calls(QmpMethod::kRequestRemoval) >= 2; });
+  EXPECT_EQ(host->Host().pfs(0).vfs(0).state(), "leased");
+  vm->SetRemoval(FakeVm::Removal::kImmediate);
+  host->WaitGone("a-red");
+  WaitNothingLeft(before);
+}
+
+TEST_F(RemovalTest, AGuestThatRefusesToLetGoKeepsTheVfUntilItDoes) {
+  Begin({}, AskAgainSoon);
+  const std::string before = Quiet();
+  const auto vm = TwoAttached().a;
+  vm->SetRemoval(FakeVm::Removal::kGuestError);
+  host->Detach("a", "red");
+  const auto status = host->WaitPort("a-red", [](const auto& s) {
+    return s && s->peer_words().find("DEVICE_UNPLUG_GUEST_ERROR") != std::string::npos;
+  });
+  EXPECT_EQ(status->state(), v1::OBJECT_STATE_REMOVING);
+  EXPECT_EQ(status->step(), "guest-device delete");
+  EXPECT_THAT(status->reason(), HasSubstr("the guest refused"));
+  const v1::HostState::Vf vf = host->Host().pfs(0).vfs(0);
+  EXPECT_EQ(vf.state(), "leased");
+  EXPECT_EQ(vf.port(), "a-red");
+  EXPECT_EQ(host->pci.Find(host->VfAddress(0))->driver, "vfio-pci");
+  EXPECT_FALSE(LinkUp(FakeHost::Representor(0))) << "it reaches nobody meanwhile";
+  EXPECT_EQ(host->PortStatus("b-red")->state(), v1::OBJECT_STATE_READY);
+  vm->SetRemoval(FakeVm::Removal::kImmediate);
+  host->WaitGone("a-red");
+  EXPECT_EQ(host->pci.Find(host->VfAddress(0))->driver, "");
+  host->Detach("b", "red");
+  host->WaitGone("b-red");
+  WaitNothingLeft(before);
+}
+
+TEST_F(RemovalTest, APortThatIsBeingRemovedForwardsNothingWhileItsGuestHoldsOn) {
+  Begin();
+  const auto vm = Attached("a", "red", "10.0.0.5");
+  vm->SetRemoval(FakeVm::Removal::kNever);
+  host->Detach("a", "red");
+  WaitDoesNotLetGo("a-red");
+  ExpectOnlyDrops(1000);
+  EXPECT_FALSE(Block(1000).empty()) << "the drop rule stands as long as the representor";
+}
 
 // The rules of the others match where a frame goes to, not where it comes from:
 // with them alone a guest that keeps its device would still send into the VPC.
 TEST_F(RemovalTest, AGuestThatKeepsItsDeviceReachesNobody) {
   Begin();
-  const auto vm = host->AddVm("a");
-  host->AddVm("b");
-  host->Attach("a", "red", "10.0.0.5");
-  host->WaitReady("a-red");
-  host->Attach("b", "red", "10.0.0.6");
-  host->WaitReady("b-red");
+  const auto vm = TwoAttached().a;
   vm->SetRemoval(FakeVm::Removal::kNever);
   host->Detach("a", "red");
-  host->WaitPort("a-red", [](const auto& s) {
-    return s && s->reason().find("does not let go") != std::string::npos;
-  });
-  EXPECT_FALSE(LinkUp(host->Representor(0)));
-  EXPECT_FALSE(Reaches(1000, host->Representor(0)));
-  EXPECT_TRUE(LinkUp(host->Representor(1)));
-  EXPECT_TRUE(Reaches(1000, host->Representor(1)));
+  WaitDoesNotLetGo("a-red");
+  EXPECT_FALSE(LinkUp(FakeHost::Representor(0)));
+  EXPECT_FALSE(Reaches(1000, FakeHost::Representor(0)));
+  EXPECT_TRUE(LinkUp(FakeHost::Representor(1)));
+  EXPECT_TRUE(Reaches(1000, FakeHost::Representor(1)));
   EXPECT_EQ(host->PortStatus("b-red")->state(), v1::OBJECT_STATE_READY);
 }
 
 TEST_F(RemovalTest, ARemovedPortIsCutOffWhileItsMonitorIsHeld) {
   Begin();
-  const auto vm = host->AddVm("a");
-  host->AddVm("b");
-  host->Attach("a", "red", "10.0.0.5");
-  host->WaitReady("a-red");
-  host->Attach("b", "red", "10.0.0.6");
-  host->WaitReady("b-red");
+  const auto vm = TwoAttached().a;
   vm->SetHeldByOther(true);
   vm->Disconnect();
   host->WaitPort("a-red",
                  [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
   host->Detach("a", "red");
   host->WaitPort("a-red", [&](const auto& s) {
-    return s && !LinkUp(host->Representor(0)) && !Reaches(1000, host->Representor(0));
+    return s && !LinkUp(FakeHost::Representor(0)) && !Reaches(1000, FakeHost::Representor(0));
   });
   EXPECT_EQ(host->Host().pfs(0).vfs(0).state(), "leased") << "the VM may have it still";
   vm->SetHeldByOther(false);
   host->WaitGone("a-red");
 }
 
-// A jump to an empty chain is no verdict: the frame would pass to the host.
 TEST_F(RemovalTest, AChainKeepsItsDropAsLongAsARuleLeadsThere) {
   Begin();
   const auto vm = host->AddVm("a");
   const std::string before = Quiet();
+  LookForHoles();
   host->Attach("a", "red", "10.0.0.5");
   host->WaitReady("a-red");
-  uint32_t chain = 0;
-  for (const TcFilter& filter : Block(1000)) chain = std::max(chain, filter.id.chain);
-  ASSERT_NE(chain, 0U);
-  host->network->ClearCalls();
   vm->SetRemoval(FakeVm::Removal::kWhenTold);
   ASSERT_TRUE(host->Apply([&](v1::Apply& apply) {
-                    const auto remove = [&](v1::ObjectKind kind, const std::string& id) {
-                      v1::ObjectRef* ref = apply.add_remove();
-                      ref->set_kind(kind);
-                      ref->set_id(id);
-                    };
-                    remove(v1::OBJECT_KIND_PORT, "a-red");
-                    remove(v1::OBJECT_KIND_SUBNET, "red-1");
-                    remove(v1::OBJECT_KIND_VPC, "red");
+                    FillRemove(apply, v1::OBJECT_KIND_PORT, "a-red");
+                    FillRemove(apply, v1::OBJECT_KIND_SUBNET, "red-1");
+                    FillRemove(apply, v1::OBJECT_KIND_VPC, "red");
                   })
                   .has_accepted());
-  host->WaitPort("a-red", [](const auto& s) {
-    return s && s->reason().find("does not let go") != std::string::npos;
-  });
+  WaitDoesNotLetGo("a-red");
   vm->CompleteRemovals();
   host->WaitGone("a-red");
-  host->WaitPort("a-red", [&](const auto&) { return host->Leftovers() == before; });
-  int last_jump = -1, chain_drop = -1, at = 0;
-  const std::string block = StrCat("Delete(block ", 0x46000000U | 1000, " chain ");
-  for (const std::string& call : host->network->Calls()) {
-    ++at;
-    if (call.starts_with(StrCat(block, chain, " prio 65000"))) chain_drop = at;
-    if (call.starts_with(StrCat(block, "0 prio ", kPrioArpFlood))) last_jump = at;
-  }
-  EXPECT_GT(last_jump, 0) << StrJoin(host->network->Calls(), "\n");
-  // The kernel took it along with the block, or it went after what led there.
-  if (chain_drop >= 0) {
-    EXPECT_LT(last_jump, chain_drop);
-  }
-  host->WaitPort("a-red", [&](const auto&) {
-    return !Status(v1::OBJECT_KIND_SUBNET, "red-1").has_ref() &&
-           !Status(v1::OBJECT_KIND_VPC, "red").has_ref();
+  WaitNothingLeft(before);
+  host->WaitUntil("subnet and VPC are gone", [&] {
+    return !host->Status(v1::OBJECT_KIND_SUBNET, "red-1") &&
+           !host->Status(v1::OBJECT_KIND_VPC, "red");
   });
+  ExpectNoHoles();
+}
+
+// The block stays, because a port of another subnet is in it.
+TEST_F(RemovalTest, AChainKeepsItsDropWhenItsSubnetGoesAndTheVpcStays) {
+  Begin();
+  Quiet();
+  ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
+                    v1::Subnet* other = apply.add_upsert()->mutable_subnet();
+                    other->set_id("red-2");
+                    other->set_vpc("red");
+                    other->add_prefixes("10.0.1.0/24");
+                  })
+                  .has_accepted());
+  for (const auto& [vm, subnet] : {std::pair("a", "red-1"), std::pair("b", "red-2")}) {
+    host->AddVm(vm);
+    v1::Request request = host->AddVmRequest(vm, "red", "");
+    request.mutable_add_vm_to_vpc()->clear_addresses();
+    request.mutable_add_vm_to_vpc()->set_subnet(subnet);
+    ASSERT_TRUE(host->Send(request).has_accepted());
+    host->WaitReady(StrCat(vm, "-red"));
+  }
+  LookForHoles();
+  ASSERT_TRUE(host->Apply([&](v1::Apply& apply) {
+                    FillRemove(apply, v1::OBJECT_KIND_PORT, "a-red");
+                    FillRemove(apply, v1::OBJECT_KIND_SUBNET, "red-1");
+                  })
+                  .has_accepted());
+  host->WaitGone("a-red");
+  host->WaitUntil("the subnet is gone",
+                  [&] { return !host->Status(v1::OBJECT_KIND_SUBNET, "red-1"); });
+  std::set<uint32_t> chains;
+  for (const TcFilter& rule : Block(1000)) chains.insert(rule.id.chain);
+  EXPECT_EQ(chains.size(), 2U) << "the chain of red-1 is gone, that of red-2 is there";
+  EXPECT_EQ(host->PortStatus("b-red")->state(), v1::OBJECT_STATE_READY);
+  ExpectNoHoles();
 }
 
 TEST_F(RemovalTest, APortThatComesBackBeforeItIsGoneIsPendingAndThenAttached) {
   Begin();
-  const auto vm = host->AddVm("a");
-  host->Attach("a", "red", "10.0.0.5");
-  host->WaitReady("a-red");
+  const auto vm = Attached("a", "red", "10.0.0.5");
   vm->SetRemoval(FakeVm::Removal::kWhenTold);
   host->Detach("a", "red");
-  host->WaitPort("a-red", [](const auto& s) {
-    return s && s->reason().find("does not let go") != std::string::npos;
-  });
+  WaitDoesNotLetGo("a-red");
   host->Attach("a", "red", "10.0.0.5");
   const auto status = host->WaitPort(
       "a-red", [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_PENDING; });
@@ -165,113 +242,73 @@ TEST_F(RemovalTest, APortThatComesBackBeforeItIsGoneIsPendingAndThenAttached) {
   host->WaitReady("a-red");
 }
 
-TEST_F(RemovalTest, AnEndpointsMacMayGoToAnotherInOneChange) {
+// The block of a VNI is the old VPC's until its last port is gone: a port of the new
+// one would be bound to it beside a guest of the old one.
+TEST_F(RemovalTest, AVniIsNotGivenOnWhileAPortOfItsOldVpcIsThere) {
   Begin();
-  host->AddVm("a");
-  host->Attach("a", "red", "10.0.0.5");
-  host->WaitReady("a-red");
-  ASSERT_TRUE(PutEndpoint("e1", 1, "192.0.2.2").has_accepted());
-  const auto ready = [&](const std::string& id) {
-    return Status(v1::OBJECT_KIND_ENDPOINT, id).state() == v1::OBJECT_STATE_READY;
-  };
-  host->WaitPort("a-red", [&](const auto&) { return ready("e1"); });
-  ASSERT_TRUE(PutEndpoint("e2", 1, "192.0.2.2", "e1").has_accepted());
-  host->WaitPort("a-red", [&](const auto&) { return ready("e2"); });
-}
-
-TEST_F(RemovalTest, TwoEndpointsMaySwapTheirMacs) {
-  Begin();
-  host->AddVm("a");
-  host->Attach("a", "red", "10.0.0.5");
-  host->WaitReady("a-red");
-  ASSERT_TRUE(PutEndpoint("e1", 1, "192.0.2.2").has_accepted());
-  ASSERT_TRUE(PutEndpoint("e2", 2, "192.0.2.3").has_accepted());
-  const auto settled = [&](const std::string& id, uint64_t generation) {
-    const v1::ObjectStatus status = Status(v1::OBJECT_KIND_ENDPOINT, id);
-    return status.rules_observed() == 1 && status.reason().find("exists") == std::string::npos &&
-           status.generation() == generation;
-  };
-  host->WaitPort("a-red", [&](const auto&) { return settled("e1", 1) && settled("e2", 1); });
-  ASSERT_TRUE(host->Apply([&](v1::Apply& apply) {
-                    for (const auto& [id, mac, vtep] :
-                         {std::tuple("e1", 2, "192.0.2.2"), std::tuple("e2", 1, "192.0.2.3")}) {
-                      v1::Endpoint* e = apply.add_upsert()->mutable_endpoint();
-                      e->set_id(id);
-                      e->set_vpc("red");
-                      e->set_mac(StrCat("52:54:00:00:09:0", mac));
-                      e->add_addresses(StrCat("10.0.0.2", id[1] - '0'));
-                      e->set_vtep(vtep);
-                    }
+  const auto vm = Attached("a", "red", "10.0.0.5");
+  vm->SetRemoval(FakeVm::Removal::kWhenTold);
+  ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
+                    FillRemove(apply, v1::OBJECT_KIND_PORT, "a-red");
+                    FillRemove(apply, v1::OBJECT_KIND_SUBNET, "red-1");
+                    FillRemove(apply, v1::OBJECT_KIND_VPC, "red");
                   })
                   .has_accepted());
-  // In the kernel each MAC leads to the other host now.
-  const auto leads = [&](int mac, const std::string& vtep) {
-    for (const TcFilter& filter : Block(1000)) {
-      if (filter.id.priority != kPrioForward || !filter.match.dst_mac ||
-          filter.match.dst_mac->ToString() != StrCat("52:54:00:00:09:0", mac)) {
-        continue;
-      }
-      for (const TcAction& action : filter.actions) {
-        const auto* tunnel = std::get_if<TcTunnelSet>(&action);
-        if (tunnel != nullptr && tunnel->dst.ToString() == vtep) return true;
-      }
-    }
-    return false;
-  };
-  host->WaitPort("a-red",
-                 [&](const auto&) { return leads(2, "192.0.2.2") && leads(1, "192.0.2.3"); });
-}
-
-TEST_F(RemovalTest, AnEndpointOfTheOtherAddressFamilyHarmsNobodyElse) {
-  Begin();
-  host->AddVm("a");
-  ASSERT_TRUE(PutEndpoint("e1", 1, "192.0.2.2").has_accepted());
-  ASSERT_TRUE(PutEndpoint("e2", 2, "2001:db8::2").has_accepted());
-  host->Attach("a", "red", "10.0.0.5");
-  host->WaitReady("a-red");
-  const v1::ObjectStatus status = Status(v1::OBJECT_KIND_ENDPOINT, "e2");
-  EXPECT_EQ(status.state(), v1::OBJECT_STATE_DEGRADED);
-  EXPECT_THAT(status.reason(), HasSubstr("family"));
-  // One that becomes such a one keeps no rule towards its old host.
-  ASSERT_TRUE(PutEndpoint("e1", 1, "2001:db8::1").has_accepted());
-  host->WaitPort("a-red", [&](const auto&) {
-    return Status(v1::OBJECT_KIND_ENDPOINT, "e1").rules_observed() == 0;
+  host->MakeVpc("green", 1000, "10.0.0.0/24");
+  host->AddVm("b");
+  host->Attach("b", "green", "10.0.0.5");
+  const auto waits = host->WaitPort("b-green", [](const auto& s) {
+    return s && s->reason().find("VNI 1000 is still used") != std::string::npos;
   });
+  EXPECT_EQ(waits->state(), v1::OBJECT_STATE_PENDING);
+  EXPECT_THAT(waits->reason(), HasSubstr("a-red"));
+  WaitDoesNotLetGo("a-red");
+  EXPECT_EQ(host->PortStatus("b-green")->lease(), 0U);
+  EXPECT_EQ(host->Host().pfs(0).vfs(1).state(), "free");
+  ExpectOnlyDrops(1000);
+  vm->CompleteRemovals();
+  host->WaitGone("a-red");
+  host->WaitReady("b-green");
+  EXPECT_FALSE(Block(1000).empty());
 }
 
-TEST_F(RemovalTest, WhatFailedForGoodIsTriedAgainAtTheAudit) {
-  Begin({}, [](DaemonConfig& c) { c.engine.audit_every = std::chrono::milliseconds(300); });
-  host->AddVm("a");
-  host->pci.SetDriverLoaded("vfio-pci", false);
-  host->Attach("a", "red", "10.0.0.5");
-  EXPECT_EQ(host->WaitFailed("a-red").step(), "driver-binding create");
-  host->pci.SetDriverLoaded("vfio-pci", true);  // no event tells of that
+// What QEMU "a" once said is of another VM now: neither its root ports nor its
+// answer count for a port of the new one.
+TEST_F(RemovalTest, AVmWithAnotherUuidGetsNoLeaseOnWhatTheOldOneSaid) {
+  const std::string before = BeginBesideAnother();
+  const auto old = Attached("a", "red", "10.0.0.5");
+  const uint64_t first = host->PortStatus("a-red")->lease();
+  old->SetRemoval(FakeVm::Removal::kWhenTold);
+  GiveAnotherUuid("a", "a-blue");
+  host->WaitPort("a-blue", [](const auto& s) {
+    return s && s->reason().find("still being taken out of the VM") != std::string::npos;
+  });
+  WaitDoesNotLetGo("a-red");
+  EXPECT_EQ(host->PortStatus("a-blue")->lease(), 0U);
+  host->RemoveVm("a");
+  host->WaitUntil("nothing of it is left", [&] { return host->Leftovers() == before; });
+  host->AddVm("a")->SetUuid(*Uuid::Parse(kAnotherUuid));
+  const uint64_t red = host->WaitReady("a-red").lease(), blue = host->WaitReady("a-blue").lease();
+  EXPECT_EQ(std::max(red, blue), first + 2) << "one lease each, and none before";
+}
+
+TEST_F(RemovalTest, AVmWithAnotherUuidWaitsForItsQemuAndSaysWhoIsThereInstead) {
+  const std::string before = BeginBesideAnother();
+  const auto old = Attached("a", "red", "10.0.0.5");
+  GiveAnotherUuid("a", "a-blue");
+  for (const char* port : {"a-red", "a-blue"}) {
+    const v1::ObjectStatus status = host->WaitFailed(port);
+    ASSERT_EQ(status.step(), "vm connect");
+    EXPECT_THAT(status.reason(), HasSubstr(FakeHost::UuidOf("a")));
+    EXPECT_THAT(status.reason(), HasSubstr(kAnotherUuid));
+    EXPECT_EQ(status.lease(), 0U);
+  }
+  EXPECT_EQ(old->devices().size(), 2U) << "only the root ports";
+  ExpectAsBefore(before);
+  host->RemoveVm("a");
+  host->AddVm("a")->SetUuid(*Uuid::Parse(kAnotherUuid));
   host->WaitReady("a-red");
-}
-
-TEST_F(RemovalTest, OneVfThatCannotBeUsedDoesNotHoldUpTheOthers) {
-  Begin();
-  host->AddVm("a");
-  Quiet();
-  host->network->ChangeLink(host->Representor(0),
-                            [](LinkInfo& link) { link.alias = "somebody's"; });
-  host->Attach("a", "red", "10.0.0.5");
-  EXPECT_EQ(host->WaitReady("a-red").vf(), StrCat(host->pf_mac.ToString(), "/1"));
-  FakeRtnetlinkPort links(host->network);
-  EXPECT_EQ(links.GetLink(host->Representor(0))->alias, "somebody's");
-}
-
-TEST_F(RemovalTest, APortWhoseNicIsGoneIsNotCalledReady) {
-  Begin();
-  host->AddVm("a");
-  host->Attach("a", "red", "10.0.0.5");
-  host->WaitReady("a-red");
-  host->network->FailWhen([](std::string_view call) { return call.starts_with("GetLink"); },
-                          SystemError(ENODEV, "asked of the fake", "no such device"), 1000000);
-  host->network->LoseEvents();
-  const auto status = host->WaitPort(
-      "a-red", [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
-  EXPECT_EQ(status->step(), "pf observe");
+  host->WaitReady("a-blue");
 }
 
 }  // namespace

@@ -44,7 +44,8 @@ void FakeNetwork::State::EraseClsact(Link* link) {
   tc_events.push_back({.lost = false,
                        .deleted = true,
                        .at = {.block = 0, .ifindex = link->info.ifindex},
-                       .id = {}});
+                       .id = {},
+                       .cookie = {}});
   // A shared block dies with its last user and takes its filters along.
   const bool used = std::any_of(links.begin(), links.end(),
                                 [&](const auto& l) { return l.second.ingress_block == block; });
@@ -65,6 +66,12 @@ void FakeNetwork::State::Resolve(NeighbourInfo* entry) {
   if (entry->state_name == "PERMANENT" || entry->state_name == "NOARP") return;
   if (auto it = stations.find(entry->address); it != stations.end()) {
     entry->mac = it->second;
+    entry->state = NudState::kValid;
+    entry->state_name = "REACHABLE";
+  } else if (std::any_of(station_networks.begin(), station_networks.end(),
+                         [&](const IpPrefix& net) { return net.Contains(entry->address); })) {
+    const auto bytes = entry->address.bytes().last<4>();
+    entry->mac = MacAddress({0x02, 0x5a, bytes[0], bytes[1], bytes[2], bytes[3]});
     entry->state = NudState::kValid;
     entry->state_name = "REACHABLE";
   } else {
@@ -106,6 +113,12 @@ void FakeNetwork::ChangeLink(uint32_t ifindex, const std::function<void(LinkInfo
 void FakeNetwork::SetOffloadCapable(uint32_t ifindex, bool capable) {
   With([&](State& state) {
     if (Link* link = state.FindLink(ifindex)) link->offload_capable = capable;
+  });
+}
+
+void FakeNetwork::SetVfDriver(uint32_t pf_ifindex, const FakeVfDriver& driver) {
+  With([&](State& state) {
+    if (Link* link = state.FindLink(pf_ifindex)) link->vf_driver = driver;
   });
 }
 
@@ -156,6 +169,15 @@ void FakeNetwork::SetStation(const IpAddress& address, std::optional<MacAddress>
   });
 }
 
+void FakeNetwork::AddStations(const IpPrefix& network) {
+  With([&](State& state) {
+    state.station_networks.push_back(network);
+    for (auto& [key, entry] : state.neighbours) {
+      if (network.Contains(key.second)) state.Resolve(&entry);
+    }
+  });
+}
+
 void FakeNetwork::SetNeighbour(const NeighbourInfo& entry) {
   With([&](State& state) {
     state.neighbours[{entry.ifindex, entry.address}] = entry;
@@ -183,21 +205,31 @@ void FakeNetwork::AddForeignFilter(const TcAttachPoint& at, const TcFilterInfo& 
     }
     if (table == nullptr) return;
     (*table)[info.id] = Filter{.info = info, .filter = {}};
-    state.tc_events.push_back({.lost = false, .deleted = false, .at = at, .id = info.id});
+    state.tc_events.push_back(
+        {.lost = false, .deleted = false, .at = at, .id = info.id, .cookie = info.cookie});
   });
 }
 
 void FakeNetwork::LoseEvents() {
   With([](State& state) {
     state.link_events.push_back({});
-    state.tc_events.push_back({.lost = true, .deleted = false, .at = {}, .id = {}});
+    state.tc_events.push_back({.lost = true, .deleted = false, .at = {}, .id = {}, .cookie = {}});
   });
+}
+
+void FakeNetwork::SetMaxFilters(size_t most) {
+  With([&](State& state) { state.max_filters = most; });
 }
 
 void FakeNetwork::FailNext(std::string method, absl::Status status, int times) {
   FailWhen([prefix = std::move(method) + "("](
                std::string_view call) { return call.substr(0, prefix.size()) == prefix; },
            std::move(status), times);
+}
+
+void FakeNetwork::ClearFaults() {
+  const std::lock_guard lock(mutex_);
+  faults_.clear();
 }
 
 void FakeNetwork::FailWhen(CallPredicate predicate, absl::Status status, int times) {
@@ -218,6 +250,11 @@ std::vector<std::string> FakeNetwork::Calls() const {
 void FakeNetwork::ClearCalls() {
   std::lock_guard<std::mutex> lock(mutex_);
   calls_.clear();
+}
+
+void FakeNetwork::KeepCalls(bool keep) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  keep_calls_ = keep;
 }
 
 std::vector<TcFilter> FakeNetwork::Filters(const TcAttachPoint& at) const {
@@ -244,7 +281,7 @@ absl::Status FakeNetwork::Enter(const std::string& call) {
   }
   if (hook) hook(call);
   std::lock_guard<std::mutex> lock(mutex_);
-  calls_.push_back(call);
+  if (keep_calls_) calls_.push_back(call);
   for (auto fault = faults_.begin(); fault != faults_.end(); ++fault) {
     if (!fault->predicate(call)) continue;
     const absl::Status status = fault->status;

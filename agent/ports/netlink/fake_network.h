@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -33,6 +34,19 @@
 
 namespace fairlead {
 
+// What a PF's driver takes for its VFs (ndo_set_vf_*): EOPNOTSUPP where it has no such
+// call, EINVAL where its NIC cannot. As made: all of it.
+struct FakeVfDriver {
+  bool mac = true, vlan = true, spoof_check = true, trust = true, rate = true;
+  bool min_rate = true;
+  bool spoof_check_needs_mac = false;  // mlx5 and mlx4: EPERM without one
+  // Above this the maximum rate is refused, and without carrier every rate is. 0: any goes.
+  uint32_t link_mbps = 0;
+
+  // drivers/net/ethernet/intel/igb/igb_main.c, igb_ndo_set_vf_bw.
+  static constexpr FakeVfDriver Igb() { return {.min_rate = false, .link_mbps = 1000}; }
+};
+
 class FakeNetwork {
  public:
   FakeNetwork();  // has "lo", ifindex 1
@@ -44,6 +58,7 @@ class FakeNetwork {
   void ChangeLink(uint32_t ifindex, const std::function<void(LinkInfo&)>& change);
   // Whether the device takes TC rules into hardware. New links do not.
   void SetOffloadCapable(uint32_t ifindex, bool capable);
+  void SetVfDriver(uint32_t pf_ifindex, const FakeVfDriver& driver);
   // With the route to its network.
   void AddAddress(uint32_t ifindex, const IpAddress& address, const IpPrefix& network);
   void AddRoute(const IpPrefix& destination, const RouteInfo& route);
@@ -51,6 +66,8 @@ class FakeNetwork {
   // Who answers ARP and ND: managed entries for `address` become REACHABLE, now
   // and later. Without: they turn FAILED.
   void SetStation(const IpAddress& address, std::optional<MacAddress> mac);
+  // Whatever address of `network` is asked for answers, with a MAC made from it.
+  void AddStations(const IpPrefix& network);
   void SetNeighbour(const NeighbourInfo& entry);
   // An ingress qdisc of somebody else, as Open vSwitch makes one. No clsact may be there.
   void AddForeignIngress(uint32_t ifindex);
@@ -58,6 +75,8 @@ class FakeNetwork {
   void AddForeignFilter(const TcAttachPoint& at, const TcFilterInfo& info);
   // Subscribers of both ports are told that messages were lost.
   void LoseEvents();
+  // A table takes this many filters; one more is refused (ENOSPC). At first: any number.
+  void SetMaxFilters(size_t most);
 
   // --- Faults.
   using CallPredicate = std::function<bool(std::string_view call)>;
@@ -66,6 +85,7 @@ class FakeNetwork {
   void FailNext(std::string method, absl::Status status, int times = 1);
   // The same for calls whose text (see Calls) the predicate takes.
   void FailWhen(CallPredicate predicate, absl::Status status, int times = 1);
+  void ClearFaults();
   // Runs at the start of every call, without a lock: it may block the caller.
   void SetHook(std::function<void(std::string_view call)> hook);
 
@@ -73,6 +93,8 @@ class FakeNetwork {
   // "SetMtu(3, 1450)", "Put(block 7 chain 0 prio 10 handle 1)", in order.
   std::vector<std::string> Calls() const;
   void ClearCalls();
+  // Off for what runs long: the list of calls only grows.
+  void KeepCalls(bool keep);
   std::vector<TcFilter> Filters(const TcAttachPoint& at) const;
 
   // --- For the fakes.
@@ -84,6 +106,7 @@ class FakeNetwork {
   struct Link {
     LinkInfo info;
     bool offload_capable = false;
+    FakeVfDriver vf_driver;
     bool clsact = false;
     bool foreign_ingress = false;  // an ingress qdisc, in the place of clsact
     uint32_t ingress_block = 0;
@@ -96,6 +119,8 @@ class FakeNetwork {
     std::vector<std::pair<IpPrefix, RouteInfo>> routes;
     std::map<std::pair<uint32_t, IpAddress>, NeighbourInfo> neighbours;
     std::map<IpAddress, MacAddress> stations;
+    std::vector<IpPrefix> station_networks;
+    size_t max_filters = std::numeric_limits<size_t>::max();  // of one table
     // Told to subscribers when the lock is given up.
     std::vector<RtnetlinkEvent> link_events;
     std::vector<TcPort::Event> tc_events;
@@ -124,6 +149,13 @@ class FakeNetwork {
   using TcCallback = std::function<void(const TcPort::Event&)>;
   uint64_t Subscribe(LinkCallback on_link, TcCallback on_tc);
   void Unsubscribe(uint64_t id);  // waits for a callback under way
+  // Runs `tell` as subscribers are told, one teller at a time: for a model that has
+  // subscribers of its own.
+  template <typename F>
+  void WhileTelling(F tell) {
+    std::lock_guard<std::recursive_mutex> telling(telling_);
+    tell();
+  }
 
  private:
   struct Fault {
@@ -133,10 +165,11 @@ class FakeNetwork {
   };
   void Tell();
 
-  mutable std::mutex mutex_;  // state_, faults_, calls_, hook_
+  mutable std::mutex mutex_;  // all below, up to telling_
   State state_;
   std::vector<Fault> faults_;
   std::vector<std::string> calls_;
+  bool keep_calls_ = true;
   std::function<void(std::string_view)> hook_;
 
   // Recursive: a callback may call the port, which tells in turn.

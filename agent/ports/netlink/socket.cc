@@ -21,6 +21,9 @@
 namespace fairlead::netlink {
 namespace {
 
+static_assert(static_cast<int>(Protocol::kRoute) == NETLINK_ROUTE);
+static_assert(static_cast<int>(Protocol::kGeneric) == NETLINK_GENERIC);
+
 // An acknowledgement takes about 1 KiB of the receiver's buffer (the smallest
 // sk_buff counts 768 bytes); 64 of them fit in the smallest default of 208 KiB
 // even when each carries text.
@@ -34,10 +37,10 @@ constexpr size_t kReceiveBytes = 256 * 1024;
 // after this long will never come.
 constexpr int kAnswerTimeoutMs = 10'000;
 
-absl::StatusOr<SocketPtr> OpenSocket(int buffer_bytes) {
+absl::StatusOr<SocketPtr> OpenSocket(Protocol protocol, int buffer_bytes) {
   SocketPtr socket(nl_socket_alloc());
   if (socket == nullptr) return SystemError(ENOMEM, "open a netlink socket");
-  if (int rc = nl_connect(socket.get(), NETLINK_ROUTE); rc < 0) {
+  if (int rc = nl_connect(socket.get(), static_cast<int>(protocol)); rc < 0) {
     return absl::UnavailableError(StrCat("open a netlink socket: ", nl_geterror(rc)));
   }
   const int fd = nl_socket_get_fd(socket.get());
@@ -139,8 +142,8 @@ class ListenerThread final : public Listener {
 
 void CloseSocket::operator()(nl_sock* socket) const { nl_socket_free(socket); }
 
-absl::StatusOr<std::unique_ptr<RequestSocket>> RequestSocket::Open() {
-  std::unique_ptr<RequestSocket> self(new RequestSocket());
+absl::StatusOr<std::unique_ptr<RequestSocket>> RequestSocket::Open(Protocol protocol) {
+  std::unique_ptr<RequestSocket> self(new RequestSocket(protocol));
   self->buffer_.resize(kReceiveBytes);
   FAIRLEAD_RETURN_IF_ERROR(self->Reopen());
   return self;
@@ -148,7 +151,7 @@ absl::StatusOr<std::unique_ptr<RequestSocket>> RequestSocket::Open() {
 
 absl::Status RequestSocket::Reopen() {
   socket_.reset();
-  FAIRLEAD_ASSIGN_OR_RETURN(socket_, OpenSocket(kRequestBuffer));
+  FAIRLEAD_ASSIGN_OR_RETURN(socket_, OpenSocket(protocol_, kRequestBuffer));
   return absl::OkStatus();
 }
 
@@ -245,8 +248,8 @@ std::vector<Answer> RequestSocket::TransactBatch(std::span<Message> batch) {
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(
     std::span<const int> groups, std::function<void(const MessageView&)> on_message,
-    std::function<void()> on_lost) {
-  FAIRLEAD_ASSIGN_OR_RETURN(SocketPtr socket, OpenSocket(kListenBuffer));
+    std::function<void()> on_lost, Protocol protocol) {
+  FAIRLEAD_ASSIGN_OR_RETURN(SocketPtr socket, OpenSocket(protocol, kListenBuffer));
   for (int group : groups) {
     if (int rc = nl_socket_add_membership(socket.get(), group); rc < 0) {
       return absl::UnavailableError(

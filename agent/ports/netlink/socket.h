@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: the NETLINK_ROUTE socket of a port: requests with their answers, many
+// Purpose: the netlink socket of a port: requests with their answers, many
 // requests a system call, and a thread that listens to multicast groups.
 //
 // Threading: a RequestSocket belongs to one thread at a time and blocks. A
@@ -18,6 +18,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,9 +33,15 @@ struct CloseSocket {
 };
 using SocketPtr = std::unique_ptr<nl_sock, CloseSocket>;
 
+// Which part of the kernel a socket talks to (uapi/linux/netlink.h NETLINK_*).
+enum class Protocol : int {
+  kRoute = 0,
+  kGeneric = 16,  // families by name, see generic.h
+};
+
 class RequestSocket {
  public:
-  static absl::StatusOr<std::unique_ptr<RequestSocket>> Open();
+  static absl::StatusOr<std::unique_ptr<RequestSocket>> Open(Protocol protocol = Protocol::kRoute);
 
   // Sends in order and answers each request for itself; answer i belongs to
   // request i. Requests carry NLM_F_ACK or NLM_F_DUMP. What is in flight is
@@ -43,10 +50,11 @@ class RequestSocket {
   Answer Transact(Message& request);
 
  private:
-  RequestSocket() = default;
+  explicit RequestSocket(Protocol protocol) : protocol_(protocol) {}
   absl::Status Reopen();
   std::vector<Answer> TransactBatch(std::span<Message> batch);
 
+  Protocol protocol_;
   SocketPtr socket_;
   uint32_t sequence_ = 0;
   std::vector<uint8_t> buffer_;
@@ -54,12 +62,25 @@ class RequestSocket {
 
 class Listener {
  public:
-  // `on_message` gets every message of the groups (RTNLGRP_*); `on_lost` is
-  // called when the socket overflowed or what came could not be read.
+  // `on_message` gets every message of the groups (RTNLGRP_*, or a generic
+  // family's); `on_lost` is called when the socket overflowed or what came could
+  // not be read.
   static absl::StatusOr<std::unique_ptr<Listener>> Start(
       std::span<const int> groups, std::function<void(const MessageView&)> on_message,
-      std::function<void()> on_lost);
+      std::function<void()> on_lost, Protocol protocol = Protocol::kRoute);
   virtual ~Listener() = default;
+};
+
+// What a port's Subscribe returns: a `Subscription` of that port, which listens for
+// as long as it lives.
+template <typename Subscription>
+class ListenerSubscription final : public Subscription {
+ public:
+  explicit ListenerSubscription(std::unique_ptr<Listener> listener)
+      : listener_(std::move(listener)) {}
+
+ private:
+  const std::unique_ptr<Listener> listener_;
 };
 
 }  // namespace fairlead::netlink

@@ -129,6 +129,7 @@ class FakeQmpSession final : public QmpSession {
     FAIRLEAD_RETURN_IF_ERROR(CheckQmpId("device id", id));
     FAIRLEAD_RETURN_IF_ERROR(CheckQmpId("bus", bus));
     const std::string asked = StrCat("add ", host.ToString(), " to the VM as ", id, " on ", bus);
+    vm_->RunHook(QmpMethod::kAddVfioDevice, id);
     std::lock_guard lock(vm_->mutex_);
     FAIRLEAD_RETURN_IF_ERROR(Enter(QmpMethod::kAddVfioDevice, asked));
     FAIRLEAD_RETURN_IF_ERROR(vm_->AddVfio(id, host, bus, asked));
@@ -138,6 +139,7 @@ class FakeQmpSession final : public QmpSession {
   absl::Status RequestRemoval(std::string_view id, Deadline) override {
     FAIRLEAD_RETURN_IF_ERROR(CheckQmpId("device id", id));
     const std::string asked = StrCat("ask the guest to let go of ", id);
+    vm_->RunHook(QmpMethod::kRequestRemoval, id);
     absl::Status status;
     {
       std::lock_guard lock(vm_->mutex_);
@@ -238,6 +240,20 @@ void FakeVm::SetHeldByOther(bool held) {
 void FakeVm::SetHostCheck(std::function<absl::Status(const PciAddress&)> check) {
   std::lock_guard lock(mutex_);
   host_check_ = std::move(check);
+}
+
+void FakeVm::SetHook(std::function<void(QmpMethod, std::string_view)> hook) {
+  std::lock_guard lock(mutex_);
+  hook_ = std::move(hook);
+}
+
+void FakeVm::RunHook(QmpMethod method, std::string_view device) {
+  std::function<void(QmpMethod, std::string_view)> hook;
+  {
+    std::lock_guard lock(mutex_);
+    hook = hook_;
+  }
+  if (hook) hook(method, device);
 }
 
 void FakeVm::Emit(const QmpEvent& event) {
@@ -409,10 +425,23 @@ std::shared_ptr<FakeVm> FakeQmpPort::Find(const std::string& path) const {
   return found == vms_.end() ? nullptr : found->second;
 }
 
+void FakeQmpPort::SetFinder(std::function<std::shared_ptr<FakeVm>(const std::string&)> finder) {
+  std::lock_guard lock(mutex_);
+  finder_ = std::move(finder);
+}
+
 absl::StatusOr<std::unique_ptr<QmpSession>> FakeQmpPort::Connect(
     const std::string& path, const std::vector<uint32_t>& allowed_uids, Deadline,
     std::function<void(const QmpEvent&)> on_event) {
-  const std::shared_ptr<FakeVm> vm = Find(path);
+  std::shared_ptr<FakeVm> vm = Find(path);
+  if (vm == nullptr) {
+    std::function<std::shared_ptr<FakeVm>(const std::string&)> finder;
+    {
+      std::lock_guard lock(mutex_);
+      finder = finder_;
+    }
+    if (finder) vm = finder(path);
+  }
   if (vm == nullptr) {
     return absl::UnavailableError(
         StrCat("connect to the monitor ", path,

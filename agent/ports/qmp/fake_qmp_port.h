@@ -73,6 +73,9 @@ class FakeVm {
   void SetHeldByOther(bool held);
   // Asked before a host device is added; for "not bound to vfio-pci" and the like.
   void SetHostCheck(std::function<absl::Status(const PciAddress&)> check);
+  // Runs at the start of kAddVfioDevice and kRequestRemoval, without a lock: it may
+  // block the caller. `device`: its QEMU id.
+  void SetHook(std::function<void(QmpMethod method, std::string_view device)> hook);
 
   void Emit(const QmpEvent& event);
   // Ends the session, if there is one, with kDisconnected; the monitor stays.
@@ -93,6 +96,7 @@ class FakeVm {
   friend class FakeQmpPort;
   friend class FakeQmpSession;
 
+  void RunHook(QmpMethod method, std::string_view device);
   absl::Status EnterLocked(QmpMethod method);
   // OK, or kDeadlineExceeded when the answer to `method` shall be lost.
   absl::Status AnswerLocked(QmpMethod method);
@@ -114,6 +118,7 @@ class FakeVm {
   std::vector<QmpDevice> devices_;
   std::vector<std::string> removing_;
   std::function<absl::Status(const PciAddress&)> host_check_;
+  std::function<void(QmpMethod, std::string_view)> hook_;
   std::vector<std::pair<QmpMethod, absl::Status>> failures_;
   std::vector<QmpMethod> lost_answers_;
   std::map<QmpMethod, int> calls_;
@@ -133,6 +138,8 @@ class FakeQmpPort final : public QmpPort {
   // It ends; nothing listens there any more.
   void RemoveVm(const std::string& path);
   std::shared_ptr<FakeVm> Find(const std::string& path) const;
+  // Asked, without a lock, for the VM of a path where none was added; null: there is none.
+  void SetFinder(std::function<std::shared_ptr<FakeVm>(const std::string& path)> finder);
 
   absl::StatusOr<std::unique_ptr<QmpSession>> Connect(
       const std::string& path, const std::vector<uint32_t>& allowed_uids, Deadline deadline,
@@ -142,6 +149,7 @@ class FakeQmpPort final : public QmpPort {
   const Delivery delivery_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<FakeVm>> vms_;
+  std::function<std::shared_ptr<FakeVm>(const std::string&)> finder_;
 };
 
 }  // namespace fairlead

@@ -27,9 +27,9 @@ absl::Status ConnectError(int err, const std::string& path) {
   } else if (err == EACCES || err == EPERM) {
     advice = "may the agent's user write to the socket and search the folders above it?";
   }
-  absl::Status status = SystemError(err, StrCat("connect to the monitor ", path), advice);
+  absl::Status status = SystemError(err, StrCat("connect to the monitor ", path));
   // Whatever the errno: the VM may come, and then it works.
-  absl::Status out(absl::StatusCode::kUnavailable, status.message());
+  absl::Status out(absl::StatusCode::kUnavailable, StrCat(status.message(), "; ", advice));
   status.ForEachPayload(
       [&](absl::string_view url, const absl::Cord& payload) { out.SetPayload(url, payload); });
   return out;

@@ -49,13 +49,16 @@ absl::StatusOr<LinkInfo> FakeRtnetlinkPort::GetLink(std::string_view name) {
 }
 
 absl::StatusOr<LinkInfo> FakeRtnetlinkPort::GetLink(uint32_t ifindex) {
-  auto info = GetLinkWithVfs(ifindex);
-  if (!info.ok()) return info.status();
-  return WithoutVfs(*std::move(info));
+  FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo info, Look("GetLink", ifindex));
+  return WithoutVfs(std::move(info));
 }
 
 absl::StatusOr<LinkInfo> FakeRtnetlinkPort::GetLinkWithVfs(uint32_t ifindex) {
-  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(Call("GetLink", ifindex)));
+  return Look("GetLinkWithVfs", ifindex);
+}
+
+absl::StatusOr<LinkInfo> FakeRtnetlinkPort::Look(std::string_view method, uint32_t ifindex) {
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(Call(method, ifindex)));
   return network_->With([&](State& state) -> absl::StatusOr<LinkInfo> {
     const auto* link = state.FindLink(ifindex);
     if (link == nullptr) {
@@ -95,13 +98,6 @@ absl::Status FakeRtnetlinkPort::SetLinkUp(uint32_t ifindex, bool up) {
   });
 }
 
-absl::Status FakeRtnetlinkPort::SetPromiscuous(uint32_t ifindex, bool on) {
-  return Change(Call("SetPromiscuous", ifindex, on ? "on" : "off"), ifindex, [&](LinkInfo& info) {
-    info.promiscuous = on;
-    return absl::OkStatus();
-  });
-}
-
 absl::Status FakeRtnetlinkPort::SetMtu(uint32_t ifindex, uint32_t mtu) {
   const std::string call = Call("SetMtu", ifindex, StrCat(mtu));
   return Change(call, ifindex, [&](LinkInfo& info) -> absl::Status {
@@ -131,16 +127,81 @@ absl::Status FakeRtnetlinkPort::SetAddrGenNone(uint32_t ifindex, bool none) {
                 });
 }
 
-absl::Status FakeRtnetlinkPort::SetVfMac(uint32_t pf_ifindex, uint16_t vf, const MacAddress& mac) {
-  const std::string call = Call("SetVfMac", pf_ifindex, StrCat(vf, ", ", mac.ToString()));
-  return Change(call, pf_ifindex, [&](LinkInfo& info) -> absl::Status {
-    if (!info.vfs) return SystemError(EOPNOTSUPP, call);
-    auto it = std::find_if(info.vfs->begin(), info.vfs->end(),
+absl::Status FakeRtnetlinkPort::ChangeVf(
+    std::string_view method, uint32_t pf_ifindex, uint16_t vf, std::string_view value,
+    bool FakeVfDriver::*takes,
+    const std::function<bool(const FakeNetwork::Link& pf, VfInfo& info)>& change) {
+  const std::string call = Call(method, pf_ifindex, StrCat(vf, ", ", value));
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  return network_->With([&](State& state) -> absl::Status {
+    auto* link = state.FindLink(pf_ifindex);
+    if (link == nullptr) return SystemError(ENODEV, call);
+    if (!link->info.vfs || !(link->vf_driver.*takes)) return SystemError(EOPNOTSUPP, call);
+    auto it = std::find_if(link->info.vfs->begin(), link->info.vfs->end(),
                            [&](const VfInfo& v) { return v.index == vf; });
-    if (it == info.vfs->end() || mac.IsMulticast()) return SystemError(EINVAL, call);
-    it->mac = mac;
+    if (it == link->info.vfs->end()) return SystemError(EINVAL, call);
+    VfInfo changed = *it;
+    if (!change(*link, changed)) return SystemError(EINVAL, call);
+    if (link->vf_driver.spoof_check_needs_mac && changed.spoof_check == true &&
+        changed.mac.IsZero()) {
+      return SystemError(EPERM, call);
+    }
+    if (changed == *it) return absl::OkStatus();
+    *it = changed;
+    state.LinkEvent(Kind::kLinkChanged, *link);
     return absl::OkStatus();
   });
+}
+
+absl::Status FakeRtnetlinkPort::SetVfMac(uint32_t pf_ifindex, uint16_t vf, const MacAddress& mac) {
+  return ChangeVf("SetVfMac", pf_ifindex, vf, mac.ToString(), &FakeVfDriver::mac,
+                  [&](const FakeNetwork::Link&, VfInfo& info) {
+                    info.mac = mac;
+                    return !mac.IsMulticast();
+                  });
+}
+
+absl::Status FakeRtnetlinkPort::SetVfVlan(uint32_t pf_ifindex, uint16_t vf, uint16_t vlan) {
+  return ChangeVf("SetVfVlan", pf_ifindex, vf, StrCat(vlan), &FakeVfDriver::vlan,
+                  [&](const FakeNetwork::Link&, VfInfo& info) {
+                    if (vlan > 4095) return false;
+                    info.vlan = vlan;
+                    return true;
+                  });
+}
+
+absl::Status FakeRtnetlinkPort::SetVfSpoofCheck(uint32_t pf_ifindex, uint16_t vf, bool on) {
+  return ChangeVf("SetVfSpoofCheck", pf_ifindex, vf, on ? "on" : "off", &FakeVfDriver::spoof_check,
+                  [&](const FakeNetwork::Link&, VfInfo& info) {
+                    info.spoof_check = on;
+                    return true;
+                  });
+}
+
+absl::Status FakeRtnetlinkPort::SetVfTrust(uint32_t pf_ifindex, uint16_t vf, bool on) {
+  return ChangeVf("SetVfTrust", pf_ifindex, vf, on ? "on" : "off", &FakeVfDriver::trust,
+                  [&](const FakeNetwork::Link&, VfInfo& info) {
+                    info.trust = on;
+                    return true;
+                  });
+}
+
+absl::Status FakeRtnetlinkPort::SetVfRate(uint32_t pf_ifindex, uint16_t vf, uint32_t max_tx_mbps,
+                                          uint32_t min_tx_mbps) {
+  return ChangeVf(
+      "SetVfRate", pf_ifindex, vf, StrCat(max_tx_mbps, ", ", min_tx_mbps), &FakeVfDriver::rate,
+      [&](const FakeNetwork::Link& pf, VfInfo& info) {
+        // rtnl_set_vf_rate (net/core/rtnetlink.c), then the driver.
+        if (max_tx_mbps != 0 && min_tx_mbps > max_tx_mbps) return false;
+        const FakeVfDriver& driver = pf.vf_driver;
+        if (min_tx_mbps != 0 && !driver.min_rate) return false;
+        if (driver.link_mbps != 0 && (!pf.info.carrier || max_tx_mbps > driver.link_mbps)) {
+          return false;
+        }
+        info.max_tx_mbps = max_tx_mbps;
+        info.min_tx_mbps = min_tx_mbps;
+        return true;
+      });
 }
 
 absl::StatusOr<uint32_t> FakeRtnetlinkPort::CreateVxlan(const VxlanParams& params) {

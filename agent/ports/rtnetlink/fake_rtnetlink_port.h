@@ -22,12 +22,16 @@ class FakeRtnetlinkPort final : public RtnetlinkPort {
   absl::StatusOr<LinkInfo> GetLinkWithVfs(uint32_t ifindex) override;
   absl::StatusOr<std::vector<LinkInfo>> ListLinks() override;
   absl::Status SetLinkUp(uint32_t ifindex, bool up) override;
-  absl::Status SetPromiscuous(uint32_t ifindex, bool on) override;
   absl::Status SetMtu(uint32_t ifindex, uint32_t mtu) override;
   absl::Status SetAlias(uint32_t ifindex, std::string_view alias) override;
   absl::Status SetAddrGenNone(uint32_t ifindex, bool none) override;
-  // EOPNOTSUPP on a link whose info has no vfs.
+  // EOPNOTSUPP on a link whose info has no vfs; else as FakeVfDriver says.
   absl::Status SetVfMac(uint32_t pf_ifindex, uint16_t vf, const MacAddress& mac) override;
+  absl::Status SetVfVlan(uint32_t pf_ifindex, uint16_t vf, uint16_t vlan) override;
+  absl::Status SetVfSpoofCheck(uint32_t pf_ifindex, uint16_t vf, bool on) override;
+  absl::Status SetVfTrust(uint32_t pf_ifindex, uint16_t vf, bool on) override;
+  absl::Status SetVfRate(uint32_t pf_ifindex, uint16_t vf, uint32_t max_tx_mbps,
+                         uint32_t min_tx_mbps) override;
   absl::StatusOr<uint32_t> CreateVxlan(const VxlanParams& params) override;
   absl::Status DeleteLink(uint32_t ifindex) override;
   absl::StatusOr<RouteInfo> GetRoute(const IpAddress& destination) override;
@@ -41,8 +45,14 @@ class FakeRtnetlinkPort final : public RtnetlinkPort {
       std::function<void(const RtnetlinkEvent&)> on_event) override;
 
  private:
+  absl::StatusOr<LinkInfo> Look(std::string_view method, uint32_t ifindex);
   absl::Status Change(const std::string& call, uint32_t ifindex,
                       const std::function<absl::Status(LinkInfo&)>& change);
+  // `takes`: whether the PF's driver has the call at all.
+  absl::Status ChangeVf(
+      std::string_view method, uint32_t pf_ifindex, uint16_t vf, std::string_view value,
+      bool FakeVfDriver::*takes,
+      const std::function<bool(const FakeNetwork::Link& pf, VfInfo& info)>& change);
 
   std::shared_ptr<FakeNetwork> network_;
 };

@@ -7,6 +7,7 @@
 
 #include "agent/base/error.h"
 #include "agent/ports/rtnetlink/rtnetlink_contract.h"
+#include "agent/ports/rtnetlink/rtnetlink_vf_contract.h"
 
 namespace fairlead {
 namespace {
@@ -55,6 +56,25 @@ class FakeEnv final : public RtnetlinkEnv {
 INSTANTIATE_TEST_SUITE_P(Fake, RtnetlinkContract,
                          ::testing::Values([] { return std::make_unique<FakeEnv>(); }));
 
+class FakeVfEnv final : public RtnetlinkVfEnv {
+ public:
+  RtnetlinkPort& port() override { return port_; }
+  uint32_t Pf() override {
+    LinkInfo info;
+    info.name = "pf0";
+    info.vfs.emplace(RtnetlinkVfContract::kVfs);
+    for (uint16_t i = 0; i < RtnetlinkVfContract::kVfs; ++i) (*info.vfs)[i].index = i;
+    return network_->AddLink(info);
+  }
+
+ private:
+  std::shared_ptr<FakeNetwork> network_ = std::make_shared<FakeNetwork>();
+  FakeRtnetlinkPort port_{network_};
+};
+
+INSTANTIATE_TEST_SUITE_P(Fake, RtnetlinkVfContract,
+                         ::testing::Values([] { return std::make_unique<FakeVfEnv>(); }));
+
 TEST(FakeRtnetlinkPort, AVfsMacIsSetThroughItsPf) {
   auto network = std::make_shared<FakeNetwork>();
   FakeRtnetlinkPort port(network);
@@ -68,6 +88,34 @@ TEST(FakeRtnetlinkPort, AVfsMacIsSetThroughItsPf) {
   EXPECT_EQ((*port.GetLinkWithVfs(ifindex)->vfs)[1].mac, mac);
   EXPECT_FALSE(port.GetLink(ifindex)->vfs.has_value());
   EXPECT_EQ(ErrnoOf(port.SetVfMac(ifindex, 2, mac)), EINVAL);
+}
+
+TEST(FakeRtnetlinkPort, AnIgbTakesARateWithLinkUpToItsSpeedAndNoMinimum) {
+  auto network = std::make_shared<FakeNetwork>();
+  FakeRtnetlinkPort port(network);
+  LinkInfo pf;
+  pf.name = "pf0";
+  pf.vfs = std::vector<VfInfo>(1);
+  const uint32_t ifindex = network->AddLink(pf);
+  network->SetVfDriver(ifindex, FakeVfDriver::Igb());
+  EXPECT_EQ(ErrnoOf(port.SetVfRate(ifindex, 0, 100, 0)), EINVAL) << "there is no link";
+  network->ChangeLink(ifindex, [](LinkInfo& info) { info.carrier = true; });
+  EXPECT_EQ(ErrnoOf(port.SetVfRate(ifindex, 0, 100, 10)), EINVAL);
+  EXPECT_EQ(ErrnoOf(port.SetVfRate(ifindex, 0, 1001, 0)), EINVAL);
+  EXPECT_TRUE(port.SetVfRate(ifindex, 0, 1000, 0).ok());
+  EXPECT_EQ(port.GetLinkWithVfs(ifindex)->vfs->at(0).max_tx_mbps, 1000u);
+}
+
+TEST(FakeRtnetlinkPort, WhatADriverHasNoCallForIsNotSupported) {
+  auto network = std::make_shared<FakeNetwork>();
+  FakeRtnetlinkPort port(network);
+  LinkInfo pf;
+  pf.name = "pf0";
+  pf.vfs = std::vector<VfInfo>(1);
+  const uint32_t ifindex = network->AddLink(pf);
+  network->SetVfDriver(ifindex, {.spoof_check = false});
+  EXPECT_EQ(ErrnoOf(port.SetVfSpoofCheck(ifindex, 0, true)), EOPNOTSUPP);
+  EXPECT_TRUE(port.SetVfTrust(ifindex, 0, true).ok());
 }
 
 TEST(FakeRtnetlinkPort, AnInjectedFaultComesOnceAndIsLogged) {

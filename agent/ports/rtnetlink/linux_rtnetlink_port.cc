@@ -21,20 +21,15 @@ using netlink::Message;
 
 std::string Device(uint32_t ifindex) { return StrCat("network device with ifindex ", ifindex); }
 
+std::string VfOf(uint32_t pf_ifindex, uint16_t vf) {
+  return StrCat("VF ", vf, " of ", Device(pf_ifindex));
+}
+
 absl::Status CheckIfIndex(uint32_t ifindex) {
   // ifindex is a positive int in the kernel; 0 would name a device by other means.
   if (ifindex != 0 && ifindex <= INT32_MAX) return absl::OkStatus();
   return absl::InvalidArgumentError(StrCat("ifindex ", ifindex, " is not one of a device"));
 }
-
-class ListenerSubscription final : public RtnetlinkPort::Subscription {
- public:
-  explicit ListenerSubscription(std::unique_ptr<netlink::Listener> listener)
-      : listener_(std::move(listener)) {}
-
- private:
-  std::unique_ptr<netlink::Listener> listener_;
-};
 
 // Decodes every reply of `type`; those of no interest are left out.
 template <typename T, typename Decode>
@@ -48,6 +43,19 @@ absl::Status DecodeAll(const Answer& answer, uint16_t type, std::string_view ask
     if (*decoded) out->push_back(**std::move(decoded));
   }
   return absl::OkStatus();
+}
+
+// A dump that the kernel says was torn by a change meanwhile is asked for again: on
+// a host where links come and go that must not fail what needs it.
+constexpr int kDumpTries = 5;
+
+template <typename Make>
+Answer Dump(netlink::RequestSocket& socket, const Make& make) {
+  for (int tries = 1;; ++tries) {
+    Message request = make();
+    Answer answer = socket.Transact(request);
+    if (!absl::IsUnavailable(answer.transport) || tries == kDumpTries) return answer;
+  }
 }
 
 }  // namespace
@@ -88,9 +96,8 @@ absl::StatusOr<LinkInfo> LinuxRtnetlinkPort::GetLinkWithVfs(uint32_t ifindex) {
 }
 
 absl::StatusOr<std::vector<LinkInfo>> LinuxRtnetlinkPort::ListLinks() {
-  Message request = netlink::ListLinksRequest();
   std::vector<LinkInfo> links;
-  FAIRLEAD_RETURN_IF_ERROR(DecodeAll(socket_->Transact(request), RTM_NEWLINK,
+  FAIRLEAD_RETURN_IF_ERROR(DecodeAll(Dump(*socket_, netlink::ListLinksRequest), RTM_NEWLINK,
                                      "list network devices", netlink::DecodeLink, &links));
   std::sort(links.begin(), links.end(),
             [](const LinkInfo& a, const LinkInfo& b) { return a.ifindex < b.ifindex; });
@@ -101,12 +108,6 @@ absl::Status LinuxRtnetlinkPort::SetLinkUp(uint32_t ifindex, bool up) {
   FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
   return Do(netlink::SetFlagRequest(ifindex, IFF_UP, up),
             StrCat("set ", Device(ifindex), up ? " up" : " down"));
-}
-
-absl::Status LinuxRtnetlinkPort::SetPromiscuous(uint32_t ifindex, bool on) {
-  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
-  return Do(netlink::SetFlagRequest(ifindex, IFF_PROMISC, on),
-            StrCat("set promiscuous mode ", on ? "on" : "off", " on ", Device(ifindex)));
 }
 
 absl::Status LinuxRtnetlinkPort::SetMtu(uint32_t ifindex, uint32_t mtu) {
@@ -138,7 +139,33 @@ absl::Status LinuxRtnetlinkPort::SetAddrGenNone(uint32_t ifindex, bool none) {
 absl::Status LinuxRtnetlinkPort::SetVfMac(uint32_t pf_ifindex, uint16_t vf, const MacAddress& mac) {
   FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(pf_ifindex));
   return Do(netlink::SetVfMacRequest(pf_ifindex, vf, mac),
-            StrCat("set MAC ", mac.ToString(), " on VF ", vf, " of ", Device(pf_ifindex)));
+            StrCat("set MAC ", mac.ToString(), " on ", VfOf(pf_ifindex, vf)));
+}
+
+absl::Status LinuxRtnetlinkPort::SetVfVlan(uint32_t pf_ifindex, uint16_t vf, uint16_t vlan) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(pf_ifindex));
+  return Do(netlink::SetVfVlanRequest(pf_ifindex, vf, vlan),
+            StrCat("set VLAN ", vlan, " on ", VfOf(pf_ifindex, vf)));
+}
+
+absl::Status LinuxRtnetlinkPort::SetVfSpoofCheck(uint32_t pf_ifindex, uint16_t vf, bool on) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(pf_ifindex));
+  return Do(netlink::SetVfSpoofCheckRequest(pf_ifindex, vf, on),
+            StrCat("switch the spoof check ", on ? "on" : "off", " on ", VfOf(pf_ifindex, vf)));
+}
+
+absl::Status LinuxRtnetlinkPort::SetVfTrust(uint32_t pf_ifindex, uint16_t vf, bool on) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(pf_ifindex));
+  return Do(netlink::SetVfTrustRequest(pf_ifindex, vf, on),
+            StrCat("switch trust ", on ? "on" : "off", " on ", VfOf(pf_ifindex, vf)));
+}
+
+absl::Status LinuxRtnetlinkPort::SetVfRate(uint32_t pf_ifindex, uint16_t vf, uint32_t max_tx_mbps,
+                                           uint32_t min_tx_mbps) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(pf_ifindex));
+  return Do(netlink::SetVfRateRequest(pf_ifindex, vf, max_tx_mbps, min_tx_mbps),
+            StrCat("set max_tx_rate ", max_tx_mbps, " and min_tx_rate ", min_tx_mbps,
+                   " (Mbit/s) on ", VfOf(pf_ifindex, vf)));
 }
 
 absl::StatusOr<uint32_t> LinuxRtnetlinkPort::CreateVxlan(const VxlanParams& params) {
@@ -199,9 +226,8 @@ absl::StatusOr<RouteInfo> LinuxRtnetlinkPort::GetRoute(const IpAddress& destinat
 absl::StatusOr<std::vector<uint32_t>> LinuxRtnetlinkPort::DefaultRouteLinks() {
   std::vector<uint32_t> links;
   for (bool ipv6 : {false, true}) {
-    Message request = netlink::ListRoutesRequest(ipv6);
     std::vector<netlink::DecodedRoute> routes;
-    const Answer answer = socket_->Transact(request);
+    const Answer answer = Dump(*socket_, [&] { return netlink::ListRoutesRequest(ipv6); });
     // A kernel without IPv6 has no such routes.
     if (ipv6 && (answer.error == EOPNOTSUPP || answer.error == EAFNOSUPPORT)) continue;
     FAIRLEAD_RETURN_IF_ERROR(
@@ -222,9 +248,9 @@ absl::StatusOr<std::vector<IpAddress>> LinuxRtnetlinkPort::LinkAddresses(uint32_
   const std::string asked = StrCat("list the addresses of ", Device(ifindex));
   std::vector<IpAddress> result;
   for (bool ipv6 : {false, true}) {
-    Message request = netlink::ListAddressesRequest(ipv6, ifindex);
     std::vector<netlink::DecodedAddress> addresses;
-    const Answer answer = socket_->Transact(request);
+    const Answer answer =
+        Dump(*socket_, [&] { return netlink::ListAddressesRequest(ipv6, ifindex); });
     if (ipv6 && (answer.error == EOPNOTSUPP || answer.error == EAFNOSUPPORT)) continue;
     FAIRLEAD_RETURN_IF_ERROR(
         DecodeAll(answer, RTM_NEWADDR, asked, netlink::DecodeAddress, &addresses));
@@ -253,9 +279,10 @@ absl::StatusOr<NeighbourInfo> LinuxRtnetlinkPort::GetNeighbour(uint32_t ifindex,
 
 absl::Status LinuxRtnetlinkPort::ManageNeighbour(uint32_t ifindex, const IpAddress& address) {
   FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
-  // Managing a permanent entry would take away its permanence, and an operator
-  // made it: it is valid without help.
-  if (auto there = GetNeighbour(ifindex, address); there.ok() && there->permanent()) {
+  // Managing a permanent entry would take away its permanence, and our mark on one
+  // that somebody else keeps would have us delete it some day: both are kept valid
+  // without us.
+  if (auto there = GetNeighbour(ifindex, address); there.ok() && there->kept_by_others()) {
     return absl::OkStatus();
   }
   return Do(netlink::ManageNeighbourRequest(ifindex, address),
@@ -274,10 +301,9 @@ absl::Status LinuxRtnetlinkPort::DeleteNeighbour(uint32_t ifindex, const IpAddre
 }
 
 absl::StatusOr<std::vector<NeighbourInfo>> LinuxRtnetlinkPort::ListOwnNeighbours() {
-  Message request = netlink::ListNeighboursRequest();
   std::vector<netlink::DecodedNeighbour> entries;
-  FAIRLEAD_RETURN_IF_ERROR(DecodeAll(socket_->Transact(request), RTM_NEWNEIGH, "list neighbours",
-                                     netlink::DecodeNeighbour, &entries));
+  FAIRLEAD_RETURN_IF_ERROR(DecodeAll(Dump(*socket_, netlink::ListNeighboursRequest), RTM_NEWNEIGH,
+                                     "list neighbours", netlink::DecodeNeighbour, &entries));
   std::vector<NeighbourInfo> own;
   for (auto& entry : entries) {
     if (entry.info.ours()) own.push_back(std::move(entry.info));
@@ -297,7 +323,7 @@ absl::StatusOr<std::unique_ptr<RtnetlinkPort::Subscription>> LinuxRtnetlinkPort:
   };
   FAIRLEAD_ASSIGN_OR_RETURN(auto listener,
                             netlink::Listener::Start(kGroups, std::move(message), std::move(lost)));
-  return std::make_unique<ListenerSubscription>(std::move(listener));
+  return std::make_unique<netlink::ListenerSubscription<Subscription>>(std::move(listener));
 }
 
 }  // namespace fairlead

@@ -21,11 +21,15 @@ class LinuxRtnetlinkPort final : public RtnetlinkPort {
   absl::StatusOr<LinkInfo> GetLinkWithVfs(uint32_t ifindex) override;
   absl::StatusOr<std::vector<LinkInfo>> ListLinks() override;
   absl::Status SetLinkUp(uint32_t ifindex, bool up) override;
-  absl::Status SetPromiscuous(uint32_t ifindex, bool on) override;
   absl::Status SetMtu(uint32_t ifindex, uint32_t mtu) override;
   absl::Status SetAlias(uint32_t ifindex, std::string_view alias) override;
   absl::Status SetAddrGenNone(uint32_t ifindex, bool none) override;
   absl::Status SetVfMac(uint32_t pf_ifindex, uint16_t vf, const MacAddress& mac) override;
+  absl::Status SetVfVlan(uint32_t pf_ifindex, uint16_t vf, uint16_t vlan) override;
+  absl::Status SetVfSpoofCheck(uint32_t pf_ifindex, uint16_t vf, bool on) override;
+  absl::Status SetVfTrust(uint32_t pf_ifindex, uint16_t vf, bool on) override;
+  absl::Status SetVfRate(uint32_t pf_ifindex, uint16_t vf, uint32_t max_tx_mbps,
+                         uint32_t min_tx_mbps) override;
   absl::StatusOr<uint32_t> CreateVxlan(const VxlanParams& params) override;
   absl::Status DeleteLink(uint32_t ifindex) override;
   absl::StatusOr<RouteInfo> GetRoute(const IpAddress& destination) override;

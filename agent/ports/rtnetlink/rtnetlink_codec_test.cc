@@ -35,8 +35,10 @@ TEST(DecodeLink, ReadsVfs) {
     vlan.vlan = 100;
     ifla_vf_spoofchk check{vf, 1};
     ifla_vf_trust trust{vf, 0xffffffff};  // the driver does not say
+    ifla_vf_rate rate{vf, 100, 500};
     message.Begin(IFLA_VF_INFO)
         .PutStruct(IFLA_VF_MAC, mac)
+        .PutStruct(IFLA_VF_RATE, rate)
         .PutStruct(IFLA_VF_VLAN, vlan)
         .PutStruct(IFLA_VF_SPOOFCHK, check)
         .PutStruct(IFLA_VF_TRUST, trust)
@@ -51,8 +53,10 @@ TEST(DecodeLink, ReadsVfs) {
   EXPECT_EQ(vf.index, 1);
   EXPECT_EQ(vf.mac, *MacAddress::Parse("00:00:00:00:00:02"));
   EXPECT_EQ(vf.vlan, 100);
-  EXPECT_TRUE(vf.spoof_check);
-  EXPECT_FALSE(vf.trust);
+  EXPECT_EQ(vf.spoof_check, true);
+  EXPECT_EQ(vf.trust, std::nullopt);
+  EXPECT_EQ(vf.max_tx_mbps, 500u);
+  EXPECT_EQ(vf.min_tx_mbps, 100u);
   EXPECT_TRUE((*link)->up);
   EXPECT_EQ((*link)->mtu, 9000u);
 }
@@ -200,6 +204,32 @@ TEST(CreateVxlanRequest, CarriesWhatTheTunnelNeeds) {
   EXPECT_EQ(data.U8(IFLA_VXLAN_UDP_ZERO_CSUM6_RX), 1);
   EXPECT_FALSE(data.Has(IFLA_VXLAN_ID));
   EXPECT_TRUE(error.ok());
+}
+
+// What iproute2 sends for `ip link set pf0 vf 1 vlan 100`, `spoofchk on`, `trust on` and
+// `min_tx_rate 0 max_tx_rate 500`, less what it adds of its own (IFLA_IFNAME, its flags).
+TEST(SetVfRequests, AreOneSettingOfOneVf) {
+  const auto setting = [](const Message& message) {
+    const Bytes payload = Payload(message);
+    const auto header = ReadStruct<ifinfomsg>(payload);
+    EXPECT_EQ(header->ifi_index, 7);
+    const Bytes rest = AfterHeader(payload, sizeof(ifinfomsg));
+    return std::vector<uint8_t>(rest.begin(), rest.end());
+  };
+  using Golden = std::vector<uint8_t>;
+  const auto bytes = [](uint8_t size, uint8_t type, std::vector<uint8_t> value) {
+    Golden golden{static_cast<uint8_t>(size + 8), 0, IFLA_VFINFO_LIST, 0x80};
+    golden.insert(golden.end(), {static_cast<uint8_t>(size + 4), 0, IFLA_VF_INFO, 0x80});
+    golden.insert(golden.end(), {size, 0, type, 0, 1, 0, 0, 0});
+    golden.insert(golden.end(), value.begin(), value.end());
+    return golden;
+  };
+  EXPECT_EQ(setting(SetVfVlanRequest(7, 1, 100)),
+            bytes(16, IFLA_VF_VLAN, {100, 0, 0, 0, 0, 0, 0, 0}));
+  EXPECT_EQ(setting(SetVfSpoofCheckRequest(7, 1, true)), bytes(12, IFLA_VF_SPOOFCHK, {1, 0, 0, 0}));
+  EXPECT_EQ(setting(SetVfTrustRequest(7, 1, false)), bytes(12, IFLA_VF_TRUST, {0, 0, 0, 0}));
+  EXPECT_EQ(setting(SetVfRateRequest(7, 1, 500, 100)),
+            bytes(16, IFLA_VF_RATE, {100, 0, 0, 0, 0xf4, 1, 0, 0}));
 }
 
 TEST(GetLinkRequest, AsksForVfsOnlyWhenTold) {

@@ -52,7 +52,6 @@ TEST_P(RtnetlinkContract, WhatIsSetOnALinkIsObserved) {
   EXPECT_TRUE(port().SetLinkUp(ifindex, true).ok());
   EXPECT_TRUE(port().SetMtu(ifindex, 1400).ok());
   EXPECT_TRUE(port().SetAlias(ifindex, "fairlead:test").ok());
-  EXPECT_TRUE(port().SetPromiscuous(ifindex, true).ok());
   EXPECT_TRUE(port().SetAddrGenNone(ifindex, true).ok());
   auto link = port().GetLink(ifindex);
   ASSERT_TRUE(link.ok()) << link.status();
@@ -60,16 +59,13 @@ TEST_P(RtnetlinkContract, WhatIsSetOnALinkIsObserved) {
   EXPECT_TRUE(link->carrier);
   EXPECT_EQ(link->mtu, 1400u);
   EXPECT_EQ(link->alias, "fairlead:test");
-  EXPECT_TRUE(link->promiscuous);
   EXPECT_TRUE(link->addr_gen_none);
   EXPECT_TRUE(port().SetLinkUp(ifindex, false).ok());
   EXPECT_TRUE(port().SetAlias(ifindex, "").ok());
-  EXPECT_TRUE(port().SetPromiscuous(ifindex, false).ok());
   link = port().GetLink(ifindex);
   ASSERT_TRUE(link.ok());
   EXPECT_FALSE(link->up);
   EXPECT_EQ(link->alias, "");
-  EXPECT_FALSE(link->promiscuous);
   EXPECT_TRUE(link->addr_gen_none);
 }
 
@@ -114,6 +110,10 @@ TEST_P(RtnetlinkContract, ALinkWithoutVfsReportsNone) {
   EXPECT_FALSE(link->vfs.has_value());
   EXPECT_EQ(ErrnoOf(port().SetVfMac(ifindex, 0, *MacAddress::Parse("02:00:00:00:00:01"))),
             EOPNOTSUPP);
+  EXPECT_EQ(ErrnoOf(port().SetVfVlan(ifindex, 0, 100)), EOPNOTSUPP);
+  EXPECT_EQ(ErrnoOf(port().SetVfSpoofCheck(ifindex, 0, true)), EOPNOTSUPP);
+  EXPECT_EQ(ErrnoOf(port().SetVfTrust(ifindex, 0, true)), EOPNOTSUPP);
+  EXPECT_EQ(ErrnoOf(port().SetVfRate(ifindex, 0, 100, 0)), EOPNOTSUPP);
 }
 
 TEST_P(RtnetlinkContract, AddressesAndRoutesAreFound) {

@@ -52,10 +52,16 @@ std::vector<VfInfo> DecodeVfs(const AttributeSet& list, DecodeError* error) {
       info.vlan = static_cast<uint16_t>(vlan->vlan);
     }
     // A driver that does not say puts -1.
-    if (auto check = vf.Struct<ifla_vf_spoofchk>(IFLA_VF_SPOOFCHK)) {
+    if (auto check = vf.Struct<ifla_vf_spoofchk>(IFLA_VF_SPOOFCHK); check && check->setting <= 1) {
       info.spoof_check = check->setting == 1;
     }
-    if (auto trust = vf.Struct<ifla_vf_trust>(IFLA_VF_TRUST)) info.trust = trust->setting == 1;
+    if (auto trust = vf.Struct<ifla_vf_trust>(IFLA_VF_TRUST); trust && trust->setting <= 1) {
+      info.trust = trust->setting == 1;
+    }
+    if (auto rate = vf.Struct<ifla_vf_rate>(IFLA_VF_RATE)) {
+      info.max_tx_mbps = rate->max_tx_rate;
+      info.min_tx_mbps = rate->min_tx_rate;
+    }
     vfs.push_back(info);
   });
   return vfs;
@@ -123,7 +129,6 @@ absl::StatusOr<std::optional<LinkInfo>> DecodeLink(Bytes payload) {
   info.ifindex = static_cast<uint32_t>(header->ifi_index);
   info.up = (header->ifi_flags & IFF_UP) != 0;
   info.carrier = (header->ifi_flags & IFF_LOWER_UP) != 0;
-  info.promiscuous = (header->ifi_flags & IFF_PROMISC) != 0;
   info.name = link.String(IFLA_IFNAME, kMaxIfName).value_or("");
   if (info.name.empty()) error.Set("the device has no name");
   info.mtu = link.U32(IFLA_MTU).value_or(0);

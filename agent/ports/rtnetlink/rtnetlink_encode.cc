@@ -27,6 +27,14 @@ Message LinkMessage(uint16_t type, uint16_t flags, uint32_t ifindex) {
   return message;
 }
 
+// One setting of one VF, which rtnetlink takes through its PF.
+template <typename Setting>
+Message VfMessage(uint32_t pf_ifindex, uint16_t type, const Setting& setting) {
+  Message message = LinkMessage(RTM_NEWLINK, NLM_F_ACK, pf_ifindex);
+  message.Begin(IFLA_VFINFO_LIST).Begin(IFLA_VF_INFO).PutStruct(type, setting).End().End();
+  return message;
+}
+
 Message NeighbourMessage(uint16_t type, uint16_t flags, uint32_t ifindex,
                          const IpAddress& address) {
   Message message(type, flags);
@@ -105,9 +113,25 @@ Message SetVfMacRequest(uint32_t ifindex, uint16_t vf, const MacAddress& mac) {
   ifla_vf_mac setting{};
   setting.vf = vf;
   std::copy(mac.bytes().begin(), mac.bytes().end(), setting.mac);
-  Message message = LinkMessage(RTM_NEWLINK, NLM_F_ACK, ifindex);
-  message.Begin(IFLA_VFINFO_LIST).Begin(IFLA_VF_INFO).PutStruct(IFLA_VF_MAC, setting).End().End();
-  return message;
+  return VfMessage(ifindex, IFLA_VF_MAC, setting);
+}
+
+Message SetVfVlanRequest(uint32_t ifindex, uint16_t vf, uint16_t vlan) {
+  return VfMessage(ifindex, IFLA_VF_VLAN, ifla_vf_vlan{.vf = vf, .vlan = vlan, .qos = 0});
+}
+
+Message SetVfSpoofCheckRequest(uint32_t ifindex, uint16_t vf, bool on) {
+  return VfMessage(ifindex, IFLA_VF_SPOOFCHK, ifla_vf_spoofchk{.vf = vf, .setting = on});
+}
+
+Message SetVfTrustRequest(uint32_t ifindex, uint16_t vf, bool on) {
+  return VfMessage(ifindex, IFLA_VF_TRUST, ifla_vf_trust{.vf = vf, .setting = on});
+}
+
+Message SetVfRateRequest(uint32_t ifindex, uint16_t vf, uint32_t max_tx_mbps,
+                         uint32_t min_tx_mbps) {
+  return VfMessage(ifindex, IFLA_VF_RATE,
+                   ifla_vf_rate{.vf = vf, .min_tx_rate = min_tx_mbps, .max_tx_rate = max_tx_mbps});
 }
 
 Message CreateVxlanRequest(const VxlanParams& params) {

@@ -28,18 +28,18 @@ namespace fairlead {
 struct VfInfo {  // IFLA_VF_INFO
   uint16_t index = 0;
   MacAddress mac;
-  uint16_t vlan = 0;
-  bool spoof_check = false;
-  bool trust = false;
+  uint16_t vlan = 0;                       // 0: none
+  std::optional<bool> spoof_check, trust;  // absent: the driver does not say
+  uint32_t max_tx_mbps = 0;                // Mbit/s; 0: no limit
+  uint32_t min_tx_mbps = 0;                // Mbit/s; 0: nothing is kept for it
   friend bool operator==(const VfInfo&, const VfInfo&) = default;
 };
 
 struct LinkInfo {
   std::string name;
   uint32_t ifindex = 0;
-  bool up = false;           // IFF_UP
-  bool carrier = false;      // IFF_LOWER_UP
-  bool promiscuous = false;  // IFF_PROMISC as set by a user
+  bool up = false;       // IFF_UP
+  bool carrier = false;  // IFF_LOWER_UP
   uint32_t mtu = 0;
   MacAddress mac;
   std::optional<MacAddress> permanent_mac;
@@ -82,6 +82,8 @@ struct NeighbourInfo {
   // We make no permanent ones: one with our mark was ours before an operator took
   // it over, which leaves the mark as it was.
   bool ours() const { return protocol == kFairleadProtocol && !permanent(); }
+  // An operator's permanent one, or one that another agent has the kernel keep.
+  bool kept_by_others() const { return permanent() || (managed && protocol != kFairleadProtocol); }
 };
 
 struct VxlanParams {
@@ -118,12 +120,20 @@ class RtnetlinkPort {
   virtual absl::StatusOr<std::vector<LinkInfo>> ListLinks() = 0;
 
   virtual absl::Status SetLinkUp(uint32_t ifindex, bool up) = 0;
-  virtual absl::Status SetPromiscuous(uint32_t ifindex, bool on) = 0;
   virtual absl::Status SetMtu(uint32_t ifindex, uint32_t mtu) = 0;
   virtual absl::Status SetAlias(uint32_t ifindex, std::string_view alias) = 0;
   // IN6_ADDR_GEN_MODE_NONE when `none`, else EUI-64.
   virtual absl::Status SetAddrGenNone(uint32_t ifindex, bool none) = 0;
+  // What is set on a VF through its PF, one call each. A driver that has no such call
+  // answers EOPNOTSUPP, and EINVAL to a value that its NIC cannot have.
   virtual absl::Status SetVfMac(uint32_t pf_ifindex, uint16_t vf, const MacAddress& mac) = 0;
+  // 802.1Q, priority 0. 0: frames leave as the VF sends them.
+  virtual absl::Status SetVfVlan(uint32_t pf_ifindex, uint16_t vf, uint16_t vlan) = 0;
+  virtual absl::Status SetVfSpoofCheck(uint32_t pf_ifindex, uint16_t vf, bool on) = 0;
+  virtual absl::Status SetVfTrust(uint32_t pf_ifindex, uint16_t vf, bool on) = 0;
+  // Both at once, in Mbit/s; 0: none. The kernel refuses a minimum above the maximum.
+  virtual absl::Status SetVfRate(uint32_t pf_ifindex, uint16_t vf, uint32_t max_tx_mbps,
+                                 uint32_t min_tx_mbps) = 0;
 
   // An external (collect_md) VXLAN device, made down, with UDP over IPv6
   // zero checksums accepted, learning off. Returns its ifindex.

@@ -31,15 +31,17 @@ PciAddress VfAddress(const FakePfOptions& pf, uint16_t index) {
 
 }  // namespace
 
-void FakePciHost::AddPf(const FakePfOptions& options) {
+void FakePciHost::AddPf(const FakePfOptions& options, std::optional<PciAddress> bridge) {
   std::lock_guard lock(mutex_);
   Function pf;
+  pf.parent = bridge;
   pf.pf = options;
   pf.native_driver = options.driver;
   pf.netdev = options.netdev;
   pf.device.address = options.address;
   pf.device.vendor = options.vendor;
   pf.device.device = options.device;
+  pf.device.class_code = 0x020000;  // Ethernet
   pf.device.numa_node = options.numa_node;
   pf.device.iommu_group = next_group_++;
   pf.device.autoprobe = options.autoprobe;
@@ -56,6 +58,28 @@ void FakePciHost::AddDevice(const PciDevice& device) {
   function.bridge = device.driver == "pcieport";
   functions_[device.address] = std::move(function);
   UpdateVfioNode(device.iommu_group);
+}
+
+void FakePciHost::AddBridge(const PciAddress& address) {
+  PciDevice bridge;
+  bridge.address = address;
+  bridge.driver = "pcieport";
+  bridge.class_code = kPciClassBridge << 8;
+  AddDevice(bridge);
+}
+
+void FakePciHost::Plug(const PciAddress& bridge, const FakeFunctionOptions& options) {
+  std::lock_guard lock(mutex_);
+  Function function;
+  function.parent = bridge;
+  function.native_driver = options.driver;
+  function.netdev = options.netdev;
+  function.device.address = options.address;
+  function.device.vendor = options.vendor;
+  function.device.device = options.device;
+  function.device.class_code = options.class_code;
+  function.device.iommu_group = next_group_++;
+  ProbeFunction(functions_[options.address] = std::move(function));
 }
 
 void FakePciHost::RemoveDevice(const PciAddress& address) {
@@ -139,6 +163,25 @@ bool FakePciHost::Release(const PciAddress& address) {
   return true;
 }
 
+void FakePciHost::SetHook(std::function<void(SysfsMethod, const PciAddress&)> hook) {
+  std::lock_guard lock(mutex_);
+  hook_ = std::move(hook);
+}
+
+void FakePciHost::SetVfsChanged(std::function<void(const PciAddress&, uint16_t)> told) {
+  std::lock_guard lock(mutex_);
+  vfs_changed_ = std::move(told);
+}
+
+void FakePciHost::RunHook(SysfsMethod method, const PciAddress& address) {
+  std::function<void(SysfsMethod, const PciAddress&)> hook;
+  {
+    std::lock_guard lock(mutex_);
+    hook = hook_;
+  }
+  if (hook) hook(method, address);
+}
+
 absl::Status FakePciHost::Enter(SysfsMethod method, const PciAddress* address) {
   ++calls_[method];
   const auto found = std::find_if(failures_.begin(), failures_.end(), [&](const Failure& failure) {
@@ -174,6 +217,21 @@ absl::StatusOr<PciDevice> FakePciHost::Device(const PciAddress& address) {
   device.busy = outstanding_.contains(address);
   if (device.busy) device.driver_override.clear();
   return device;
+}
+
+absl::StatusOr<std::vector<PciAddress>> FakePciHost::Behind(const PciAddress& bridge) {
+  std::lock_guard lock(mutex_);
+  FAIRLEAD_RETURN_IF_ERROR(Enter(SysfsMethod::kBehind, &bridge));
+  const std::string asked = StrCat("look behind the PCI bridge ", bridge.ToString());
+  FAIRLEAD_ASSIGN_OR_RETURN(const Function* function, Get(bridge, asked));
+  if (!function->bridge) {
+    return absl::FailedPreconditionError(StrCat(asked, ": it is no PCI bridge"));
+  }
+  std::vector<PciAddress> behind;
+  for (const auto& [address, other] : functions_) {
+    if (other.parent == bridge) behind.push_back(address);
+  }
+  return behind;
 }
 
 absl::StatusOr<PciAddress> FakePciHost::PciOfNetdev(std::string_view netdev) {
@@ -254,6 +312,7 @@ absl::Status FakePciHost::ApplyNumVfs(Function& pf, uint16_t count, std::string_
   if (count == 0) {
     const std::vector<PciAddress> gone = std::exchange(device.virtfns, {});
     device.num_vfs = 0;
+    if (vfs_changed_) vfs_changed_(device.address, 0);
     for (const PciAddress& address : gone) {
       const auto found = functions_.find(address);
       if (found == functions_.end()) continue;
@@ -275,11 +334,13 @@ absl::Status FakePciHost::ApplyNumVfs(Function& pf, uint16_t count, std::string_
     vf.device.address = address;
     vf.device.vendor = pf.pf.vendor;
     vf.device.device = pf.pf.vf_device;
+    vf.device.class_code = 0x020000;
     vf.device.numa_node = pf.pf.numa_node;
     vf.device.iommu_group = next_group_++;
     vf.device.physfn = device.address;
     ProbeFunction(functions_[address] = std::move(vf));
   }
+  if (vfs_changed_) vfs_changed_(device.address, count);
   return absl::OkStatus();
 }
 
@@ -326,6 +387,7 @@ void FakePciHost::UpdateVfioNode(std::optional<uint32_t> group) {
 }
 
 absl::Status FakePciHost::SetNumVfs(const PciAddress& pf, uint16_t count) {
+  RunHook(SysfsMethod::kSetNumVfs, pf);
   std::lock_guard lock(mutex_);
   return LongWrite(pf, {SysfsMethod::kSetNumVfs, count},
                    StrCat("set the number of VFs of ", pf.ToString(), " to ", count));
@@ -355,17 +417,20 @@ absl::Status FakePciHost::SetDriverOverride(const PciAddress& address, std::stri
 }
 
 absl::Status FakePciHost::Probe(const PciAddress& address) {
+  RunHook(SysfsMethod::kProbe, address);
   std::lock_guard lock(mutex_);
   return LongWrite(address, {SysfsMethod::kProbe},
                    StrCat("probe a driver for ", address.ToString()));
 }
 
 absl::Status FakePciHost::Unbind(const PciAddress& address) {
+  RunHook(SysfsMethod::kUnbind, address);
   std::lock_guard lock(mutex_);
   return LongWrite(address, {SysfsMethod::kUnbind}, StrCat("unbind ", address.ToString()));
 }
 
 absl::Status FakePciHost::Reset(const PciAddress& address) {
+  RunHook(SysfsMethod::kReset, address);
   std::lock_guard lock(mutex_);
   return LongWrite(address, {SysfsMethod::kReset}, StrCat("reset ", address.ToString()));
 }

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -34,6 +35,7 @@ namespace fairlead {
 
 enum class SysfsMethod : uint8_t {
   kDevice,
+  kBehind,
   kPciOfNetdev,
   kIommuGroup,
   kSetNumVfs,
@@ -65,12 +67,27 @@ struct FakePfOptions {
   bool resettable_vfs = true;
 };
 
+// A function that hot-plug brings.
+struct FakeFunctionOptions {
+  PciAddress address;
+  uint16_t vendor = 0x1af4;  // Red Hat, pci.ids: virtio
+  uint16_t device = 0x1041;  // a modern virtio NIC
+  uint32_t class_code = 0x020000;
+  std::string driver = "virtio-pci";  // what matches it by its ids, "" for none
+  std::string netdev;                 // what that driver makes, "" for none
+};
+
 class FakePciHost {
  public:
-  // Adds a PF, bound to its driver, in an IOMMU group of its own.
-  void AddPf(const FakePfOptions& options);
+  // Adds a PF, bound to its driver, in an IOMMU group of its own; behind a bridge, if said.
+  void AddPf(const FakePfOptions& options, std::optional<PciAddress> bridge = std::nullopt);
   // Adds any other function as it stands, its group included.
   void AddDevice(const PciDevice& device);
+  // A root port, nothing behind it.
+  void AddBridge(const PciAddress& address);
+  // Hot-plug: the function comes behind the bridge, in an IOMMU group of its own, and
+  // is offered to its driver.
+  void Plug(const PciAddress& bridge, const FakeFunctionOptions& options);
   // Takes a function away, as hot-unplug does; a PF takes its VFs with it.
   void RemoveDevice(const PciAddress& address);
 
@@ -100,9 +117,15 @@ class FakePciHost {
   // Lets what hangs on `address` come back; it then takes effect, as a write
   // that the kernel finishes late does. False when nothing hangs there.
   bool Release(const PciAddress& address);
+  // Runs at the start of each of these four, without a lock: it may block the caller.
+  void SetHook(std::function<void(SysfsMethod method, const PciAddress& address)> hook);
+
+  // Told when a PF's driver has made VFs, or taken them away (0); must not call back.
+  void SetVfsChanged(std::function<void(const PciAddress& pf, uint16_t count)> told);
 
   // The operations of FakeSysfsPort; contracts in sysfs_port.h.
   absl::StatusOr<PciDevice> Device(const PciAddress& address);
+  absl::StatusOr<std::vector<PciAddress>> Behind(const PciAddress& bridge);
   absl::StatusOr<PciAddress> PciOfNetdev(std::string_view netdev);
   absl::StatusOr<std::vector<PciAddress>> IommuGroup(uint32_t group);
   absl::Status SetNumVfs(const PciAddress& pf, uint16_t count);
@@ -123,6 +146,7 @@ class FakePciHost {
     std::string native_driver;  // what matches it by its ids, "" for none
     std::string netdev;         // what that driver makes, "" for none
     bool bridge = false;
+    std::optional<PciAddress> parent;  // the bridge that it is behind, if known
     bool resettable = true;
     int resets = 0;
     FakePfOptions pf;  // of a PF
@@ -137,6 +161,7 @@ class FakePciHost {
     uint16_t count = 0;  // kSetNumVfs
   };
 
+  void RunHook(SysfsMethod method, const PciAddress& address);
   absl::Status Enter(SysfsMethod method, const PciAddress* address);
   // A write that can hang: refuses behind an outstanding one, hangs if told to.
   absl::Status LongWrite(const PciAddress& address, const Write& write, std::string_view asked);
@@ -158,6 +183,8 @@ class FakePciHost {
   std::vector<std::pair<PciAddress, SysfsMethod>> hangs_;
   std::map<PciAddress, Write> outstanding_;
   std::map<SysfsMethod, int> calls_;
+  std::function<void(SysfsMethod, const PciAddress&)> hook_;
+  std::function<void(const PciAddress&, uint16_t)> vfs_changed_;
   uint32_t next_group_ = 10;
 };
 

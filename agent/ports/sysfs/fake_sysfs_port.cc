@@ -6,6 +6,9 @@ namespace fairlead {
 absl::StatusOr<PciDevice> FakeSysfsPort::Device(const PciAddress& address) {
   return host_.Device(address);
 }
+absl::StatusOr<std::vector<PciAddress>> FakeSysfsPort::Behind(const PciAddress& bridge) {
+  return host_.Behind(bridge);
+}
 absl::StatusOr<PciAddress> FakeSysfsPort::PciOfNetdev(std::string_view netdev) {
   return host_.PciOfNetdev(netdev);
 }

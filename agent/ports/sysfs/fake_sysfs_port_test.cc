@@ -13,6 +13,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
+constexpr PciAddress kBridge{0, 0, 1, 0};
 constexpr PciAddress kPf{0, 0x03, 0, 0};
 constexpr PciAddress kVf0{0, 0x03, 0, 2};
 constexpr PciAddress kVf1{0, 0x03, 0, 3};
@@ -23,10 +24,12 @@ class FakeContractHost final : public SysfsContractHost {
   FakeContractHost() {
     FakePfOptions options;
     options.address = kPf;
-    host_.AddPf(options);
+    host_.AddBridge(kBridge);
+    host_.AddPf(options, kBridge);
   }
   SysfsPort& port() override { return port_; }
   PciAddress pf() const override { return kPf; }
+  PciAddress bridge() const override { return kBridge; }
   std::string pf_netdev() const override { return "pf0"; }
 
  private:
@@ -48,6 +51,25 @@ class FakeSysfsPortTest : public ::testing::Test {
   FakePciHost host_;
   FakeSysfsPort port_{host_};
 };
+
+TEST_F(FakeSysfsPortTest, AFunctionThatIsPluggedInIsBoundByItsDriverAndGoesWithAllThatItHad) {
+  constexpr PciAddress kFunction{0, 0x02, 0, 0};
+  host_.AddBridge(kBridge);
+  EXPECT_THAT(*port_.Behind(kBridge), IsEmpty());
+  FakeFunctionOptions function;
+  function.address = kFunction;
+  function.netdev = "eth1";
+  host_.Plug(kBridge, function);
+  EXPECT_THAT(*port_.Behind(kBridge), ElementsAre(kFunction));
+  EXPECT_EQ(port_.Device(kFunction)->driver, "virtio-pci");
+  EXPECT_THAT(port_.Device(kFunction)->netdevs, ElementsAre("eth1"));
+  EXPECT_NE(port_.Device(kFunction)->iommu_group, port_.Device(kPf)->iommu_group);
+  ASSERT_TRUE(port_.SetDriverOverride(kFunction, "vfio-pci").ok());
+  host_.RemoveDevice(kFunction);
+  EXPECT_THAT(*port_.Behind(kBridge), IsEmpty());
+  host_.Plug(kBridge, function);
+  EXPECT_EQ(port_.Device(kFunction)->driver_override, "") << "another device, although the same";
+}
 
 TEST_F(FakeSysfsPortTest, VfsLieAtOffsetAndStrideAndGetNetdevsFromTheHostDriver) {
   ASSERT_TRUE(port_.SetNumVfs(kPf, 2, kDeadline).ok());

@@ -22,8 +22,6 @@ namespace {
 
 // IFNAMSIZ (uapi/linux/if.h) with its terminating zero.
 constexpr size_t kMaxNetdevName = 15;
-// PCI Code and ID Assignment Specification: base class 06h, sub-class 04h.
-constexpr uint64_t kClassPciBridge = 0x0604;
 constexpr uint64_t kMaxGroup = INT_MAX;  // the kernel counts groups in an int
 
 template <typename T>
@@ -144,6 +142,8 @@ absl::StatusOr<PciDevice> LinuxSysfsPort::Device(const PciAddress& address) {
   FAIRLEAD_ASSIGN_OR_RETURN(device.vendor, ReadNumber<uint16_t>(path("vendor"), UINT16_MAX));
   FAIRLEAD_ASSIGN_OR_RETURN(device.device, ReadNumber<uint16_t>(path("device"), UINT16_MAX));
 
+  FAIRLEAD_ASSIGN_OR_RETURN(device.class_code, ReadNumber<uint32_t>(path("class"), 0xffffff));
+
   FAIRLEAD_ASSIGN_OR_RETURN(const auto driver, ReadLinkName(path("driver")));
   device.driver = driver.value_or("");
   // Reading driver_override takes the device lock (drivers/pci/pci-sysfs.c), which a
@@ -191,6 +191,27 @@ absl::StatusOr<PciDevice> LinuxSysfsPort::Device(const PciAddress& address) {
   return device;
 }
 
+absl::StatusOr<std::vector<PciAddress>> LinuxSysfsPort::Behind(const PciAddress& bridge) {
+  const std::string asked = StrCat("look behind the PCI bridge ", bridge.ToString());
+  FAIRLEAD_RETURN_IF_ERROR(CheckPresent(bridge, asked));
+  const std::string folder = Folder(bridge);
+  FAIRLEAD_ASSIGN_OR_RETURN(const uint32_t pci_class,
+                            ReadNumber<uint32_t>(StrCat(folder, "/class"), 0xffffff));
+  if (pci_class >> 8 != kPciClassBridge) {
+    return absl::FailedPreconditionError(
+        StrCat(asked, ": it is no PCI bridge (", folder, "/class)"));
+  }
+  // The folder of a device holds those of its children, among the bridge's own services.
+  absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
+  if (!names.ok()) return Annotate(names.status(), asked);
+  std::vector<PciAddress> behind;
+  for (const std::string& name : *names) {
+    if (const auto address = PciAddress::Parse(name); address.ok()) behind.push_back(*address);
+  }
+  std::sort(behind.begin(), behind.end());
+  return behind;
+}
+
 absl::StatusOr<PciAddress> LinuxSysfsPort::PciOfNetdev(std::string_view netdev) {
   if (!IsPlainName(netdev) || netdev.size() > kMaxNetdevName) {
     return absl::InvalidArgumentError(StrCat(Quoted(netdev), " is no name of a netdev"));
@@ -223,7 +244,7 @@ absl::StatusOr<std::vector<PciAddress>> LinuxSysfsPort::IommuGroup(uint32_t grou
     if (!address.ok()) continue;  // a platform device, which VFIO for PCI leaves alone
     const std::string path = StrCat(folder, "/", name, "/class");
     FAIRLEAD_ASSIGN_OR_RETURN(const uint32_t pci_class, ReadNumber<uint32_t>(path, 0xffffff));
-    if (pci_class >> 8 == kClassPciBridge) continue;
+    if (pci_class >> 8 == kPciClassBridge) continue;
     members.push_back(*address);
   }
   std::sort(members.begin(), members.end());

@@ -31,6 +31,7 @@ class LinuxSysfsPort final : public SysfsPort {
   explicit LinuxSysfsPort(LinuxSysfsOptions options);
 
   absl::StatusOr<PciDevice> Device(const PciAddress& address) override;
+  absl::StatusOr<std::vector<PciAddress>> Behind(const PciAddress& bridge) override;
   absl::StatusOr<PciAddress> PciOfNetdev(std::string_view netdev) override;
   absl::StatusOr<std::vector<PciAddress>> IommuGroup(uint32_t group) override;
   absl::Status SetNumVfs(const PciAddress& pf, uint16_t count, Deadline deadline) override;

@@ -108,6 +108,7 @@ TEST_F(LinuxSysfsPortTest, ReadsEveryFieldOfAPf) {
   EXPECT_EQ(pf->address, kPf);
   EXPECT_EQ(pf->vendor, 0x15b3);
   EXPECT_EQ(pf->device, 0x101d);
+  EXPECT_EQ(pf->class_code, 0x020000U);
   EXPECT_EQ(pf->driver, "mlx5_core");
   EXPECT_EQ(pf->driver_override, "mlx5_core");
   EXPECT_EQ(pf->numa_node, 1);
@@ -161,6 +162,20 @@ TEST_F(LinuxSysfsPortTest, NetdevOffPciIsNotFoundAndABadNameIsRefused) {
   }
 }
 
+TEST_F(LinuxSysfsPortTest, BehindABridgeAreItsChildrenAndNotItsServices) {
+  constexpr PciAddress kBridge{0, 0, 1, 0};
+  const fs::path at = "devices/pci0000:00/0000:00:01.0";
+  Write(at / "class", "0x060400\n");
+  Link("bus/pci/devices/0000:00:01.0", root_ / at);
+  Write(at / "0000:00:01.0:pcie004/uevent", "");
+  Write(at / "power/control", "");
+  EXPECT_THAT(*port_->Behind(kBridge), IsEmpty());
+  AddFunction(kVf);
+  AddFunction(kPf);
+  EXPECT_THAT(*port_->Behind(kBridge), ElementsAre(kPf, kVf));
+  EXPECT_TRUE(absl::IsFailedPrecondition(port_->Behind(kPf).status()));
+}
+
 TEST_F(LinuxSysfsPortTest, JunkInAnyAttributeIsDataLossThatNamesTheFile) {
   struct Case {
     const char* file;
@@ -171,6 +186,7 @@ TEST_F(LinuxSysfsPortTest, JunkInAnyAttributeIsDataLossThatNamesTheFile) {
       {"vendor", "0x115b3\n"},
       {"vendor", ""},
       {"device", "0x\n"},
+      {"class", "0x1020000\n"},
       {"numa_node", "-2\n"},
       {"numa_node", "1x\n"},
       {"sriov_totalvfs", "65536\n"},

@@ -74,6 +74,19 @@ TEST_P(SysfsContract, NetdevLeadsToItsPciDevice) {
   EXPECT_TRUE(absl::IsNotFound(port().PciOfNetdev("nosuchnetdev").status()));
 }
 
+TEST_P(SysfsContract, BehindABridgeAreTheFunctionsThatItLeadsTo) {
+  const absl::StatusOr<std::vector<PciAddress>> before = port().Behind(host_->bridge());
+  ASSERT_TRUE(before.ok()) << before.status();
+  EXPECT_THAT(*before, ::testing::Contains(host_->pf()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(port().Behind(host_->pf()).status()));
+  EXPECT_TRUE(absl::IsNotFound(port().Behind(kNowhere).status()));
+}
+
+TEST_P(SysfsContract, AFunctionShowsItsClass) {
+  EXPECT_EQ(Pf().class_code >> 16, kPciBaseClassNetwork);
+  EXPECT_EQ(port().Device(host_->bridge())->class_code >> 8, kPciClassBridge);
+}
+
 TEST_P(SysfsContract, WhatIsNotThereIsNotFound) {
   EXPECT_TRUE(absl::IsNotFound(port().Device(kNowhere).status()));
   EXPECT_TRUE(absl::IsNotFound(port().SetNumVfs(kNowhere, 1, kDeadline)));

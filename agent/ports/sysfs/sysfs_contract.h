@@ -24,6 +24,8 @@ class SysfsContractHost {
   virtual SysfsPort& port() = 0;
   virtual PciAddress pf() const = 0;
   virtual std::string pf_netdev() const = 0;
+  // The bridge that the PF is behind.
+  virtual PciAddress bridge() const = 0;
 };
 
 using SysfsContractFactory = std::unique_ptr<SysfsContractHost> (*)();

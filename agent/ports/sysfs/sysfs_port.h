@@ -25,11 +25,16 @@
 
 namespace fairlead {
 
+// PCI Code and ID Assignment Specification: base class 02h, and 06h with sub-class 04h.
+inline constexpr uint32_t kPciBaseClassNetwork = 0x02;
+inline constexpr uint32_t kPciClassBridge = 0x0604;
+
 // One PCI function as sysfs shows it.
 struct PciDevice {
   PciAddress address;
   uint16_t vendor = 0;
   uint16_t device = 0;
+  uint32_t class_code = 0;      // 24 bits: base class, sub-class, interface
   std::string driver;           // "" = none bound
   std::string driver_override;  // "" = none
   // A write to it has not come back from the kernel: driver_override, whose read
@@ -62,6 +67,10 @@ class SysfsPort {
   // kNotFound when there is no such device, kUnavailable for an SR-IOV capable one
   // that is busy.
   virtual absl::StatusOr<PciDevice> Device(const PciAddress& address) = 0;
+  // The functions directly behind a PCI bridge (a root port, a switch's port) now,
+  // ascending. kNotFound when there is no such device, kFailedPrecondition when it is
+  // no bridge.
+  virtual absl::StatusOr<std::vector<PciAddress>> Behind(const PciAddress& bridge) = 0;
   // The PCI device behind a netdev (through /sys/class/net/NAME/device, a
   // virtio netdev's own parent included). kNotFound for a virtual netdev.
   virtual absl::StatusOr<PciAddress> PciOfNetdev(std::string_view netdev) = 0;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -20,6 +21,11 @@ class LabHost final : public SysfsContractHost {
   SysfsPort& port() override { return port_; }
   PciAddress pf() const override { return pf_; }
   std::string pf_netdev() const override { return netdev_; }
+  PciAddress bridge() const override {
+    const std::string device = "/sys/bus/pci/devices/" + pf_.ToString();
+    const auto above = std::filesystem::canonical(device).parent_path().filename();
+    return PciAddress::Parse(above.string()).value_or(PciAddress());
+  }
 
  private:
   const PciAddress pf_;

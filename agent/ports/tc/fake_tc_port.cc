@@ -59,14 +59,22 @@ std::vector<const FakeNetwork::Link*> UsersOf(State& state, const TcAttachPoint&
   return users;
 }
 
+bool SendsTo(const TcFilter& filter, uint32_t ifindex) {
+  return std::any_of(filter.actions.begin(), filter.actions.end(), [&](const TcAction& action) {
+    const auto* mirred = std::get_if<TcMirred>(&action);
+    return mirred != nullptr && mirred->ifindex == ifindex;
+  });
+}
+
 // How many users of the table take the filter into hardware. A rule of one
-// input device is refused by the others (mlx5: "indev" is the own device only).
+// input device is refused by the others (mlx5: "indev" is the own device only), and
+// one that sends to a VF by that VF.
 uint32_t HardwareCount(State& state, const TcAttachPoint& at, const TcFilter& filter) {
   if (filter.flags == TcFilter::Flags::kSkipHw) return 0;
   uint32_t count = 0;
   for (const auto* link : UsersOf(state, at)) {
     const bool other = filter.match.indev && *filter.match.indev != link->info.name;
-    if (link->offload_capable && !other) ++count;
+    if (link->offload_capable && !other && !SendsTo(filter, link->info.ifindex)) ++count;
     if (link->info.kind == "vxlan") {
       // NICs take the rules of a tunnel device too (flow_indr_dev_register,
       // net/core/flow_offload.c).
@@ -98,7 +106,8 @@ absl::Status CheckOffload(State& state, const TcAttachPoint& at, const TcFilter&
   const bool all = std::all_of(users.begin(), users.end(), [](const auto* link) {
     return link->offload_capable && link->info.kind != "vxlan";
   });
-  if (all && HardwareCount(state, at, filter) == users.size()) return absl::OkStatus();
+  if (!all) return SystemError(EOPNOTSUPP, asked);
+  if (HardwareCount(state, at, filter) == users.size()) return absl::OkStatus();
   return SystemError(EOPNOTSUPP, asked, "Driver doesn't support the rule in hardware");
 }
 
@@ -247,6 +256,9 @@ absl::Status FakeTcPort::ApplyOne(const TcChange& change) {
       if (change.exclusive && table.contains(filter.id)) {
         return SystemError(EEXIST, call, "Filter already exists");
       }
+      if (!table.contains(filter.id) && table.size() >= state.max_filters) {
+        return SystemError(ENOSPC, call, "The table is full");
+      }
       FAIRLEAD_RETURN_IF_ERROR(CheckDevices(state, filter, call));
       FAIRLEAD_RETURN_IF_ERROR(CheckKey(table, filter, call));
       FAIRLEAD_RETURN_IF_ERROR(CheckOffload(state, change.at, filter, call));
@@ -261,7 +273,11 @@ absl::Status FakeTcPort::ApplyOne(const TcChange& change) {
     } else if (table.erase(filter.id) == 0) {
       return absl::OkStatus();
     }
-    state.tc_events.push_back({.lost = false, .deleted = !put, .at = change.at, .id = filter.id});
+    state.tc_events.push_back({.lost = false,
+                               .deleted = !put,
+                               .at = change.at,
+                               .id = filter.id,
+                               .cookie = put ? std::optional(filter.cookie) : std::nullopt});
     return absl::OkStatus();
   });
 }

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "agent/base/error.h"
+#include "agent/base/text.h"
 #include "agent/ports/tc/tc_contract.h"
+#include "agent/ports/tc/tc_offload_contract.h"
 
 namespace fairlead {
 namespace {
@@ -30,6 +32,28 @@ class FakeEnv final : public TcEnv {
 INSTANTIATE_TEST_SUITE_P(Fake, TcContract,
                          ::testing::Values([] { return std::make_unique<FakeEnv>(); }));
 
+class FakeOffloadEnv final : public TcOffloadEnv {
+ public:
+  TcPort& port() override { return port_; }
+  uint32_t Representor(uint16_t vf) override {
+    const uint32_t ifindex = AddEthernet(StrCat("r", vf));
+    network_->SetOffloadCapable(ifindex, true);
+    return ifindex;
+  }
+  uint32_t AddEthernet(const std::string& name) override {
+    LinkInfo info;
+    info.name = name;
+    return network_->AddLink(info);
+  }
+
+ private:
+  std::shared_ptr<FakeNetwork> network_ = std::make_shared<FakeNetwork>();
+  FakeTcPort port_{network_};
+};
+
+INSTANTIATE_TEST_SUITE_P(Fake, TcOffloadContract,
+                         ::testing::Values([] { return std::make_unique<FakeOffloadEnv>(); }));
+
 class FakeTcPortTest : public ::testing::Test {
  protected:
   static constexpr uint32_t kBlock = 5;
@@ -53,7 +77,7 @@ class FakeTcPortTest : public ::testing::Test {
   FakeTcPort port_{network_};
 };
 
-TEST_F(FakeTcPortTest, CountsTheDevicesThatTookARule) {
+TEST_F(FakeTcPortTest, ADeviceThatIsGoneCountsNoMore) {
   ASSERT_TRUE(port_.AddClsact(AddLink("r0", true), kBlock).ok());
   const uint32_t second = AddLink("r1", true);
   ASSERT_TRUE(port_.AddClsact(second, kBlock).ok());
@@ -61,12 +85,6 @@ TEST_F(FakeTcPortTest, CountsTheDevicesThatTookARule) {
   EXPECT_EQ(port_.Dump({.block = kBlock, .ifindex = 0})->front().in_hw_count, 2u);
   network_->RemoveLink(second);
   EXPECT_EQ(port_.Dump({.block = kBlock, .ifindex = 0})->front().in_hw_count, 1u);
-}
-
-TEST_F(FakeTcPortTest, ADeviceWithoutOffloadCannotJoinABlockInHardware) {
-  ASSERT_TRUE(port_.AddClsact(AddLink("r0", true), kBlock).ok());
-  ASSERT_TRUE(Put(TcFilter::Flags::kNone).ok());
-  EXPECT_EQ(ErrnoOf(port_.AddClsact(AddLink("r1", false), kBlock)), EOPNOTSUPP);
 }
 
 TEST_F(FakeTcPortTest, AnInjectedFaultHitsOneChangeOfAMany) {

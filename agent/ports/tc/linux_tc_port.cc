@@ -29,28 +29,21 @@ bool IsGone(const Answer& answer) {
   if (!answer.transport.ok()) return false;
   if (answer.error == ENOENT || answer.error == ENODEV) return true;
   // EINVAL says that the block, the clsact qdisc or a filter of this protocol is
-  // not there, and all else too; only the words tell (net/sched/cls_api.c).
+  // not there, and all else too; only the words tell (net/sched/cls_api.c; 7.2 has
+  // words of its own for a priority whose filters are of another protocol).
   return answer.error == EINVAL &&
          (absl::StrContains(answer.words, "Block of given index was not found") ||
           absl::StrContains(answer.words, "Parent Qdisc doesn't exist") ||
           absl::StrContains(answer.words, "Specified class not found") ||
           absl::StrContains(answer.words, "Cannot find specified filter chain") ||
-          absl::StrContains(answer.words, "Filter with specified priority/protocol not found"));
+          absl::StrContains(answer.words, "Filter with specified priority/protocol not found") ||
+          absl::StrContains(answer.words, "Protocol mismatch for filter with specified priority"));
 }
 
 std::string Asked(const TcChange& change) {
   return StrCat(change.verb == TcChange::Verb::kPut ? "put " : "delete ",
                 netlink::Describe(change.at, change.filter.id));
 }
-
-class ListenerSubscription final : public TcPort::Subscription {
- public:
-  explicit ListenerSubscription(std::unique_ptr<netlink::Listener> listener)
-      : listener_(std::move(listener)) {}
-
- private:
-  std::unique_ptr<netlink::Listener> listener_;
-};
 
 }  // namespace
 
@@ -213,7 +206,11 @@ absl::StatusOr<std::vector<TcFilterInfo>> LinuxTcPort::Dump(const TcAttachPoint&
 absl::StatusOr<std::unique_ptr<TcPort::Subscription>> LinuxTcPort::Subscribe(
     std::function<void(const Event&)> on_event) {
   static constexpr int kGroups[] = {RTNLGRP_TC};
-  auto lost = [on_event] { on_event(Event{.lost = true, .deleted = false, .at = {}, .id = {}}); };
+  auto lost = [on_event] {
+    Event event;
+    event.lost = true;
+    on_event(event);
+  };
   auto message = [on_event, lost](const netlink::MessageView& view) {
     auto event = netlink::DecodeTcEvent(view);
     if (!event.ok()) return lost();
@@ -221,7 +218,7 @@ absl::StatusOr<std::unique_ptr<TcPort::Subscription>> LinuxTcPort::Subscribe(
   };
   FAIRLEAD_ASSIGN_OR_RETURN(auto listener,
                             netlink::Listener::Start(kGroups, std::move(message), lost));
-  return std::make_unique<ListenerSubscription>(std::move(listener));
+  return std::make_unique<netlink::ListenerSubscription<Subscription>>(std::move(listener));
 }
 
 }  // namespace fairlead

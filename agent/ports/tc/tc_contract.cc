@@ -408,7 +408,8 @@ TEST_P(TcContract, ASubscriberHearsOfFilters) {
     return changed.wait_for(lock, std::chrono::seconds(30), [&] {
       return std::any_of(events.begin(), events.end(), [&](const TcPort::Event& event) {
         return !event.lost && event.deleted == deleted && event.at == Block() &&
-               event.id == Drop(7).id;
+               event.id == Drop(7).id &&
+               event.cookie == (deleted ? std::nullopt : std::optional(Drop(7).cookie));
       });
     });
   };

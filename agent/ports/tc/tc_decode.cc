@@ -86,6 +86,7 @@ absl::StatusOr<std::optional<TcPort::Event>> DecodeTcEvent(const MessageView& me
     event.deleted = message.type == RTM_DELTFILTER;
     event.at = filter->at;
     event.id = filter->info.id;
+    if (!event.deleted) event.cookie = filter->info.cookie;
     return event;
   }
   if (message.type == RTM_DELQDISC) {

@@ -166,6 +166,7 @@ class TcPort {
     bool deleted = false;
     TcAttachPoint at;
     TcFilterId id;
+    std::optional<TcCookie> cookie;  // of the first action; only of what was added
   };
   virtual absl::StatusOr<std::unique_ptr<Subscription>> Subscribe(
       std::function<void(const Event&)> on_event) = 0;

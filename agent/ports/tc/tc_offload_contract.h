@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: what every TcPort does on devices that take rules into hardware, the fake
+// and the kernel's alike. Instantiate TcOffloadContract with a maker of an environment.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "agent/ports/tc/tc_port.h"
+
+namespace fairlead {
+
+// A host of its own, taken down with the object.
+class TcOffloadEnv {
+ public:
+  virtual ~TcOffloadEnv() = default;
+  virtual TcPort& port() = 0;
+  // The representor of a VF of one NIC, which takes every rule. Two can be had.
+  virtual uint32_t Representor(uint16_t vf) = 0;
+  // An Ethernet link without offload.
+  virtual uint32_t AddEthernet(const std::string& name) = 0;
+};
+
+// Null: the environment is not to be had; the test is skipped.
+using TcOffloadEnvMaker = std::function<std::unique_ptr<TcOffloadEnv>()>;
+
+class TcOffloadContract : public ::testing::TestWithParam<TcOffloadEnvMaker> {
+ protected:
+  static constexpr TcAttachPoint kBlock{.block = 0x460003e9, .ifindex = 0};
+
+  void SetUp() override {
+    env_ = GetParam()();
+    if (env_ == nullptr) GTEST_SKIP() << "this kernel has no NIC that takes rules";
+    first_ = env_->Representor(0);
+    second_ = env_->Representor(1);
+  }
+  TcPort& port() { return env_->port(); }
+  absl::Status Join(uint32_t ifindex) { return port().AddClsact(ifindex, kBlock.block); }
+  absl::Status Put(TcFilter::Flags flags, uint32_t handle = 1) {
+    TcChange change;
+    change.at = kBlock;
+    change.filter.id = {.chain = 0, .priority = 2000, .handle = handle};
+    change.filter.match.dst_mac = MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(handle)});
+    change.filter.actions = {TcGact{}};
+    change.filter.flags = flags;
+    change.filter.cookie[0] = 0xfa;
+    return port().Apply({&change, 1}).front();
+  }
+  // In how many devices' hardware the rule is; -1: it is not there, or it is shown
+  // otherwise one by one than among all.
+  int InHardware(uint32_t handle = 1) {
+    const TcFilterRef ref{kBlock, {.chain = 0, .priority = 2000, .handle = handle}};
+    const auto seen = port().Get({&ref, 1}).front();
+    const auto dump = port().Dump(kBlock);
+    if (!seen.ok() || !dump.ok()) return -1;
+    for (const TcFilterInfo& info : *dump) {
+      if (info.id != ref.id) continue;
+      const bool same = info.in_hw_count == seen->in_hw_count && info.in_hw == seen->in_hw &&
+                        info.in_hw == (info.in_hw_count > 0);
+      return same ? static_cast<int>(info.in_hw_count) : -1;
+    }
+    return -1;
+  }
+
+  std::unique_ptr<TcOffloadEnv> env_;
+  uint32_t first_ = 0;
+  uint32_t second_ = 0;
+};
+
+}  // namespace fairlead

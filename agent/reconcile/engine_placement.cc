@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which VF and root port a port gets, and the lease on them.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
+#include "agent/reconcile/engine.h"
+
+namespace fairlead {
+
+absl::StatusOr<VfId> Engine::Place(const Port& port, const std::set<VfId>& shunned) const {
+  return PlacePort(port, *world_.FindVpc(port.vpc), facts_, config_.compile.vf_driver, LeasedVfs(),
+                   shunned,
+                   [&](const MacAddress& mac) { return world_.OwnerOfMac(port.vpc, mac); });
+}
+
+bool Engine::AnotherVfIsFree(const std::string& port) const {
+  const Port* object = world_.FindPort(port);
+  return object != nullptr && Place(*object, shunned_).ok();
+}
+
+void Engine::TryAttach(Unit& unit, const StoredObject& object) {
+  const Port& port = std::get<Port>(object.object);
+  const std::string vm_id = port.vm;
+  if (unit.failed && unit.failed_generation == object.generation && !IsTransient(unit.error) &&
+      unit.step != "vm connect" && unit.failed_facts == FactsFingerprint(vm_id)) {
+    return;  // the same again would fail the same way
+  }
+  unit.waits_for.clear();
+  if (port.vm.empty()) {
+    unit.failed = false;
+    unit.waits_for = "the port has no VM yet";
+    return;
+  }
+  for (const NicId& pf : config_.pfs) {
+    if (!pf_scope_[pf].known && pf_scope_[pf].error.ok()) {
+      unit.waits_for = "the host's NICs are being observed";
+      return;
+    }
+  }
+  // A VNI or VLAN that was another VPC's a moment ago: the block, or the segment, is
+  // that VPC's until its last port is gone.
+  const Vpc& vpc = *world_.FindVpc(port.vpc);
+  const bool forwards = port.function == FunctionSource::kVf;
+  for (const auto& [vf, other] : attachments_) {
+    const bool same =
+        forwards && ((vpc.vni && other.vni == vpc.vni) || (vpc.vlan && other.vlan == vpc.vlan));
+    if (!same || other.vpc == port.vpc) continue;
+    unit.waits_for = absl::StrCat(SegmentName(vpc), " is still used by port ", other.port,
+                                  " of VPC ", other.vpc, ", which is being taken apart");
+    return;
+  }
+  VmState& vm = vms_[port.vm];
+  if (const Uuid& uuid = world_.FindVm(port.vm)->uuid; vm.facts && vm.facts->uuid != uuid) {
+    for (const auto& [vf, other] : attachments_) {
+      if (other.vm != port.vm || other.vm_uuid == uuid) continue;
+      unit.waits_for = absl::StrCat(
+          "port ", other.port, " is still being taken out of the VM that ", port.vm, " was before");
+      return;
+    }
+    vm.facts.reset();  // they are another VM's
+    vm.known = false;
+  }
+  if (!vm.known || (!vm.error.ok() && !vm.asking && unit.failed)) {
+    // An unreachable VM is asked again at each attempt.
+    vm.known = false;
+    unit.failed = false;
+    unit.waits_for = absl::StrCat("the monitor of VM ", port.vm, " is being asked");
+    ObserveVm(port.vm);
+    return;
+  }
+  if (!vm.error.ok()) {
+    AttachFailed(unit, "vm connect", vm.error, object.generation);
+    return;
+  }
+
+  Attachment attachment;
+  attachment.lease = next_lease_;
+  absl::StatusOr<std::string> bus = PlaceGuestDevice(
+      *vm.facts, GuestDeviceId(config_.compile.store_id, object.ordinal, attachment.lease),
+      /*previous=*/"", TakenRootPorts(port.vm, port.id));
+  if (!bus.ok()) {
+    AttachFailed(unit, "guest-device placement", bus.status(), object.generation);
+    return;
+  }
+  if (port.mac) {
+    // A port that asked for none may have got a VF with this MAC.
+    const auto other = PortWithMac(port.vpc, *port.mac);
+    if (other && world_.FindPort(*other) == nullptr) {
+      unit.waits_for = absl::StrCat("the VF of port ", *other, ", which is being taken apart, ",
+                                    "still has the MAC ", port.mac->ToString());
+      return;
+    }
+    if (other && *other != port.id) {
+      AttachFailed(unit, "vf placement",
+                   absl::AlreadyExistsError(
+                       absl::StrCat("mac: ", port.mac->ToString(), " is that of the VF which port ",
+                                    *other, " of this VPC has; give one of them another")),
+                   object.generation);
+      return;
+    }
+  }
+  absl::StatusOr<VfId> vf = Place(port, shunned_);
+  if (!vf.ok() && !shunned_.empty()) vf = Place(port, /*shunned=*/{});
+  if (absl::IsUnavailable(vf.status()) && port.function == FunctionSource::kHotplug) {
+    WaitForFunction(unit, object, vf.status());
+    return;
+  }
+  if (absl::IsUnavailable(vf.status())) {
+    // VFs or representors are still to come; unless making them failed.
+    const auto of_its_network = [&](const NicId& pf) {
+      const auto facts = facts_.pfs.find(pf);
+      return facts == facts_.pfs.end() || facts->second.network == port.network;
+    };
+    for (const NicId& pf : config_.pfs) {
+      const Unit* pool = FindUnit({UnitKind::kPool, pf.ToString()});
+      if (pool == nullptr || pool->error.ok() || !of_its_network(pf)) continue;
+      AttachFailed(unit, pool->step, pool->error, object.generation);
+      return;
+    }
+    unit.waits_for = std::string(vf.status().message());
+    for (const NicId& pf : config_.pfs) {
+      const Unit* pool = FindUnit({UnitKind::kPool, pf.ToString()});
+      if (pool == nullptr || pool->waits_for.empty() || !of_its_network(pf)) continue;
+      absl::StrAppend(&unit.waits_for, "; PF ", pf.ToString(), ": ", pool->waits_for);
+    }
+    return;
+  }
+  if (!vf.ok()) {
+    std::string words(vf.status().message());
+    for (const NicId& pf : missing_pfs()) {
+      absl::StrAppend(&words, "; PF ", pf.ToString(), ": ", pf_error(pf));
+    }
+    AttachFailed(unit, "vf placement", absl::Status(vf.status().code(), words), object.generation);
+    return;
+  }
+  attachment.vf = *vf;
+  attachment.transaction = next_transaction_;
+  attachment.generation = object.generation;
+  attachment.phase = AttachmentPhase::kApplying;
+  attachment.port = port.id;
+  attachment.port_ordinal = object.ordinal;
+  attachment.vm = port.vm;
+  attachment.vm_uuid = vm.facts->uuid;
+  attachment.bus = *bus;
+  attachment.vpc = port.vpc;
+  if (forwards) {
+    attachment.vni = vpc.vni;
+    attachment.vlan = vpc.vlan;
+  }
+  ++next_lease_;
+  ++next_transaction_;
+
+  // The VF is taken at once, so that no other port can be given it meanwhile;
+  // nothing is done to it before the lease is durable.
+  attachments_[attachment.vf] = attachment;
+  vf_of_port_[port.id] = attachment.vf;
+  unit.failed = false;
+  unit.error = absl::OkStatus();  // of the attempt before
+  unit.scanned = true;            // a VF that is free has nothing of ours on it
+  unit.fresh_lease = unit.refresh = true;
+  unit.function_lost.clear();
+  unit.function_due.reset();
+  unit.ready_generation = 0;
+  unit.keys.clear();
+  failed_ports_.erase(port.id);
+  MarkHost();  // the first lease brings the tunnel
+  unit.step = "lease";
+  unit.in_flight = true;
+  StoreBatch batch;
+  batch.attachments.push_back(attachment);
+  batch.next_lease = next_lease_;
+  batch.next_transaction = next_transaction_;
+  executor_->Commit(std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref,
+                                       attachment](absl::Status status) {
+    if (alive.expired()) return;
+    Unit* unit = FindUnit(ref);
+    if (unit == nullptr) return;
+    unit->in_flight = false;
+    if (status.ok()) {
+      executor_->LeaseGranted(attachment.lease);
+      MarkDirty(ref);
+      return;
+    }
+    attachments_.erase(attachment.vf);
+    vf_of_port_.erase(attachment.port);
+    AttachFailed(*unit, "lease", status, attachment.generation);
+    Announce({ObjectKind::kPort, ref.id});
+  });
+}
+
+std::set<std::string> Engine::TakenRootPorts(const std::string& vm, const std::string& but) const {
+  std::set<std::string> taken;
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vm == vm && attachment.port != but && !attachment.bus.empty()) {
+      taken.insert(attachment.bus);
+    }
+  }
+  return taken;
+}
+
+// A VM that was started anew may have other root ports free than before. True
+// when the port goes on elsewhere, or cannot.
+bool Engine::PlaceAgain(Unit& unit, const StoredObject& object, const Attachment& attachment) {
+  if (attachment.vm.empty() || observed_.contains(GuestDeviceKey(attachment.vm, attachment.port))) {
+    return false;
+  }
+  const VmState& vm = vms_[attachment.vm];
+  if (!vm.error.ok() || !vm.facts) return false;
+  absl::StatusOr<std::string> bus = PlaceGuestDevice(
+      *vm.facts, GuestDeviceId(config_.compile.store_id, object.ordinal, attachment.lease),
+      attachment.bus, TakenRootPorts(attachment.vm, attachment.port));
+  if (!bus.ok()) {
+    PortUnitFailed(unit, "guest-device placement", bus.status());
+    return true;
+  }
+  if (*bus == attachment.bus) return false;
+  Attachment moved = attachment;
+  moved.bus = *bus;
+  SetPhase(unit, moved, attachment.phase);
+  return true;
+}
+
+// The facts that the VF was chosen by may have been old: "" = nobody took it meanwhile.
+std::string Engine::WhyTakenMeanwhile(const Attachment& attachment) const {
+  std::set<VfId> others = LeasedVfs();
+  others.erase(attachment.vf);
+  const VfFacts* vf = facts_.FindVf(attachment.vf);
+  const auto pf = facts_.pfs.find(attachment.vf.pf);
+  if (vf == nullptr || pf == facts_.pfs.end()) return "it is gone";
+  return fairlead::WhyNotFree(pf->second, *vf, config_.compile.vf_driver, others, {});
+}
+
+bool Engine::GiveUpTaken(Unit& unit, const Attachment& attachment) {
+  if (!std::exchange(unit.fresh_lease, false)) return false;
+  const std::string why = WhyTakenMeanwhile(attachment);
+  if (why.empty()) return false;
+  const std::string_view what = attachment.vf.pf.is_hotplug_port() ? "the function " : "VF ";
+  unit.cause = absl::UnavailableError(
+      absl::StrCat(std::string(what), attachment.vf.ToString(), " was taken meanwhile: ", why));
+  unit.cause_step = "vf placement";
+  EndLease(unit, attachment);
+  return true;
+}
+
+}  // namespace fairlead

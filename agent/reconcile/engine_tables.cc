@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Rule tables: which of them stand, what is known of them, and the ports that are
+// bound to a VPC's block.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
+#include "agent/reconcile/engine.h"
+
+namespace fairlead {
+
+std::string TablePrefix(const RuleTable& table) {
+  const std::string name = RuleLocation{table, 0, 0, 0}.ToString();
+  return name.substr(0, name.find('/') + 1);
+}
+
+bool Engine::BlockBeingRead(std::optional<Vni> vni) const {
+  if (!vni) return false;
+  const auto scope = table_scope_.find({RuleTable::Kind::kVpcBlock, *vni});
+  return scope != table_scope_.end() && scope->second.in_flight;
+}
+
+bool Engine::BlockInUse(std::optional<Vni> vni) const {
+  if (!vni) return false;
+  return std::any_of(attachments_.begin(), attachments_.end(), [&](const auto& entry) {
+    if (entry.second.vni != vni) return false;
+    if (!facts_.pfs.contains(entry.first.pf)) return true;  // it may stand
+    const auto it = observed_.find(RepresentorKey(entry.first));
+    return it != observed_.end() && std::get<RepresentorSpec>(it->second.spec).vni == vni;
+  });
+}
+
+bool Engine::TablesKnown(std::optional<Vni> vni) const {
+  if (!vni) return true;
+  for (const RuleTable& table : {RuleTable{RuleTable::Kind::kVpcBlock, *vni}, kTunnelTable}) {
+    const auto scope = table_scope_.find(table);
+    if (scope == table_scope_.end() || !scope->second.known) return false;
+  }
+  return true;
+}
+
+bool Engine::LeadsToChain(Vni vni, uint32_t chain) const {
+  const std::string prefix = TablePrefix({RuleTable::Kind::kVpcBlock, vni});
+  for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
+       it != observed_.end() && it->first.kind == ResourceKind::kFlowRule &&
+       it->first.name.starts_with(prefix);
+       ++it) {
+    const RuleLocation& at = std::get<FlowRuleSpec>(it->second.spec).rule.location;
+    if (!it->second.ours || at.chain != 0 || at.priority == kPrioDefaultDrop) continue;
+    // What a rule does shows in its hash alone: one that is not as wanted may lead
+    // anywhere.
+    const auto wanted = wanted_.find(it->first);
+    if (wanted == wanted_.end()) return true;
+    const FlowRule& rule = std::get<FlowRuleSpec>(wanted->second.spec).rule;
+    if (rule.ContentHash() != it->second.content_hash) return true;
+    for (const RuleAction& action : rule.actions) {
+      const auto* jump = std::get_if<ActionGotoChain>(&action);
+      if (jump != nullptr && jump->chain == chain) return true;
+    }
+  }
+  return false;
+}
+
+// A bound port: its representor stands in its VPC's block, and it is not being
+// taken apart.
+void Engine::UpdateBound(const std::string& port) {
+  std::optional<BoundPort> now;
+  std::string vpc;
+  const Attachment* attachment = AttachmentOf(port);
+  const StoredObject* object = world_.Find({ObjectKind::kPort, port});
+  if (attachment != nullptr && attachment->vni && object != nullptr &&
+      !Outdated(*object, *attachment) &&
+      (attachment->phase == AttachmentPhase::kApplying ||
+       attachment->phase == AttachmentPhase::kReady)) {
+    const auto it = observed_.find(RepresentorKey(attachment->vf));
+    if (it != observed_.end() && it->second.ours &&
+        std::get<RepresentorSpec>(it->second.spec).vni == attachment->vni) {
+      absl::StatusOr<BoundPort> bound = BindPort(*object, *attachment, facts_);
+      if (bound.ok()) now = *std::move(bound);
+    }
+  }
+  const auto old = bound_.find(port);
+  if (now ? (old != bound_.end() && old->second == *now) : old == bound_.end()) return;
+
+  std::set<std::string> subnets;
+  const auto leave = [&port](auto& index, const std::string& id) {
+    const auto it = index.find(id);
+    if (it == index.end()) return;
+    it->second.erase(port);
+    if (it->second.empty()) index.erase(it);
+  };
+  // An endpoint that has the MAC of a port here waits until that one is gone.
+  const auto look_at_endpoint = [this](const std::string& in_vpc, const MacAddress& mac) {
+    const std::optional<ObjectRef> owner = world_.OwnerOfMac(in_vpc, mac);
+    if (owner && owner->kind == ObjectKind::kEndpoint) {
+      UnitOf({UnitKind::kEndpoint, owner->id}).retry_at.reset();
+      MarkDirty({UnitKind::kEndpoint, owner->id});
+    }
+  };
+  if (old != bound_.end()) {
+    vpc = old->second.vpc;
+    subnets.insert(old->second.subnet);
+    leave(bound_of_subnet_, old->second.subnet);
+    leave(bound_of_vpc_, vpc);
+    bound_macs_.erase({vpc, old->second.mac});
+    look_at_endpoint(vpc, old->second.mac);
+    bound_.erase(old);
+  }
+  if (now) {
+    vpc = now->vpc;
+    subnets.insert(now->subnet);
+    bound_of_subnet_[now->subnet].insert(port);
+    bound_of_vpc_[vpc].insert(port);
+    bound_macs_[{vpc, now->mac}] = port;
+    look_at_endpoint(vpc, now->mac);
+    bound_[port] = *std::move(now);
+  }
+  MarkDirty({UnitKind::kPort, port});
+  ReadBlockIfMust(vpc);
+  for (const std::string& subnet : subnets) {
+    if (world_.FindSubnet(subnet) != nullptr) MarkDirty({UnitKind::kSubnet, subnet});
+    const auto peers = bound_of_subnet_.find(subnet);
+    if (peers == bound_of_subnet_.end()) continue;
+    for (const std::string& peer : peers->second) MarkDirty({UnitKind::kPort, peer});
+  }
+  // The first port of a VPC brings its network here, the last one takes it away.
+  const auto of_vpc = bound_of_vpc_.find(vpc);
+  if (of_vpc == bound_of_vpc_.end() || of_vpc->second.size() == 1) MarkVpcNetwork(vpc);
+}
+
+// The kernel offers a block's rules to a representor that joins, and tells nobody who
+// took them: where a port must be served by hardware, that is read.
+void Engine::ReadBlockIfMust(const std::string& vpc) {
+  const auto ports = bound_of_vpc_.find(vpc);
+  if (ports == bound_of_vpc_.end()) return;
+  for (const std::string& id : ports->second) {
+    if (bound_.at(id).offload != OffloadWish::kMust) continue;
+    const Attachment* attachment = AttachmentOf(id);
+    if (attachment != nullptr && attachment->vni) {
+      ObserveTable({RuleTable::Kind::kVpcBlock, *attachment->vni});
+    }
+    return;
+  }
+}
+
+void Engine::DistrustTable(const RuleTable& table) {
+  Scope& scope = table_scope_[table];
+  scope.known = false;
+  scope.stale = scope.in_flight;
+  ObserveTable(table);
+}
+
+void Engine::OnBlockMadeAnew(Vni vni) {
+  const RuleTable table{RuleTable::Kind::kVpcBlock, vni};
+  const std::string prefix = TablePrefix(table);
+  const auto first = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
+  if (first != observed_.end() && first->first.name.starts_with(prefix)) DistrustTable(table);
+}
+
+void Engine::ObserveTable(const RuleTable& table) {
+  Scope& scope = table_scope_[table];
+  if (scope.in_flight) {
+    scope.again = true;
+    return;
+  }
+  scope.in_flight = true;
+  executor_->ObserveTable(table, [this, alive = std::weak_ptr<bool>(alive_),
+                                  table](absl::StatusOr<std::vector<ObservedResource>> result) {
+    if (alive.expired()) return;
+    Scope& scope = table_scope_[table];
+    scope.in_flight = false;
+    if (std::exchange(scope.stale, false)) {
+      scope.again = false;
+      ObserveTable(table);
+      return;
+    }
+    scope.error = result.status();
+    if (result.ok()) {
+      const bool first = !scope.known;
+      scope.known = true;
+      // A dump that was overtaken by the end of its block; only where it is known
+      // which representors stand.
+      const bool known = std::all_of(config_.pfs.begin(), config_.pfs.end(),
+                                     [this](const auto& pf) { return pf_scope_[pf].known; });
+      if (table.kind == RuleTable::Kind::kVpcBlock && known && !BlockInUse(table.vni)) {
+        result->clear();
+      }
+      TakeTable(table, *result);
+      orphans_pending_ = true;
+      if (first) {
+        for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
+      }
+      WakeWaitingPorts();
+      AnnounceMustPorts(table);
+      SchedulePump();
+    } else {
+      // A dump that was torn is asked for again.
+      if (!std::exchange(scope.retry_due, true)) {
+        executor_->After(config_.retry_first, [this, alive = std::weak_ptr<bool>(alive_), table] {
+          if (alive.expired()) return;
+          const auto it = table_scope_.find(table);
+          if (it == table_scope_.end()) return;  // forgotten meanwhile
+          it->second.retry_due = false;
+          ObserveTable(table);
+        });
+      }
+    }
+    if (std::exchange(scope.again, false)) ObserveTable(table);
+  });
+}
+
+void Engine::TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules) {
+  std::map<ResourceKey, const ObservedResource*> now;
+  for (const ObservedResource& rule : rules) now[rule.key] = &rule;
+  const std::string prefix = TablePrefix(table);
+  std::vector<ResourceKey> gone;
+  for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
+       it != observed_.end() && it->first.kind == ResourceKind::kFlowRule &&
+       it->first.name.starts_with(prefix);
+       ++it) {
+    if (!now.contains(it->first)) gone.push_back(it->first);
+  }
+  for (const ResourceKey& key : gone) SetObserved(key, std::nullopt);
+  for (const auto& [key, rule] : now) SetObserved(key, *rule);
+}
+
+void Engine::OnTableChanged(const RuleTable& table) {
+  if (table_scope_.contains(table)) ObserveTable(table);
+}
+
+void Engine::OnBlockChanged(Vni vni) {
+  if (!BlockInUse(vni)) return;  // it went with the last representor, as it should
+  std::set<NicId> pfs;
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vni == vni) pfs.insert(vf.pf);
+  }
+  for (const NicId& pf : pfs) ObservePf(pf);
+}
+
+}  // namespace fairlead

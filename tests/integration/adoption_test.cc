@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole agent on the fakes: it takes over what is there after a restart, and
+// mends what changes behind its back.
+#include <algorithm>
+
+#include "agent/base/error.h"
+#include "tests/integration/agent_fixture.h"
+
+namespace fairlead {
+namespace {
+
+class AdoptionTest : public AgentTest {};
+
+TEST_F(AdoptionTest, ARestartAdoptsWhatIsThereAndChangesNothing) {
+  Begin();
+  ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
+                    FillEndpoint(apply, "far", "red", "52:54:00:00:09:01", "10.0.0.9", "192.0.2.2");
+                  })
+                  .has_accepted());
+  const auto vm = Attached("a", "red", "10.0.0.5");
+  const v1::ObjectStatus ready = host->WaitReady("a-red");
+  host->Stop();
+  host->network->ClearCalls();
+  const int adds = vm->Calls(QmpMethod::kAddVfioDevice);
+  const int writes = PciWrites();
+  host->Start();
+  const v1::ObjectStatus again = host->WaitReady("a-red");
+  EXPECT_EQ(again.lease(), ready.lease());
+  EXPECT_EQ(again.vf(), ready.vf());
+  EXPECT_EQ(vm->Calls(QmpMethod::kAddVfioDevice), adds);
+  EXPECT_EQ(PciWrites(), writes);
+  ExpectNetworkUntouched();
+}
+
+// One NIC answers before the other: what one subnet's ports share must not lose the
+// rest meanwhile.
+TEST_F(AdoptionTest, PortsOnTwoNicsAreAdoptedByARestartWithNoChange) {
+  Begin({.pfs = 2});
+  Quiet();
+  const TwoVms vms = TwoAttached();
+  const v1::ObjectStatus a = host->WaitReady("a-red"), b = host->WaitReady("b-red");
+  ASSERT_EQ(b.vf(), FakeHost::VfName(0, 1));
+  const std::string before = host->Leftovers();
+  const std::vector<TcFilter> rules = Block(1000);
+  host->Stop();
+  host->network->ClearCalls();
+  const int adds =
+      vms.a->Calls(QmpMethod::kAddVfioDevice) + vms.b->Calls(QmpMethod::kAddVfioDevice);
+  const int writes = PciWrites();
+  Gate other_nic(*host->network, "GetLink(pf1rep0)");
+  host->Start();
+  host->WaitPort("a-red", [](const auto& s) {
+    return s && s->reason().find("of port b-red is being observed") != std::string::npos;
+  });
+  other_nic.Open();
+  EXPECT_EQ(host->WaitReady("a-red").lease(), a.lease());
+  EXPECT_EQ(host->WaitReady("b-red").lease(), b.lease());
+  EXPECT_EQ(host->PortStatus("a-red")->vf(), a.vf());
+  EXPECT_EQ(host->PortStatus("b-red")->vf(), b.vf());
+  EXPECT_EQ(vms.a->Calls(QmpMethod::kAddVfioDevice) + vms.b->Calls(QmpMethod::kAddVfioDevice),
+            adds);
+  EXPECT_EQ(vms.a->Calls(QmpMethod::kRequestRemoval), 0);
+  EXPECT_EQ(PciWrites(), writes);
+  ExpectNetworkUntouched();
+  EXPECT_EQ(host->Leftovers(), before);
+  EXPECT_EQ(Block(1000), rules);
+}
+
+TEST_F(AdoptionTest, APortRemovedWhileTheAgentWasDownIsTakenApart) {
+  Begin();
+  const auto vm = host->AddVm("a");
+  const std::string before = Quiet();
+  host->Attach("a", "red", "10.0.0.5");
+  host->WaitReady("a-red");
+  vm->SetRemoval(FakeVm::Removal::kWhenTold);
+  host->Detach("a", "red");
+  host->WaitPort("a-red", [](const auto& s) { return s && !s->reason().empty(); });
+  host->Stop();
+  vm->SetRemoval(FakeVm::Removal::kImmediate);
+  vm->CompleteRemovals();
+  host->Start();
+  host->WaitPort("a-red", [&](const auto& s) { return !s && host->Leftovers() == before; });
+}
+
+TEST_F(AdoptionTest, ARepresentorThatLosesItsQdiscIsMendedWithoutUnpluggingTheVm) {
+  Begin();
+  const auto vm = host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const v1::ObjectStatus ready = host->WaitReady("a-red");
+  const std::vector<TcFilter> rules = Block(1000);
+  FakeTcPort tc(host->network);
+  ASSERT_TRUE(tc.DeleteClsact(host->Representor(0)).ok());
+  host->Stop();
+  host->Start();
+  host->WaitPort("a-red", [&](const auto& s) {
+    return s && s->state() == v1::OBJECT_STATE_READY && Block(1000) == rules;
+  });
+  EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);
+  EXPECT_TRUE(vm->Find(ready.guest_device()));
+}
+
+TEST_F(AdoptionTest, ARuleThatSomebodyDeletesComesBack) {
+  Begin();
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  host->WaitReady("a-red");
+  const std::vector<TcFilter> rules = Block(1000);
+  const auto forward = std::find_if(
+      rules.begin(), rules.end(), [](const TcFilter& f) { return f.id.priority == kPrioForward; });
+  ASSERT_NE(forward, rules.end());
+  FakeTcPort tc(host->network);
+  TcChange change{TcChange::Verb::kDelete, {0x46000000U | 1000, 0}, *forward};
+  ASSERT_TRUE(tc.Apply({&change, 1}).front().ok());
+  host->WaitPort("a-red", [&](const auto&) { return Block(1000) == rules; });
+}
+
+TEST_F(AdoptionTest, ADeviceThatABootingGuestLostIsPluggedInAgain) {
+  Begin();
+  const auto vm = host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const std::string device = host->WaitReady("a-red").guest_device();
+  ASSERT_TRUE(vm->Unplug(device));
+  host->WaitPort("a-red", [&](const auto& s) {
+    return s && s->state() == v1::OBJECT_STATE_READY && vm->Find(device).has_value();
+  });
+}
+
+TEST_F(AdoptionTest, ANewQemuWithTheSameUuidIsAttachedAgain) {
+  Begin();
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const std::string device = host->WaitReady("a-red").guest_device();
+  host->RemoveVm("a");
+  host->WaitPort("a-red",
+                 [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
+  EXPECT_EQ(host->pci.Find(host->VfAddress(0))->driver, "vfio-pci") << "never torn down by itself";
+  const auto vm = host->AddVm("a");
+  host->WaitReady("a-red");
+  EXPECT_TRUE(vm->Find(device));
+}
+
+TEST_F(AdoptionTest, APortWhoseNicIsGoneIsNotCalledReady) {
+  Begin();
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  host->WaitReady("a-red");
+  host->network->FailWhen([](std::string_view call) { return call.starts_with("GetLink"); },
+                          SystemError(ENODEV, "asked of the fake", "no such device"), 1000000);
+  host->network->LoseEvents();
+  const auto status = host->WaitPort(
+      "a-red", [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
+  EXPECT_EQ(status->step(), "pf observe");
+}
+
+}  // namespace
+}  // namespace fairlead

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole agent on the fakes, its store on a disk whose power goes: an accepted
+// intent survives, a refused one was never there.
+#include <sqlite3.h>
+
+#include <atomic>
+
+#include "agent/store/volatile_vfs.h"
+#include "tests/integration/agent_fixture.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::HasSubstr;
+using Unsynced = VolatileDisk::Unsynced;
+
+class DurabilityTest : public AgentTest {
+ protected:
+  DurabilityTest() : usual_(sqlite3_vfs_find(nullptr)) {
+    disk_ = std::make_unique<VolatileDisk>();
+    disk_->set_fault([this](DiskOp op, uint64_t) {
+      if (cut_ && after_ == nullptr) after_ = disk_->AfterPowerCut(unsynced_);
+      return op == DiskOp::kSync && fail_sync_.exchange(false) ? SQLITE_IOERR_FSYNC : SQLITE_OK;
+    });
+    Use(*disk_);
+  }
+  void TearDown() override {
+    AgentTest::TearDown();  // before its disks
+    sqlite3_vfs_register(usual_, /*makeDflt=*/1);
+  }
+
+  // The agent's store names no VFS: SQLite's default one is the disk.
+  static void Use(const VolatileDisk& disk) {
+    sqlite3_vfs_register(sqlite3_vfs_find(disk.vfs_name().c_str()), /*makeDflt=*/1);
+  }
+  // The power goes before the next operation on the disk. The agent starts again on
+  // what is left then.
+  void CutThePower(Unsynced unsynced) {
+    unsynced_ = unsynced;
+    cut_ = true;
+    host->Stop();
+    if (after_ == nullptr) after_ = disk_->AfterPowerCut(unsynced);
+    Use(*after_);
+    host->Start();
+  }
+
+  sqlite3_vfs* usual_;
+  std::unique_ptr<VolatileDisk> disk_, after_;
+  std::atomic<bool> cut_ = false, fail_sync_ = false;
+  Unsynced unsynced_ = Unsynced::kLost;
+};
+
+TEST_F(DurabilityTest, AnAcceptedAttachSurvivesAPowerCut) {
+  Begin();
+  Quiet();
+  // Its VM is not there yet, so that nothing but the acceptance is written.
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.set_request_id("once");
+  const v1::Reply accepted = host->Send(request);
+  ASSERT_TRUE(accepted.has_accepted()) << accepted.ShortDebugString();
+  CutThePower(Unsynced::kLost);
+  EXPECT_TRUE(host->PortStatus("a-red"));
+  EXPECT_TRUE(host->Status(v1::OBJECT_KIND_VM, "a"));
+  EXPECT_TRUE(host->Status(v1::OBJECT_KIND_VPC, "blue"));
+  EXPECT_EQ(host->Send(request).SerializeAsString(), accepted.SerializeAsString())
+      << "so does the answer";
+  host->AddVm("a");
+  EXPECT_EQ(host->WaitReady("a-red").generation(), 1U);
+}
+
+TEST_F(DurabilityTest, AnAcceptedRemovalSurvivesAPowerCut) {
+  Begin();
+  Quiet();
+  host->Attach("a", "red", "10.0.0.5");  // its VM is not there
+  host->WaitFailed("a-red");
+  host->Detach("a", "red");
+  CutThePower(Unsynced::kLost);
+  EXPECT_FALSE(host->PortStatus("a-red"));
+  EXPECT_FALSE(host->Status(v1::OBJECT_KIND_VM, "a"));
+  EXPECT_TRUE(host->Status(v1::OBJECT_KIND_VPC, "red")) << "nothing but that is gone";
+}
+
+TEST_F(DurabilityTest, WhatTheDiskDoesNotTakeIsRefusedAndChangesNothing) {
+  Begin();
+  const std::string before = Quiet();
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.set_request_id("once");
+  fail_sync_ = true;
+  const v1::Reply refused = host->Send(request);
+  ASSERT_EQ(refused.rejected().violations_size(), 1) << refused.ShortDebugString();
+  EXPECT_EQ(refused.rejected().violations(0).code(), v1::Rejected::CODE_STORE);
+  EXPECT_THAT(refused.rejected().violations(0).reason(), HasSubstr("nothing was changed"));
+  EXPECT_FALSE(fail_sync_);
+  EXPECT_FALSE(host->PortStatus("a-red"));
+  EXPECT_FALSE(host->Status(v1::OBJECT_KIND_VM, "a"));
+  EXPECT_EQ(host->Leftovers(), before);
+  // Nor does it come back with the power.
+  CutThePower(Unsynced::kKept);
+  EXPECT_FALSE(host->PortStatus("a-red"));
+  EXPECT_TRUE(host->Status(v1::OBJECT_KIND_VPC, "red"));
+  host->AddVm("a");
+  ASSERT_TRUE(host->Send(request).has_accepted()) << "a refusal is not remembered";
+  host->WaitReady("a-red");
+}
+
+}  // namespace
+}  // namespace fairlead

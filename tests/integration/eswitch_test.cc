@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole agent on the fakes: the eswitch of a ConnectX is made as configured, while
+// no VF there is in use, and kept so.
+#include <errno.h>
+
+#include <algorithm>
+
+#include "agent/base/error.h"
+#include "agent/ports/devlink/fake_devlink_port.h"
+#include "tests/integration/agent_fixture.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class EswitchTest : public AgentTest {
+ protected:
+  static FakeHostOptions Nic(EswitchMode mode) {
+    FakeHostOptions options;
+    options.eswitch = mode;
+    return options;
+  }
+  static void WantSwitchdev(DaemonConfig& config) {
+    config.engine.audit_every = std::chrono::hours(1);  // what is noticed is not by audit
+    for (PfConfig& pf : config.providers.pfs) {
+      pf.eswitch.mode = EswitchMode::kSwitchdev;
+      pf.eswitch.encap_mode = EswitchEncapMode::kBasic;
+    }
+  }
+  v1::HostState::Pf Pf() { return host->Host().pfs(0); }
+  EswitchMode Mode() {
+    return FakeDevlinkPort(host->devlink).GetEswitch(FakeHost::Nic())->mode.value();
+  }
+  // As an administrator would.
+  void SetMode(EswitchMode mode) {
+    EswitchSettings wanted;
+    wanted.mode = mode;
+    const absl::Status set = FakeDevlinkPort(host->devlink).SetEswitch(FakeHost::Nic(), wanted);
+    ASSERT_TRUE(set.ok()) << set;
+  }
+  int TimesSet() {
+    const std::vector<std::string> calls = host->network->Calls();
+    return static_cast<int>(std::count_if(calls.begin(), calls.end(), [](const std::string& call) {
+      return call.starts_with("SetEswitch(");
+    }));
+  }
+  // VFs that were there before, driven by the host's driver.
+  void MakeVfsOfTheHost() {
+    ASSERT_TRUE(host->pci.SetNumVfs(FakeHost::PfAddress(), 4).ok());
+    for (uint32_t i = 0; i < 4; ++i) {
+      LinkInfo link;
+      link.name = StrCat("pf0v", i);
+      link.ifindex = kVfLink + i;
+      link.mac = FakeHost::VfMac(static_cast<uint16_t>(i));
+      link.up = i == 0;
+      host->network->AddLink(link);
+    }
+  }
+  void FailModeWith(const absl::Status& refusal) {
+    host->network->FailWhen([](std::string_view call) { return call.starts_with("SetEswitch("); },
+                            refusal, 1'000'000);
+  }
+
+  static constexpr uint32_t kVfLink = 300;
+};
+
+TEST_F(EswitchTest, ANicInLegacyModeIsMadeReadyForAPort) {
+  Begin(Nic(EswitchMode::kLegacy), WantSwitchdev);
+  Attached("a", "red", "10.0.0.5");
+  EXPECT_EQ(host->PortStatus("a-red")->representor(), "pf0r0");
+  EXPECT_EQ(Mode(), EswitchMode::kSwitchdev);
+  EXPECT_EQ(TimesSet(), 1) << "encap is basic already";
+  const v1::HostState::Pf pf = Pf();
+  EXPECT_EQ(pf.eswitch(), "switchdev");
+  EXPECT_EQ(pf.eswitch_problem(), "");
+  EXPECT_EQ(pf.eswitch_now().inline_(), "none");
+  EXPECT_EQ(pf.eswitch_now().encap(), "basic");
+  EXPECT_EQ(pf.eswitch_wanted().mode(), "switchdev");
+  EXPECT_EQ(pf.eswitch_wanted().inline_(), "");
+}
+
+TEST_F(EswitchTest, WhatIsNotAskedForIsNotTouched) {
+  Begin(Nic(EswitchMode::kLegacy));
+  Quiet();
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const v1::ObjectStatus status = host->WaitFailed("a-red");
+  EXPECT_THAT(status.reason(),
+              AllOf(HasSubstr("legacy mode"), HasSubstr("eswitch: {mode: switchdev}")));
+  EXPECT_EQ(Mode(), EswitchMode::kLegacy);
+  EXPECT_EQ(TimesSet(), 0);
+}
+
+TEST_F(EswitchTest, AModeThatTheNicRefusesFailsThePortInItsDriversWords) {
+  Begin(Nic(EswitchMode::kLegacy), [this](DaemonConfig& config) {
+    WantSwitchdev(config);
+    config.engine.audit_every = std::chrono::milliseconds(300);
+    FailModeWith(SystemError(EOPNOTSUPP, "set eswitch mode switchdev of pci/0000:01:00.0",
+                             "mlx5_core: Failed setting eswitch to offloads"));
+  });
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const v1::ObjectStatus status = host->WaitFailed("a-red");
+  EXPECT_EQ(status.peer_words(), "mlx5_core: Failed setting eswitch to offloads");
+  EXPECT_EQ(status.step(), "pf update");
+  EXPECT_TRUE(status.permanent());
+  EXPECT_THAT(Pf().eswitch_problem(), AllOf(HasSubstr("mode legacy, wanted switchdev"),
+                                            HasSubstr("Failed setting eswitch to offloads")));
+  EXPECT_EQ(Pf().num_vfs(), 4U) << "the pool is kept";
+  // It is asked again, if not at once.
+  host->network->ClearFaults();
+  host->WaitReady("a-red");
+  EXPECT_EQ(Pf().eswitch_problem(), "");
+}
+
+TEST_F(EswitchTest, ANicWithoutAnEswitchIsRefusedByName) {
+  FakeHostOptions options;
+  options.can_set_vf_mac = true;
+  Begin(options, WantSwitchdev);
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const v1::ObjectStatus status = host->WaitFailed("a-red");
+  EXPECT_THAT(status.reason(),
+              AllOf(HasSubstr("pci/0000:01:00.0"), HasSubstr("take 'eswitch' out")));
+}
+
+TEST_F(EswitchTest, WhileAVfIsInUseTheModeStaysAndItIsSaidWhichAndByWhom) {
+  Begin(Nic(EswitchMode::kLegacy), [this](DaemonConfig& config) {
+    WantSwitchdev(config);
+    MakeVfsOfTheHost();
+  });
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const auto status = host->WaitPort("a-red", [](const auto& s) {
+    return s && s->reason().find("VF 0 is in use") != std::string::npos;
+  });
+  EXPECT_EQ(status->state(), v1::OBJECT_STATE_PENDING);
+  EXPECT_THAT(status->reason(), HasSubstr("its netdev pf0v0 of mlx5_core is up"));
+  EXPECT_THAT(Pf().eswitch_problem(), AllOf(HasSubstr("mode legacy, wanted switchdev"),
+                                            HasSubstr("VF 0 is in use by the host")));
+  EXPECT_EQ(TimesSet(), 0);
+  EXPECT_EQ(host->pci.Find(host->VfAddress(1))->driver, "mlx5_core");
+
+  host->network->ChangeLink(kVfLink, [](LinkInfo& link) { link.up = false; });
+  host->WaitReady("a-red");
+  EXPECT_EQ(TimesSet(), 1);
+  EXPECT_EQ(host->pci.Find(host->VfAddress(1))->driver, "") << "unbound before the mode changed";
+}
+
+TEST_F(EswitchTest, AModeThatSomebodyChangedIsSetAgainWhileNoVfIsInUse) {
+  Begin(Nic(EswitchMode::kLegacy), WantSwitchdev);
+  host->WaitUntil("switchdev mode", [this] { return Pf().eswitch() == "switchdev"; });
+  SetMode(EswitchMode::kLegacy);
+  host->WaitUntil("switchdev mode again", [this] { return Mode() == EswitchMode::kSwitchdev; });
+  Attached("a", "red", "10.0.0.5");
+}
+
+TEST_F(EswitchTest, AModeThatSomebodyChangedUnderAPortIsSaidAndSetAgainWithoutIt) {
+  Begin(Nic(EswitchMode::kLegacy), WantSwitchdev);
+  Attached("a", "red", "10.0.0.5");
+  SetMode(EswitchMode::kLegacy);
+  host->network->ClearCalls();
+  const auto status = host->WaitPort("a-red", [](const auto& s) {
+    return s && s->state() == v1::OBJECT_STATE_DEGRADED &&
+           s->reason().find("legacy mode") != std::string::npos;
+  });
+  EXPECT_THAT(status->reason(), HasSubstr("the eswitch of pf0 is in legacy mode"));
+  EXPECT_THAT(Pf().eswitch_problem(), HasSubstr("VF 0 is leased to port a-red"));
+  EXPECT_EQ(host->pci.Find(host->VfAddress(0))->driver, "vfio-pci") << "never torn down by itself";
+  EXPECT_EQ(TimesSet(), 0);
+  host->Detach("a", "red");
+  host->WaitGone("a-red");
+  host->WaitUntil("switchdev mode again", [this] { return Mode() == EswitchMode::kSwitchdev; });
+  host->WaitUntil("all is well", [this] { return Pf().eswitch_problem().empty(); });
+}
+
+TEST_F(EswitchTest, WhenSomebodySetsTheModeBackThePortServesAgain) {
+  Begin(Nic(EswitchMode::kLegacy), WantSwitchdev);
+  Attached("a", "red", "10.0.0.5");
+  SetMode(EswitchMode::kLegacy);
+  host->WaitPort("a-red",
+                 [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
+  SetMode(EswitchMode::kSwitchdev);
+  host->WaitReady("a-red");
+  EXPECT_EQ(Pf().eswitch_problem(), "");
+}
+
+TEST_F(EswitchTest, ARestartAdoptsTheEswitchWithoutAnyWrite) {
+  Begin(Nic(EswitchMode::kLegacy), WantSwitchdev);
+  Attached("a", "red", "10.0.0.5");
+  host->Stop();
+  host->network->ClearCalls();
+  const int writes = PciWrites();
+  host->Start();
+  host->WaitReady("a-red");
+  host->WaitUntil("the NIC was observed", [this] { return Pf().eswitch() == "switchdev"; });
+  EXPECT_EQ(Pf().eswitch_problem(), "");
+  ExpectNetworkUntouched();
+  EXPECT_EQ(PciWrites(), writes);
+}
+
+TEST_F(EswitchTest, ANicThatCarriesTheDefaultRouteIsNotTouched) {
+  Begin(Nic(EswitchMode::kLegacy), [this](DaemonConfig& config) {
+    WantSwitchdev(config);
+    RouteInfo route;
+    route.ifindex = FakeHost::kPfLink;
+    host->network->AddRoute(*IpPrefix::Parse("0.0.0.0/0"), route);
+  });
+  host->WaitUntil("it is refused", [this] { return !Pf().refused().empty(); });
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  EXPECT_THAT(host->WaitFailed("a-red").reason(), HasSubstr("carries the host's default route"));
+  EXPECT_EQ(Mode(), EswitchMode::kLegacy);
+  EXPECT_EQ(TimesSet(), 0);
+  EXPECT_EQ(Pf().num_vfs(), 0U);
+}
+
+}  // namespace
+}  // namespace fairlead

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole agent on the fakes: a NIC that does not answer holds up its own ports
+// and nobody else's.
+#include "tests/integration/agent_fixture.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::HasSubstr;
+
+class HangTest : public AgentTest {
+ protected:
+  v1::HostState::Lane LaneOf(uint16_t pf) {
+    const v1::HostState state = host->Host();
+    for (const v1::HostState::Lane& lane : state.lanes()) {
+      if (lane.name() == StrCat("pf ", FakeHost::PfMac(pf).ToString())) return lane;
+    }
+    return {};
+  }
+};
+
+TEST_F(HangTest, ANicWhoseCallsDoNotComeBackIsParkedAndTheOtherNicGoesOn) {
+  Begin({.pfs = 2}, [](DaemonConfig& config) {
+    config.providers.sriov_deadline = config.providers.bind_deadline =
+        std::chrono::milliseconds(200);
+  });
+  Quiet();
+  Gate gate(*host->network, StrCat("SetAlias(", FakeHost::Representor(0, 0), ","));
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  host->WaitUntil("the lane of pf0 is parked", [&] { return LaneOf(0).parked(); });
+  EXPECT_THAT(LaneOf(0).running(), HasSubstr("create representor/"));
+  const auto hangs = host->PortStatus("a-red");
+  ASSERT_TRUE(hangs);
+  EXPECT_EQ(hangs->state(), v1::OBJECT_STATE_APPLYING);
+  EXPECT_EQ(hangs->step(), "representor create");
+  Attached("b", "red", "10.0.0.6");
+  EXPECT_EQ(host->PortStatus("b-red")->vf(), FakeHost::VfName(0, 1));
+  EXPECT_TRUE(LaneOf(0).parked());
+  gate.Open();
+  host->WaitReady("a-red");
+  host->WaitUntil("the lane of pf0 goes on", [&] { return !LaneOf(0).parked(); });
+}
+
+TEST_F(HangTest, AVfWhoseProbeHangsIsKeptUntilItComesBackAndTheOtherNicGoesOn) {
+  Begin({.pfs = 2});
+  Quiet();
+  host->AddVm("a");
+  const PciAddress vf = host->VfAddress(0, 0);
+  host->pci.HangNext(SysfsMethod::kProbe, vf);
+  host->Attach("a", "red", "10.0.0.5");
+  const auto status = host->WaitPort("a-red", [](const auto& s) {
+    return s && s->reason().find("the kernel has not answered in time") != std::string::npos &&
+           s->reason().find("being rolled back") != std::string::npos;
+  });
+  EXPECT_EQ(status->state(), v1::OBJECT_STATE_FAILED);
+  EXPECT_FALSE(status->rolled_back());
+  EXPECT_EQ(status->step(), "driver-binding create");
+  Attached("b", "red", "10.0.0.6");
+  EXPECT_EQ(host->PortStatus("b-red")->vf(), FakeHost::VfName(0, 1));
+  const v1::HostState::Vf held = host->Host().pfs(0).vfs(0);
+  EXPECT_EQ(held.state(), "leased");
+  EXPECT_EQ(held.port(), "a-red");
+  EXPECT_EQ(host->pci.ResetCount(vf), 0) << "nothing is done to it while a write hangs";
+  ASSERT_TRUE(host->pci.Release(vf));  // and binds the driver after all
+  host->WaitReady("a-red");
+  EXPECT_EQ(host->PortStatus("b-red")->state(), v1::OBJECT_STATE_READY);
+  EXPECT_GE(host->pci.ResetCount(vf), 1) << "taken apart before it was used again";
+}
+
+}  // namespace
+}  // namespace fairlead
