@@ -21,8 +21,8 @@ from collections import Counter
 sys.dont_write_bytecode = True
 
 FACTS = json.load(open(os.environ["LAB_FACTS"]))
-PF = FACTS["pfs"][0]
-VFS = PF["vfs"]
+PF = FACTS["pfs"][0]  # a face without a PF runs no agent
+VFS = PF["vfs"]  # what is known of each differs by face: see tests/lab/README.md
 LOCAL, REMOTE = FACTS["underlay"]["local"], FACTS["underlay"]["remote"]
 BUILD = os.path.abspath(os.environ.get("FAIRLEAD_BUILD", "build/release"))
 VXLAN_PORT = 4789  # RFC 7348
@@ -44,21 +44,29 @@ VM_TOOL = load_vm_tool()
 VmError = VM_TOOL.VmError
 
 
-def sick_vm():
-    """A VM that ended or hangs without having been told to, in words; "" when all are well. Under emulated nested
-    virtualization a VM's kernel now and then dies of that: then the lab has failed and not what is tested."""
+# What a kernel says when it dies, and QEMU of a processor that KVM cannot run on.
+DEATH = re.compile(r"Kernel panic|Oops: |BUG: |kernel BUG at|general protection fault|KVM internal error|KVM: entry failed")
+
+
+def sick_lab():
+    """What shows that the emulated machine itself is ill, in words; "" when nothing does. Under emulated nested
+    virtualization a kernel now and then dies of that, and leaves a word of it. A VM that ended, hangs or is in an odd
+    state without one is no excuse: an agent can do that to a VM."""
+    words = {"the guest's kernel": run("dmesg", check=False).stdout}
+    for path in sorted(glob.glob(f"{VM_TOOL.VMS}/*/*.log")):
+        folder, name = os.path.split(path)
+        words[f"VM {os.path.basename(folder)}, {name}"] = open(path, errors="replace").read()
+    for who, text in words.items():
+        for line in text.splitlines():
+            if DEATH.search(line):
+                return f"{who}: {line.strip()}"
     for folder in sorted(glob.glob(f"{VM_TOOL.VMS}/*/")):
         name = os.path.basename(folder.rstrip("/"))
-        if not VM_TOOL.pid_of(name):
-            return f"VM {name} has ended by itself"
         try:
-            status = VM_TOOL.checked_qmp(name, "query-status")["status"]
-            if status == "running":
-                VM_TOOL.shell(name, "true", 30)
-            elif status not in ("prelaunch", "paused"):
-                return f"VM {name} is in state {status}"
-        except (VmError, OSError) as e:
-            return f"VM {name} hangs: {e}"
+            if VM_TOOL.checked_qmp(name, "query-status")["status"] == "internal-error":  # only KVM sets that
+                return f"VM {name}: internal-error"
+        except (VmError, OSError):
+            pass
     return ""
 
 
@@ -101,25 +109,35 @@ def read(path):
 
 
 # ---- the agent ---------------------------------------------------------------------------------------------------------
-def agent_config(timing=None):
-    """What an operator would write for this host."""
-    representors = "\n".join(f'      - {{vf: {v["index"]}, netdev: {v["representor"]}, mac: "{v["mac"]}"}}' for v in VFS)
+def agent_config(vfs=None, pf=(), more="", timing=None):
+    """What an operator would write for this host. `vfs`: the pool, all that the PF has unless given. `pf`: more lines of
+    the PF's entry, `more`: more keys of the file; `timing`: of timing_ms."""
+    lines = [f'mac: "{PF["mac"]}"', f"vfs: {vfs or PF['max_vfs']}", *pf]
+    if "representor" in VFS[0]:
+        lines += ["representors:"] + [f'  - {{vf: {v["index"]}, netdev: {v["representor"]}, mac: "{v["mac"]}"}}'
+                                      for v in VFS[:vfs]]
+    entry = "\n    ".join(lines)
     times = "".join(f"  {key}: {value}\n" for key, value in (timing or {}).items())
     return (f'state_dir: /run/fairlead/state\n'
-            f'pfs:\n  - mac: "{PF["mac"]}"\n    vfs: {PF["max_vfs"]}\n    representors:\n{representors}\n'
+            f'pfs:\n  - {entry}\n'
             f'tunnel: {{local: {LOCAL["address"]}, port: {VXLAN_PORT}, mtu: {FACTS["inner_mtu"]}}}\n'
             f'hypervisor:\n  monitor: {FACTS["paths"]["vm_run"]}/{{vm}}/qmp.sock\n  root_ports: ["rp*"]\n'
-            + (f"timing_ms:\n{times}" if times else ""))
+            + more + (f"timing_ms:\n{times}" if times else ""))
 
 
 class Agent:
     LOG = "/run/fairlead/agent.log"
     CONFIG = "/run/fairlead/fairleadd.yaml"
 
-    def __init__(self, timing=None):
+    def __init__(self, **config):
         os.makedirs("/run/fairlead", exist_ok=True)
-        write(self.CONFIG, agent_config(timing))
         self.process = None
+        self.configure(**config)
+
+    def configure(self, **config):
+        """Writes the configuration that the next start reads: see agent_config."""
+        self.pool = config.get("vfs") or PF["max_vfs"]
+        write(self.CONFIG, agent_config(**config))
 
     def start(self):
         """Returns when the agent answers and its VF pool is there."""
@@ -130,11 +148,8 @@ class Agent:
 
     def idle(self):
         need(self.process.poll() is None, f"fairleadd ended with status {self.process.poll()}:\n{self.tail()}")
-        host = self.ctl("get", "vfs", "-o", "json", check=False)
-        if host.returncode:
-            return False
-        host = json.loads(host.stdout)
-        return (host["pfs"] and len(host["pfs"][0]["vfs"]) == PF["max_vfs"] and
+        host = self.host_state()
+        return (host.get("pfs") and len(host["pfs"][0].get("vfs", [])) == self.pool and
                 not any(lane["running"] or lane["queued"] for lane in host["lanes"]))
 
     def stop(self):
@@ -165,9 +180,14 @@ class Agent:
         done = self.ctl("get", kind, *([ident] if ident else []), "-o", "json", check=False)
         return json.loads(done.stdout).get("objects", []) if done.returncode == 0 else []
 
+    def host_state(self):
+        """What fairleadctl status says; {} when the agent does not answer. Its exit status 4 is "not all is well"."""
+        done = self.ctl("status", "-o", "json", check=False)
+        return json.loads(done.stdout) if done.returncode in (0, 4) else {}
+
     def count(self):
         """How many objects there are."""
-        return int(json.loads(self.ctl("get", "pfs", "-o", "json").stdout)["objects_total"])
+        return int(self.host_state()["objects_total"])
 
     def status(self, kind, ident):
         """The status of one object, {} when there is none; its state in small letters."""
@@ -199,8 +219,8 @@ class Agent:
                    lambda: status["step"] in self.ctl("describe", f"port/{port}").stdout)
         return status
 
-    def detach(self, vm, vpc, port=""):
-        self.ctl("detach", "--vm", vm, "--vpc", vpc, *(["--port", port] if port else []), "--wait", f"{PATIENCE}s")
+    def detach(self, vm, vpc, *words):
+        self.ctl("detach", "--vm", vm, "--vpc", vpc, *words, "--wait", f"{PATIENCE}s")
 
 
 # ---- VMs ---------------------------------------------------------------------------------------------------------------
@@ -320,11 +340,12 @@ class Far:
         ip("-n", name, "link", "set", self.dev, "address", mac, "mtu", FACTS["inner_mtu"], "addrgenmode", "none")
         ip("-n", name, "link", "set", self.dev, "up")
         for address in addresses:
-            ip("-n", name, "address", "add", f"{address}/24", "dev", self.dev)
+            ip("-n", name, "address", "add", *([f"{address}/64", "nodad"] if ":" in address else [f"{address}/24"]),
+               "dev", self.dev)
 
     def yaml(self, vpc):
         return (f'---\nkind: Endpoint\nid: {self.name}\nvpc: {vpc}\nmac: "{self.mac}"\n'
-                f'addresses: [{", ".join(self.addresses)}]\nvtep: {REMOTE["address"]}\n')
+                f'addresses: [{", ".join(map(json.dumps, self.addresses))}]\nvtep: {REMOTE["address"]}\n')
 
     def run(self, *words, check=True):
         return run("ip", "netns", "exec", self.name, *words, check=check)
@@ -338,8 +359,9 @@ class Far:
         return self.run("ping", "-c", count, "-W", 10, target, check=False).returncode == 0
 
 
-def network_yaml(vpc, vni, prefix="10.0.0.0/24"):
-    return f"---\nkind: Vpc\nid: {vpc}\nvni: {vni}\n---\nkind: Subnet\nid: {vpc}-1\nvpc: {vpc}\nprefixes: [{prefix}]\n"
+def network_yaml(vpc, vni, *prefixes):
+    return (f"---\nkind: Vpc\nid: {vpc}\nvni: {vni}\n---\nkind: Subnet\nid: {vpc}-1\nvpc: {vpc}\n"
+            f"prefixes: {json.dumps(prefixes or ['10.0.0.0/24'])}\n")
 
 
 # ---- what is there -----------------------------------------------------------------------------------------------------
@@ -357,6 +379,31 @@ def difference(before, after):
 def need_same(before, after, when):
     lines = difference(before, after)
     need(not lines, f"{when}: {len(lines)} lines differ:\n" + "\n".join(f"    {line[:400]}" for line in lines[:20]))
+
+
+class Function:
+    """A function of its own that comes and goes by PCIe hot-plug (tests/lab/run --hotplug)."""
+
+    def __init__(self, name):
+        self.name = name
+        self.facts = next(f for f in FACTS["hotplug"] if f["name"] == name)
+        self.pci, self.mac = self.facts["pci"], self.facts["mac"]
+        self.far = self.facts["far"]  # the netdev at the other end of its cable
+
+    def present(self):
+        return os.path.isdir(f"/sys/bus/pci/devices/{self.pci}")
+
+    def driver(self):
+        return driver_of(self.pci)
+
+    def plug(self):
+        """Returns when the kernel has it; what its drivers do is not waited for."""
+        run("lab-function", "plug", self.name)
+        eventually(f"{self.pci} has come", self.present)
+
+    def unplug(self):
+        run("lab-function", "unplug", self.name)
+        eventually(f"{self.pci} is gone", lambda: not self.present())
 
 
 class ByHand:

@@ -1,48 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cases share: an agent, two tenants, two VMs, and a ping that must never lose a packet."""
-from host import Agent, Far, Pinger, Vm, eventually, need, need_same, network_yaml, snapshot
+"""What the cases of every face share: an agent, VMs, and the host as it was before a case."""
+from host import Agent, Vm, eventually, need, need_same, snapshot
 
 # The cases do not wait for a minute where an operator would.
 TIMING = {"retry_first": 200, "retry_most": 2000, "audit_every": 5000, "removal_patience": 1000, "qmp_deadline": 8000}
-FAR = "10.0.0.2"  # both tenants' far ends own it
-A, B_RED, B_BLUE = "10.0.0.1", "10.0.0.6", "10.0.0.1"
+KINDS = {"ports": "port", "vms": "vm", "endpoints": "endpoint", "subnets": "subnet", "vpcs": "vpc"}
 
 
 class Scene:
-    """VM a is in VPC red for the whole run and pings its far end; VM b is what the cases are about. Between cases b runs
-    and has no NIC, and the host is as `baseline` says."""
+    """Between cases the VMs run, no object is there but those of `lasting`, and the host is as `baseline` says. A face
+    derives from it what its cases need, and puts it up in the constructor, ending with `settled`."""
+    BEGINS = "set-up"  # the name under which the constructor is reported
 
-    def __init__(self):
-        self.a, self.b = Vm("a"), Vm("b")
-        self.a.start()
-        self.b.start()
-        self.red = Far("far-red", 100, "52:54:00:00:0a:02", FAR)
-        self.blue = Far("far-blue", 200, "52:54:00:00:0b:02", FAR)
-        self.agent = Agent(TIMING)
+    def __init__(self, *vms, **config):
+        """Starts VMs of these names, without waiting for them, and an agent with this configuration (agent_config)."""
+        self.vms = {name: Vm(name).start() for name in vms}
+        self.agent = Agent(**{"timing": TIMING, **config})
         self.agent.start()
-        self.idle = snapshot(self.a, self.b)
-        self.agent.apply(network_yaml("red", 100) + network_yaml("blue", 200) + self.red.yaml("red") +
-                         self.blue.yaml("blue"))
-        self.a.wait()
-        self.attach(self.a, "red", A)
-        self.a.up(A)
-        self.pinger = Pinger(self.a, FAR)
-        self.b.wait()
-        self.baseline = snapshot(self.a, self.b)
+        self.idle = self.snapshot()
+        self.settled()
+
+    def snapshot(self):
+        return snapshot(*self.vms.values())
+
+    def settled(self):
+        """What is there now is there between cases."""
+        self.lasting = self.refs()
+        self.baseline = self.snapshot()
+
+    def refs(self):
+        """All objects, as KIND/ID."""
+        return {f"{name}/{item['object'][name]['id']}" for kind, name in KINDS.items() for item in self.agent.objects(kind)}
+
+    def restart_agent(self, **config):
+        """A stop and a start; with another configuration when one is given."""
+        self.agent.stop()
+        if config:
+            self.agent.configure(**{"timing": TIMING, **config})
+        self.agent.start()
 
     def attach(self, vm, vpc, address, *words, check=True, wait=True):
         return self.agent.ctl("attach", "--vm", vm.name, "--uuid", vm.uuid, "--vpc", vpc, "--address", address,
                               *(["--wait"] if wait else []), *words, check=check)
 
     def give_up(self, vm, vpc):
-        """Removes what a failed attach left in the store."""
-        self.agent.detach(vm.name, vpc)
+        """Removes what a failed attach left in the store, if anything."""
+        self.agent.detach(vm.name, vpc, "--ignore-missing")
 
     def untouched(self, when, before=None):
         """Nothing of the attempt is on the host. Asked for again while the kernel or QEMU may still be at it."""
         before = before or self.baseline
         for _ in range(3):
-            now = snapshot(self.a, self.b)
+            now = self.snapshot()
             if now == before:
                 return
         need_same(before, now, when)
@@ -56,28 +65,32 @@ class Scene:
             need(word.lower() in done.stderr.lower(), f"the refusal does not say {word!r}: {done.stderr.strip()}")
         need(stored == (self.agent.count(), self.agent.objects("ports")), "a refused change changed the objects")
 
-    def tidy(self):
-        """After a case, however it ended: b runs without a NIC."""
-        self.agent.ctl("delete", "port/b-third", check=False)
-        for vpc in ("red", "blue"):
-            self.agent.ctl("detach", "--vm", "b", "--vpc", vpc, "--wait", "60s", check=False)
-        if "b" in [port["object"]["port"]["vm"] for port in self.agent.objects("ports")]:
-            self.restart_b()
-            eventually("VM b has no port", lambda: not [p for p in self.agent.objects("ports")
-                                                        if p["object"]["port"]["vm"] == "b"])
-
-    def restart_b(self, *words):
-        self.b.stop()
-        self.b.start(*words)
+    def restart_vm(self, vm, *words):
+        vm.stop()
+        vm.start(*words)
         if "--cold" not in words:
-            self.b.wait()
+            vm.wait()
+
+    def check(self):
+        """After each case: what has to hold in all of them."""
+        need(self.agent.process.poll() is None, f"the agent ended with status {self.agent.process.poll()}")
+
+    def tidy(self):
+        """After a case, however it ended: its objects go. A VM that does not let its device go is started again."""
+        if self.agent.count() == len(self.lasting) or not (left := self.refs() - self.lasting):
+            return
+        users = {port["object"]["port"]["vm"] for port in self.agent.objects("ports")
+                 if f"port/{port['object']['port']['id']}" in left}
+        self.agent.ctl("delete", *sorted(left), "--wait", "60s", check=False)
+        if self.refs() - self.lasting:
+            for name in sorted(users & self.vms.keys()):
+                self.restart_vm(self.vms[name])
+            eventually(f"{', '.join(sorted(left))} are gone", lambda: not self.refs() - self.lasting)
 
     def end(self):
         """All of it is taken apart again."""
-        self.pinger.stop()
-        self.agent.detach("a", "red")
-        self.agent.ctl("delete", "endpoint/far-red", "endpoint/far-blue", "subnet/red-1", "subnet/blue-1", "vpc/red",
-                       "vpc/blue")
+        if self.lasting:
+            self.agent.ctl("delete", *sorted(self.lasting), "--wait")
         eventually("no object is left", lambda: self.agent.count() == 0)
         self.untouched("after everything was deleted", self.idle)
         self.agent.stop()

@@ -6,7 +6,6 @@ Each VF is wired to its stand-in representor: what a VM sends through the VF arr
 reaches the VM. The PF is wired to the NIC "up0" in the network namespace "remote", the far end of the underlay.
 """
 import glob
-import os
 import subprocess
 
 MAX_VFS = 7  # the PF is function 0 of a slot, the VFs are functions 1 to 7
@@ -31,6 +30,7 @@ def representor_mac(i):
 
 
 def host(machine, vfs):
+    vfs = 4 if vfs is None else vfs
     if not 1 <= vfs <= MAX_VFS:
         raise ValueError(f"this face has 1 to {MAX_VFS} VFs")
     function = "disable-legacy=on,iommu_platform=on,romfile="
@@ -61,7 +61,7 @@ def host(machine, vfs):
 
 
 def guest(facts):
-    """Names the NICs, makes the underlay and completes the facts with PCI addresses."""
+    """Names the NICs and makes the underlay."""
     by_mac = {open(f).read().strip(): f.split("/")[4] for f in glob.glob("/sys/class/net/*/address")}
     pf = facts["pfs"][0]
     batch = [f"link set {by_mac[pf['mac']]} name {PF}",
@@ -75,12 +75,3 @@ def guest(facts):
     subprocess.run(["ip", "-batch", "-"], input="\n".join(batch), text=True, check=True)
     far = f"link set lo up\naddress add 192.0.2.2/24 dev {REMOTE}\nlink set {REMOTE} up"
     subprocess.run(["ip", "-n", NETNS, "-batch", "-"], input=far, text=True, check=True)
-
-    device = os.path.realpath(f"/sys/class/net/{PF}/device/..")  # below it is virtioN
-    pf["pci"] = os.path.basename(device)
-    offset, stride = (int(open(f"{device}/sriov_{n}").read()) for n in ("offset", "stride"))
-    domain, bus, slot_function = pf["pci"].split(":")
-    slot, function = (int(x, 16) for x in slot_function.split("."))
-    for vf in pf["vfs"]:
-        address = (int(bus, 16) << 8 | slot << 3 | function) + offset + stride * vf["index"]
-        vf["pci"] = f"{domain}:{address >> 8:02x}:{address >> 3 & 31:02x}.{address & 7}"

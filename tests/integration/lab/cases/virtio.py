@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cases, in the order in which they run. A case is a function of the Scene; its first line of text says what it
-protects. After each, the runner checks that VM a lost no packet, and tidies up."""
+"""Face virtio: two tenants' overlay, with all that a controller, an operator and a kernel may do wrong. After each case
+the runner checks that VM a lost no packet."""
 import json
 import socket
 import subprocess
@@ -8,8 +8,8 @@ import time
 
 import wire
 from host import (FACTS, LOCAL, PATIENCE, PF, REMOTE, VFS, ByHand, Failure, Heard, driver_of, eventually, frames_from, ip,
-                  need, need_same, run, snapshot)
-from scene import A, B_BLUE, B_RED, FAR
+                  need, run)
+from overlay import A, A6, B_BLUE, B_RED, FAR, FAR6, Overlay as Scene
 
 # ---- what a controller may get wrong --------------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ def no_free_vf(s):
     """No VF is free: each is listed with the reason; the port is attached when one is given back."""
     taken = [ByHand(1, "vfio-pci"), ByHand(2, "virtio-pci"), ByHand(3, "vfio-pci")]
     ip("link", "set", taken[1].netdev(), "up")
-    before = snapshot(s.a, s.b)
+    before = s.snapshot()
     try:
         s.attach(s.b, "blue", B_BLUE, wait=False)
         status = s.agent.failed("b-blue-1", "vf placement", "no free VF", "VF 0: leased", "in use by someone else",
@@ -186,7 +186,7 @@ def rule_refused(s):
 # ---- attaches that hold -----------------------------------------------------------------------------------------------
 def cold_attach(s):
     """A VM in prelaunch is attached before its first instruction, and finds its NIC when it boots."""
-    s.restart_b("--cold")
+    s.restart_vm(s.b, "--cold")
     s.attach(s.b, "blue", B_BLUE)
     need(s.b.monitor("query-status")["status"] == "prelaunch", "VM b runs")
     s.b.cont()
@@ -195,6 +195,21 @@ def cold_attach(s):
     s.b.up(B_BLUE)
     need(s.b.mac() == status["mac"], f"MAC {s.b.mac()} inside, {status['mac']} in the status")
     need(s.b.ping(FAR) == 5, "VM b does not reach its far end")
+
+
+def ipv6(s):
+    """VM a and its far end find each other by neighbour discovery through the overlay."""
+    s.a.sh(f"ip -6 address add {A6}/64 dev eth0")
+    shown = eventually("VM a has asked whether its IPv6 address is taken", lambda: (
+        (text := s.a.sh("ip -6 address show dev eth0 scope global")) and "tentative" not in text and text))
+    need("dadfailed" not in shown, f"VM a hears of a twin: {shown}")
+    need(s.a.ping(FAR6) == 5, "VM a does not reach its far end")
+    known = s.a.sh(f"ip -6 neigh show {FAR6}")
+    need(s.red.mac in known, f"VM a found {known.strip()!r}, not {s.red.mac}")
+    ip("-n", s.red.name, "neigh", "flush", "all")
+    need(s.red.ping(A6), "the far end does not reach VM a")
+    need(s.a.mac() in ip("-n", s.red.name, "neigh", "show", A6), "the far end did not find VM a")
+    s.a.sh(f"ip -6 address del {A6}/64 dev eth0")
 
 
 def in_blue(s):
@@ -338,7 +353,7 @@ def no_free_root_port(s):
     in_blue(s)
     if not s.agent.port("b-red-1"):
         s.attach(s.b, "red", B_RED)
-    before, devices = snapshot(s.a, s.b), s.b.devices()
+    before, devices = s.snapshot(), s.b.devices()
     s.attach(s.b, "blue", "10.0.0.7", "--port", "b-third", wait=False)
     s.agent.failed("b-third", "placement", "root port", "rp0", "rp1")
     s.untouched("after the failed attach", before)
@@ -350,7 +365,7 @@ def restart(s):
     """kill -9 and a new start under ping: no packet is lost, nothing is made again, all ports are ready."""
     in_blue(s)
     counted = filters()
-    before, devices = snapshot(s.a, s.b), (s.a.devices(), s.b.devices())
+    before, devices = s.snapshot(), (s.a.devices(), s.b.devices())
     need(s.b.ping(FAR, count=2) == 2, "VM b does not reach its far end")
     watch = subprocess.Popen(["tc", "monitor"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     links = subprocess.Popen(["ip", "monitor", "link", "address"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -408,7 +423,7 @@ def device_del_unanswered(s):
         need("guest-device" in status["step"], f"the step is {status['step']!r}")
         need(driver_of(pci) == "vfio-pci", "the VF was taken from under the VM")
         need(s.b.devices(), "the VM lost its device")
-        vfs = json.loads(s.agent.ctl("get", "vfs", "-o", "json").stdout)["pfs"][0]["vfs"]
+        vfs = s.agent.host_state()["pfs"][0]["vfs"]
         need([v["state"] for v in vfs if v["pci"] == pci] != ["free"], "the VF counts as free")
     finally:
         s.b.cont()
@@ -417,11 +432,9 @@ def device_del_unanswered(s):
     s.untouched("after the detach")
 
 
-# Each group can have a boot of its own.
 GROUPS = [[unknown_vpc, address_outside_subnet, duplicate_address, duplicate_mac, impossible_mac, all_or_nothing,
            malformed_messages, truncated_messages, oversized_messages, dry_run, refusals_left_nothing],
           [monitor_absent, monitor_held, no_free_vf, rule_refused],
-          [cold_attach, one_encapsulation, host_sockets, second_nic, no_free_root_port, restart, device_del_unanswered]]
-ALL = sum(GROUPS, [])
-# These begin where the one before ended.
-KEEPS_B = {cold_attach, one_encapsulation, host_sockets, second_nic, no_free_root_port}
+          [ipv6, cold_attach, one_encapsulation, host_sockets, second_nic, no_free_root_port, restart,
+           device_del_unanswered]]
+KEEPS = {cold_attach, one_encapsulation, host_sockets, second_nic, no_free_root_port}
