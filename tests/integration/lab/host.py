@@ -50,8 +50,9 @@ DEATH = re.compile(r"Kernel panic|Oops: |BUG: |kernel BUG at|general protection 
 
 def sick_lab():
     """What shows that the emulated machine itself is ill, in words; "" when nothing does. Under emulated nested
-    virtualization a kernel now and then dies of that, and leaves a word of it. A VM that ended, hangs or is in an odd
-    state without one is no excuse: an agent can do that to a VM."""
+    virtualization a kernel now and then dies of that and leaves a word of it, or spins without one: a VM that runs and
+    does not answer. (An agent may do that to a VM too, but then in the same case each time, which tests/run calls a
+    failure.) A VM that ended or is in an odd state without a word is no excuse."""
     words = {"the guest's kernel": run("dmesg", check=False).stdout}
     for path in sorted(glob.glob(f"{VM_TOOL.VMS}/*/*.log")):
         folder, name = os.path.split(path)
@@ -63,11 +64,22 @@ def sick_lab():
     for folder in sorted(glob.glob(f"{VM_TOOL.VMS}/*/")):
         name = os.path.basename(folder.rstrip("/"))
         try:
-            if VM_TOOL.checked_qmp(name, "query-status")["status"] == "internal-error":  # only KVM sets that
-                return f"VM {name}: internal-error"
+            state = VM_TOOL.checked_qmp(name, "query-status")["status"]
         except (VmError, OSError):
-            pass
+            continue
+        if state == "internal-error":  # only KVM sets that
+            return f"VM {name}: internal-error"
+        if state == "running" and not answers(name):
+            return f"VM {name} runs and does not answer"
     return ""
+
+
+def answers(name):
+    try:
+        VM_TOOL.shell(name, "true", PATIENCE)
+        return True
+    except (VmError, OSError):
+        return False
 
 
 def need(condition, why):
