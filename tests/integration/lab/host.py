@@ -58,9 +58,10 @@ def sick_lab():
         folder, name = os.path.split(path)
         words[f"VM {os.path.basename(folder)}, {name}"] = open(path, errors="replace").read()
     for who, text in words.items():
-        for line in text.splitlines():
+        lines = text.splitlines()
+        for at, line in enumerate(lines):
             if DEATH.search(line):
-                return f"{who}: {line.strip()}"
+                return f"{who}: " + " | ".join(words.strip() for words in lines[at:at + 12])
     for folder in sorted(glob.glob(f"{VM_TOOL.VMS}/*/")):
         name = os.path.basename(folder.rstrip("/"))
         try:
