@@ -71,8 +71,14 @@ def sick_lab():
         if state == "internal-error":  # only KVM sets that
             return f"VM {name}: internal-error"
         if state == "running" and not answers(name):
-            return f"VM {name} runs and does not answer"
+            return f"VM {name} runs and does not answer: {where(name)}"
     return ""
+
+
+def where(name):
+    """Where a VM's processor is: whether it halts or spins, and in what."""
+    registers = VM_TOOL.checked_qmp(name, "human-monitor-command", **{"command-line": "info registers"})
+    return " ".join(line for line in registers.splitlines() if line.startswith(("RIP=", "CR0=", "GS =")))
 
 
 def answers(name):
