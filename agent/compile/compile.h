@@ -44,6 +44,9 @@ std::vector<Resource> CompileHost(const CompileConfig& config, const HostFacts& 
 // "the eswitch of pf0 is not yet as configured (mode legacy, wanted switchdev)"; "" = it
 // is, or nothing is asked of it.
 std::string WhyEswitchOtherwise(const PfFacts& pf);
+// What of a PF that will carry such networks is still to be made, or to be seen; "" =
+// nothing, or it will carry none.
+std::string WhatIsToCome(const Vpc& vpc, const PfFacts& pf);
 // Why a VF cannot be leased now; "" = it can. `leased` and `shunned` (an attach on it
 // failed a moment ago: another is better) are the agent's own knowledge.
 std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& vf_driver,
@@ -56,7 +59,7 @@ using MacOwner = std::function<std::optional<ObjectRef>(const MacAddress&)>;
 // such networks (PfFacts::serves), free, for an overlay with a representor, with the
 // wanted MAC where the NIC cannot set one, and without one that is somebody else's in
 // the VPC; the PF with the fewest leases first, then the lowest index. The error says
-// for each PF or VF why not.
+// for each PF or VF why not; kUnavailable: a PF is to come (WhatIsToCome).
 absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts& facts,
                                const std::string& vf_driver, const std::set<VfId>& leased,
                                const std::set<VfId>& shunned, const MacOwner& mac_owner);

@@ -87,6 +87,13 @@ bool IsOccupant(std::string_view occupant, std::string_view device_id) {
 
 }  // namespace
 
+std::string WhatIsToCome(const Vpc& vpc, const PfFacts& pf) {
+  if (!pf.refused.empty() || !WillServe(vpc, pf)) return "";
+  const size_t expected = pf.num_vfs != 0 ? pf.num_vfs : pf.wanted_vfs;
+  if (pf.vfs.size() < expected) return StrCat("VFs are still to come on ", PfName(pf));
+  return WhyEswitchOtherwise(pf);
+}
+
 std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& vf_driver,
                        const std::set<VfId>& leased, const std::set<VfId>& shunned) {
   const VfId id{pf.id, vf.index};
@@ -159,14 +166,7 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
   bool any_serves = false;
   for (const Candidate& candidate : candidates) {
     const PfFacts& pf = *candidate.pf;
-    const size_t expected = pf.num_vfs != 0 ? pf.num_vfs : pf.wanted_vfs;
-    const bool waited_for = pf.refused.empty() && WillServe(vpc, pf);
-    if (waited_for && pf.vfs.size() < expected) {
-      to_come.push_back(StrCat("VFs are still to come on ", PfName(pf)));
-    } else if (const std::string differs = WhyEswitchOtherwise(pf);
-               waited_for && !differs.empty()) {
-      to_come.push_back(differs);
-    }
+    if (std::string what = WhatIsToCome(vpc, pf); !what.empty()) to_come.push_back(std::move(what));
     if (pf.vfs.empty()) {
       if (!pf.refused.empty()) {
         reasons.push_back(StrCat(PfName(pf), " is not used: ", pf.refused));

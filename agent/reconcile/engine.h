@@ -179,6 +179,9 @@ class Engine {
   absl::StatusOr<VfId> Place(const Port& port, const std::set<VfId>& shunned) const;
   bool AnotherVfIsFree(const std::string& port) const;
   void TryAttach(Unit& unit, const StoredObject& object);
+  // Pending while a NIC that can carry the port is being set up; fails when that failed
+  // for each of them.
+  void WaitForNic(Unit& unit, const StoredObject& object, const absl::Status& why);
   void ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment);
   void Teardown(Unit& unit, Attachment& attachment);
   void SetPhase(Unit& unit, Attachment attachment, AttachmentPhase phase);

@@ -109,23 +109,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
     return;
   }
   if (absl::IsUnavailable(vf.status())) {
-    // VFs or representors are still to come; unless making them failed.
-    const auto of_its_network = [&](const NicId& pf) {
-      const auto facts = facts_.pfs.find(pf);
-      return facts == facts_.pfs.end() || facts->second.network == port.network;
-    };
-    for (const NicId& pf : config_.pfs) {
-      const Unit* pool = FindUnit({UnitKind::kPool, pf.ToString()});
-      if (pool == nullptr || pool->error.ok() || !of_its_network(pf)) continue;
-      AttachFailed(unit, pool->step, pool->error, object.generation);
-      return;
-    }
-    unit.waits_for = std::string(vf.status().message());
-    for (const NicId& pf : config_.pfs) {
-      const Unit* pool = FindUnit({UnitKind::kPool, pf.ToString()});
-      if (pool == nullptr || pool->waits_for.empty() || !of_its_network(pf)) continue;
-      absl::StrAppend(&unit.waits_for, "; PF ", pf.ToString(), ": ", pool->waits_for);
-    }
+    WaitForNic(unit, object, vf.status());
     return;
   }
   if (!vf.ok()) {
@@ -189,6 +173,47 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
     AttachFailed(*unit, "lease", status, attachment.generation);
     Announce({ObjectKind::kPort, ref.id});
   });
+}
+
+void Engine::WaitForNic(Unit& unit, const StoredObject& object, const absl::Status& why) {
+  const Port& port = std::get<Port>(object.object);
+  const Vpc& vpc = *world_.FindVpc(port.vpc);
+  std::vector<std::pair<std::string, const Unit*>> failed;  // PF
+  std::string words(why.message());
+  bool one_comes = false;
+  for (const auto& [id, pf] : facts_.pfs) {
+    if (pf.network != port.network || WhatIsToCome(vpc, pf).empty()) continue;
+    const std::string name = absl::StrCat("PF ", id.ToString());
+    const Unit* pool = FindUnit({UnitKind::kPool, id.ToString()});
+    if (pool != nullptr && !pool->error.ok()) {
+      failed.emplace_back(name, pool);
+      absl::StrAppend(&words, "; ", name, ": ", pool->error.message());
+      continue;
+    }
+    one_comes = true;
+    if (pool != nullptr && !pool->waits_for.empty()) {
+      absl::StrAppend(&words, "; ", name, ": ", pool->waits_for);
+    }
+  }
+  if (one_comes || failed.empty()) {
+    unit.failed = false;
+    unit.error = absl::OkStatus();
+    failed_ports_.erase(port.id);
+    unit.waits_for = words;
+    return;
+  }
+  // The port's error is that of one of them, best of one that may pass, with the others'
+  // words before it.
+  const auto passes = [](const auto& entry) { return IsTransient(entry.second->error); };
+  auto one = std::find_if(failed.begin(), failed.end(), passes);
+  if (one == failed.end()) one = failed.begin();
+  std::iter_swap(one, failed.end() - 1);
+  const auto& [name, pool] = failed.back();
+  std::string context;
+  for (auto other = failed.begin(); other != failed.end() - 1; ++other) {
+    absl::StrAppend(&context, other->first, ": ", other->second->error.message(), "; ");
+  }
+  AttachFailed(unit, pool->step, Annotate(pool->error, context + name), object.generation);
 }
 
 std::set<std::string> Engine::TakenRootPorts(const std::string& vm, const std::string& but) const {

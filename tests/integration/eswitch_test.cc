@@ -18,9 +18,10 @@ using ::testing::HasSubstr;
 
 class EswitchTest : public AgentTest {
  protected:
-  static FakeHostOptions Nic(EswitchMode mode) {
+  static FakeHostOptions Nic(EswitchMode mode, uint16_t pfs = 1) {
     FakeHostOptions options;
     options.eswitch = mode;
+    options.pfs = pfs;
     return options;
   }
   static void WantSwitchdev(DaemonConfig& config) {
@@ -48,20 +49,40 @@ class EswitchTest : public AgentTest {
     }));
   }
   // VFs that were there before, driven by the host's driver.
-  void MakeVfsOfTheHost() {
-    ASSERT_TRUE(host->pci.SetNumVfs(FakeHost::PfAddress(), 4).ok());
+  void MakeVfsOfTheHost(uint16_t pf = 0) {
+    ASSERT_TRUE(host->pci.SetNumVfs(FakeHost::PfAddress(pf), 4).ok());
     for (uint32_t i = 0; i < 4; ++i) {
       LinkInfo link;
-      link.name = StrCat("pf0v", i);
+      link.name = StrCat("pf", pf, "v", i);
       link.ifindex = kVfLink + i;
-      link.mac = FakeHost::VfMac(static_cast<uint16_t>(i));
+      link.mac = FakeHost::VfMac(static_cast<uint16_t>(i), pf);
       link.up = i == 0;
       host->network->AddLink(link);
     }
   }
-  void FailModeWith(const absl::Status& refusal) {
-    host->network->FailWhen([](std::string_view call) { return call.starts_with("SetEswitch("); },
-                            refusal, 1'000'000);
+  void FailModeWith(const absl::Status& refusal, uint16_t pf = 0) {
+    const std::string refused = StrCat("SetEswitch(", FakeHost::Nic(pf).ToString(), ")");
+    host->network->FailWhen([refused](std::string_view call) { return call == refused; }, refusal,
+                            1'000'000);
+  }
+  // Two NICs of one network: the first refuses its eswitch mode, the second's cannot be
+  // changed yet, as the host uses its VF 0. Port "a-red" waits for it.
+  void BeginWithOneRefusedAndOneToCome() {
+    Begin(Nic(EswitchMode::kLegacy, 2), [this](DaemonConfig& config) {
+      WantSwitchdev(config);
+      MakeVfsOfTheHost(1);
+      FailModeWith(SystemError(EOPNOTSUPP, "set eswitch mode", "the first says no"));
+    });
+    host->AddVm("a");
+    host->Attach("a", "red", "10.0.0.5");
+    const auto status = host->WaitPort("a-red", [](const auto& s) {
+      return s && s->reason().find("the first says no") != std::string::npos &&
+             s->reason().find("VF 0 is in use") != std::string::npos;
+    });
+    EXPECT_EQ(status->state(), v1::OBJECT_STATE_PENDING);
+  }
+  void LetTheSecondChange() {
+    host->network->ChangeLink(kVfLink, [](LinkInfo& link) { link.up = false; });
   }
 
   static constexpr uint32_t kVfLink = 300;
@@ -148,6 +169,25 @@ TEST_F(EswitchTest, WhileAVfIsInUseTheModeStaysAndItIsSaidWhichAndByWhom) {
   host->WaitReady("a-red");
   EXPECT_EQ(TimesSet(), 1);
   EXPECT_EQ(host->pci.Find(host->VfAddress(1))->driver, "") << "unbound before the mode changed";
+}
+
+TEST_F(EswitchTest, ANicThatCannotBeSetUpDoesNotFailAPortThatAnotherWillCarry) {
+  BeginWithOneRefusedAndOneToCome();
+  LetTheSecondChange();
+  EXPECT_EQ(host->WaitReady("a-red").vf(), FakeHost::VfName(0, 1));
+}
+
+TEST_F(EswitchTest, WhenNoNicCouldBeSetUpThePortFailsWithWhatEachSaid) {
+  BeginWithOneRefusedAndOneToCome();
+  FailModeWith(SystemError(EOPNOTSUPP, "set eswitch mode", "so does the second"), 1);
+  LetTheSecondChange();
+  const v1::ObjectStatus status = host->WaitFailed("a-red");
+  EXPECT_THAT(status.reason(), AllOf(HasSubstr(StrCat("PF ", FakeHost::PfMac(0).ToString(), ": ")),
+                                     HasSubstr("the first says no"),
+                                     HasSubstr(StrCat("PF ", FakeHost::PfMac(1).ToString(), ": ")),
+                                     HasSubstr("so does the second")));
+  EXPECT_EQ(status.step(), "pf update");
+  EXPECT_TRUE(status.permanent());
 }
 
 TEST_F(EswitchTest, AModeThatSomebodyChangedIsSetAgainWhileNoVfIsInUse) {
