@@ -3,6 +3,7 @@
 // Every unit but ports: the host, its pools and peers, VPCs, subnets, endpoints;
 // and what is left of units that are no more.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -120,22 +121,36 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     const auto removed = removed_.find({ObjectKind::kVpc, unit.vpc});
     if (removed != removed_.end()) vpc = &std::get<Vpc>(removed->second);
   }
-  if (vpc == nullptr || (!any_bound && !BlockInUse(vpc->vni))) {
-    return std::vector<Resource>{};  // without a local port the VPC has no block here
+  // Without a local port the VPC has no block here; with one that is being taken apart
+  // maybe that of a VNI which it had before.
+  std::set<Vni> blocks;
+  for (const auto& [vf, attachment] : attachments_) {
+    if (attachment.vni && attachment.vpc == unit.vpc) blocks.insert(*attachment.vni);
   }
+  std::erase_if(blocks, [this](Vni vni) { return !BlockInUse(vni); });
+  if (vpc == nullptr || blocks.empty()) return std::vector<Resource>{};
   if (!facts_.tunnel) return absl::UnavailableError("the host's tunnel is being made");
-  if (!TablesKnown(vpc->vni)) return absl::UnavailableError("the VPC's rules are being observed");
+  if (!std::all_of(blocks.begin(), blocks.end(), [this](Vni vni) { return TablesKnown(vni); })) {
+    return absl::UnavailableError("the VPC's rules are being observed");
+  }
   // A port is being taken apart and its representor still stands: what ends in a
   // drop does so until that is gone.
-  auto drops = [&] {
+  const auto drops = [&](const auto& of_table) {
     std::vector<Resource> kept;
     for (const ResourceKey& key : unit.keys) {
       const auto it = wanted_.find(key);
-      if (it != wanted_.end() && EndsInDrop(it->second)) kept.push_back(it->second);
+      if (it == wanted_.end() || !EndsInDrop(it->second)) continue;
+      const RuleTable& table = std::get<FlowRuleSpec>(it->second.spec).rule.location.table;
+      const bool in_block = table.kind == RuleTable::Kind::kVpcBlock;
+      if ((!in_block || blocks.contains(table.vni)) && of_table(table)) kept.push_back(it->second);
     }
     return kept;
   };
-  if (!any_bound) return drops();
+  const auto before = [&](const RuleTable& table) {  // another VNI's
+    return table.kind == RuleTable::Kind::kVpcBlock && table.vni != vpc->vni;
+  };
+  const auto now = [&](const RuleTable& table) { return !before(table); };
+  if (!any_bound) return drops([](const RuleTable&) { return true; });
   if (const std::string nic = UnobservedNicOf(unit.vpc); !nic.empty()) {
     return absl::UnavailableError(nic);
   }
@@ -151,13 +166,13 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     const bool local_ports = ports != bound_of_subnet_.end() && !ports->second.empty();
     if (stored == nullptr) {
       // A chain without its drop would let what is sent there pass to the host.
-      wanted = drops();
+      wanted = drops(now);
       std::erase_if(wanted, [&](const Resource& drop) {
         const RuleLocation& at = std::get<FlowRuleSpec>(drop.spec).rule.location;
         return !LeadsToChain(*vpc->vni, at.chain);
       });
     } else if (!local_ports) {
-      wanted = drops();
+      wanted = drops(now);
     }
     if (stored != nullptr && local_ports) {
       std::vector<BoundPort> local;
@@ -192,6 +207,8 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
                                *facts_.tunnel);
     }
   }
+  std::vector<Resource> of_before = drops(before);
+  std::move(of_before.begin(), of_before.end(), std::back_inserter(wanted));
   return wanted;
 }
 

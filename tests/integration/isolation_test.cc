@@ -20,6 +20,25 @@ class IsolationTest : public AgentTest {
     request.mutable_add_vm_to_vpc()->set_offload(v1::OFFLOAD_WISH_MUST);
     ASSERT_TRUE(host->Send(request).has_accepted());
   }
+  // The port of a VM in "red", as Attach makes it.
+  static void FillPort(v1::Apply& apply, const std::string& vm, const std::string& mac) {
+    v1::Port* port = apply.add_upsert()->mutable_port();
+    port->set_id(StrCat(vm, "-red"));
+    port->set_vm(vm);
+    port->set_vpc("red");
+    port->set_subnet("red-1");
+    port->set_mac(mac);
+  }
+  std::vector<std::string> Drops(uint32_t vni) {
+    std::vector<std::string> drops;
+    for (const TcFilter& filter : Block(vni)) {
+      const auto* verdict =
+          filter.actions.size() == 1 ? std::get_if<TcGact>(&filter.actions[0]) : nullptr;
+      if (verdict == nullptr || verdict->verdict != TcGact::Verdict::kDrop) continue;
+      drops.push_back(StrCat(filter.id.chain, "/", filter.id.priority));
+    }
+    return drops;
+  }
 };
 
 TEST_F(IsolationTest, AVfIsNotGivenOnWhileARuleOfItsOldSubnetSendsToIt) {
@@ -300,6 +319,57 @@ TEST_F(IsolationTest, ACorrectedEndpointIsTriedAtOnce) {
   host->WaitUntil("the endpoint is ready",
                   [&] { return EndpointStatus("far").state() == v1::OBJECT_STATE_READY; });
   EXPECT_EQ(EndpointStatus("far").reason(), "");
+}
+
+// Its representor stands until the guest lets go: what ends in a drop there does so too.
+TEST_F(IsolationTest, ABlockKeepsItsDropsWhileItsVpcBecomesAVlan) {
+  Begin({.pfs = 2, .first_igb = 1});
+  Quiet();
+  const auto vm = host->AddVm("a");
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.mutable_add_vm_to_vpc()->set_mac(FakeHost::VfMac(0).ToString());
+  ASSERT_TRUE(host->Send(request).has_accepted());
+  host->WaitReady("a-red");
+  const std::vector<std::string> drops = Drops(1000);
+  ASSERT_GE(drops.size(), 3U) << "those of the representor, the VPC and the subnet's chain";
+  vm->SetRemoval(FakeVm::Removal::kWhenTold);
+  ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
+                    v1::Vpc* vpc = apply.add_upsert()->mutable_vpc();
+                    vpc->set_id("red");
+                    vpc->set_vlan(100);
+                    FillPort(apply, "a", FakeHost::VfMac(0).ToString());
+                  })
+                  .has_accepted());
+  WaitDoesNotLetGo("a-red");
+  EXPECT_EQ(Drops(1000), drops);
+  ExpectOnlyDrops(1000);
+  vm->CompleteRemovals();
+  EXPECT_EQ(host->WaitReady("a-red").vlan(), 100U);
+  EXPECT_THAT(Block(1000), ::testing::IsEmpty());
+}
+
+TEST_F(IsolationTest, ABlockKeepsItsDropsWhileThePortsOfItsVpcMoveToAnotherVni) {
+  Begin();
+  Quiet();
+  const TwoVms vms = TwoAttached();
+  const std::vector<std::string> drops = Drops(1000);
+  vms.a->SetRemoval(FakeVm::Removal::kWhenTold);
+  ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
+                    v1::Vpc* vpc = apply.add_upsert()->mutable_vpc();
+                    vpc->set_id("red");
+                    vpc->set_vni(3000);
+                    FillPort(apply, "a", "");
+                    FillPort(apply, "b", "");
+                  })
+                  .has_accepted());
+  WaitDoesNotLetGo("a-red");
+  host->WaitReady("b-red");
+  EXPECT_EQ(Drops(3000), drops) << "as in the old block";
+  EXPECT_EQ(Drops(1000), drops);
+  ExpectOnlyDrops(1000);
+  vms.a->CompleteRemovals();
+  host->WaitReady("a-red");
+  EXPECT_THAT(Block(1000), ::testing::IsEmpty());
 }
 
 }  // namespace
