@@ -26,6 +26,12 @@ class PlanningExecutor final : public Executor {
       ObservedResource& known = rules_[rule.observed->key] = *rule.observed;
       known.in_hw_count = UINT32_MAX;
     }
+    for (const auto& [vf, attachment] : real.attachments()) {
+      const Port* port = real.world().FindPort(attachment.port);
+      const Object* removed = real.RemovedObject({ObjectKind::kPort, attachment.port});
+      if (port == nullptr && removed != nullptr) port = &std::get<Port>(*removed);
+      if (port != nullptr && port->mac) macs_[vf] = *port->mac;
+    }
   }
 
   void Apply(const std::string& /*lane*/, std::vector<Operation> operations,
@@ -57,6 +63,11 @@ class PlanningExecutor final : public Executor {
           rules_[operation.resource.key] = *result.observed;
         } else {
           rules_.erase(operation.resource.key);
+        }
+      }
+      if (operation.verb == Operation::Verb::kDelete) {
+        if (const auto* binding = std::get_if<DriverBindingSpec>(&operation.resource.spec)) {
+          GiveBack(binding->vf);
         }
       }
       results.push_back(std::move(result));
@@ -131,7 +142,21 @@ class PlanningExecutor final : public Executor {
  private:
   void Later(std::function<void()> fn) { queue_.push_back(std::move(fn)); }
 
+  // It is as before it was bound: a function that hot-plug brought shows its MAC again.
+  void GiveBack(const VfId& id) {
+    const auto pf = facts_.pfs.find(id.pf);
+    if (pf == facts_.pfs.end()) return;
+    for (VfFacts& vf : pf->second.vfs) {
+      if (vf.index != id.index) continue;
+      vf.driver.clear();
+      vf.driver_override.clear();
+      const auto mac = macs_.find(id);
+      if (id.pf.is_hotplug_port() && mac != macs_.end()) vf.mac = mac->second;
+    }
+  }
+
   HostFacts facts_;
+  std::map<VfId, MacAddress> macs_;  // that the ports asked for
   std::map<std::string, absl::StatusOr<VmObservation>> vms_;
   std::map<ResourceKey, ObservedResource> rules_;
   std::deque<std::function<void()>> queue_;

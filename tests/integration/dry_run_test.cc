@@ -89,5 +89,24 @@ TEST_F(DryRunTest, AnotherUuidForAVmWithOurDeviceLeavesItsMonitorAlone) {
   EXPECT_EQ(host->PortStatus("a-red")->state(), v1::OBJECT_STATE_READY);
 }
 
+// The host's only VF is free again in the plan before the port needs it in its new VPC.
+TEST_F(DryRunTest, APortThatMovesMayGetTheVfThatItHad) {
+  Begin({.vfs = 1});
+  Attached("a", "red", "10.0.0.5");
+  v1::Request request;
+  request.set_dry_run(true);
+  v1::Port* port = request.mutable_apply()->add_upsert()->mutable_port();
+  port->set_id("a-red");
+  port->set_vm("a");
+  port->set_vpc("blue");
+  port->set_subnet("blue-1");
+  port->add_addresses("10.0.0.5");
+  const v1::Reply reply = host->Send(request);
+  ASSERT_TRUE(reply.has_plan()) << reply.ShortDebugString();
+  EXPECT_EQ(reply.plan().blocked_size(), 0) << reply.ShortDebugString();
+  EXPECT_THAT(Steps(reply.plan()),
+              AllOf(HasSubstr("delete driver-binding/"), HasSubstr("create driver-binding/")));
+}
+
 }  // namespace
 }  // namespace fairlead

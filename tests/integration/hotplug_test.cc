@@ -635,5 +635,40 @@ TEST_F(HotplugTest, ADryRunSaysWhatItWouldDoAndForWhatItWouldWait) {
   EXPECT_EQ(Function()->driver, "virtio-pci");
 }
 
+// The function that is given back in the plan is the one that the new port gets.
+TEST_F(HotplugTest, ADryRunOfAPortThatIsMadeAgainDoesNotWaitForItsFunction) {
+  BeginWithPort();
+  ReadyOne();
+  // Its netdev went with its driver, and with that the MAC that it is known by.
+  host->uevents.Emit("bind", DevPath(0), "pci");
+  host->WaitUntil("it is seen without a MAC", [&] {
+    const v1::HostState::Pf shown = ShownPort();
+    return shown.vfs_size() == 1 && shown.vfs(0).mac().empty();
+  });
+  v1::Request request;
+  request.set_dry_run(true);
+  v1::Apply& apply = *request.mutable_apply();
+  FillRemove(apply, v1::OBJECT_KIND_PORT, "a-red");
+  v1::Port* port = apply.add_upsert()->mutable_port();
+  port->set_id("a-again");
+  port->set_vm("a");
+  port->set_vpc("red");
+  port->set_subnet("red-1");
+  port->set_function(v1::FUNCTION_SOURCE_HOTPLUG);
+  port->set_mac(Mac(0).ToString());
+  const v1::Reply reply = host->Send(request);
+  ASSERT_TRUE(reply.has_plan()) << reply.ShortDebugString();
+  EXPECT_EQ(reply.plan().blocked_size(), 0) << reply.ShortDebugString();
+  std::vector<std::string> steps;
+  for (const auto& step : reply.plan().steps()) {
+    steps.push_back(StrCat(step.verb(), " ", step.resource()));
+  }
+  EXPECT_THAT(steps, ::testing::ElementsAre(
+                         "delete guest-device/a/a-red", "delete driver-binding/0000:00:1c.0/0",
+                         "delete vf/0000:00:1c.0/0", "create vf/0000:00:1c.0/0",
+                         "create driver-binding/0000:00:1c.0/0", "create guest-device/a/a-again"));
+  EXPECT_EQ(Function()->driver, "vfio-pci");
+}
+
 }  // namespace
 }  // namespace fairlead
