@@ -108,6 +108,7 @@ absl::StatusOr<std::vector<Resource>> CompileVlanPort(const CompileConfig& confi
   spec.settings.trust = settle(port.trust, port.trust, vf_facts->settings.trust);
   spec.settings.max_tx_mbps = port.max_tx_mbps;
   spec.settings.min_tx_mbps = port.min_tx_mbps;
+  spec.settings.link_disabled = settle(false, false, vf_facts->settings.link_disabled);
 
   std::vector<Resource> out;
   const Adder add{out, attachment.lease};

@@ -19,6 +19,7 @@ struct VfSettings {
   std::optional<bool> trust = {};            // may change its MAC and see what is not meant for it
   std::optional<uint32_t> max_tx_mbps = {};  // Mbit/s; 0: no limit
   std::optional<uint32_t> min_tx_mbps = {};  // Mbit/s; 0: none
+  std::optional<bool> link_disabled = {};    // it sends and receives nothing
   friend bool operator==(const VfSettings&, const VfSettings&) = default;
 };
 

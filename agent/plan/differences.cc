@@ -79,6 +79,7 @@ void CompareSpecs(Comparison& c, const VfSpec& wanted, const VfSpec& observed) {
   c.CompareIfSet("trust", wanted.settings.trust, observed.settings.trust);
   c.CompareIfSet("max_tx_mbps", wanted.settings.max_tx_mbps, observed.settings.max_tx_mbps);
   c.CompareIfSet("min_tx_mbps", wanted.settings.min_tx_mbps, observed.settings.min_tx_mbps);
+  c.CompareIfSet("link_disabled", wanted.settings.link_disabled, observed.settings.link_disabled);
 }
 void CompareSpecs(Comparison& c, const RepresentorSpec& wanted, const RepresentorSpec& observed) {
   c.CompareIfSet("vni", wanted.vni, observed.vni);

@@ -29,6 +29,7 @@ struct SummaryText {
     if (set.trust) words.push_back(*set.trust ? "trust on" : "trust off");
     if (set.max_tx_mbps) words.push_back(StrCat("max_tx_mbps ", *set.max_tx_mbps));
     if (set.min_tx_mbps) words.push_back(StrCat("min_tx_mbps ", *set.min_tx_mbps));
+    if (set.link_disabled.value_or(false)) words.push_back("link disabled");
     return words.empty() ? std::string("no attributes") : StrJoin(words, ", ");
   }
   std::string operator()(const RepresentorSpec& s) const {

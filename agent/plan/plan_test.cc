@@ -105,10 +105,10 @@ TEST(DifferencesTest, NameObservedAndWantedOfEveryAttribute) {
   EXPECT_THAT(differences(RepresentorSpec{Vf(1), VniOf(1), true, true},
                           RepresentorSpec{Vf(1), VniOf(2), false, false}),
               ElementsAre("vni 2 -> 1", "up no -> yes", "default_drop no -> yes"));
-  EXPECT_THAT(differences(VfSpec{Vf(1), {}, {100, true, false, 500, 0}},
-                          VfSpec{Vf(1), {}, {101, false, true, 0, 1}}),
+  EXPECT_THAT(differences(VfSpec{Vf(1), {}, {100, true, false, 500, 0, false}},
+                          VfSpec{Vf(1), {}, {101, false, true, 0, 1, true}}),
               ElementsAre("vlan 101 -> 100", "spoof_check no -> yes", "trust yes -> no",
-                          "max_tx_mbps 0 -> 500", "min_tx_mbps 1 -> 0"));
+                          "max_tx_mbps 0 -> 500", "min_tx_mbps 1 -> 0", "link_disabled yes -> no"));
   EXPECT_THAT(differences(VfSpec{Vf(1), MacAddress({2, 0, 0, 0, 0, 1})}, VfSpec{Vf(1)}),
               ElementsAre("mac unknown -> 02:00:00:00:00:01"));
   EXPECT_THAT(differences(DriverBindingSpec{Vf(1), "vfio-pci", 1, 2, 0660},

@@ -18,7 +18,8 @@ namespace fairlead {
 namespace {
 
 VfSettings SettingsOf(const VfInfo& info) {
-  return {info.vlan, info.spoof_check, info.trust, info.max_tx_mbps, info.min_tx_mbps};
+  return {info.vlan,        info.spoof_check, info.trust,
+          info.max_tx_mbps, info.min_tx_mbps, info.link_disabled};
 }
 
 }  // namespace
@@ -357,6 +358,9 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
   if (seen) {
     const auto differs = [](const auto& wish, const auto& is) { return wish && wish != is; };
     // What opens comes after what closes.
+    if (differs(set.link_disabled, seen->link_disabled) && *set.link_disabled) {
+      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfLinkDisabled(link, index, true));
+    }
     if (differs(set.trust, seen->trust) && !*set.trust) {
       FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfTrust(link, index, false));
     }
@@ -377,6 +381,9 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
       FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfRate(link, index,
                                                      set.max_tx_mbps.value_or(seen->max_tx_mbps),
                                                      set.min_tx_mbps.value_or(seen->min_tx_mbps)));
+    }
+    if (differs(set.link_disabled, seen->link_disabled) && !*set.link_disabled) {
+      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfLinkDisabled(link, index, false));
     }
     FAIRLEAD_ASSIGN_OR_RETURN(seen, ReadVf(pf, index));
   }
@@ -434,6 +441,8 @@ absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index) {
        }},
       {"spoof check", [](const VfInfo& vf) { return vf.spoof_check.value_or(true); },
        [&] { return rtnetlink_->SetVfSpoofCheck(link, index, true); }, /*needs_mac=*/true},
+      {"link state", [](const VfInfo& vf) { return !vf.link_disabled; },
+       [&] { return rtnetlink_->SetVfLinkDisabled(link, index, false); }},
   };
   for (Setting& setting : settings) {
     if (setting.clean(*seen)) continue;

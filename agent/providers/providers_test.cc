@@ -318,7 +318,7 @@ class LegacyPfTest : public PfProviderTest {
     return sets;
   }
   static constexpr MacAddress kTenant{{2, 0, 0, 0, 9, 9}};
-  VfSpec Wanted() { return {{kPf, 0}, kTenant, {100, true, false, 0, 0}}; }
+  VfSpec Wanted() { return {{kPf, 0}, kTenant, {100, true, false, 0, 0, false}}; }
 };
 
 TEST_F(LegacyPfTest, OnlyWhatDiffersIsSetOnAVfAndThenReadBack) {
@@ -361,6 +361,18 @@ TEST_F(LegacyPfTest, AVfIsGivenBackAsNobodysWhateverWasSetOnIt) {
   network->ClearCalls();
   EXPECT_TRUE(pf.DeleteVf({kPf, 0}).ok());
   EXPECT_THAT(Sets(), ::testing::IsEmpty()) << "there is nothing to take away";
+}
+
+TEST_F(LegacyPfTest, ALinkThatWasDisabledIsTheNextTenantsAgain) {
+  network->SetVfDriver(10, {});
+  for (const bool given_back : {true, false}) {
+    const auto off = pf.PutVf({{kPf, 0}, {}, {.link_disabled = true}});
+    ASSERT_TRUE(off.ok()) << off.status();
+    EXPECT_EQ(std::get<VfSpec>(off->spec).settings.link_disabled, true);
+    EXPECT_TRUE(Vf(0).link_disabled);
+    EXPECT_TRUE(given_back ? pf.DeleteVf({kPf, 0}).ok() : pf.PutVf(Wanted()).ok());
+    EXPECT_FALSE(Vf(0).link_disabled);
+  }
 }
 
 TEST_F(LegacyPfTest, AValueThatDoesNotReadBackCleanKeepsTheVfAndIsNamed) {

@@ -461,6 +461,7 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
             "it was set without an error and reads back otherwise: ", absl::StrJoin(wrong, ", ")));
       }
     }
+    if (unit != nullptr && CutOffRefused(*unit, operation, result.status)) continue;
     const auto* rule = std::get_if<FlowRuleSpec>(&operation.resource.spec);
     if (!result.status.ok() && rule != nullptr &&
         (ref.kind == UnitKind::kPort || IsTransient(result.status))) {

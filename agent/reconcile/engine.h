@@ -190,6 +190,11 @@ class Engine {
   // Takes away what forwards to and from the port. True while that is under way.
   bool CutOff(Unit& unit, const Attachment& attachment);
   bool DeleteRulesFirst(Unit& unit);
+  // The operation that takes the link of its VF, or of the VF's representor, down; none:
+  // it is down, or cannot be taken down.
+  std::optional<Operation> LinkOff(const Unit& unit, const Attachment& attachment) const;
+  // Whether the NIC cannot do that to a VF: its end goes on without, and says so.
+  static bool CutOffRefused(Unit& unit, const Operation& operation, const absl::Status& status);
   bool PlaceAgain(Unit& unit, const StoredObject& object, const Attachment& attachment);
   std::set<std::string> TakenRootPorts(const std::string& vm, const std::string& but) const;
   void ReleaseVmIfUnused(const std::string& vm);

@@ -358,6 +358,7 @@ void Engine::SetPhase(Unit& unit, Attachment attachment, AttachmentPhase phase) 
       unit->verified = false;
       unit->removal_asked.reset();
       unit->removal_overdue = false;
+      unit->not_cut_off.clear();
       UpdateBound(attachment.port);
       MarkDirty(ref);
     } else {

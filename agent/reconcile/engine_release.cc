@@ -51,7 +51,8 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
               ? absl::StrCat(" for ",
                              std::chrono::duration_cast<std::chrono::seconds>(waited).count(),
                              " s: the guest does not let go of it")
-              : "");
+              : "",
+          unit.not_cut_off.empty() ? "" : "; ", unit.not_cut_off);
       const auto next = unit.removal_overdue
                             ? config_.removal_ask_again -
                                   std::chrono::duration_cast<std::chrono::milliseconds>(waited)
@@ -64,6 +65,7 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
       return;
     }
     unit.removal_asked.reset();
+    unit.not_cut_off.clear();  // tried again too
   }
   switch (Converge(unit, {})) {
     case Progress::kWorking:
@@ -160,27 +162,57 @@ std::string Engine::StillSentTo(const Unit& unit, const Attachment& attachment) 
 // The guest may take long to let go, its monitor may be held and its NIC hang:
 // nothing of that is waited for. The rules go first, so that the port's MAC is
 // free for others; then its link, because the rules of the others match where a
-// frame goes to and not where it comes from.
+// frame goes to and not where it comes from. In a VLAN that is all there is, and the
+// VF's own.
 bool Engine::CutOff(Unit& unit, const Attachment& attachment) {
   // Nothing here leads to it, and whether it is there must be seen before it is claimed.
   if (attachment.vf.pf.is_hotplug_port()) return false;
   if (TablesKnown(attachment.vni)) ClaimLeftBehind(unit, attachment);
   if (DeleteRulesFirst(unit)) return true;
-  const auto it = observed_.find(RepresentorKey(attachment.vf));
-  if (it == observed_.end() || !it->second.ours || unit.refresh || unit.refreshing) return false;
+  if (unit.refresh || unit.refreshing) return false;
+  std::optional<Operation> off = LinkOff(unit, attachment);
+  if (!off) return false;
+  unit.step = absl::StrCat(std::string(ResourceKindName(off->resource.key.kind)), " down");
+  const std::string lane = LaneOf(off->resource);
+  Dispatch(unit, lane, {*std::move(off)});
+  return true;
+}
+
+std::optional<Operation> Engine::LinkOff(const Unit& unit, const Attachment& attachment) const {
   Operation operation;
   operation.verb = Operation::Verb::kUpdate;
-  operation.resource.key = it->first;
+  operation.detail = "up -> down";
+  if (attachment.vlan) {
+    // Only the PF's driver can do it, and only what was handed out needs it.
+    const auto vf = observed_.find(VfKey(attachment.vf));
+    if (vf == observed_.end() || !observed_.contains(DriverBindingKey(attachment.vf)) ||
+        std::get<VfSpec>(vf->second.spec).settings.link_disabled != false ||
+        !unit.not_cut_off.empty()) {
+      return std::nullopt;
+    }
+    operation.resource.key = vf->first;
+    operation.resource.spec = VfSpec{attachment.vf, {}, {.link_disabled = true}};
+    operation.current = vf->second;
+    return operation;
+  }
+  const auto it = observed_.find(RepresentorKey(attachment.vf));
+  if (it == observed_.end() || !it->second.ours) return std::nullopt;
   RepresentorSpec spec = std::get<RepresentorSpec>(it->second.spec);
-  if (!spec.up || spec.vni != attachment.vni) return false;
+  if (!spec.up || spec.vni != attachment.vni) return std::nullopt;
   spec.up = false;
   spec.default_drop = true;
+  operation.resource.key = it->first;
   operation.resource.spec = spec;
   operation.current = it->second;
-  operation.detail = "up -> down";
-  unit.step = "representor down";
-  const std::string lane = LaneOf(operation.resource);
-  Dispatch(unit, lane, {std::move(operation)});
+  return operation;
+}
+
+bool Engine::CutOffRefused(Unit& unit, const Operation& operation, const absl::Status& status) {
+  const auto* vf = std::get_if<VfSpec>(&operation.resource.spec);
+  const bool cuts_off = vf != nullptr && vf->settings.link_disabled == true;
+  if (!cuts_off || status.ok()) return false;
+  unit.not_cut_off =
+      absl::StrCat("its VF cannot be cut off on this NIC meanwhile: ", status.message());
   return true;
 }
 

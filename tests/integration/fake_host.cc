@@ -355,7 +355,8 @@ std::string FakeHost::Leftovers() const {
     for (const VfInfo& vf : link.ok() && link->vfs ? *link->vfs : std::vector<VfInfo>{}) {
       StrAppend(&text, "vf ", vf.index, " of pf", number, " mac ", vf.mac.ToString(), " vlan ",
                 vf.vlan, vf.spoof_check.value_or(true) ? "" : " spoof check off",
-                vf.trust.value_or(false) ? " trusted" : "", " rates ", vf.max_tx_mbps, " ",
+                vf.trust.value_or(false) ? " trusted" : "",
+                vf.link_disabled ? " link disabled" : "", " rates ", vf.max_tx_mbps, " ",
                 vf.min_tx_mbps, "\n");
     }
   }

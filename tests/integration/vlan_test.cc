@@ -189,12 +189,16 @@ TEST_F(VlanTest, OnAHostWithBothEachPortFindsItsNic) {
 
 TEST_F(VlanTest, WhatIsChangedBehindItsBackIsSetAgainAndTheVmKeepsItsDevice) {
   BeginVlan();
+  host->network->SetVfDriver(FakeHost::kPfLink, {});
   const auto vm = AddA();
   host->WaitReady("a-lan");
   const std::function<void(VfInfo&)> changes[] = {
-      [](VfInfo& vf) { vf.mac = *MacAddress::Parse(kOtherMac); }, [](VfInfo& vf) { vf.vlan = 0; },
-      [](VfInfo& vf) { vf.spoof_check = false; }, [](VfInfo& vf) { vf.trust = true; },
-      [](VfInfo& vf) { vf.max_tx_mbps = 10; }};
+      [](VfInfo& vf) { vf.mac = *MacAddress::Parse(kOtherMac); },
+      [](VfInfo& vf) { vf.vlan = 0; },
+      [](VfInfo& vf) { vf.spoof_check = false; },
+      [](VfInfo& vf) { vf.trust = true; },
+      [](VfInfo& vf) { vf.max_tx_mbps = 10; },
+      [](VfInfo& vf) { vf.link_disabled = true; }};
   for (const auto& change : changes) {
     host->ChangeVf(0, 0, change);
     host->WaitUntil("the VF is as wanted again", [&] { return host->Vf(0) == Tenants(); });
@@ -242,6 +246,43 @@ TEST_F(VlanTest, TheMacOfARemovedPortIsWaitedForUntilItsGuestLetsGo) {
   int with_it = 0;
   for (uint16_t vf = 0; vf < 4; ++vf) with_it += host->Vf(vf).mac.ToString() == kMac ? 1 : 0;
   EXPECT_EQ(with_it, 1);
+}
+
+// Its guest reaches nobody in the VLAN any more, whatever it does.
+TEST_F(VlanTest, ARemovedPortWhoseGuestDoesNotLetGoIsCutOff) {
+  BeginVlan();
+  host->network->SetVfDriver(FakeHost::kPfLink, {});
+  const auto vm = AddA();
+  host->WaitReady("a-lan");
+  EXPECT_FALSE(host->Vf(0).link_disabled);
+  vm->SetRemoval(FakeVm::Removal::kWhenTold);
+  host->Detach("a", "lan");
+  WaitDoesNotLetGo("a-lan");
+  EXPECT_TRUE(host->Vf(0).link_disabled);
+  EXPECT_THAT(host->PortStatus("a-lan")->reason(), Not(HasSubstr("cut off")));
+  // It stays so over a restart, and whoever gets the VF next has a link.
+  host->Stop();
+  host->Start();
+  WaitDoesNotLetGo("a-lan");
+  EXPECT_TRUE(host->Vf(0).link_disabled);
+  vm->CompleteRemovals();
+  host->WaitGone("a-lan");
+  WaitNothingLeft(before_);
+}
+
+TEST_F(VlanTest, ANicThatCannotCutAVfOffSaysSoAndTheRemovalGoesOn) {
+  BeginVlan();
+  const auto vm = AddA();
+  host->WaitReady("a-lan");
+  vm->SetRemoval(FakeVm::Removal::kWhenTold);
+  host->Detach("a", "lan");
+  WaitDoesNotLetGo("a-lan");
+  EXPECT_THAT(host->PortStatus("a-lan")->reason(),
+              AllOf(HasSubstr("cannot be cut off on this NIC"), HasSubstr("not supported")));
+  EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 1);
+  vm->CompleteRemovals();
+  host->WaitGone("a-lan");
+  WaitNothingLeft(before_);
 }
 
 TEST_F(VlanTest, AnotherVlanOfTheVpcAttachesItsPortsAnew) {

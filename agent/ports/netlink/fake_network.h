@@ -37,14 +37,16 @@ namespace fairlead {
 // What a PF's driver takes for its VFs (ndo_set_vf_*): EOPNOTSUPP where it has no such
 // call, EINVAL where its NIC cannot. As made: all of it.
 struct FakeVfDriver {
-  bool mac = true, vlan = true, spoof_check = true, trust = true, rate = true;
+  bool mac = true, vlan = true, spoof_check = true, trust = true, rate = true, link_state = true;
   bool min_rate = true;
   bool spoof_check_needs_mac = false;  // mlx5 and mlx4: EPERM without one
   // Above this the maximum rate is refused, and without carrier every rate is. 0: any goes.
   uint32_t link_mbps = 0;
 
-  // drivers/net/ethernet/intel/igb/igb_main.c, igb_ndo_set_vf_bw.
-  static constexpr FakeVfDriver Igb() { return {.min_rate = false, .link_mbps = 1000}; }
+  // drivers/net/ethernet/intel/igb/igb_main.c: igb_ndo_set_vf_bw, no ndo_set_vf_link_state.
+  static constexpr FakeVfDriver Igb() {
+    return {.link_state = false, .min_rate = false, .link_mbps = 1000};
+  }
 };
 
 class FakeNetwork {

@@ -204,6 +204,14 @@ absl::Status FakeRtnetlinkPort::SetVfRate(uint32_t pf_ifindex, uint16_t vf, uint
       });
 }
 
+absl::Status FakeRtnetlinkPort::SetVfLinkDisabled(uint32_t pf_ifindex, uint16_t vf, bool disabled) {
+  return ChangeVf("SetVfLinkDisabled", pf_ifindex, vf, disabled ? "yes" : "no",
+                  &FakeVfDriver::link_state, [&](const FakeNetwork::Link&, VfInfo& info) {
+                    info.link_disabled = disabled;
+                    return true;
+                  });
+}
+
 absl::StatusOr<uint32_t> FakeRtnetlinkPort::CreateVxlan(const VxlanParams& params) {
   FAIRLEAD_RETURN_IF_ERROR(netlink::CheckIfName(params.name));
   const std::string call = StrCat("CreateVxlan(", params.name, ")");

@@ -32,6 +32,7 @@ class FakeRtnetlinkPort final : public RtnetlinkPort {
   absl::Status SetVfTrust(uint32_t pf_ifindex, uint16_t vf, bool on) override;
   absl::Status SetVfRate(uint32_t pf_ifindex, uint16_t vf, uint32_t max_tx_mbps,
                          uint32_t min_tx_mbps) override;
+  absl::Status SetVfLinkDisabled(uint32_t pf_ifindex, uint16_t vf, bool disabled) override;
   absl::StatusOr<uint32_t> CreateVxlan(const VxlanParams& params) override;
   absl::Status DeleteLink(uint32_t ifindex) override;
   absl::StatusOr<RouteInfo> GetRoute(const IpAddress& destination) override;

@@ -104,6 +104,7 @@ TEST(FakeRtnetlinkPort, AnIgbTakesARateWithLinkUpToItsSpeedAndNoMinimum) {
   EXPECT_EQ(ErrnoOf(port.SetVfRate(ifindex, 0, 1001, 0)), EINVAL);
   EXPECT_TRUE(port.SetVfRate(ifindex, 0, 1000, 0).ok());
   EXPECT_EQ(port.GetLinkWithVfs(ifindex)->vfs->at(0).max_tx_mbps, 1000u);
+  EXPECT_EQ(ErrnoOf(port.SetVfLinkDisabled(ifindex, 0, true)), EOPNOTSUPP);
 }
 
 TEST(FakeRtnetlinkPort, WhatADriverHasNoCallForIsNotSupported) {

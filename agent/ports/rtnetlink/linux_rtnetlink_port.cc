@@ -168,6 +168,14 @@ absl::Status LinuxRtnetlinkPort::SetVfRate(uint32_t pf_ifindex, uint16_t vf, uin
                    " (Mbit/s) on ", VfOf(pf_ifindex, vf)));
 }
 
+absl::Status LinuxRtnetlinkPort::SetVfLinkDisabled(uint32_t pf_ifindex, uint16_t vf,
+                                                   bool disabled) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(pf_ifindex));
+  return Do(
+      netlink::SetVfLinkDisabledRequest(pf_ifindex, vf, disabled),
+      StrCat("set the link state ", disabled ? "disable" : "auto", " on ", VfOf(pf_ifindex, vf)));
+}
+
 absl::StatusOr<uint32_t> LinuxRtnetlinkPort::CreateVxlan(const VxlanParams& params) {
   FAIRLEAD_RETURN_IF_ERROR(netlink::CheckIfName(params.name));
   if (params.alias.size() > netlink::kMaxIfAlias) {

@@ -36,11 +36,13 @@ TEST(DecodeLink, ReadsVfs) {
     ifla_vf_spoofchk check{vf, 1};
     ifla_vf_trust trust{vf, 0xffffffff};  // the driver does not say
     ifla_vf_rate rate{vf, 100, 500};
+    ifla_vf_link_state link{vf, IFLA_VF_LINK_STATE_AUTO + 2 * vf};
     message.Begin(IFLA_VF_INFO)
         .PutStruct(IFLA_VF_MAC, mac)
         .PutStruct(IFLA_VF_RATE, rate)
         .PutStruct(IFLA_VF_VLAN, vlan)
         .PutStruct(IFLA_VF_SPOOFCHK, check)
+        .PutStruct(IFLA_VF_LINK_STATE, link)
         .PutStruct(IFLA_VF_TRUST, trust)
         .End();
   }
@@ -57,6 +59,8 @@ TEST(DecodeLink, ReadsVfs) {
   EXPECT_EQ(vf.trust, std::nullopt);
   EXPECT_EQ(vf.max_tx_mbps, 500u);
   EXPECT_EQ(vf.min_tx_mbps, 100u);
+  EXPECT_TRUE(vf.link_disabled);
+  EXPECT_FALSE((*link)->vfs->at(0).link_disabled);
   EXPECT_TRUE((*link)->up);
   EXPECT_EQ((*link)->mtu, 9000u);
 }
@@ -206,8 +210,9 @@ TEST(CreateVxlanRequest, CarriesWhatTheTunnelNeeds) {
   EXPECT_TRUE(error.ok());
 }
 
-// What iproute2 sends for `ip link set pf0 vf 1 vlan 100`, `spoofchk on`, `trust on` and
-// `min_tx_rate 0 max_tx_rate 500`, less what it adds of its own (IFLA_IFNAME, its flags).
+// What iproute2 sends for `ip link set pf0 vf 1 vlan 100`, `spoofchk on`, `trust on`,
+// `min_tx_rate 0 max_tx_rate 500` and `state disable`, less what it adds of its own
+// (IFLA_IFNAME, its flags).
 TEST(SetVfRequests, AreOneSettingOfOneVf) {
   const auto setting = [](const Message& message) {
     const Bytes payload = Payload(message);
@@ -230,6 +235,10 @@ TEST(SetVfRequests, AreOneSettingOfOneVf) {
   EXPECT_EQ(setting(SetVfTrustRequest(7, 1, false)), bytes(12, IFLA_VF_TRUST, {0, 0, 0, 0}));
   EXPECT_EQ(setting(SetVfRateRequest(7, 1, 500, 100)),
             bytes(16, IFLA_VF_RATE, {100, 0, 0, 0, 0xf4, 1, 0, 0}));
+  EXPECT_EQ(setting(SetVfLinkDisabledRequest(7, 1, true)),
+            bytes(12, IFLA_VF_LINK_STATE, {2, 0, 0, 0}));
+  EXPECT_EQ(setting(SetVfLinkDisabledRequest(7, 1, false)),
+            bytes(12, IFLA_VF_LINK_STATE, {0, 0, 0, 0}));
 }
 
 TEST(GetLinkRequest, AsksForVfsOnlyWhenTold) {

@@ -62,6 +62,9 @@ std::vector<VfInfo> DecodeVfs(const AttributeSet& list, DecodeError* error) {
       info.max_tx_mbps = rate->max_tx_rate;
       info.min_tx_mbps = rate->min_tx_rate;
     }
+    if (auto link = vf.Struct<ifla_vf_link_state>(IFLA_VF_LINK_STATE)) {
+      info.link_disabled = link->link_state == IFLA_VF_LINK_STATE_DISABLE;
+    }
     vfs.push_back(info);
   });
   return vfs;

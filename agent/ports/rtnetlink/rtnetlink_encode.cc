@@ -134,6 +134,11 @@ Message SetVfRateRequest(uint32_t ifindex, uint16_t vf, uint32_t max_tx_mbps,
                    ifla_vf_rate{.vf = vf, .min_tx_rate = min_tx_mbps, .max_tx_rate = max_tx_mbps});
 }
 
+Message SetVfLinkDisabledRequest(uint32_t ifindex, uint16_t vf, bool disabled) {
+  const uint32_t state = disabled ? IFLA_VF_LINK_STATE_DISABLE : IFLA_VF_LINK_STATE_AUTO;
+  return VfMessage(ifindex, IFLA_VF_LINK_STATE, ifla_vf_link_state{.vf = vf, .link_state = state});
+}
+
 Message CreateVxlanRequest(const VxlanParams& params) {
   Message message = LinkMessage(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, 0);
   message.PutString(IFLA_IFNAME, params.name)

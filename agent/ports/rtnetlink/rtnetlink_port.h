@@ -32,6 +32,7 @@ struct VfInfo {  // IFLA_VF_INFO
   std::optional<bool> spoof_check, trust;  // absent: the driver does not say
   uint32_t max_tx_mbps = 0;                // Mbit/s; 0: no limit
   uint32_t min_tx_mbps = 0;                // Mbit/s; 0: nothing is kept for it
+  bool link_disabled = false;              // IFLA_VF_LINK_STATE_DISABLE; else auto or enable
   friend bool operator==(const VfInfo&, const VfInfo&) = default;
 };
 
@@ -134,6 +135,8 @@ class RtnetlinkPort {
   // Both at once, in Mbit/s; 0: none. The kernel refuses a minimum above the maximum.
   virtual absl::Status SetVfRate(uint32_t pf_ifindex, uint16_t vf, uint32_t max_tx_mbps,
                                  uint32_t min_tx_mbps) = 0;
+  // Disabled, the VF sends and receives nothing; else its link follows the PF's (auto).
+  virtual absl::Status SetVfLinkDisabled(uint32_t pf_ifindex, uint16_t vf, bool disabled) = 0;
 
   // An external (collect_md) VXLAN device, made down, with UDP over IPv6
   // zero checksums accepted, learning off. Returns its ifindex.

@@ -42,6 +42,7 @@ TEST_P(RtnetlinkVfContract, EverySettingIsReadBackOnThatVfAloneAndTakenAway) {
   EXPECT_TRUE(port().SetVfSpoofCheck(pf_, 1, true).ok());
   EXPECT_TRUE(port().SetVfTrust(pf_, 1, true).ok());
   EXPECT_TRUE(port().SetVfRate(pf_, 1, 500, 100).ok());
+  EXPECT_TRUE(port().SetVfLinkDisabled(pf_, 1, true).ok());
   const VfInfo set = Vf(1);
   EXPECT_EQ(set.mac, before.mac);
   EXPECT_EQ(set.vlan, 100);
@@ -49,18 +50,21 @@ TEST_P(RtnetlinkVfContract, EverySettingIsReadBackOnThatVfAloneAndTakenAway) {
   EXPECT_EQ(set.trust, true);
   EXPECT_EQ(set.max_tx_mbps, 500u);
   EXPECT_EQ(set.min_tx_mbps, 100u);
+  EXPECT_TRUE(set.link_disabled);
   EXPECT_EQ(Vf(0), other);
 
   EXPECT_TRUE(port().SetVfVlan(pf_, 1, 0).ok());
   EXPECT_TRUE(port().SetVfSpoofCheck(pf_, 1, false).ok());
   EXPECT_TRUE(port().SetVfTrust(pf_, 1, false).ok());
   EXPECT_TRUE(port().SetVfRate(pf_, 1, 0, 0).ok());
+  EXPECT_TRUE(port().SetVfLinkDisabled(pf_, 1, false).ok());
   const VfInfo cleared = Vf(1);
   EXPECT_EQ(cleared.vlan, 0);
   EXPECT_EQ(cleared.spoof_check, false);
   EXPECT_EQ(cleared.trust, false);
   EXPECT_EQ(cleared.max_tx_mbps, 0u);
   EXPECT_EQ(cleared.min_tx_mbps, 0u);
+  EXPECT_FALSE(cleared.link_disabled);
 }
 
 TEST_P(RtnetlinkVfContract, AValueThatCannotBeIsRefusedAndNothingIsSet) {
@@ -77,6 +81,7 @@ TEST_P(RtnetlinkVfContract, AVfThatIsNotThereIsRefused) {
   EXPECT_EQ(ErrnoOf(port().SetVfSpoofCheck(pf_, kVfs, true)), EINVAL);
   EXPECT_EQ(ErrnoOf(port().SetVfTrust(pf_, kVfs, true)), EINVAL);
   EXPECT_EQ(ErrnoOf(port().SetVfRate(pf_, kVfs, 100, 0)), EINVAL);
+  EXPECT_EQ(ErrnoOf(port().SetVfLinkDisabled(pf_, kVfs, true)), EINVAL);
 }
 
 }  // namespace
