@@ -158,6 +158,8 @@ class Engine {
   // Takes the change of an eswitch whose VFs are in use out of what is wanted of a
   // pool's unit, and says by name what is in use; "" = nothing is held back.
   std::string HoldEswitch(std::vector<Resource>& wanted) const;
+  // Whether a VM may have the leased VF, or is just being given it.
+  bool MayBeHandedOut(const Attachment& attachment) const;
   // Whether the NIC said no for good to what was asked of its eswitch.
   static bool EswitchRefused(const Unit& unit);
   enum class Progress : uint8_t { kSettled, kWorking, kWaiting, kConflict };

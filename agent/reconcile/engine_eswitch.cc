@@ -27,12 +27,12 @@ std::string Engine::HoldEswitch(std::vector<Resource>& wanted) const {
   if (seen != observed_.end() && Differences(eswitch->spec, seen->second).empty()) return "";
   const NicId& pf = std::get<PfSpec>(eswitch->spec).pf;
   std::vector<std::string> in_use;
-  for (auto it = attachments_.lower_bound({pf, 0}); it != attachments_.end() && it->first.pf == pf;
-       ++it) {
-    in_use.push_back(absl::StrCat("VF ", it->first.index, " is leased to port ", it->second.port));
-  }
   for (const VfFacts& vf : facts_.pfs.at(pf).vfs) {
-    if (attachments_.contains({pf, vf.index})) continue;
+    const auto lease = attachments_.find({pf, vf.index});
+    if (lease != attachments_.end() && MayBeHandedOut(lease->second)) {
+      in_use.push_back(absl::StrCat("VF ", vf.index, " is leased to port ", lease->second.port));
+      continue;
+    }
     const std::string why = WhyInUse(vf, config_.compile.vf_driver);
     if (!why.empty()) in_use.push_back(absl::StrCat("VF ", vf.index, " is ", why));
   }
@@ -43,6 +43,14 @@ std::string Engine::HoldEswitch(std::vector<Resource>& wanted) const {
   return absl::StrCat(
       "the eswitch is not changed while a VF there is in use: ", absl::StrJoin(in_use, ", "),
       unnamed == 0 ? "" : absl::StrCat(" and ", unnamed, " more"));
+}
+
+// A host that was booted has the leases of before and NICs in the mode after boot: those
+// leases wait for representors, which come with the other mode only.
+bool Engine::MayBeHandedOut(const Attachment& attachment) const {
+  const auto unit = units_.find({UnitKind::kPort, attachment.port});
+  return (unit != units_.end() && unit->second.in_flight) ||
+         observed_.contains(DriverBindingKey(attachment.vf));
 }
 
 // Each attempt shakes the NIC (its driver takes its netdevs down and up): one that said

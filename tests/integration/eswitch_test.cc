@@ -242,6 +242,21 @@ TEST_F(EswitchTest, ARestartAdoptsTheEswitchWithoutAnyWrite) {
   EXPECT_EQ(PciWrites(), writes);
 }
 
+// The leases of before are still there, and no VF.
+TEST_F(EswitchTest, AfterARebootTheModeIsSetForThePortsThatTheStoreHolds) {
+  Begin(Nic(EswitchMode::kLegacy), WantSwitchdev);
+  Attached("a", "red", "10.0.0.5");
+  host->Stop();
+  host->RemoveVm("a");
+  ASSERT_TRUE(host->pci.SetNumVfs(FakeHost::PfAddress(), 0).ok());
+  SetMode(EswitchMode::kLegacy);
+  const auto vm = host->AddVm("a");
+  host->Start();
+  host->WaitReady("a-red");
+  EXPECT_EQ(Mode(), EswitchMode::kSwitchdev);
+  EXPECT_EQ(vm->Calls(QmpMethod::kAddVfioDevice), 1);
+}
+
 TEST_F(EswitchTest, ANicThatCarriesTheDefaultRouteIsNotTouched) {
   Begin(Nic(EswitchMode::kLegacy), [this](DaemonConfig& config) {
     WantSwitchdev(config);
