@@ -100,7 +100,10 @@ void WritePf(Writer& out, const NicModel& nic) {
   out.Line(0, 2, StrCat("vfs: ", nic.vfs));
   out.Line(0, 2, StrCat("network: ", std::string(NetworkKindName(nic.network))));
   out.Line(0, 2, StrCat("allow_host_traffic: ", nic.allow_host_traffic ? "true" : "false"));
-  if (nic.eswitch) return;  // devlink tells
+  if (nic.eswitch) {  // representors are devlink's to tell
+    out.Line(0, 2, "eswitch: {mode: switchdev, encap: basic}");
+    return;
+  }
   out.Line(0, 2, "representors:");
   for (uint16_t vf = 0; vf < nic.vfs; ++vf) {
     const std::string mac =

@@ -50,9 +50,9 @@ struct NicModel {
   NetworkKind network = NetworkKind::kCompute;
   bool can_set_vf_mac = true;
   bool offload = true;  // its representors take rules into hardware
-  // Of an eswitch that devlink shows, the mode after boot: representors come with VFs and
-  // switchdev. Absent: devlink knows nothing of the NIC, its representors are always
-  // there, and the configuration says which is whose.
+  // Of an eswitch that devlink shows, the mode after boot; the configuration asks for
+  // switchdev, and representors come with VFs and that mode. Absent: devlink knows nothing
+  // of the NIC, its representors are always there, and the configuration says which is whose.
   std::optional<EswitchMode> eswitch;
   bool allow_host_traffic = false;
   std::string representors;  // pattern of their names, with {vf}

@@ -193,19 +193,23 @@ TEST(HostModel, TheConfigurationFollowsFromTheModelAndItsConfigSectionOverrides)
   EXPECT_EQ(macs.size(), 4U);
 }
 
-TEST(HostModel, OnlyTheRepresentorsOfANicWithoutEswitchAreConfigured) {
+TEST(HostModel, ANicWithAnEswitchIsAskedForSwitchdevAndOneWithoutForNothing) {
   for (const auto& [eswitch, mode] :
        {std::pair("legacy", EswitchMode::kLegacy), {"switchdev", EswitchMode::kSwitchdev}}) {
     const absl::StatusOr<HostModel> model =
         ParseHostModel(Model(StrCat("    eswitch: ", eswitch, "\n")));
     ASSERT_TRUE(model.ok()) << model.status();
     EXPECT_EQ(model->nics[0].eswitch, mode);
-    EXPECT_TRUE(ConfigOf(*model, "/run")->providers.pfs[0].representors.empty());
+    const PfConfig pf = ConfigOf(*model, "/run")->providers.pfs[0];
+    EXPECT_EQ(pf.eswitch.ToString(), "mode switchdev, encap basic");
+    EXPECT_TRUE(pf.representors.empty());
   }
   const absl::StatusOr<HostModel> plain = ParseHostModel(Model("    eswitch: none\n"));
   ASSERT_TRUE(plain.ok()) << plain.status();
   EXPECT_FALSE(plain->nics[0].eswitch.has_value());
-  EXPECT_EQ(ConfigOf(*plain, "/run")->providers.pfs[0].representors.size(), 4U);
+  const PfConfig pf = ConfigOf(*plain, "/run")->providers.pfs[0];
+  EXPECT_TRUE(pf.eswitch.empty());
+  EXPECT_EQ(pf.representors.size(), 4U);
 }
 
 TEST(HostModel, HostsOfANumberHaveNamesMacsAndAddressesOfTheirOwn) {
@@ -255,7 +259,7 @@ TEST(HostModel, TheShippedModelsAreGoodAndShowWhatIsNearWhat) {
   EXPECT_EQ(compute, 8);
   EXPECT_EQ(converged, 2);
   EXPECT_THAT(DescribeHost(model),
-              ::testing::ContainsRegex("gpu3 .* sw3 +16/16 +switchdev +compute +gpu3\n"));
+              ::testing::ContainsRegex("gpu3 .* sw3 +16/16 +legacy +compute +gpu3\n"));
 }
 
 TEST(HostModel, AFileThatCannotBeReadIsNamed) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -349,10 +350,13 @@ TEST_F(SimulationTest, TheExamplesOfARealHostRunAsTheyAre) {
   controller.WaitReady(1);
 }
 
-// What a store holds comes back with the next start, as after a reboot of the host.
+// What a store holds comes back with the next start, as after a reboot of the host, whose
+// NICs are in the mode after boot again.
 TEST_F(SimulationTest, AnotherRunTakesUpWhatTheStoreHolds) {
   Start(Shipped("gpu-host"));
-  Controller(Host()).Apply(VmIn("red", 7, "a", 1, 3));
+  Controller before(Host());
+  before.Apply(VmIn("red", 7, "a", 1, 3));
+  before.WaitReady(3);
   Start(Shipped("gpu-host"));
   Controller controller(Host());
   controller.WaitReady(3);
@@ -385,15 +389,17 @@ TEST_F(SimulationTest, OnlyPeersInTheNetworksOfTheModelAnswer) {
 
 TEST_F(SimulationTest, LatenciesDelayAndChangeNothingElse) {
   HostModel model = Shipped("gpu-host");
+  using std::chrono::microseconds;
   using std::chrono::milliseconds;
-  model.latency = {milliseconds(20),
-                   milliseconds(2),
-                   milliseconds(2),
-                   milliseconds(2),
-                   milliseconds(5),
-                   milliseconds(5),
-                   std::chrono::microseconds(50),
-                   std::chrono::microseconds(10)};
+  model.latency = {.sriov_numvfs = milliseconds(20),
+                   .eswitch = milliseconds(5),
+                   .bind = milliseconds(2),
+                   .unbind = milliseconds(2),
+                   .reset = milliseconds(2),
+                   .device_add = milliseconds(5),
+                   .device_del = milliseconds(5),
+                   .rule = microseconds(50),
+                   .netlink = microseconds(10)};
   Start(model, 1, true);
   Controller controller(Host());
   controller.WaitPools();
@@ -485,39 +491,64 @@ TEST_F(SimulationTest, ANicThatCarriesTheDefaultRouteIsRefusedWithTheReason) {
   });
 }
 
-TEST_F(SimulationTest, RepresentorsComeWithTheVfsOfANicInSwitchdevMode) {
-  Start(Shipped("gpu-host"));
+TEST_F(SimulationTest, ANicBootsInLegacyModeAndTheAgentBringsItToSwitchdevForAPort) {
+  HostModel model = Shipped("gpu-host");
+  for (const NicModel& nic : model.nics) {
+    if (nic.vfs > 0) {
+      EXPECT_EQ(nic.eswitch, EswitchMode::kLegacy) << nic.netdev;
+    }
+  }
+  model.latency.eswitch = std::chrono::minutes(10);
+  Start(model, 1, true);
   Controller controller(Host());
-  controller.WaitPools();
+  controller.Apply(VmIn("red", 7, "a", 1));
+  controller.WaitPort("a-0", [](const auto& s) {
+    return s.reason().find("mode legacy, wanted switchdev") != std::string::npos;
+  });
+  const v1::HostState before = controller.Host();
+  for (const v1::HostState::Pf& pf : before.pfs()) {
+    EXPECT_EQ(pf.eswitch(), "legacy") << pf.netdev();
+    for (const v1::HostState::Vf& vf : pf.vfs()) EXPECT_EQ(vf.representor(), "") << pf.netdev();
+  }
+  Start(model);  // booted again, with an eswitch that takes no time
+  Controller again(Host());
+  again.WaitReady(1);
+  EXPECT_THAT(again.Ports().at(0).representor(), ::testing::MatchesRegex("gpu[0-7]_[0-9]+"));
+}
+
+TEST_F(SimulationTest, RepresentorsComeWithTheVfsAndSwitchdevWhateverTheModeAfterBoot) {
+  HostModel model = Shipped("gpu-host");
+  model.nics[0].eswitch = EswitchMode::kSwitchdev;
+  Start(model);
+  Controller controller(Host());
+  controller.WaitUntil("every NIC is in switchdev mode with its VFs", [&] {
+    const v1::HostState host = controller.Host();
+    return std::all_of(host.pfs().begin(), host.pfs().end(), [](const v1::HostState::Pf& pf) {
+      return pf.eswitch() == "switchdev" && pf.vfs_size() == 16 &&
+             !pf.vfs(15).representor().empty();
+    });
+  });
   const v1::HostState host = controller.Host();
   EXPECT_EQ(host.pfs_size(), 10);
   for (const v1::HostState::Pf& pf : host.pfs()) {
-    EXPECT_EQ(pf.eswitch(), "switchdev") << pf.netdev();
-    ASSERT_EQ(pf.vfs_size(), 16) << pf.netdev();
+    EXPECT_EQ(pf.eswitch_wanted().mode(), "switchdev") << pf.netdev();
+    EXPECT_EQ(pf.eswitch_problem(), "") << pf.netdev();
     for (const v1::HostState::Vf& vf : pf.vfs()) {
       EXPECT_EQ(vf.representor(), StrCat(pf.netdev(), "_", vf.index()));
     }
   }
 }
 
-TEST_F(SimulationTest, ANicInLegacyModeHasNoRepresentors) {
-  HostModel model = Shipped("gpu-host");
-  for (NicModel& nic : model.nics) {
-    if (nic.eswitch) nic.eswitch = EswitchMode::kLegacy;
-  }
-  Start(model);
+TEST_F(SimulationTest, ANicWithoutAnEswitchIsAskedForNone) {
+  Start(Shipped("two-nics"));
   Controller controller(Host());
   controller.WaitPools();
   const v1::HostState host = controller.Host();
-  EXPECT_EQ(host.pfs_size(), 10);
+  EXPECT_EQ(host.pfs_size(), 2);
   for (const v1::HostState::Pf& pf : host.pfs()) {
-    EXPECT_EQ(pf.eswitch(), "legacy") << pf.netdev();
-    for (const v1::HostState::Vf& vf : pf.vfs()) EXPECT_EQ(vf.representor(), "");
+    EXPECT_EQ(pf.eswitch(), "") << pf.netdev();
+    EXPECT_EQ(pf.eswitch_wanted().mode(), "") << pf.netdev();
   }
-  controller.Apply(VmIn("red", 7, "a", 1));
-  controller.WaitPort("a-0", [](const auto& s) {
-    return s.reason().find("has no switchdev eswitch") != std::string::npos;
-  });
 }
 
 TEST_F(SimulationTest, SeveralHostsCannotHaveOneEndpoint) {
