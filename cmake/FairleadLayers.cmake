@@ -36,7 +36,7 @@ set(FAIRLEAD_ALLOWED_daemon base model proto intent store pipeline compile plan 
     cli11 threads)
 # The agent on the ports' fakes, which this library alone may use outside of tests.
 set(FAIRLEAD_ALLOWED_simulate base model absl yaml_tree runtime transport daemon ports_sysfs ports_rtnetlink ports_tc
-    ports_devlink ports_qmp threads)
+    ports_devlink ports_qmp ports_uevent threads)
 set(FAIRLEAD_ALLOWED_ctl base proto transport absl protobuf json yaml_tree cli11)
 
 set(FAIRLEAD_TARGET_absl absl::status absl::statusor absl::strings absl::flat_hash_map

@@ -104,6 +104,7 @@ void WritePf(Writer& out, const NicModel& nic) {
     out.Line(0, 2, "eswitch: {mode: switchdev, encap: basic}");
     return;
   }
+  if (nic.representors.empty()) return;
   out.Line(0, 2, "representors:");
   for (uint16_t vf = 0; vf < nic.vfs; ++vf) {
     const std::string mac =
@@ -140,10 +141,14 @@ ConfigText WriteConfig(const HostModel& model, const std::string& folder) {
   out.Line(0, 0, "hypervisor:");
   out.Line(0, 1, StrCat("monitor: ", Quote(StrCat(kMonitorPrefix, "{vm}/{uuid}"))));
   out.Line(0, 1, StrCat("root_ports: [", Quote(StrCat(kRootPortPrefix, "*")), "]"));
-  out.Line(0, 0, "pfs:");
+  const auto usable = [](const NicModel& nic) { return nic.vfs > 0; };
+  const bool any = std::any_of(model.nics.begin(), model.nics.end(), usable);
+  out.Line(0, 0, any ? "pfs:" : "pfs: []");
   for (const NicModel& nic : model.nics) {
-    if (nic.vfs > 0) WritePf(out, nic);
+    if (usable(nic)) WritePf(out, nic);
   }
+  if (!model.hotplug_ports.empty()) out.Line(0, 0, "hotplug_ports:");
+  for (const HotplugPortModel& port : model.hotplug_ports) out.Node(port.config, 1, "-");
   return out.Take();
 }
 
@@ -172,8 +177,9 @@ std::vector<ConfigMistake> ConfigMistakes(const HostModel& model) {
     }
     const bool known = line > 0 && line <= text.lines_of_model.size();
     const size_t space = std::min(one.find(' ', begin), one.size());
+    const std::string path = one.substr(begin, space - begin);
     mistakes.push_back({known ? text.lines_of_model[line - 1] : 0,
-                        StrCat("config.", one.substr(begin, space - begin)),
+                        path.starts_with("hotplug_ports") ? path : StrCat("config.", path),
                         one.substr(std::min(space + 1, one.size()))});
   }
   return mistakes;

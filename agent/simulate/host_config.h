@@ -24,7 +24,7 @@ inline constexpr char kRootPortPrefix[] = "fairlead";
 
 struct ConfigText {
   std::string yaml;                 // a whole fairleadd.yaml
-  std::vector<int> lines_of_model;  // for each of its lines; 0: not from the model's `config`
+  std::vector<int> lines_of_model;  // for each of its lines; 0: not taken from the model as it is
 };
 // `folder`: absolute, for sockets and store, where the model does not say otherwise.
 ConfigText WriteConfig(const HostModel& model, const std::string& folder);
@@ -36,8 +36,8 @@ int LineOfConfig(const HostModel& model, std::string_view key);
 
 // What the daemon's reader says against the configuration.
 struct ConfigMistake {
-  int line = 0;      // in the model's `config` section; 0: not of it alone
-  std::string path;  // "config.tunnel.mtu"
+  int line = 0;      // in the model's `config` or `hotplug_ports`; 0: not of them alone
+  std::string path;  // "config.tunnel.mtu", "hotplug_ports[0].name"
   std::string what;
 };
 std::vector<ConfigMistake> ConfigMistakes(const HostModel& model);

@@ -24,6 +24,8 @@ namespace {
 
 constexpr size_t kMostNics = 256;
 constexpr size_t kMostVfs = 4096;  // of all NICs together
+constexpr size_t kMostHotplugPorts = 256;
+constexpr size_t kMostFunctions = 64;  // of one of them
 constexpr size_t kMostOther = 1024;
 constexpr size_t kMostNameBytes = 40;   // it is a folder, and a part of a socket's path
 constexpr size_t kMostDeviceName = 15;  // IFNAMSIZ without the final zero
@@ -69,12 +71,13 @@ absl::StatusOr<std::string> ParseDeviceName(const std::string& text) {
 }
 
 absl::StatusOr<std::string> ParsePattern(const std::string& text) {
+  if (text == "none") return std::string();
   const size_t at = text.find("{vf}");
   if (at != std::string::npos && text.find_first_of("{}", at + 4) == std::string::npos &&
       text.find_first_of("{}") == at) {
     return text;
   }
-  return Bad(StrCat("must be the name of a netdev with {vf} in it, not ", Quoted(text)));
+  return Bad(StrCat("must be the name of a netdev with {vf} in it, or none, not ", Quoted(text)));
 }
 
 absl::StatusOr<std::string> ParseWord(const std::string& text) {
@@ -187,6 +190,8 @@ class ModelReader {
         root, "",
         {{"name", fields_.Value(&model_.name, ParseName)},
          {"nics", ListOf(kMostNics, [this](const auto& n, const auto& p) { ReadNic(n, p); })},
+         {"hotplug_ports", ListOf(kMostHotplugPorts,
+                                  [this](const auto& n, const auto& p) { ReadHotplugPort(n, p); })},
          {"gpus", ListOf(kMostOther, [this](const auto& n, const auto& p) { ReadGpu(n, p); })},
          {"routes", ListOf(kMostOther, [this](const auto& n, const auto& p) { ReadRoute(n, p); })},
          {"neighbours",
@@ -228,6 +233,7 @@ class ModelReader {
   void ReadNic(const YamlNode& node, const std::string& path) {
     NicModel nic;
     std::pair<uint16_t, uint16_t> id{nic.vendor, nic.device};
+    std::optional<std::string> representors;
     fields_.Map(node, path,
                 {{"netdev", fields_.Value(&nic.netdev, ParseDeviceName)},
                  {"mac", fields_.Value(&nic.mac, ParseStationMac)},
@@ -246,7 +252,7 @@ class ModelReader {
                  {"offload", fields_.Bool(&nic.offload)},
                  {"eswitch", fields_.Value(&nic.eswitch, ParseEswitch)},
                  {"allow_host_traffic", fields_.Bool(&nic.allow_host_traffic)},
-                 {"representors", fields_.Value(&nic.representors, ParsePattern)},
+                 {"representors", fields_.Optional(&representors, ParsePattern)},
                  {"addresses", ListOf(64,
                                       [&](const YamlNode& n, const std::string& p) {
                                         InterfaceAddress address;
@@ -256,15 +262,18 @@ class ModelReader {
                 {"netdev", "mac", "pci"});
     nic.vendor = id.first;
     nic.device = id.second;
-    if (nic.representors.empty()) nic.representors = StrCat(nic.netdev, "_{vf}");
+    nic.representors = representors.value_or(StrCat(nic.netdev, "_{vf}"));
+    if (nic.eswitch && nic.representors.empty()) {
+      fields_.Mistake(node.line, path,
+                      "has an eswitch and no representors, and no NIC is like that: see 'eswitch' "
+                      "and 'representors'");
+    }
     if (nic.eswitch && !nic.can_set_vf_mac) {
       fields_.Mistake(node.line, path,
                       "has an eswitch and VFs whose MACs cannot be set, and no NIC is like that: "
                       "see 'eswitch' and 'can_set_vf_mac'");
     }
-    if (!macs_.insert(nic.mac).second) {
-      fields_.Mistake(node, path, "has the MAC of a NIC that stands above already");
-    }
+    TakeMac(node, path, nic.mac);
     TakeName(node, path, nic.netdev);
     TakePci(node, path, nic.pci);
     vfs_ += nic.vfs;
@@ -273,7 +282,7 @@ class ModelReader {
       nic.vfs = 0;
     }
     // The names of the representors, and the functions, that there will be.
-    for (uint16_t vf = 0; vf < nic.vfs; ++vf) {
+    for (uint16_t vf = 0; vf < nic.vfs && !nic.representors.empty(); ++vf) {
       const std::string name = nic.RepresentorName(vf);
       if (!IsDeviceName(name)) {
         fields_.Mistake(node, path,
@@ -298,6 +307,76 @@ class ModelReader {
       if (!TakePci(node, path, at)) break;
     }
     model_.nics.push_back(std::move(nic));
+  }
+
+  void ReadHotplugPort(const YamlNode& node, const std::string& path) {
+    if (node.kind != YamlNode::Kind::kMap) {
+      return fields_.Mistake(node, path, "must be a mapping of keys to values");
+    }
+    HotplugPortModel port;
+    port.config.kind = YamlNode::Kind::kMap;
+    port.config.line = node.line;
+    // The daemon's reader says what is wrong with these.
+    std::map<std::string, YamlFields::Reader> readers;
+    for (const char* key : {"port", "name", "network", "identity", "devices", "deadline_ms"}) {
+      readers[key] = [&port, key](const YamlNode& value, const std::string&) {
+        YamlNode name;
+        name.kind = YamlNode::Kind::kScalar;
+        name.line = value.line;
+        name.scalar = key;
+        port.config.items.push_back(std::move(name));
+        port.config.items.push_back(value);
+      };
+    }
+    std::vector<const YamlNode*> lines;  // of the functions
+    readers["functions"] = ListOf(kMostFunctions, [&](const YamlNode& n, const std::string& p) {
+      port.functions.push_back(ReadFunction(n, p));
+      lines.push_back(&n);
+    });
+    fields_.Map(node, path, readers);
+    for (size_t i = 0; i + 1 < port.config.items.size(); i += 2) {
+      const std::string& key = port.config.items[i].scalar;
+      const std::string& value = port.config.items[i + 1].scalar;
+      if (key == "port") port.port = PciAddress::Parse(value).value_or(PciAddress());
+      if (key == "name") port.name = value;
+    }
+    if (port.name.empty()) port.name = port.port.ToString();
+    TakePci(node, path, port.port);
+    for (size_t i = 0; i < port.functions.size(); ++i) {
+      const PciAddress& at = port.functions[i].pci;
+      if (at.domain == port.port.domain && at.bus > port.port.bus &&
+          at.bus == port.functions[0].pci.bus) {
+        continue;
+      }
+      fields_.Mistake(*lines[i], StrCat(path, ".functions[", i, "].pci"),
+                      "is not behind the port: its functions are on one bus, that comes after the "
+                      "port's own");
+    }
+    model_.hotplug_ports.push_back(std::move(port));
+  }
+
+  FunctionModel ReadFunction(const YamlNode& node, const std::string& path) {
+    FunctionModel function;
+    std::pair<uint16_t, uint16_t> id{function.vendor, function.device};
+    fields_.Map(node, path,
+                {{"netdev", fields_.Value(&function.netdev, ParseDeviceName)},
+                 {"mac", fields_.Value(&function.mac, ParseStationMac)},
+                 {"pci", fields_.Value(&function.pci, PciAddress::Parse)},
+                 {"driver", fields_.Value(&function.driver, ParseWord)},
+                 {"id", fields_.Value(&id, ParsePciId)},
+                 {"after", fields_.Value(&function.after, ParseDuration)}},
+                {"netdev", "mac", "pci"});
+    function.vendor = id.first;
+    function.device = id.second;
+    TakeMac(node, path, function.mac);
+    TakeName(node, path, function.netdev);
+    TakePci(node, path, function.pci);
+    return function;
+  }
+
+  void TakeMac(const YamlNode& node, const std::string& path, const MacAddress& mac) {
+    if (macs_.insert(mac).second) return;
+    fields_.Mistake(node, path, "has the MAC of a NIC that stands above already");
   }
 
   bool TakeName(const YamlNode& node, const std::string& path, const std::string& name) {
@@ -389,9 +468,11 @@ class ModelReader {
     }
     for (size_t i = 0; i + 1 < node.items.size(); i += 2) {
       const YamlNode& key = node.items[i];
-      if (key.scalar != "pfs" && key.scalar != "hypervisor") continue;
+      if (key.scalar != "pfs" && key.scalar != "hotplug_ports" && key.scalar != "hypervisor") {
+        continue;
+      }
       fields_.Mistake(key, StrCat(path, ".", key.scalar),
-                      "follows from nics and vms and cannot be said here");
+                      "follows from nics, hotplug_ports and vms and cannot be said here");
     }
     CheckKeys(node, path);
     model_.config = node;
@@ -410,11 +491,13 @@ class ModelReader {
   }
 
   void CheckWhole(const YamlNode& root) {
-    bool usable = false;
+    bool usable = !model_.hotplug_ports.empty();
     for (const NicModel& nic : model_.nics) usable |= nic.vfs > 0;
     if (!usable && !fields_.any_mistake()) {
-      fields_.Mistake(root, "nics",
-                      "holds no NIC with 'vfs': there is nothing that Fairlead may use");
+      fields_.Mistake(
+          root, "nics",
+          "holds no NIC with 'vfs', and there are no hotplug_ports: there is nothing that "
+          "Fairlead may use");
     }
     for (size_t i = 0; i < model_.routes.size(); ++i) {
       const RouteModel& route = model_.routes[i];
@@ -538,6 +621,9 @@ absl::StatusOr<HostModel> NumberedHost(const HostModel& model, uint32_t number) 
       }
     }
   }
+  for (HotplugPortModel& port : host.hotplug_ports) {
+    for (FunctionModel& function : port.functions) function.mac = CountUp(function.mac, number);
+  }
   CountUpConfig(host.config, "", number);
   return host;
 }
@@ -559,6 +645,18 @@ std::string DescribeHost(const HostModel& model) {
                           nic.eswitch ? std::string(Name(*nic.eswitch)) : "-",
                           nic.vfs == 0 ? "-" : std::string(NetworkKindName(nic.network)),
                           near.empty() ? "-" : StrJoin(near, ", "));
+  }
+  if (!model.hotplug_ports.empty()) {
+    absl::StrAppendFormat(&text, "  %-15s %-17s %-12s %s\n", "FUNCTION", "MAC", "PCI",
+                          "AT HOT-PLUG PORT");
+  }
+  for (const HotplugPortModel& port : model.hotplug_ports) {
+    for (const FunctionModel& function : port.functions) {
+      absl::StrAppendFormat(&text, "  %-15s %-17s %-12s %s\n", function.netdev,
+                            function.mac.ToString(), function.pci.ToString(), port.name);
+    }
+    if (!port.functions.empty()) continue;
+    absl::StrAppendFormat(&text, "  %-15s %-17s %-12s %s\n", "-", "-", "-", port.name);
   }
   if (model.gpus.empty()) return text;
   absl::StrAppendFormat(&text, "  %-15s %-17s %-12s %-4s %s\n", "GPU", "", "PCI", "NUMA", "SWITCH");

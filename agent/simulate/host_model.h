@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: a host that does not exist, as a file tells it: NICs, GPUs, addresses, VMs,
-// latencies and limits. packaging/simulate/gpu-host.yaml explains every key.
+// Purpose: a host that does not exist, as a file tells it: NICs, hot-plug ports, GPUs,
+// addresses, VMs, latencies and limits. packaging/simulate/gpu-host.yaml explains every key.
 //
 // Threading: plain values, free functions. Errors: kInvalidArgument with every mistake,
 // one a line, each with line number and key.
 // Limits, which the reader enforces: a file of kMaxHostModelBytes. NICs 256, with 64
-// addresses each; VFs 4096 of all NICs together; GPUs, routes, answering networks and
-// listed VMs 1024 of each kind. Root ports of a VM 0..256; NUMA node 0..1023; MTU
-// 68..65535; rules of a table 0..100000000; a latency 0..600 s. The host's name has 40
+// addresses each; VFs 4096 of all NICs together; hot-plug ports 256, with 64 functions each; GPUs,
+// routes, answering networks and listed VMs 1024 of each kind. Root ports of a VM 0..256; NUMA node
+// 0..1023; MTU 68..65535; rules of a table 0..100000000; a latency 0..600 s. The host's name has 40
 // bytes at most, a netdev's 1..15, any other name 1..63, none with control characters.
 // MACs, PCI functions, names of netdevs and GPUs, ids and UUIDs of VMs are there once.
 #pragma once
@@ -52,10 +52,12 @@ struct NicModel {
   bool offload = true;  // its representors take rules into hardware
   // Of an eswitch that devlink shows, the mode after boot; the configuration asks for
   // switchdev, and representors come with VFs and that mode. Absent: devlink knows nothing
-  // of the NIC, its representors are always there, and the configuration says which is whose.
+  // of the NIC, its representors (if it has any) are always there, and the configuration says
+  // which is whose.
   std::optional<EswitchMode> eswitch;
   bool allow_host_traffic = false;
-  std::string representors;  // pattern of their names, with {vf}
+  // Pattern of their names, with {vf}. "": the NIC has none and forwards by MAC and VLAN.
+  std::string representors;
   std::vector<InterfaceAddress> addresses;
 
   // Of the VFs that there will be.
@@ -63,6 +65,25 @@ struct NicModel {
   std::string RepresentorName(uint16_t vf) const;
   // Of a NIC that can neither set nor show its VFs' MACs.
   MacAddress FixedVfMac(uint16_t vf) const;
+};
+
+// What a DPU brings by itself.
+struct FunctionModel {
+  std::string netdev;  // that its host driver makes of it
+  MacAddress mac;
+  PciAddress pci;
+  std::string driver = "virtio-pci";
+  uint16_t vendor = 0x1af4;  // pci.ids: Red Hat
+  uint16_t device = 0x1041;  // a modern virtio NIC
+  // How long after the start it comes, with latencies; without, it is there at once.
+  std::chrono::microseconds after{3'000'000};
+};
+
+struct HotplugPortModel {
+  PciAddress port;  // of the bridge
+  std::string name;
+  std::vector<FunctionModel> functions;
+  YamlNode config;  // as the list `hotplug_ports` of fairleadd.yaml has it
 };
 
 struct GpuModel {
@@ -101,6 +122,7 @@ struct LatencyModel {
 struct HostModel {
   std::string name;
   std::vector<NicModel> nics;
+  std::vector<HotplugPortModel> hotplug_ports;
   std::vector<GpuModel> gpus;
   std::vector<RouteModel> routes;
   std::vector<IpPrefix> answering;  // neighbours there have a link address; all others have none
@@ -119,11 +141,12 @@ inline constexpr size_t kMaxHostModelBytes = 1 << 20;
 absl::StatusOr<HostModel> ParseHostModel(std::string_view yaml);
 absl::StatusOr<HostModel> LoadHostModel(const std::string& path);
 
-// Host `number` of many like this one: its own name, PF MACs and addresses (both
-// counted up). kInvalidArgument where an address would leave its network.
+// Host `number` of many like this one: its own name, MACs of PFs and hot-plugged functions,
+// and addresses (all counted up). kInvalidArgument where an address would leave its network.
 absl::StatusOr<HostModel> NumberedHost(const HostModel& model, uint32_t number);
 
-// For people: the NICs and GPUs, one a line, and which of them share a PCIe switch.
+// For people: the NICs, hot-plugged functions and GPUs, one a line, and which NIC and GPU
+// share a PCIe switch.
 std::string DescribeHost(const HostModel& model);
 
 }  // namespace fairlead

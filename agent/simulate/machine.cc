@@ -42,6 +42,7 @@ Machine::Machine(const HostModel& model, bool with_latency, After after)
   network_->KeepCalls(false);
   if (model.rules_per_table) network_->SetMaxFilters(*model.rules_per_table);
   for (const NicModel& nic : model.nics) AddNic(nic);
+  for (const HotplugPortModel& port : model.hotplug_ports) AddHotplugPort(port);
   pci_.SetVfsChanged([this](const PciAddress& pf, uint16_t count) { ShowVfs(pf, count); });
   uint32_t group = kFirstGpuGroup;
   for (const GpuModel& gpu : model.gpus) {
@@ -89,12 +90,20 @@ void Machine::AddNic(const NicModel& nic) {
   link.mac = nic.mac;
   link.permanent_mac = nic.mac;
   const uint32_t ifindex = network_->AddLink(link);
-  if (nic.can_set_vf_mac) settable_[nic.pci] = ifindex;
+  if (nic.driver == "igb") network_->SetVfDriver(ifindex, FakeVfDriver::Igb());
+  if (nic.can_set_vf_mac) {
+    Settable& settable = settable_[nic.pci];
+    settable.ifindex = ifindex;
+    if (nic.representors.empty()) {  // as igb shows its VFs
+      settable.fresh.spoof_check = true;
+      settable.fresh.trust = false;
+    }
+  }
   for (const InterfaceAddress& address : nic.addresses) {
     network_->AddAddress(ifindex, address.address, address.network);
   }
   if (nic.eswitch) return AddEswitch(nic, *nic.eswitch);
-  for (uint16_t i = 0; i < nic.vf_count(); ++i) {
+  for (uint16_t i = 0; i < nic.vf_count() && !nic.representors.empty(); ++i) {
     LinkInfo representor;
     representor.name = nic.RepresentorName(i);
     representor.mtu = nic.mtu;
@@ -118,10 +127,44 @@ void Machine::AddEswitch(const NicModel& nic, EswitchMode mode) {
   devlink_->AddDevice(options);
 }
 
+void Machine::AddHotplugPort(const HotplugPortModel& port) {
+  pci_.AddBridge(port.port);
+  for (const FunctionModel& function : port.functions) {
+    pci_.SetDriverLoaded(function.driver, true);
+    if (!with_latency_) {
+      Plug(port.port, function);
+      continue;
+    }
+    after_(std::chrono::ceil<std::chrono::milliseconds>(function.after),
+           [this, bridge = port.port, function] { Plug(bridge, function); });
+  }
+}
+
+void Machine::Plug(const PciAddress& port, const FunctionModel& function) {
+  LinkInfo link;
+  link.name = function.netdev;
+  link.mac = link.permanent_mac.emplace(function.mac);
+  network_->AddLink(link);
+  FakeFunctionOptions options;
+  options.address = function.pci;
+  options.vendor = function.vendor;
+  options.device = function.device;
+  options.driver = function.driver;
+  options.netdev = function.netdev;
+  pci_.Plug(port, options);
+  const std::string at = port.ToString();
+  const std::string root = at.substr(0, at.rfind(':'));  // "0000:e0"
+  const std::string device = StrCat("/devices/pci", root, "/", at, "/", function.pci.ToString());
+  uevents_.Emit("add", device, "pci");
+  uevents_.Emit("bind", device, "pci");
+  uevents_.Emit("add", StrCat(device, "/net/", function.netdev), "net");
+}
+
 void Machine::ShowVfs(const PciAddress& pf, uint16_t count) {
   if (const auto it = settable_.find(pf); it != settable_.end()) {
-    network_->ChangeLink(it->second, [count](LinkInfo& link) {
-      link.vfs.emplace(count);
+    const Settable& pf_side = it->second;
+    network_->ChangeLink(pf_side.ifindex, [count, &pf_side](LinkInfo& link) {
+      link.vfs.emplace(count, pf_side.fresh);
       for (uint16_t i = 0; i < count; ++i) (*link.vfs)[i].index = i;
     });
   }
@@ -201,6 +244,7 @@ Ports Machine::ports() {
   Ports ports;
   ports.sysfs = &sysfs_;
   ports.qmp = &qmp_;
+  ports.uevent = &uevent_port_;
   ports.rtnetlink = [network = network_] {
     return absl::StatusOr<std::unique_ptr<RtnetlinkPort>>(
         std::make_unique<FakeRtnetlinkPort>(network));

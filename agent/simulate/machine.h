@@ -24,6 +24,7 @@
 #include "agent/ports/qmp/fake_qmp_port.h"
 #include "agent/ports/sysfs/fake_pci_host.h"
 #include "agent/ports/sysfs/fake_sysfs_port.h"
+#include "agent/ports/uevent/fake_uevent_port.h"
 #include "agent/simulate/host_model.h"
 
 namespace fairlead {
@@ -45,6 +46,9 @@ class Machine {
   using Duration = LatencyModel::Duration;
   void AddNic(const NicModel& nic);
   void AddEswitch(const NicModel& nic, EswitchMode mode);
+  void AddHotplugPort(const HotplugPortModel& port);
+  // What a DPU does, and what the kernel says about it.
+  void Plug(const PciAddress& port, const FunctionModel& function);
   // The driver's side of VFs that have come, or gone (0).
   void ShowVfs(const PciAddress& pf, uint16_t count);
   void AddLatency();
@@ -65,8 +69,14 @@ class Machine {
   std::shared_ptr<FakeNetwork> network_ = std::make_shared<FakeNetwork>();
   std::shared_ptr<FakeDevlink> devlink_ = std::make_shared<FakeDevlink>(network_);
   FakePciHost pci_;
-  std::map<PciAddress, uint32_t> settable_;  // PFs that can set their VFs' MACs: their netdevs
+  struct Settable {
+    uint32_t ifindex = 0;  // of the PF's netdev
+    VfInfo fresh;          // what it shows of a new VF
+  };
+  std::map<PciAddress, Settable> settable_;  // PFs that can set their VFs' MACs
   FakeSysfsPort sysfs_{pci_};
+  FakeUevents uevents_;
+  FakeUeventPort uevent_port_{&uevents_};
   FakeQmpPort qmp_;
 
   std::mutex vms_mutex_;

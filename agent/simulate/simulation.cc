@@ -120,10 +120,10 @@ class SimulationImpl final : public Simulation {
                    "state_dir when there are several hosts"));
       }
     }
-    for (const PfConfig& pf : config.providers.pfs) {
-      if (!macs_.insert(pf.mac).second) {
-        return absl::InvalidArgumentError(StrCat("two hosts would have a PF ", pf.mac.ToString(),
-                                                 ": the model's MACs leave no room to count up"));
+    for (const PfConfig& pf : config.providers.pfs) FAIRLEAD_RETURN_IF_ERROR(TakeMac(pf.mac));
+    for (const HotplugPortModel& port : model.hotplug_ports) {
+      for (const FunctionModel& function : port.functions) {
+        FAIRLEAD_RETURN_IF_ERROR(TakeMac(function.mac));
       }
     }
     FAIRLEAD_RETURN_IF_ERROR(MakePrivateFolder(config.state_dir));
@@ -140,6 +140,12 @@ class SimulationImpl final : public Simulation {
   }
 
  private:
+  absl::Status TakeMac(const MacAddress& mac) {
+    if (macs_.insert(mac).second) return absl::OkStatus();
+    return absl::InvalidArgumentError(StrCat("two hosts would have a NIC ", mac.ToString(),
+                                             ": the model's MACs leave no room to count up"));
+  }
+
   std::vector<Host> hosts_;
   std::set<std::string> places_;
   std::set<MacAddress> macs_;

@@ -113,7 +113,8 @@ TEST(HostModel, EveryMistakeIsNamedWithItsLineAndReason) {
       {Model("", "limits: {rules: 5}\n"), {"line 10: limits.rules is no known key"}},
       {Model("", "config: []\n"), {"line 9: config must be a mapping"}},
       {Model("", "config:\n  tunnel: {local: 192.0.2.1}\n  pfs: []\n  hypervisor: {}\n"),
-       {"line 11: config.pfs follows from nics and vms", "line 12: config.hypervisor follows"}},
+       {"line 11: config.pfs follows from nics, hotplug_ports and vms",
+        "line 12: config.hypervisor follows"}},
       // What the daemon's own reader finds has the model's lines too.
       {Model("",
              "config:\n  tunnel:\n    local: here\n    mtu: 3\n  timing_ms: {replug_after: 0}\n"
@@ -128,7 +129,41 @@ TEST(HostModel, EveryMistakeIsNamedWithItsLineAndReason) {
       {Model("", "config: {log_level: info}\n"), {"config.tunnel.local is missing"}},
       {"name: h\nnics:\n  - {netdev: n0, mac: 52:54:00:00:00:01, pci: \"0000:01:00.0\"}\n"
        "vms: {on_demand: {root_ports: 1}}\n",
-       {"line 1: nics holds no NIC with 'vfs'"}},
+       {"line 1: nics holds no NIC with 'vfs', and there are no hotplug_ports"}},
+      {Model("    eswitch: legacy\n    representors: none\n"),
+       {"line 3: nics[0] has an eswitch and no representors"}},
+      {Model("", "hotplug_ports: [x]\n"), {"line 10: hotplug_ports[0] must be a mapping"}},
+      {Model("", "hotplug_ports:\n  - {port: \"0000:09:00.0\", slot: 3}\n"),
+       {"line 11: hotplug_ports[0].slot is no known key; known are deadline_ms, devices, "
+        "functions"}},
+      // The daemon's own reader again.
+      {Model("",
+             "hotplug_ports:\n  - network: storage\n    name: /\n    identity: slots\n"
+             "    devices: [virtio]\n    deadline_ms: 0\n"),
+       {"line 11: hotplug_ports[0].network must be compute", "line 11: hotplug_ports[0].port is",
+        "line 12: hotplug_ports[0].name", "line 13: hotplug_ports[0].identity must be mac or slot",
+        "line 14: hotplug_ports[0].devices[0]", "line 15: hotplug_ports[0].deadline_ms"}},
+      {Model("", "hotplug_ports: [{port: \"0000:01:00.0\"}]\n"),
+       {"line 10: hotplug_ports[0] has a function at 0000:01:00.0, where one that stands above"}},
+      {Model("",
+             "hotplug_ports:\n  - port: \"0000:09:00.0\"\n    functions:\n"
+             "      - {netdev: n0_1, mac: 52:54:00:00:00:01, pci: \"0000:01:00.1\"}\n"
+             "      - {netdev: /, mac: ff:ff:ff:ff:ff:ff, pci: 1, id: 1, after: 3}\n"
+             "      - {mac: 52:54:00:00:00:09}\n"),
+       {"line 13: hotplug_ports[0].functions[0] has the MAC of a NIC that stands above",
+        "functions[0] gives a second netdev the name n0_1",
+        "functions[0] has a function at 0000:01:00.1",
+        "line 13: hotplug_ports[0].functions[0].pci is not behind the port",
+        "line 14: hotplug_ports[0].functions[1].netdev must", "functions[1].mac",
+        "functions[1].pci", "functions[1].id must", "functions[1].after must be a whole number",
+        "line 15: hotplug_ports[0].functions[2].netdev is missing", "functions[2].pci is missing"}},
+      {Model("",
+             "hotplug_ports:\n  - port: \"0000:09:00.0\"\n    functions:\n"
+             "      - {netdev: f0, mac: 52:54:00:00:00:09, pci: \"0000:0a:00.0\"}\n"
+             "      - {netdev: f1, mac: 52:54:00:00:00:0a, pci: \"0000:0b:00.0\"}\n"),
+       {"line 14: hotplug_ports[0].functions[1].pci is not behind the port"}},
+      {Model("", "config:\n  tunnel: {local: 192.0.2.1}\n  hotplug_ports: []\n"),
+       {"line 11: config.hotplug_ports follows from nics, hotplug_ports and vms"}},
   };
   for (const Wrong& one : wrong) {
     SCOPED_TRACE(one.yaml);
@@ -210,6 +245,44 @@ TEST(HostModel, ANicWithAnEswitchIsAskedForSwitchdevAndOneWithoutForNothing) {
   const PfConfig pf = ConfigOf(*plain, "/run")->providers.pfs[0];
   EXPECT_TRUE(pf.eswitch.empty());
   EXPECT_EQ(pf.representors.size(), 4U);
+}
+
+TEST(HostModel, OfANicThatForwardsByItselfNoRepresentorIsConfigured) {
+  const absl::StatusOr<HostModel> model = ParseHostModel(Model("    representors: none\n"));
+  ASSERT_TRUE(model.ok()) << model.status();
+  const PfConfig pf = ConfigOf(*model, "/run")->providers.pfs[0];
+  EXPECT_EQ(pf.vfs, 4);
+  EXPECT_TRUE(pf.representors.empty());
+  EXPECT_TRUE(pf.eswitch.empty());
+}
+
+TEST(HostModel, AHotplugPortIsConfiguredAsItStandsAndMayBeAllThatAHostHas) {
+  const absl::StatusOr<HostModel> model = ParseHostModel(
+      "name: h\nnics: []\nvms: {on_demand: {root_ports: 1}}\n"
+      "config: {tunnel: {local: 192.0.2.1}}\n"
+      "hotplug_ports:\n"
+      "  - port: \"0000:09:00.0\"\n    name: dpu\n    network: converged\n    identity: slot\n"
+      "    devices: [\"15b3:101e\"]\n    deadline_ms: 1500\n"
+      "    functions: [{netdev: f0, mac: 52:54:00:00:00:09, pci: \"0000:0a:00.0\", after: 5ms}]\n"
+      "  - {port: \"0000:09:01.0\"}\n");
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->hotplug_ports[0].functions[0].after, std::chrono::milliseconds(5));
+  const absl::StatusOr<DaemonConfig> config = ConfigOf(*model, "/run");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->providers.pfs.empty());
+  ASSERT_EQ(config->providers.hotplug_ports.size(), 2U);
+  const HotplugPortConfig& port = config->providers.hotplug_ports[0];
+  EXPECT_EQ(port.port.ToString(), "0000:09:00.0");
+  EXPECT_EQ(port.name, "dpu");
+  EXPECT_EQ(port.network, NetworkKind::kConverged);
+  EXPECT_EQ(port.identity, FunctionIdentity::kSlot);
+  EXPECT_EQ(port.devices, (std::vector<PciIds>{{0x15b3, 0x101e}}));
+  EXPECT_EQ(port.deadline.count(), 1500);
+  EXPECT_THAT(
+      DescribeHost(*model),
+      ::testing::ContainsRegex("f0 +52:54:00:00:00:09 +0000:0a:00.0 +dpu\n.*0000:09:01.0\n"));
+  const MacAddress next = NumberedHost(*model, 1)->hotplug_ports[0].functions[0].mac;
+  EXPECT_EQ(next.ToString(), "52:54:00:01:00:09");
 }
 
 TEST(HostModel, HostsOfANumberHaveNamesMacsAndAddressesOfTheirOwn) {

@@ -14,6 +14,8 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <iterator>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -113,6 +115,24 @@ class Controller {
     request.mutable_get_host()->set_rules(true);
     return Send(std::move(request)).host();
   }
+  // Without hot-plug ports.
+  std::vector<v1::HostState::Pf> Nics() {
+    std::vector<v1::HostState::Pf> nics;
+    const v1::HostState host = Host();
+    std::copy_if(host.pfs().begin(), host.pfs().end(), std::back_inserter(nics),
+                 [](const v1::HostState::Pf& pf) { return pf.hotplug().empty(); });
+    return nics;
+  }
+  // That hot-plug has brought.
+  std::optional<v1::HostState::Vf> Function(const std::string& pci) {
+    const v1::HostState host = Host();
+    for (const v1::HostState::Pf& pf : host.pfs()) {
+      for (const v1::HostState::Vf& vf : pf.vfs()) {
+        if (!pf.hotplug().empty() && vf.pci() == pci) return vf;
+      }
+    }
+    return std::nullopt;
+  }
 
   void WaitUntil(const std::string& what, const std::function<bool()>& done) {
     const auto until = std::chrono::steady_clock::now() + kPatience;
@@ -128,11 +148,9 @@ class Controller {
   }
   void WaitPools() {
     WaitUntil("every PF has its VFs", [this] {
-      const v1::HostState host = Host();
-      for (const auto& pf : host.pfs()) {
-        if (pf.vfs_size() == 0) return false;
-      }
-      return host.pfs_size() > 0;
+      const std::vector<v1::HostState::Pf> nics = Nics();
+      return !nics.empty() && std::all_of(nics.begin(), nics.end(),
+                                          [](const auto& pf) { return pf.vfs_size() > 0; });
     });
   }
   void WaitReady(size_t ports) {
@@ -307,9 +325,9 @@ TEST_F(SimulationTest, FourHostsShareNothingButTheProcess) {
     tunnels.insert(Host(i).tunnel);
     controllers.push_back(std::make_unique<Controller>(Host(i)));
     controllers[i]->WaitPools();
-    const v1::HostState state = controllers[i]->Host();
-    for (const auto& pf : state.pfs()) pfs.insert(pf.mac());
-    all_pfs += static_cast<size_t>(state.pfs_size());
+    const std::vector<v1::HostState::Pf> nics = controllers[i]->Nics();
+    for (const auto& pf : nics) pfs.insert(pf.mac());
+    all_pfs += nics.size();
   }
   EXPECT_EQ(tunnels.size(), 4U);
   EXPECT_EQ(pfs.size(), all_pfs);
@@ -347,7 +365,8 @@ TEST_F(SimulationTest, TheExamplesOfARealHostRunAsTheyAre) {
   Controller controller(Host());
   controller.Apply(Intents(StrCat(FAIRLEAD_EXAMPLES, "/network.yaml")));
   controller.Apply(Intents(StrCat(FAIRLEAD_EXAMPLES, "/vm.yaml")));
-  controller.WaitReady(1);
+  controller.Apply(Intents(StrCat(FAIRLEAD_EXAMPLES, "/vlan.yaml")));
+  controller.WaitReady(2);
 }
 
 // What a store holds comes back with the next start, as after a reboot of the host, whose
@@ -505,8 +524,7 @@ TEST_F(SimulationTest, ANicBootsInLegacyModeAndTheAgentBringsItToSwitchdevForAPo
   controller.WaitPort("a-0", [](const auto& s) {
     return s.reason().find("mode legacy, wanted switchdev") != std::string::npos;
   });
-  const v1::HostState before = controller.Host();
-  for (const v1::HostState::Pf& pf : before.pfs()) {
+  for (const v1::HostState::Pf& pf : controller.Nics()) {
     EXPECT_EQ(pf.eswitch(), "legacy") << pf.netdev();
     for (const v1::HostState::Vf& vf : pf.vfs()) EXPECT_EQ(vf.representor(), "") << pf.netdev();
   }
@@ -522,15 +540,15 @@ TEST_F(SimulationTest, RepresentorsComeWithTheVfsAndSwitchdevWhateverTheModeAfte
   Start(model);
   Controller controller(Host());
   controller.WaitUntil("every NIC is in switchdev mode with its VFs", [&] {
-    const v1::HostState host = controller.Host();
-    return std::all_of(host.pfs().begin(), host.pfs().end(), [](const v1::HostState::Pf& pf) {
+    const std::vector<v1::HostState::Pf> nics = controller.Nics();
+    return std::all_of(nics.begin(), nics.end(), [](const v1::HostState::Pf& pf) {
       return pf.eswitch() == "switchdev" && pf.vfs_size() == 16 &&
              !pf.vfs(15).representor().empty();
     });
   });
-  const v1::HostState host = controller.Host();
-  EXPECT_EQ(host.pfs_size(), 10);
-  for (const v1::HostState::Pf& pf : host.pfs()) {
+  const std::vector<v1::HostState::Pf> nics = controller.Nics();
+  EXPECT_EQ(nics.size(), 10U);
+  for (const v1::HostState::Pf& pf : nics) {
     EXPECT_EQ(pf.eswitch_wanted().mode(), "switchdev") << pf.netdev();
     EXPECT_EQ(pf.eswitch_problem(), "") << pf.netdev();
     for (const v1::HostState::Vf& vf : pf.vfs()) {
@@ -549,6 +567,108 @@ TEST_F(SimulationTest, ANicWithoutAnEswitchIsAskedForNone) {
     EXPECT_EQ(pf.eswitch(), "") << pf.netdev();
     EXPECT_EQ(pf.eswitch_wanted().mode(), "") << pf.netdev();
   }
+}
+
+TEST_F(SimulationTest, APortOfAVlanIsSetOnThePlainNicReadBackAndTakenApart) {
+  const v1::Apply intents = Intents(StrCat(FAIRLEAD_EXAMPLES, "/vlan.yaml"));
+  Start(Shipped("two-nics"));
+  Controller controller(Host());
+  controller.WaitPools();
+  const auto plain_vf = [&]() -> v1::HostState::Vf {
+    for (const v1::HostState::Pf& pf : controller.Nics()) {
+      if (pf.netdev() == "ens2") return pf.vfs(0);
+    }
+    return {};
+  };
+  const v1::HostState::Vf before = plain_vf();
+  EXPECT_EQ(before.state(), "free");
+  EXPECT_TRUE(before.has_vlan() && before.has_spoof_check() && before.has_trust());
+  controller.Apply(intents);
+  controller.WaitReady(1);
+  const v1::ObjectStatus port = controller.Ports().at(0);
+  EXPECT_EQ(port.vf(), "52:54:00:00:00:02/0");
+  EXPECT_EQ(port.vlan(), 100U);
+  EXPECT_EQ(port.representor(), "");
+  EXPECT_EQ(port.rules_wanted(), 0U);
+  const v1::HostState::Vf vf = plain_vf();
+  EXPECT_EQ(vf.state(), "leased");
+  EXPECT_EQ(vf.mac(), "52:54:00:00:0d:b0");
+  EXPECT_EQ(vf.vlan(), 100U);
+  EXPECT_TRUE(vf.spoof_check());
+  EXPECT_FALSE(vf.trust());
+  EXPECT_EQ(vf.max_tx_mbps(), 500U);
+  controller.Remove(intents);
+  controller.WaitNoPorts();
+  controller.ExpectEmpty();
+  EXPECT_EQ(plain_vf().ShortDebugString(), before.ShortDebugString());
+}
+
+TEST_F(SimulationTest, AnOverlayPortOnANicWithoutSwitchdevIsRefusedByName) {
+  HostModel model = Shipped("two-nics");
+  model.nics[0].network = NetworkKind::kConverged;  // the one with representors
+  Start(model);
+  Controller controller(Host());
+  controller.Apply(VmIn("red", 7, "a", 1));
+  const v1::ObjectStatus refused = controller.WaitPort(
+      "a-0", [](const auto& s) { return s.state() == v1::OBJECT_STATE_FAILED; });
+  EXPECT_THAT(refused.reason(),
+              HasSubstr("ens2 (igb) has no switchdev eswitch: it serves VLAN networks only"));
+}
+
+// A port that asks for the function of a MAC, in the storage network.
+v1::Apply HotplugPort(const MacAddress& mac) {
+  v1::Apply apply = VmIn("red", 7, "a", 1);
+  v1::Port* port = apply.mutable_upsert(3)->mutable_port();
+  port->set_function(v1::FUNCTION_SOURCE_HOTPLUG);
+  port->set_network(v1::NETWORK_KIND_CONVERGED);
+  port->set_mac(mac.ToString());
+  return apply;
+}
+
+TEST_F(SimulationTest, AFunctionThatComesIsAttachedToTheVmThatWaitsForItAndGivenBack) {
+  HostModel model = Shipped("gpu-host");
+  FunctionModel& function = model.hotplug_ports.at(0).functions.at(0);
+  function.after = std::chrono::minutes(10);
+  const std::string pci = function.pci.ToString();
+  const v1::Apply intents = HotplugPort(function.mac);
+  Start(model, 1, true);
+  {
+    Controller controller(Host());
+    controller.Apply(intents);
+    const v1::ObjectStatus waits = controller.WaitPort("a-0", [](const auto& s) {
+      return s.reason().find("waits for the function with MAC 94:6d:ae:00:02:00") !=
+             std::string::npos;
+    });
+    EXPECT_EQ(waits.state(), v1::OBJECT_STATE_PENDING);
+    EXPECT_FALSE(controller.Function(pci).has_value());
+  }
+  // It comes while the agent runs; an audit would see it too late.
+  function.after = std::chrono::seconds(1);
+  Start(model, 1, true);
+  Controller controller(Host());
+  controller.WaitReady(1);
+  const v1::ObjectStatus ready = controller.Ports().at(0);
+  EXPECT_EQ(ready.vf_pci(), pci);
+  EXPECT_EQ(ready.guest_bus(), "fairlead0");
+  EXPECT_EQ(ready.rules_wanted(), 0U);
+  EXPECT_EQ(controller.Function(pci)->driver(), "vfio-pci");
+  controller.Remove(intents);
+  controller.WaitNoPorts();
+  controller.ExpectEmpty();
+  EXPECT_EQ(controller.Function(pci)->driver(), "virtio-pci");
+  EXPECT_EQ(controller.Function(pci)->state(), "free");
+}
+
+TEST_F(SimulationTest, WithoutLatencyAFunctionIsThereFromTheStart) {
+  const HostModel model = Shipped("gpu-host");
+  const FunctionModel& function = model.hotplug_ports.at(0).functions.at(1);
+  Start(model);
+  Controller controller(Host());
+  controller.WaitUntil("it is seen",
+                       [&] { return controller.Function(function.pci.ToString()).has_value(); });
+  controller.Apply(HotplugPort(function.mac));
+  controller.WaitReady(1);
+  EXPECT_EQ(controller.Ports().at(0).vf_pci(), function.pci.ToString());
 }
 
 TEST_F(SimulationTest, SeveralHostsCannotHaveOneEndpoint) {
