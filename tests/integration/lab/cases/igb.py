@@ -135,6 +135,22 @@ def refused_overlay(s):
     need(done.returncode == 1 and "VLAN networks only" in done.stderr, f"trust on an overlay: {done.stderr}")
 
 
+def default_route(s):
+    """A port on the NIC that carries the host's default route is refused by name, and made once it carries it no more."""
+    route = ("default", "via", REMOTE["address"], "dev", PF["netdev"])
+    ip("route", "add", *route)
+    try:
+        eventually("the agent knows of the route", lambda: (
+            "default route" in json.loads(s.agent.ctl("get", "pfs", "-o", "json").stdout)["pfs"][0].get("refused", "")))
+        s.attach(s.a, *ATTACH, wait=False)
+        s.agent.failed("a-lan-1", "vf placement", PF["netdev"], "carries the host's default route")
+    finally:
+        ip("route", "del", *route)
+    s.agent.wait_state("a-lan-1", "ready")
+    s.agent.detach("a", "lan")
+    s.untouched("after the detach")
+
+
 def changed_behind_its_back(s):
     """What somebody else changes on the VF of a port is set again, and its VM keeps its NIC."""
     vf = s.attached()
@@ -165,5 +181,5 @@ def killed_agent(s):
     s.untouched("after the detach")
 
 
-GROUPS = [[pool_without_representors, vlan_port, refused_rate, refused_overlay, changed_behind_its_back, killed_agent,
-           another_mac]]
+GROUPS = [[pool_without_representors, vlan_port, refused_rate, refused_overlay, default_route, changed_behind_its_back,
+           killed_agent, another_mac]]
