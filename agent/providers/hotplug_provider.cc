@@ -127,6 +127,20 @@ std::string HotplugProvider::WhyNotOnTheList(const HotplugPortConfig& port,
                 StrJoin(listed, ", "), ")");
 }
 
+// All or none: one that is not there is in another namespace, or on its way, and whom it
+// serves cannot be seen.
+absl::StatusOr<std::vector<LinkInfo>> HotplugProvider::LinksOf(const PciDevice& device) {
+  std::vector<LinkInfo> links;
+  if (device.busy) return links;
+  for (const std::string& netdev : device.netdevs) {
+    absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(netdev);
+    if (absl::IsNotFound(link.status())) return std::vector<LinkInfo>();
+    if (!link.ok()) return link.status();
+    links.push_back(*std::move(link));
+  }
+  return links;
+}
+
 // A host driver takes what arrives at once: that it has a netdev is no sign of use.
 absl::StatusOr<std::string> HotplugProvider::WhyHostUses(const LinkInfo& link) {
   const auto uses = [&link](std::string_view how) {
@@ -185,16 +199,16 @@ absl::StatusOr<HotplugProvider::OneFunction> HotplugProvider::Read(const Hotplug
     }
   }
   facts.refused = WhyNotOnTheList(port, device);
-  if (!device.busy && !device.netdevs.empty()) {
-    const absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(device.netdevs.front());
-    if (link.ok()) {  // else it is in another namespace, or on its way
-      facts.netdev = link->name;
-      facts.netdev_up = link->up;
-      facts.mac = link->permanent_mac.value_or(link->mac);
-      if (facts.refused.empty()) {
-        FAIRLEAD_ASSIGN_OR_RETURN(facts.refused, WhyHostUses(*link));
-      }
-    }
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<LinkInfo> links, LinksOf(device));
+  if (!links.empty()) {
+    const LinkInfo& link = links.front();
+    facts.netdev = link.name;
+    facts.netdev_up = link.up;
+    facts.mac = link.permanent_mac.value_or(link.mac);
+  }
+  for (const LinkInfo& link : links) {
+    if (!facts.refused.empty()) break;
+    FAIRLEAD_ASSIGN_OR_RETURN(facts.refused, WhyHostUses(link));
   }
   if (std::optional<ObservedResource> binding = binding_.Observe(device, id)) {
     result.resources.push_back(*std::move(binding));
@@ -231,6 +245,12 @@ absl::StatusOr<ObservedResource> HotplugProvider::PutBinding(const DriverBinding
     if (!now.facts.refused.empty()) {
       return absl::FailedPreconditionError(
           StrCat(device->address.ToString(), ": ", now.facts.refused));
+    }
+    // A netdev that is seen was looked at for `refused`.
+    const std::string in_use =
+        now.facts.netdev.empty() ? WhyInUse(now.facts, wanted.driver) : std::string();
+    if (!in_use.empty()) {
+      return absl::UnavailableError(StrCat(device->address.ToString(), ": ", in_use));
     }
     if (wanted.shows_mac && now.facts.mac != wanted.shows_mac) {
       return absl::UnavailableError(StrCat(

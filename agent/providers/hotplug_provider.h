@@ -45,7 +45,7 @@ class HotplugProvider {
   // Nothing is set on a function: whoever brings it has done that. It carries the lease.
   absl::StatusOr<ObservedResource> PutFunction(const VfSpec& wanted);
   // Refused where the host uses the function, or where it is not the one that `wanted`
-  // means. kUnavailable: it went away.
+  // means. kUnavailable: it went away, or whether the host uses it cannot be seen.
   absl::StatusOr<ObservedResource> PutBinding(const DriverBindingSpec& wanted);
   // Gone is success.
   absl::Status DeleteFunction(const VfId& id);
@@ -59,6 +59,7 @@ class HotplugProvider {
   absl::StatusOr<OneFunction> Read(const HotplugPortConfig& port, const VfId& id,
                                    const PciDevice& device);
   std::string WhyNotOnTheList(const HotplugPortConfig& port, const PciDevice& device) const;
+  absl::StatusOr<std::vector<LinkInfo>> LinksOf(const PciDevice& device);
   absl::StatusOr<std::string> WhyHostUses(const LinkInfo& link);
   // An operation of ours on the function that was last there is on its way still.
   absl::Status CheckNothingOutstanding(const VfId& id);

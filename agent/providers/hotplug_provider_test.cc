@@ -169,6 +169,50 @@ TEST_F(HotplugProviderTest, AFunctionWithTheDefaultRouteInABridgeOrWithAVlanOnIt
   EXPECT_THAT(Refused(), HasSubstr("default route"));
 }
 
+TEST_F(HotplugProviderTest, EveryNetdevOfAFunctionIsLookedAt) {
+  Plug();
+  pci.SetNetdevs(kPci, {"eth1", "eth2"});
+  LinkInfo second;
+  second.name = "eth2";
+  second.ifindex = kLink + 1;
+  network->AddLink(second);
+  EXPECT_EQ(Refused(), "");
+  EXPECT_EQ(Function().mac, kMac) << "it is known by its first one";
+  network->AddRoute(*IpPrefix::Parse("0.0.0.0/0"), {kLink + 1, Ip("198.51.100.1"), {}, false});
+  EXPECT_THAT(Refused(), HasSubstr("its netdev eth2 carries the default route"));
+  EXPECT_THAT(WhyNotBound(), HasSubstr("its netdev eth2 carries the default route"));
+  EXPECT_EQ(pci.Find(kPci)->driver, "virtio-pci");
+}
+
+TEST_F(HotplugProviderTest, ANetdevThatCannotBeReadIsNotTakenForOneThatIsNotUsed) {
+  Plug();
+  network->FailNext("GetLink", absl::UnavailableError("not now"), 3);
+  EXPECT_TRUE(absl::IsUnavailable(provider.Observe(kPort).status()));
+  EXPECT_TRUE(absl::IsUnavailable(provider.ObserveFunction(kFunction).status()));
+  EXPECT_EQ(WhyNotBound(), "not now");
+  EXPECT_EQ(pci.Find(kPci)->driver, "virtio-pci");
+}
+
+// As one that was given to a container: sysfs does not show it here either.
+TEST_F(HotplugProviderTest, AFunctionWhoseNetdevIsNotSeenIsNotTakenFromItsDriver) {
+  DriverBindingSpec by_its_slot = Wanted();
+  by_its_slot.shows_mac.reset();
+  const auto refused = [&] {
+    const absl::Status status = provider.PutBinding(by_its_slot).status();
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_EQ(pci.Find(kPci)->driver, "virtio-pci");
+    return std::string(status.message());
+  };
+  Plug();
+  pci.SetNetdevs(kPci, {"eth1", "eth2"});
+  EXPECT_THAT(refused(), HasSubstr("no netdev of it is visible")) << "eth2 is not";
+  EXPECT_EQ(Function().netdev, "") << "placement waits, too";
+  pci.SetNetdevs(kPci, {});
+  EXPECT_THAT(refused(), HasSubstr("no netdev of it is visible"));
+  pci.SetNetdevs(kPci, {"eth1"});
+  EXPECT_TRUE(provider.PutBinding(by_its_slot).ok());
+}
+
 TEST_F(HotplugProviderTest, APfOfTheConfigurationIsNeverAFunctionToHandOut) {
   PfConfig pf;
   pf.mac = kMac;
@@ -198,9 +242,10 @@ TEST_F(HotplugProviderTest, AnotherFunctionInTheSlotThanTheOneThatWasChosenIsNot
   Plug();
   network->ChangeLink(kLink, [](LinkInfo& link) { link.mac = MacAddress({2, 0, 0, 0, 0, 9}); });
   EXPECT_THAT(WhyNotBound(), HasSubstr("shows the MAC 02:00:00:00:00:09, not"));
-  network->RemoveLink(kLink);
-  EXPECT_THAT(WhyNotBound(), HasSubstr("shows no MAC"));
   EXPECT_EQ(pci.Find(kPci)->driver, "virtio-pci");
+  ASSERT_TRUE(sysfs.Unbind(kPci, SysfsPort::Deadline(1000)).ok());
+  EXPECT_THAT(WhyNotBound(), HasSubstr("shows no MAC"));
+  EXPECT_EQ(pci.Find(kPci)->driver, "");
 }
 
 TEST_F(HotplugProviderTest, WhatAnAttemptLeftHalfDoneIsStillTheFunctionThatWasChosen) {
