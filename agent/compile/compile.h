@@ -46,7 +46,7 @@ std::vector<Resource> CompileHost(const CompileConfig& config, const HostFacts& 
 std::string WhyEswitchOtherwise(const PfFacts& pf);
 // What of a PF that will carry such networks is still to be made, or to be seen; "" =
 // nothing, or it will carry none.
-std::string WhatIsToCome(const Vpc& vpc, const PfFacts& pf);
+std::string WhatIsToCome(const Vpc& vpc, const PfFacts& pf, const std::string& vf_driver);
 // Why a VF cannot be leased now; "" = it can. `leased` and `shunned` (an attach on it
 // failed a moment ago: another is better) are the agent's own knowledge.
 std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& vf_driver,

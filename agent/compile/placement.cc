@@ -87,11 +87,15 @@ bool IsOccupant(std::string_view occupant, std::string_view device_id) {
 
 }  // namespace
 
-std::string WhatIsToCome(const Vpc& vpc, const PfFacts& pf) {
+std::string WhatIsToCome(const Vpc& vpc, const PfFacts& pf, const std::string& vf_driver) {
   if (!pf.refused.empty() || !WillServe(vpc, pf)) return "";
   const size_t expected = pf.num_vfs != 0 ? pf.num_vfs : pf.wanted_vfs;
   if (pf.vfs.size() < expected) return StrCat("VFs are still to come on ", PfName(pf));
-  return WhyEswitchOtherwise(pf);
+  if (std::string differs = WhyEswitchOtherwise(pf); !differs.empty()) return differs;
+  const auto awaited = std::find_if(pf.vfs.begin(), pf.vfs.end(), [&](const VfFacts& vf) {
+    return !vf.representor_awaited.empty() && !InUse(vf, vf_driver);
+  });
+  return awaited == pf.vfs.end() ? "" : StrCat(PfName(pf), ": ", awaited->representor_awaited);
 }
 
 std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& vf_driver,
@@ -106,6 +110,8 @@ std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& 
     // A lease would keep the eswitch as it is.
     const std::string in_use = WhyInUse(vf, vf_driver);
     return in_use.empty() ? differs : in_use;
+  } else if (!vf.representor_awaited.empty()) {
+    return vf.representor_awaited;
   } else if (vf.representor.empty() && pf.serves() != PfFacts::Serves::kVlan) {
     return pf.eswitch.mode == EswitchMode::kLegacy
                ? StrCat("it has no representor: the eswitch of ", PfName(pf),
@@ -166,7 +172,9 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
   bool any_serves = false;
   for (const Candidate& candidate : candidates) {
     const PfFacts& pf = *candidate.pf;
-    if (std::string what = WhatIsToCome(vpc, pf); !what.empty()) to_come.push_back(std::move(what));
+    if (std::string what = WhatIsToCome(vpc, pf, vf_driver); !what.empty()) {
+      to_come.push_back(std::move(what));
+    }
     if (pf.vfs.empty()) {
       if (!pf.refused.empty()) {
         reasons.push_back(StrCat(PfName(pf), " is not used: ", pf.refused));

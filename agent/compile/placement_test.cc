@@ -121,6 +121,9 @@ TEST(PfServes, IsWhatItsVfsShow) {
   pf.wanted_eswitch.mode.reset();
   EXPECT_EQ(pf.serves(), Serves::kOverlay) << "its representors are still to come";
   pf = LegacyPf(1, 2);
+  pf.vfs[1].representor_awaited = "has no netdev";
+  EXPECT_EQ(pf.serves(), Serves::kOverlay) << "of a NIC that tells no mode, too";
+  pf = LegacyPf(1, 2);
   pf.can_set_vf_mac = false;
   EXPECT_EQ(pf.serves(), Serves::kNothing);
 }
@@ -284,6 +287,28 @@ TEST(PlacePortTest, APfWhoseEswitchIsNotYetAsConfiguredIsWaitedFor) {
   pf.vfs[0].driver = "vfio-pci";
   EXPECT_THAT(WhyNotFree(pf, pf.vfs[0], "vfio-pci", {}, {}), HasSubstr("in use by someone else"));
   EXPECT_THAT(WhyNotFree(pf, pf.vfs[1], "vfio-pci", {}, {}), HasSubstr("wanted switchdev"));
+}
+
+TEST(PlacePortTest, ARepresentorWhoseNetdevIsStillToComeIsWaitedForWhereItsVfCanBeHad) {
+  PfFacts pf = MakePf(1, 2);
+  pf.eswitch.mode = EswitchMode::kSwitchdev;
+  const std::string awaited = "the representor of VF 0 (devlink port 2) has no netdev";
+  pf.vfs[0].representor.clear();
+  pf.vfs[0].representor_ifindex = 0;
+  pf.vfs[0].representor_awaited = awaited;
+  const VfId other{pf.id, 1};
+  const auto place = [&](const Vpc& vpc, std::set<VfId> leased) {
+    return PlacePort(MakePort(), vpc, HostWith({pf}), "vfio-pci", leased, {}, Nobody);
+  };
+  EXPECT_EQ(WhyNotFree(pf, pf.vfs[0], "vfio-pci", {}, {}), awaited);
+  EXPECT_EQ(*place(kOverlay, {}), other) << "what is there is taken at once";
+  const absl::Status waits = place(kOverlay, {other}).status();
+  EXPECT_TRUE(absl::IsUnavailable(waits)) << waits;
+  EXPECT_THAT(Message(waits), HasSubstr("pf1: " + awaited));
+  EXPECT_TRUE(absl::IsFailedPrecondition(place(kVlanNet, {}).status())) << "it will carry none";
+  pf.vfs[0].driver = "vfio-pci";
+  EXPECT_EQ(place(kOverlay, {other}).status().code(), absl::StatusCode::kResourceExhausted)
+      << "its VF is somebody's";
 }
 
 TEST(PlaceGuestDeviceTest, ItsOwnPlaceThenThePreviousThenTheFirstFree) {

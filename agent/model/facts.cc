@@ -23,8 +23,9 @@ std::string WhyInUse(const VfFacts& vf, const std::string& vf_driver) {
 }
 
 PfFacts::Serves PfFacts::serves() const {
-  const bool representors = std::any_of(vfs.begin(), vfs.end(),
-                                        [](const VfFacts& vf) { return !vf.representor.empty(); });
+  const bool representors = std::any_of(vfs.begin(), vfs.end(), [](const VfFacts& vf) {
+    return !vf.representor.empty() || !vf.representor_awaited.empty();
+  });
   // One that is to be switched and is not yet has none of it to give.
   if (wanted_eswitch.mode.value_or(eswitch.mode.value_or(EswitchMode::kLegacy)) ==
           EswitchMode::kSwitchdev ||

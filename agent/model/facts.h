@@ -40,6 +40,7 @@ struct VfFacts {
   std::string representor;           // netdev name, "" if none is known
   uint32_t representor_ifindex = 0;  // 0: it is not there
   std::string representor_refused;   // why that netdev may not be used; "" = it may
+  std::string representor_awaited;   // why devlink's has no netdev yet; "" = none is to come
   // Of a hot-plugged function:
   uint16_t vendor = 0, device = 0;  // PCI ids
   std::string refused;              // why it may not be handed out; "" = it may

@@ -201,15 +201,19 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const NicId& ni
   return result;
 }
 
-absl::StatusOr<LinkInfo> PfProvider::FindRepresentor(const Pf& pf, const VfId& vf) {
-  if (const RepresentorConfig* named = RepresentorOf(vf)) {
-    return rtnetlink_->GetLink(named->netdev);
-  }
+absl::StatusOr<DevlinkPortInfo> PfProvider::FindRepresentorPort(const Pf& pf, const VfId& vf) {
   DevlinkVf wanted{vf.index, std::nullopt};
   // mlx5 numbers the PFs of a card by their PCI function (mlx5.md: esw/devlink_port.c);
   // of other drivers nothing is known, and two matches are an error, not a guess.
   if (pf.device.driver == "mlx5_core") wanted.pf = pf.device.address.function;
-  const absl::StatusOr<DevlinkPortInfo> port = FindVfRepresentor(pf.eswitch.ports, wanted);
+  return FindVfRepresentor(pf.eswitch.ports, wanted);
+}
+
+absl::StatusOr<LinkInfo> PfProvider::FindRepresentor(const Pf& pf, const VfId& vf) {
+  if (const RepresentorConfig* named = RepresentorOf(vf)) {
+    return rtnetlink_->GetLink(named->netdev);
+  }
+  const absl::StatusOr<DevlinkPortInfo> port = FindRepresentorPort(pf, vf);
   if (absl::IsUnavailable(port.status())) return absl::NotFoundError(port.status().message());
   if (!port.ok()) return port.status();
   return rtnetlink_->GetLink(port->ifindex);
@@ -250,6 +254,8 @@ absl::Status PfProvider::ReadRepresentor(const Pf& pf, const VfId& id, OneVf& re
       }
     } else if (!absl::IsNotFound(link.status())) {
       return link.status();
+    } else if (named == nullptr && !absl::IsNotFound(FindRepresentorPort(pf, id).status())) {
+      facts.representor_awaited = std::string(link.status().message());
     }
   }
   return absl::OkStatus();

@@ -74,6 +74,7 @@ class PfProvider {
   absl::StatusOr<OneVf> Read(const Pf& pf, const NicId& nic, uint16_t index);
   absl::Status ReadEswitch(Pf& pf);
   absl::Status ReadRepresentor(const Pf& pf, const VfId& id, OneVf& result);
+  static absl::StatusOr<DevlinkPortInfo> FindRepresentorPort(const Pf& pf, const VfId& vf);
   // kNotFound: the VF has none that is known, or it is not there.
   absl::StatusOr<LinkInfo> FindRepresentor(const Pf& pf, const VfId& vf);
   // None: the PF reports nothing of it.

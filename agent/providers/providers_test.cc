@@ -562,6 +562,31 @@ TEST_F(PfEswitchTest, TheModeIsSetAndReadBackAndRepresentorsAreThere) {
   }));
 }
 
+TEST_F(PfEswitchTest, ARepresentorWhoseNetdevIsNotThereYetIsAwaitedInDevlinksWords) {
+  ASSERT_TRUE(pf.PutPf(kSwitchdev).ok());
+  const auto first = [&] { return pf.Observe(kPf)->facts.vfs.at(0); };
+  EXPECT_EQ(first().representor_awaited, "");
+  const uint32_t netdev = first().representor_ifindex;
+  eswitch->SetRepresentorNetdev(DevlinkHandle::Pci(kPfPci), 0, 0);
+  EXPECT_THAT(first().representor_awaited,
+              AllOf(HasSubstr("the representor of VF 0"), HasSubstr("has no netdev")));
+  EXPECT_EQ(first().representor, "");
+  EXPECT_EQ(pf.Observe(kPf)->facts.vfs.at(1).representor_awaited, "") << "it has one";
+  // The port names one that the kernel does not know any more.
+  eswitch->SetRepresentorNetdev(DevlinkHandle::Pci(kPfPci), 0, 999);
+  EXPECT_NE(first().representor_awaited, "");
+  eswitch->SetRepresentorNetdev(DevlinkHandle::Pci(kPfPci), 0, netdev);
+  EXPECT_EQ(first().representor_awaited, "");
+  EXPECT_EQ(first().representor_ifindex, netdev);
+}
+
+TEST_F(PfEswitchTest, ARepresentorThatDevlinkDoesNotKnowIsNotAwaited) {
+  ASSERT_TRUE(pf.PutPf(kSwitchdev).ok());
+  const VfFacts unknown = pf.ObserveVf({kPf, 7})->facts;
+  EXPECT_EQ(unknown.representor, "");
+  EXPECT_EQ(unknown.representor_awaited, "");
+}
+
 TEST_F(PfEswitchTest, AVfThatServesTheHostIsFoundRightBeforeTheChange) {
   BindHostDriver(/*up=*/true);
   const absl::Status held = pf.PutPf(kSwitchdev).status();

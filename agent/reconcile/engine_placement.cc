@@ -182,7 +182,8 @@ void Engine::WaitForNic(Unit& unit, const StoredObject& object, const absl::Stat
   std::string words(why.message());
   bool one_comes = false;
   for (const auto& [id, pf] : facts_.pfs) {
-    if (pf.network != port.network || WhatIsToCome(vpc, pf).empty()) continue;
+    if (pf.network != port.network) continue;
+    if (WhatIsToCome(vpc, pf, config_.compile.vf_driver).empty()) continue;
     const std::string name = absl::StrCat("PF ", id.ToString());
     const Unit* pool = FindUnit({UnitKind::kPool, id.ToString()});
     if (pool != nullptr && !pool->error.ok()) {

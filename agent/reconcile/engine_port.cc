@@ -53,8 +53,8 @@ uint64_t Engine::FactsFingerprint(const std::string& vm) const {
                     pf.eswitch.ToString());
     for (const VfFacts& vf : pf.vfs) {
       absl::StrAppend(&text, "|", vf.index, vf.driver, vf.netdev, vf.netdev_up, vf.representor,
-                      vf.representor_ifindex, vf.representor_refused, vf.refused,
-                      vf.iommu_group.value_or(0), vf.mac ? vf.mac->ToString() : "");
+                      vf.representor_ifindex, vf.representor_refused, vf.representor_awaited,
+                      vf.refused, vf.iommu_group.value_or(0), vf.mac ? vf.mac->ToString() : "");
       absl::StrAppend(&text, attachments_.contains(VfId{mac, vf.index}) ? "L" : "");
     }
   }
