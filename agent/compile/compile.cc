@@ -83,6 +83,15 @@ absl::Status NoSuchVf(const VfId& vf) {
   return absl::UnavailableError(StrCat("VF ", vf.ToString(), " is not there yet"));
 }
 
+// Why the NIC does not enforce a VLAN that is set on this VF, now; "" = it does. What the
+// NIC is yet to become (PfFacts::serves) takes nothing from a port that stands.
+std::string WhyNoVlan(const PfFacts& pf, const VfFacts& vf) {
+  if (pf.eswitch.mode.value_or(EswitchMode::kLegacy) != EswitchMode::kLegacy) {
+    return StrCat("the eswitch of ", PfName(pf), " is in ", Name(*pf.eswitch.mode), " mode");
+  }
+  return vf.representor_ifindex == 0 ? "" : StrCat("it has the representor ", vf.representor);
+}
+
 // What the NIC forwards by itself: all that keeps the port apart is set on its VF.
 absl::StatusOr<std::vector<Resource>> CompileVlanPort(const CompileConfig& config,
                                                       const PortContext& context,
@@ -91,6 +100,10 @@ absl::StatusOr<std::vector<Resource>> CompileVlanPort(const CompileConfig& confi
   const auto& port = std::get<Port>(context.object->object);
   const VfFacts* vf_facts = facts.FindVf(attachment.vf);
   if (vf_facts == nullptr) return NoSuchVf(attachment.vf);
+  if (const std::string why = WhyNoVlan(*FindPf(facts, attachment.vf), *vf_facts); !why.empty()) {
+    return absl::FailedPreconditionError(StrCat("VF ", attachment.vf.ToString(), " is not kept in ",
+                                                SegmentName(*context.vpc), ": ", why));
+  }
   FAIRLEAD_RETURN_IF_ERROR(PortMac(port, facts, attachment.vf).status());
 
   VfSpec spec{attachment.vf, port.mac, {}};

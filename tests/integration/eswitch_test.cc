@@ -228,6 +228,27 @@ TEST_F(EswitchTest, WhenSomebodySetsTheModeBackThePortServesAgain) {
   EXPECT_EQ(Pf().eswitch_problem(), "");
 }
 
+// There a VLAN is not enforced, and nothing drops what comes out of the representor.
+TEST_F(EswitchTest, SwitchdevThatSomebodySetUnderAVlanPortIsSaidAndThePortServesAgainWithoutIt) {
+  Begin(Nic(EswitchMode::kLegacy), [](DaemonConfig& config) {
+    config.engine.audit_every = std::chrono::hours(1);  // what is noticed is not by audit
+  });
+  host->MakeVlan("lan", 100, "10.0.0.0/24");
+  const std::shared_ptr<FakeVm> vm = Attached("a", "lan", "10.0.0.5");
+  SetMode(EswitchMode::kSwitchdev);
+  host->network->ClearCalls();
+  const auto status = host->WaitPort(
+      "a-lan", [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
+  EXPECT_THAT(status->reason(), HasSubstr("is not kept in VLAN 100: the eswitch of pf0 is in "
+                                          "switchdev mode"));
+  EXPECT_EQ(host->pci.Find(host->VfAddress(0))->driver, "vfio-pci") << "never torn down by itself";
+  EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);
+  EXPECT_EQ(TimesSet(), 0) << "nobody asked for a mode";
+  SetMode(EswitchMode::kLegacy);
+  host->WaitReady("a-lan");
+  EXPECT_EQ(vm->Calls(QmpMethod::kAddVfioDevice), 1);
+}
+
 TEST_F(EswitchTest, ARestartAdoptsTheEswitchWithoutAnyWrite) {
   Begin(Nic(EswitchMode::kLegacy), WantSwitchdev);
   Attached("a", "red", "10.0.0.5");
