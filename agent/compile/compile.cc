@@ -185,13 +185,21 @@ std::vector<Resource> CompileHost(const CompileConfig& config, const HostFacts& 
     // A pool that is there is adopted: another count would first have to take
     // away every VF, those in use too.
     pool.spec = VfPoolSpec{mac, pf.num_vfs != 0 ? pf.num_vfs : pf.wanted_vfs, false};
-    const ResourceKey pool_key = pool.key;
-    out.push_back(std::move(pool));
-    if (pf.wanted_eswitch.empty()) continue;
+    if (pf.wanted_eswitch.empty()) {
+      out.push_back(std::move(pool));
+      continue;
+    }
     Resource eswitch;
     eswitch.key = PfKey(mac);
     eswitch.spec = PfSpec{mac, pf.wanted_eswitch};
-    eswitch.depends = {pool_key};
+    // The mode before the VFs: a ConnectX whose VFs are just coming, or are there at all,
+    // refuses the change with EINVAL, and VFs of another mode would serve nobody.
+    if (pf.num_vfs == 0) {
+      pool.depends = {eswitch.key};
+    } else {
+      eswitch.depends = {pool.key};
+    }
+    out.push_back(std::move(pool));
     out.push_back(std::move(eswitch));
   }
   if (tunnel_wanted) {

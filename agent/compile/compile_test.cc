@@ -113,7 +113,7 @@ TEST(CompileHostTest, PoolsOfUsablePfsAndTheTunnel) {
   EXPECT_EQ(CompileHost(Config(), facts, false).size(), 2U);
 }
 
-TEST(CompileHostTest, AnEswitchIsWantedAfterItsPoolAndOnlyWhereItIsAskedFor) {
+TEST(CompileHostTest, AnEswitchIsWantedAfterAPoolThatIsThereAndOnlyWhereItIsAskedFor) {
   HostFacts facts = Facts();
   PfFacts& pf = facts.pfs.begin()->second;
   pf.wanted_vfs = 4;
@@ -133,6 +133,21 @@ TEST(CompileHostTest, AnEswitchIsWantedAfterItsPoolAndOnlyWhereItIsAskedFor) {
             (PfSpec{Mac(0xff01), {EswitchMode::kSwitchdev, {}, {}}}));
   EXPECT_EQ(out[1].depends, std::vector<ResourceKey>{VfPoolKey(Mac(0xff01))});
   EXPECT_EQ(out[2].key, VfPoolKey(Mac(0xff02)));
+}
+
+TEST(CompileHostTest, VfsThatAreYetToBeMadeWaitForTheEswitch) {
+  HostFacts facts = Facts();
+  PfFacts& pf = facts.pfs.begin()->second;
+  pf.wanted_vfs = 4;
+  pf.num_vfs = 0;
+  pf.vfs.clear();
+  pf.wanted_eswitch.mode = EswitchMode::kSwitchdev;
+  const auto out = CompileHost(Config(), facts, false);
+  ASSERT_EQ(out.size(), 2U);
+  EXPECT_EQ(out[0].key, VfPoolKey(Mac(0xff01)));
+  EXPECT_EQ(out[0].depends, std::vector<ResourceKey>{PfKey(Mac(0xff01))});
+  EXPECT_EQ(out[1].key, PfKey(Mac(0xff01)));
+  EXPECT_TRUE(out[1].depends.empty());
 }
 
 TEST(CompilePortTest, TheVfIsHandedOutAfterEverythingThatKeepsItApart) {

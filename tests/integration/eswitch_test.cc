@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "agent/base/error.h"
 #include "agent/ports/devlink/fake_devlink_port.h"
@@ -103,6 +104,39 @@ TEST_F(EswitchTest, ANicInLegacyModeIsMadeReadyForAPort) {
   EXPECT_EQ(pf.eswitch_wanted().inline_(), "");
 }
 
+// A NIC whose VFs are just coming answers EINVAL (sriov-network-operator #1015), which by
+// itself would be asked again at the next audit only.
+TEST_F(EswitchTest, TheModeIsSetBeforeTheVfsAreMadeAsANicWithNewVfsRefusesIt) {
+  std::atomic<bool> made = false;
+  Begin(Nic(EswitchMode::kLegacy), [&](DaemonConfig& config) {
+    WantSwitchdev(config);
+    host->pci.SetHook([&](SysfsMethod method, const PciAddress&) {
+      if (method == SysfsMethod::kSetNumVfs) made = true;
+    });
+    host->network->FailWhen(
+        [&](std::string_view call) { return made && call.starts_with("SetEswitch("); },
+        SystemError(EINVAL, "set eswitch mode", "mlx5_core: Failed setting eswitch to offloads"),
+        1'000'000);
+  });
+  Attached("a", "red", "10.0.0.5");
+  EXPECT_TRUE(made);
+  EXPECT_EQ(TimesSet(), 1);
+  host->Stop();
+}
+
+// After a boot: the store knows the lease, and the NIC has no VF and its first mode.
+TEST_F(EswitchTest, ALeaseOnAVfThatIsNoMoreDoesNotHoldTheMode) {
+  Begin(Nic(EswitchMode::kLegacy), WantSwitchdev);
+  Attached("a", "red", "10.0.0.5");
+  host->Stop();
+  ASSERT_TRUE(host->pci.SetNumVfs(FakeHost::PfAddress(), 0).ok());
+  SetMode(EswitchMode::kLegacy);
+  host->Start();
+  host->WaitUntil("switchdev mode again", [this] { return Mode() == EswitchMode::kSwitchdev; });
+  host->WaitUntil("its VFs are there", [this] { return Pf().num_vfs() == 4U; });
+  EXPECT_EQ(Pf().eswitch_problem(), "");
+}
+
 TEST_F(EswitchTest, WhatIsNotAskedForIsNotTouched) {
   Begin(Nic(EswitchMode::kLegacy));
   Quiet();
@@ -130,7 +164,7 @@ TEST_F(EswitchTest, AModeThatTheNicRefusesFailsThePortInItsDriversWords) {
   EXPECT_TRUE(status.permanent());
   EXPECT_THAT(Pf().eswitch_problem(), AllOf(HasSubstr("mode legacy, wanted switchdev"),
                                             HasSubstr("Failed setting eswitch to offloads")));
-  EXPECT_EQ(Pf().num_vfs(), 4U) << "the pool is kept";
+  EXPECT_EQ(Pf().num_vfs(), 0U) << "VFs of another mode would serve nobody";
   // It is asked again, if not at once.
   host->network->ClearFaults();
   host->WaitReady("a-red");
