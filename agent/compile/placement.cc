@@ -172,18 +172,17 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
   bool any_serves = false;
   for (const Candidate& candidate : candidates) {
     const PfFacts& pf = *candidate.pf;
-    if (std::string what = WhatIsToCome(vpc, pf, vf_driver); !what.empty()) {
-      to_come.push_back(std::move(what));
-    }
+    const std::string coming = WhatIsToCome(vpc, pf, vf_driver);
+    if (!coming.empty()) to_come.push_back(coming);
+    const auto say = [&](std::string why) {  // of a NIC to come, that is said already
+      if (coming.empty()) reasons.push_back(std::move(why));
+    };
     if (pf.vfs.empty()) {
-      if (!pf.refused.empty()) {
-        reasons.push_back(StrCat(PfName(pf), " is not used: ", pf.refused));
-      } else {
-        reasons.push_back(StrCat(PfName(pf), " has no VFs"));
-      }
+      say(pf.refused.empty() ? StrCat(PfName(pf), " has no VFs")
+                             : StrCat(PfName(pf), " is not used: ", pf.refused));
     }
     if (std::string why = WhyNotForVpc(vpc, pf); !pf.vfs.empty() && !why.empty()) {
-      reasons.push_back(std::move(why));
+      say(std::move(why));
       continue;
     }
     any_serves = true;
@@ -199,12 +198,13 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
         if (why.empty()) return VfId{pf.id, vf->index};
         free_with_other_mac |= port.mac.has_value() && !pf.can_set_vf_mac;
       }
-      reasons.push_back(StrCat(PfName(pf), " VF ", vf->index, ": ", why));
+      say(StrCat(PfName(pf), " VF ", vf->index, ": ", why));
     }
     if (free_with_other_mac) fixed_macs.push_back(FixedMacWords(pf));
   }
 
   if (!to_come.empty()) {
+    to_come.insert(to_come.end(), reasons.begin(), reasons.end());
     return absl::UnavailableError(
         StrCat("no free VF on the ", network, " network yet: ", JoinBounded(to_come, "; ")));
   }

@@ -252,6 +252,16 @@ TEST(PlacePortTest, VfsThatAreStillToComeAreWaitedFor) {
   EXPECT_THAT(Message(none.status()), HasSubstr("default route"));
 }
 
+TEST(PlacePortTest, WhileANicIsToComeTheErrorSaysOfTheOthersWhyNot) {
+  HostFacts facts = HostWith({MakePf(1, 0), MakePf(2, 1)});
+  facts.pfs[Mac(1)].wanted_vfs = 4;
+  const auto none = PlacePort(MakePort(), kOverlay, facts, "vfio-pci", {{Mac(2), 0}}, {}, Nobody);
+  EXPECT_TRUE(absl::IsUnavailable(none.status()));
+  EXPECT_THAT(Message(none.status()),
+              AllOf(HasSubstr("VFs are still to come on pf1"),
+                    HasSubstr("pf2 VF 0: leased to another port"), Not(HasSubstr("has no VFs"))));
+}
+
 TEST(PlacePortTest, APfWhoseEswitchIsNotYetAsConfiguredIsWaitedFor) {
   PfFacts pf = MakePf(1, 2);
   pf.wanted_eswitch = {EswitchMode::kSwitchdev, {}, EswitchEncapMode::kBasic};

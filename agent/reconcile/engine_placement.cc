@@ -204,13 +204,13 @@ void Engine::WaitForNic(Unit& unit, const StoredObject& object, const absl::Stat
     return;
   }
   // The port's error is that of one of them, best of one that may pass, with the others'
-  // words before it.
+  // words before it, and those of the NICs where nothing is to come.
   const auto passes = [](const auto& entry) { return IsTransient(entry.second->error); };
   auto one = std::find_if(failed.begin(), failed.end(), passes);
   if (one == failed.end()) one = failed.begin();
   std::iter_swap(one, failed.end() - 1);
   const auto& [name, pool] = failed.back();
-  std::string context;
+  std::string context = absl::StrCat(why.message(), "; ");
   for (auto other = failed.begin(); other != failed.end() - 1; ++other) {
     absl::StrAppend(&context, other->first, ": ", other->second->error.message(), "; ");
   }

@@ -224,6 +224,19 @@ TEST_F(EswitchTest, WhenNoNicCouldBeSetUpThePortFailsWithWhatEachSaid) {
   EXPECT_TRUE(status.permanent());
 }
 
+TEST_F(EswitchTest, WhenTheNicToComeFailedThePortSaysOfTheOthersTooWhyNot) {
+  Begin(Nic(EswitchMode::kLegacy, 2), [this](DaemonConfig& config) {
+    WantSwitchdev(config);
+    config.providers.pfs[1].eswitch = {};
+    FailModeWith(SystemError(EOPNOTSUPP, "set eswitch mode", "the first says no"));
+  });
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  EXPECT_THAT(
+      host->WaitFailed("a-red").reason(),
+      AllOf(HasSubstr("the first says no"), HasSubstr("pf1 (mlx5_core) has no switchdev eswitch")));
+}
+
 TEST_F(EswitchTest, AModeThatSomebodyChangedIsSetAgainWhileNoVfIsInUse) {
   Begin(Nic(EswitchMode::kLegacy), WantSwitchdev);
   host->WaitUntil("switchdev mode", [this] { return Pf().eswitch() == "switchdev"; });
