@@ -89,9 +89,9 @@ bool IsOccupant(std::string_view occupant, std::string_view device_id) {
 
 std::string WhatIsToCome(const Vpc& vpc, const PfFacts& pf, const std::string& vf_driver) {
   if (!pf.refused.empty() || !WillServe(vpc, pf)) return "";
+  if (std::string differs = WhyEswitchOtherwise(pf); !differs.empty()) return differs;
   const size_t expected = pf.num_vfs != 0 ? pf.num_vfs : pf.wanted_vfs;
   if (pf.vfs.size() < expected) return StrCat("VFs are still to come on ", PfName(pf));
-  if (std::string differs = WhyEswitchOtherwise(pf); !differs.empty()) return differs;
   const auto awaited = std::find_if(pf.vfs.begin(), pf.vfs.end(), [&](const VfFacts& vf) {
     return !vf.representor_awaited.empty() && !InUse(vf, vf_driver);
   });
