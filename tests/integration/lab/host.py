@@ -77,7 +77,10 @@ def sick_lab():
 
 def where(name):
     """Where a VM's processor is: whether it halts or spins, and in what."""
-    registers = VM_TOOL.checked_qmp(name, "human-monitor-command", **{"command-line": "info registers"})
+    try:
+        registers = VM_TOOL.checked_qmp(name, "human-monitor-command", **{"command-line": "info registers"})
+    except (VmError, OSError) as e:
+        return str(e)
     return " ".join(line for line in registers.splitlines() if line.startswith(("RIP=", "CR0=", "GS =")))
 
 
