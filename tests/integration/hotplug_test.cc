@@ -140,6 +140,8 @@ class HotplugTest : public AgentTest {
   }
 
   std::string before_;
+
+  void PulledAt(SysfsMethod method);
 };
 
 TEST_F(HotplugTest, APortWaitsForItsFunctionAndTakesItFromTheHostWhenItComes) {
@@ -391,11 +393,12 @@ TEST_F(HotplugTest, AnotherFunctionThatComesAtOnceInItsPlaceIsNotTakenForIt) {
   EXPECT_EQ(host->pci.ResetCount(Pci()), 0);
 }
 
-TEST_F(HotplugTest, AFunctionThatIsPulledBeforeItIsBoundIsWaitedFor) {
+// Its function is pulled when it is first asked for `method`, and plugged in again.
+void HotplugTest::PulledAt(SysfsMethod method) {
   BeginWithPort();
   std::atomic<bool> pulled = false;
-  host->pci.SetHook([&](SysfsMethod method, const PciAddress& address) {
-    if (method == SysfsMethod::kUnbind && address == Pci() && !pulled.exchange(true)) Pull();
+  host->pci.SetHook([&](SysfsMethod asked, const PciAddress& address) {
+    if (asked == method && address == Pci() && !pulled.exchange(true)) Pull();
   });
   const auto vm = AskForOne();
   Plug();
@@ -407,20 +410,12 @@ TEST_F(HotplugTest, AFunctionThatIsPulledBeforeItIsBoundIsWaitedFor) {
   host->WaitReady("a-red");
 }
 
+TEST_F(HotplugTest, AFunctionThatIsPulledBeforeItIsBoundIsWaitedFor) {
+  PulledAt(SysfsMethod::kUnbind);
+}
+
 TEST_F(HotplugTest, AFunctionThatIsPulledWhileItIsBoundIsWaitedFor) {
-  BeginWithPort();
-  std::atomic<bool> pulled = false;
-  host->pci.SetHook([&](SysfsMethod method, const PciAddress& address) {
-    if (method == SysfsMethod::kProbe && address == Pci() && !pulled.exchange(true)) Pull();
-  });
-  const auto vm = AskForOne();
-  Plug();
-  WaitWentAway();
-  EXPECT_TRUE(pulled);
-  host->pci.SetHook(nullptr);
-  ExpectNothingLeft(*vm);
-  Plug();
-  host->WaitReady("a-red");
+  PulledAt(SysfsMethod::kProbe);
 }
 
 TEST_F(HotplugTest, AFunctionThatIsPulledWhileQemuTakesItIsWaitedFor) {
