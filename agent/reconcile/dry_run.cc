@@ -185,6 +185,8 @@ class DryRunner {
     copy.facts_ = real.facts_;
     copy.attachments_ = real.attachments_;
     copy.vf_of_port_ = real.vf_of_port_;
+    copy.leases_of_vpc_ = real.leases_of_vpc_;
+    copy.leases_of_block_ = real.leases_of_block_;
     copy.bound_ = real.bound_;
     copy.bound_of_vpc_ = real.bound_of_vpc_;
     copy.bound_of_subnet_ = real.bound_of_subnet_;

@@ -97,9 +97,8 @@ void Engine::Start(StoreContents contents) {
   next_lease_ = contents.next_lease;
   next_transaction_ = contents.next_transaction;
   for (Attachment& attachment : contents.attachments) {
-    vf_of_port_[attachment.port] = attachment.vf;
     executor_->LeaseGranted(attachment.lease);
-    attachments_[attachment.vf] = std::move(attachment);
+    TakeLease(std::move(attachment));
   }
   for (const auto& [vf, attachment] : attachments_) {
     UnitOf({UnitKind::kPort, attachment.port}, attachment.vpc);

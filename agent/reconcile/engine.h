@@ -181,6 +181,8 @@ class Engine {
   absl::StatusOr<VfId> Place(const Port& port, const std::set<VfId>& shunned) const;
   bool AnotherVfIsFree(const std::string& port) const;
   void TryAttach(Unit& unit, const StoredObject& object);
+  void TakeLease(Attachment attachment);
+  void DropLease(const Attachment& attachment);
   // Pending while a NIC that can carry the port is being set up; fails when that failed
   // for each of them.
   void WaitForNic(Unit& unit, const StoredObject& object, const absl::Status& why);
@@ -291,7 +293,10 @@ class Engine {
   HostFacts facts_;
   std::map<std::string, VmState> vms_;
   std::map<VfId, Attachment> attachments_;
+  // What finds attachments, kept by TakeLease and DropLease.
   std::map<std::string, VfId> vf_of_port_;
+  std::map<std::string, std::set<VfId>> leases_of_vpc_;
+  std::map<Vni, std::set<VfId>> leases_of_block_;
   std::map<std::string, BoundPort> bound_;                     // by port
   std::map<std::string, std::set<std::string>> bound_of_vpc_;  // ports
   std::map<std::string, std::set<std::string>> bound_of_subnet_;

@@ -26,8 +26,6 @@ std::string Engine::HoldEswitch(std::vector<Resource>& wanted) const {
   const auto seen = observed_.find(eswitch->key);
   if (seen != observed_.end() && Differences(eswitch->spec, seen->second).empty()) return "";
   const NicId& pf = std::get<PfSpec>(eswitch->spec).pf;
-  // Leased VFs that are no more, after a boot say, are not in use.
-  if (facts_.pfs.at(pf).num_vfs == 0) return "";
   std::vector<std::string> in_use;
   for (const VfFacts& vf : facts_.pfs.at(pf).vfs) {
     const auto lease = attachments_.find({pf, vf.index});

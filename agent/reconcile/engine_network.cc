@@ -84,10 +84,8 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   if (unit.ref.kind == UnitKind::kOrphans) return std::vector<Resource>{};
   if (unit.ref.kind == UnitKind::kHost || unit.ref.kind == UnitKind::kPool) {
     if (!tunnel_scope_.known) return absl::UnavailableError("the tunnel is being observed");
-    const bool tunnel_wanted =
-        std::any_of(attachments_.begin(), attachments_.end(),
-                    [](const auto& entry) { return entry.second.vni.has_value(); });
-    std::vector<Resource> wanted = CompileHost(config_.compile, facts_, tunnel_wanted);
+    std::vector<Resource> wanted =
+        CompileHost(config_.compile, facts_, /*tunnel_wanted=*/!leases_of_block_.empty());
     // Each pool is a unit of its own: a PF that hangs or fails holds up no other.
     std::erase_if(wanted, [&](const Resource& r) {
       const bool of_nic = r.key.kind == ResourceKind::kVfPool || r.key.kind == ResourceKind::kPf;
@@ -124,8 +122,10 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   // Without a local port the VPC has no block here; with one that is being taken apart
   // maybe that of a VNI which it had before.
   std::set<Vni> blocks;
-  for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vni && attachment.vpc == unit.vpc) blocks.insert(*attachment.vni);
+  if (const auto leases = leases_of_vpc_.find(unit.vpc); leases != leases_of_vpc_.end()) {
+    for (const VfId& vf : leases->second) {
+      if (const auto& vni = attachments_.at(vf).vni) blocks.insert(*vni);
+    }
   }
   std::erase_if(blocks, [this](Vni vni) { return !BlockInUse(vni); });
   if (vpc == nullptr || blocks.empty()) return std::vector<Resource>{};

@@ -139,8 +139,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
 
   // The VF is taken at once, so that no other port can be given it meanwhile;
   // nothing is done to it before the lease is durable.
-  attachments_[attachment.vf] = attachment;
-  vf_of_port_[port.id] = attachment.vf;
+  TakeLease(attachment);
   unit.failed = false;
   unit.error = absl::OkStatus();  // of the attempt before
   unit.scanned = true;            // a VF that is free has nothing of ours on it
@@ -168,11 +167,31 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
       MarkDirty(ref);
       return;
     }
-    attachments_.erase(attachment.vf);
-    vf_of_port_.erase(attachment.port);
+    DropLease(attachment);
     AttachFailed(*unit, "lease", status, attachment.generation);
     Announce({ObjectKind::kPort, ref.id});
   });
+}
+
+void Engine::TakeLease(Attachment attachment) {
+  const VfId vf = attachment.vf;
+  vf_of_port_[attachment.port] = vf;
+  leases_of_vpc_[attachment.vpc].insert(vf);
+  if (attachment.vni) leases_of_block_[*attachment.vni].insert(vf);
+  attachments_[vf] = std::move(attachment);
+}
+
+void Engine::DropLease(const Attachment& attachment) {
+  const auto drop = [&](auto& index, const auto& key) {
+    const auto it = index.find(key);
+    if (it == index.end()) return;
+    it->second.erase(attachment.vf);
+    if (it->second.empty()) index.erase(it);
+  };
+  drop(leases_of_vpc_, attachment.vpc);
+  if (attachment.vni) drop(leases_of_block_, *attachment.vni);
+  vf_of_port_.erase(attachment.port);
+  attachments_.erase(attachment.vf);
 }
 
 void Engine::WaitForNic(Unit& unit, const StoredObject& object, const absl::Status& why) {

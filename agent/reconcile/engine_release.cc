@@ -248,10 +248,7 @@ void Engine::ReleaseVmIfUnused(const std::string& vm) {
 // What is known of a block that no attachment has any more; it is dumped again
 // when the next one comes.
 void Engine::ForgetBlockIfUnused(std::optional<Vni> vni) {
-  if (!vni || std::any_of(attachments_.begin(), attachments_.end(),
-                          [&](const auto& entry) { return entry.second.vni == vni; })) {
-    return;
-  }
+  if (!vni || leases_of_block_.contains(*vni)) return;
   const auto scope = table_scope_.find({RuleTable::Kind::kVpcBlock, *vni});
   if (scope != table_scope_.end() && !scope->second.in_flight) table_scope_.erase(scope);
 }
@@ -272,8 +269,7 @@ void Engine::EndLease(Unit& unit, const Attachment& attachment) {
       return;
     }
     executor_->LeaseEnded(attachment.lease);
-    attachments_.erase(attachment.vf);
-    vf_of_port_.erase(attachment.port);
+    DropLease(attachment);
     UpdateBound(attachment.port);
     // What is seen of the VF from now on is not ours to compare.
     for (const ResourceKey& key :

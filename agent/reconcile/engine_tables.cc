@@ -24,10 +24,11 @@ bool Engine::BlockBeingRead(std::optional<Vni> vni) const {
 
 bool Engine::BlockInUse(std::optional<Vni> vni) const {
   if (!vni) return false;
-  return std::any_of(attachments_.begin(), attachments_.end(), [&](const auto& entry) {
-    if (entry.second.vni != vni) return false;
-    if (!facts_.pfs.contains(entry.first.pf)) return true;  // it may stand
-    const auto it = observed_.find(RepresentorKey(entry.first));
+  const auto leases = leases_of_block_.find(*vni);
+  if (leases == leases_of_block_.end()) return false;
+  return std::any_of(leases->second.begin(), leases->second.end(), [&](const VfId& vf) {
+    if (!facts_.pfs.contains(vf.pf)) return true;  // it may stand
+    const auto it = observed_.find(RepresentorKey(vf));
     return it != observed_.end() && std::get<RepresentorSpec>(it->second.spec).vni == vni;
   });
 }
@@ -233,9 +234,7 @@ void Engine::OnTableChanged(const RuleTable& table) {
 void Engine::OnBlockChanged(Vni vni) {
   if (!BlockInUse(vni)) return;  // it went with the last representor, as it should
   std::set<NicId> pfs;
-  for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vni == vni) pfs.insert(vf.pf);
-  }
+  for (const VfId& vf : leases_of_block_.at(vni)) pfs.insert(vf.pf);
   for (const NicId& pf : pfs) ObservePf(pf);
 }
 
