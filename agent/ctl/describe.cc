@@ -90,6 +90,27 @@ void AddStatus(std::string_view ref, const v1::ObjectStatus& status, Facts* fact
   }
 }
 
+// Also when it is over, or the next try has begun: then the status has lost its words.
+void AddLastError(const v1::LastError& error, const v1::ObjectStatus& status, Facts* facts) {
+  if (error.times() == 0) return;
+  const bool shown = error.reason() == status.reason();
+  facts->Add("Last error", shown ? std::string("the reason above") : error.reason());
+  if (!shown) {
+    facts->Add("  step", error.step());
+    facts->Add("  in its own words", error.peer_words());
+  }
+  facts->Add("  seen", error.times() == 1 ? StrCat("once, ", TimeText(error.last_time()))
+                                          : StrCat(error.times(), " times in a row, first ",
+                                                   TimeText(error.first_time()), ", last ",
+                                                   TimeText(error.last_time())));
+  facts->Add("  of generation", Number(error.generation()));
+  facts->Add("  now", status.state() == v1::OBJECT_STATE_READY
+                          ? std::string("over: the object is ready")
+                      : error.retry_in_ms() != 0
+                          ? StrCat("tried again in ", (error.retry_in_ms() + 999) / 1000, " s")
+                          : "");
+}
+
 }  // namespace
 
 std::string AskedOf(const v1::ObjectStatus& status) {
@@ -144,6 +165,7 @@ std::string DescribeObject(const v1::ObjectWithStatus& object, const v1::GetRepl
   AddObject(object.object(), &facts);
   const std::string ref = RefTextOf(object);
   AddStatus(ref, object.status(), &facts);
+  AddLastError(object.last_error(), object.status(), &facts);
   std::string out = Printable(ref) + "\n" + facts.Print("  ");
   std::string members;
   for (const auto& other : all.objects()) {

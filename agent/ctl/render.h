@@ -42,6 +42,7 @@ std::string StoryOf(std::string_view ref, const v1::ObjectStatus& status);
 std::string ReasonWithWords(const v1::ObjectStatus& status);
 // A few of many, "; " between, and how many more there are.
 std::string FirstOf(const std::vector<std::string>& stories);
+std::string TimeText(uint64_t unix_ns);  // "2026-01-02T03:04:05.678Z"
 // "2026-01-02T03:04:05.678Z  port/a0  ready  -  reason", in columns, without the
 // newline. `unix_ns` is the time; `gone` stands in for the state.
 std::string RenderChange(uint64_t unix_ns, std::string_view ref, const v1::ObjectStatus& status,

@@ -126,6 +126,49 @@ TEST(Render, DescribesAPortWithTheLastErrorsWords) {
             "  Rules:             4 wanted, 3 there, 2 in hardware\n");
 }
 
+TEST(Render, DescribesTheLastErrorWhenTheStatusHasLostItsWords) {
+  const auto described = [](const char* text) {
+    const auto all = From<v1::GetReply>(text);
+    const std::string out = DescribeObject(all.objects(0), all);
+    return out.substr(out.find("  Last error:"));
+  };
+  EXPECT_EQ(described(R"pb(
+              objects {
+                object { vpc { id: "red" vni: 100 } }
+                status { state: OBJECT_STATE_READY generation: 2 }
+                last_error {
+                  reason: "add a rule: EBUSY"
+                  step: "flow-rule create"
+                  peer_words: "EBUSY"
+                  generation: 1
+                  times: 3
+                  first_time: 1767323045678000000
+                  last_time: 1767323046000000000
+                }
+              })pb"),
+            "  Last error:          add a rule: EBUSY\n"
+            "    step:              flow-rule create\n"
+            "    in its own words:  EBUSY\n"
+            "    seen:              3 times in a row, first 2026-01-02T03:04:05.678Z, last "
+            "2026-01-02T03:04:06.000Z\n"
+            "    of generation:     1\n"
+            "    now:               over: the object is ready\n");
+  EXPECT_EQ(described(R"pb(
+              objects {
+                object { vpc { id: "red" vni: 100 } }
+                status { state: OBJECT_STATE_DEGRADED reason: "add a rule: EBUSY" }
+                last_error {
+                  reason: "add a rule: EBUSY"
+                  times: 1
+                  last_time: 1767323046000000000
+                  retry_in_ms: 1001
+                }
+              })pb"),
+            "  Last error:  the reason above\n"
+            "    seen:      once, 2026-01-02T03:04:06.000Z\n"
+            "    now:       tried again in 2 s\n");
+}
+
 TEST(Render, TellsWhatWasAskedApartFromThePeersWords) {
   const auto status = [](const char* text) { return From<v1::ObjectStatus>(text); };
   EXPECT_EQ(AskedOf(status("reason: 'bind 0000:01:00.1 to vfio-pci: EBUSY (Device or resource "

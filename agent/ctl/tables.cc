@@ -143,8 +143,7 @@ std::string FirstOf(const std::vector<std::string>& stories) {
                 "; and ", stories.size() - kMost, " more");
 }
 
-std::string RenderChange(uint64_t unix_ns, std::string_view ref, const v1::ObjectStatus& status,
-                         bool gone) {
+std::string TimeText(uint64_t unix_ns) {
   const auto seconds = static_cast<time_t>(unix_ns / 1'000'000'000);
   struct tm utc {};
   ::gmtime_r(&seconds, &utc);
@@ -152,7 +151,12 @@ std::string RenderChange(uint64_t unix_ns, std::string_view ref, const v1::Objec
   const size_t length = std::strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &utc);
   std::snprintf(when + length, sizeof(when) - length, ".%03uZ",
                 static_cast<unsigned>(unix_ns / 1'000'000 % 1000));
-  std::string out = when;
+  return when;
+}
+
+std::string RenderChange(uint64_t unix_ns, std::string_view ref, const v1::ObjectStatus& status,
+                         bool gone) {
+  std::string out = TimeText(unix_ns);
   const auto column = [&out](std::string text, size_t width) {
     if (text.empty()) text = "-";
     text = Printable(text);

@@ -320,6 +320,9 @@ std::string Service::GetAnswer(const v1::Request& request) const {
       ToProto(*removed, item->mutable_object());
     }
     if (status) ToProto(*status, item->mutable_status());
+    if (const std::optional<ErrorRecord> error = engine_->LastErrorOf(ref)) {
+      ToProto(*error, item->mutable_last_error());
+    }
   };
   if (kind && !get.id().empty()) {
     const ObjectRef ref{*kind, get.id()};

@@ -26,11 +26,13 @@ namespace fairlead::v1 {
 class Request;
 class Object;
 class ObjectStatus;
+class LastError;
 }  // namespace fairlead::v1
 
 namespace fairlead {
 
 struct ObjectStatus;
+struct ErrorRecord;
 
 inline constexpr uint32_t kProtocolVersion = 1;
 inline constexpr size_t kMaxMessageBytes = 1 << 20;
@@ -95,5 +97,6 @@ std::variant<Change, std::vector<Violation>> Admit(const v1::Request& request, c
 // The wire form of stored objects and of their status.
 void ToProto(const Object& object, v1::Object* out);
 void ToProto(const ObjectStatus& status, v1::ObjectStatus* out);
+void ToProto(const ErrorRecord& record, v1::LastError* out);
 
 }  // namespace fairlead

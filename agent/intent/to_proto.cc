@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <chrono>
 #include <variant>
 
 #include "agent/intent/admit.h"
@@ -89,6 +90,10 @@ void Fill(const Endpoint& endpoint, v1::Object* out) {
   wire->set_vtep(endpoint.vtep.ToString());
 }
 
+uint64_t Nanoseconds(std::chrono::system_clock::time_point time) {
+  return static_cast<uint64_t>(std::chrono::nanoseconds(time.time_since_epoch()).count());
+}
+
 }  // namespace
 
 void ToProto(const Object& object, v1::Object* out) {
@@ -119,6 +124,19 @@ void ToProto(const ObjectStatus& status, v1::ObjectStatus* out) {
   out->set_rules_wanted(status.rules_wanted);
   out->set_rules_observed(status.rules_observed);
   out->set_rules_in_hardware(status.rules_in_hardware);
+}
+
+void ToProto(const ErrorRecord& record, v1::LastError* out) {
+  out->Clear();
+  out->set_reason(record.reason);
+  out->set_step(record.step);
+  out->set_peer_words(record.peer_words);
+  out->set_permanent(record.permanent);
+  out->set_generation(record.generation);
+  out->set_times(record.times);
+  out->set_first_time(Nanoseconds(record.first));
+  out->set_last_time(Nanoseconds(record.last));
+  if (record.retry_in) out->set_retry_in_ms(static_cast<uint32_t>(record.retry_in->count()));
 }
 
 }  // namespace fairlead

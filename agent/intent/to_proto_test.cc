@@ -23,6 +23,13 @@ TEST(ToProto, WhatIsShownCanBeAppliedAgainAndChangesNothing) {
   EXPECT_TRUE(std::get<Change>(result).empty());
 }
 
+// A field that is added to the message and forgotten in ToProto stays empty.
+void ExpectAllSet(const google::protobuf::Message& wire) {
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  wire.GetReflection()->ListFields(wire, &fields);
+  EXPECT_EQ(static_cast<int>(fields.size()), wire.GetDescriptor()->field_count());
+}
+
 TEST(ToProto, CarriesEveryFieldOfAStatus) {
   ObjectStatus status;
   status.ref = {ObjectKind::kPort, "p"};
@@ -46,13 +53,30 @@ TEST(ToProto, CarriesEveryFieldOfAStatus) {
   status.rules_in_hardware = 5;
   v1::ObjectStatus wire;
   ToProto(status, &wire);
-  // A field that is added to the message and forgotten here stays empty.
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  wire.GetReflection()->ListFields(wire, &fields);
-  EXPECT_EQ(static_cast<int>(fields.size()), wire.GetDescriptor()->field_count());
+  ExpectAllSet(wire);
   EXPECT_EQ(wire.state(), v1::OBJECT_STATE_REMOVING);
   EXPECT_EQ(wire.ref().kind(), v1::OBJECT_KIND_PORT);
   EXPECT_EQ(wire.rules_in_hardware(), 5U);
+}
+
+TEST(ToProto, CarriesEveryFieldOfAnError) {
+  using std::chrono::seconds;
+  const ErrorRecord record{.reason = "r",
+                           .step = "s",
+                           .peer_words = "w",
+                           .permanent = true,
+                           .generation = 2,
+                           .times = 3,
+                           .first = std::chrono::system_clock::time_point(seconds(4)),
+                           .last = std::chrono::system_clock::time_point(seconds(5)),
+                           .retry_in = std::chrono::milliseconds(6)};
+  v1::LastError wire;
+  ToProto(record, &wire);
+  ExpectAllSet(wire);
+  EXPECT_EQ(wire.times(), 3U);
+  EXPECT_EQ(wire.first_time(), 4'000'000'000U);
+  EXPECT_EQ(wire.last_time(), 5'000'000'000U);
+  EXPECT_EQ(wire.retry_in_ms(), 6U);
 }
 
 }  // namespace

@@ -4,7 +4,9 @@
 // Threading: plain values.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +48,19 @@ struct ObjectStatus {
   uint32_t rules_observed = 0;
   uint32_t rules_in_hardware = 0;
   friend bool operator==(const ObjectStatus&, const ObjectStatus&) = default;
+};
+
+// What went wrong last with an object, over or not: a status loses its words when the next try
+// begins.
+struct ErrorRecord {
+  std::string reason;  // as of ObjectStatus, like the next three
+  std::string step;
+  std::string peer_words;
+  bool permanent = false;
+  uint64_t generation = 0;  // of the object the last time
+  uint32_t times = 0;       // in a row with the same step and reason; 0: nothing went wrong yet
+  std::chrono::system_clock::time_point first, last;
+  std::optional<std::chrono::milliseconds> retry_in;  // it is not over, and tried again then
 };
 
 }  // namespace fairlead

@@ -506,6 +506,7 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
 void Engine::UnitFailed(Unit& unit, std::string step, absl::Status error) {
   unit.step = std::move(step);
   unit.error = std::move(error);
+  Record(unit, unit.step, unit.error);
   SetSettled(unit, true);  // a port does not wait for what may never come
   RetryLater(unit);
   if (OfHost(unit.ref.kind)) WakeWaitingPorts();  // they say what is wrong with it

@@ -99,6 +99,8 @@ class Engine {
   bool observed_once() const;
 
   std::optional<ObjectStatus> StatusOf(const ObjectRef& ref) const;
+  // What went wrong last with an object since the start; none: nothing did.
+  std::optional<ErrorRecord> LastErrorOf(const ObjectRef& ref) const;
   // Objects that were removed and are still being taken apart.
   std::vector<ObjectStatus> Removing() const;
   // Such an object as it was; null when there is none.
@@ -136,6 +138,7 @@ class Engine {
   struct VmState {
     std::optional<VmFacts> facts;
     absl::Status error;  // of the last observation
+    ErrorRecord last_error;
     bool known = false;  // observed (or found unreachable) since the start
     bool asking = false;
     bool ask_again = false;
@@ -277,6 +280,10 @@ class Engine {
   std::string WhyNotInHardware(const Attachment& attachment) const;
   std::string WhyOwnRulesNotInHardware(const Attachment& attachment) const;
   ObjectStatus MakeStatus(const ObjectRef& ref) const;
+  const Unit* UnitOfObject(const ObjectRef& ref) const;
+  void Record(const ObjectRef& ref, std::string_view step, const absl::Status& error,
+              ErrorRecord& record) const;
+  void Record(Unit& unit, std::string_view step, const absl::Status& error) const;
   void Announce(const ObjectRef& ref);
   void AnnounceVm(const std::string& vm);
   void AnnouncePortsOf(const std::string& subnet);  // the bound ones

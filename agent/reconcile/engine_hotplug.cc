@@ -72,6 +72,7 @@ void Engine::LoseFunction(const Attachment& attachment) {
   Unit& unit = UnitOf({UnitKind::kPort, attachment.port});
   if (!unit.function_lost.empty()) return;
   unit.function_lost = "the function went away";
+  Record(unit, kStep, absl::UnavailableError(unit.function_lost));
   unit.retry_at.reset();  // whatever failed is over
   unit.error = absl::OkStatus();
   if (!attachment.vm.empty()) ObserveVm(attachment.vm);
@@ -88,6 +89,7 @@ void Engine::ContinueFunction(Unit& unit, const StoredObject& object, Attachment
       lost = WhyFunctionLost(port, attachment, facts_, config_.compile.vf_driver);
     }
     if (!lost.empty()) {
+      if (unit.function_lost.empty()) Record(unit, kStep, absl::UnavailableError(lost));
       unit.function_lost = std::move(lost);
       unit.step = kStep;
       SetPhase(unit, attachment, AttachmentPhase::kReleasing);

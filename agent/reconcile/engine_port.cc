@@ -364,6 +364,7 @@ void Engine::SetPhase(Unit& unit, Attachment attachment, AttachmentPhase phase) 
     } else {
       unit->step = "journal";
       unit->error = status;
+      Record(*unit, unit->step, unit->error);
       RetryLater(*unit);
     }
     Announce({ObjectKind::kPort, ref.id});
@@ -392,8 +393,9 @@ void Engine::PortUnitFailed(Unit& unit, std::string step, absl::Status error) {
       }
       unit.cause = unit.error;
       unit.cause_step = unit.step;
-      SetPhase(unit, *attachment, AttachmentPhase::kRollingBack);
+      SetPhase(unit, *attachment, AttachmentPhase::kRollingBack);  // which ends in AttachFailed
     } else {
+      Record(unit, unit.step, unit.error);
       RetryLater(unit);  // a ready port is repaired; a teardown goes on
     }
   }
@@ -405,6 +407,7 @@ void Engine::AttachFailed(Unit& unit, std::string step, absl::Status error, uint
   unit.step = std::move(step);
   unit.error = std::move(error);
   unit.waits_for.clear();
+  Record(unit, unit.step, unit.error);
   unit.failed = true;
   unit.failed_generation = generation;
   unit.failed_at = clock_->Now();

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the engine says about objects.
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
+#include "agent/base/text.h"
 #include "agent/reconcile/engine.h"
 
 namespace fairlead {
@@ -16,14 +19,63 @@ constexpr std::pair<ObjectKind, UnitKind> kUnitKinds[] = {
     {ObjectKind::kPort, UnitKind::kPort},
     {ObjectKind::kEndpoint, UnitKind::kEndpoint}};
 
-void TakeError(const absl::Status& error, std::string_view step, ObjectStatus& status) {
-  status.reason = std::string(error.message());
-  status.step = std::string(step);
-  status.peer_words = PeerWords(error);
-  status.permanent = !IsTransient(error);
+// `out`: an ObjectStatus or an ErrorRecord.
+template <typename Words>
+void TakeError(const absl::Status& error, std::string_view step, Words& out) {
+  out.reason = std::string(error.message());
+  out.step = std::string(step);
+  out.peer_words = PeerWords(error);
+  out.permanent = !IsTransient(error);
 }
 
 }  // namespace
+
+const Unit* Engine::UnitOfObject(const ObjectRef& ref) const {
+  for (const auto& [object_kind, unit_kind] : kUnitKinds) {
+    if (object_kind != ref.kind) continue;
+    const auto it = units_.find({unit_kind, ref.id});
+    return it == units_.end() ? nullptr : &it->second;
+  }
+  return nullptr;
+}
+
+void Engine::Record(const ObjectRef& ref, std::string_view step, const absl::Status& error,
+                    ErrorRecord& record) const {
+  const auto now = clock_->WallNow();
+  if (record.times == 0 || record.step != step || AbslView(record.reason) != error.message()) {
+    record = {};
+    record.first = now;
+  }
+  TakeError(error, step, record);
+  record.last = now;
+  ++record.times;
+  if (const StoredObject* object = world_.Find(ref)) record.generation = object->generation;
+}
+
+void Engine::Record(Unit& unit, std::string_view step, const absl::Status& error) const {
+  for (const auto& [object_kind, unit_kind] : kUnitKinds) {
+    if (unit_kind == unit.ref.kind) {
+      Record({object_kind, unit.ref.id}, step, error, unit.last_error);
+    }
+  }
+}
+
+std::optional<ErrorRecord> Engine::LastErrorOf(const ObjectRef& ref) const {
+  ErrorRecord record;
+  if (ref.kind == ObjectKind::kVm) {
+    const auto it = vms_.find(ref.id);
+    if (it != vms_.end()) record = it->second.last_error;
+  } else if (const Unit* unit = UnitOfObject(ref)) {
+    record = unit->last_error;
+    if (unit->retry_at && !unit->error.ok() && !record.permanent) {
+      record.retry_in =
+          std::max(std::chrono::milliseconds(1),
+                   std::chrono::ceil<std::chrono::milliseconds>(*unit->retry_at - clock_->Now()));
+    }
+  }
+  if (record.times == 0) return std::nullopt;
+  return record;
+}
 
 ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
   ObjectStatus status;
@@ -47,16 +99,12 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
     return status;
   }
 
-  UnitRef unit_ref;
-  for (const auto& [object_kind, unit_kind] : kUnitKinds) {
-    if (object_kind == ref.kind) unit_ref = {unit_kind, ref.id};
-  }
-  const auto found = units_.find(unit_ref);
-  if (found == units_.end()) {
+  const Unit* const found = UnitOfObject(ref);
+  if (found == nullptr) {
     status.state = object == nullptr ? ObjectState::kRemoving : ObjectState::kPending;
     return status;
   }
-  const Unit& unit = found->second;
+  const Unit& unit = *found;
   status.rules_wanted = unit.wanted_rules;
   for (const ResourceKey& key : unit.keys) {
     if (key.kind != ResourceKind::kFlowRule) continue;
@@ -277,12 +325,7 @@ const Object* Engine::RemovedObject(const ObjectRef& ref) const {
 }
 
 void Engine::Announce(const ObjectRef& ref) {
-  bool gone = world_.Find(ref) == nullptr;
-  if (gone && ref.kind != ObjectKind::kVm) {
-    for (const auto& [object_kind, unit_kind] : kUnitKinds) {
-      if (object_kind == ref.kind && units_.contains({unit_kind, ref.id})) gone = false;
-    }
-  }
+  const bool gone = world_.Find(ref) == nullptr && UnitOfObject(ref) == nullptr;
   ObjectStatus status = MakeStatus(ref);
   const auto it = announced_.find(ref);
   if (gone) {

@@ -43,6 +43,9 @@ void Engine::OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> r
   state.asking = false;
   state.known = true;
   state.error = result.status();
+  if (!state.error.ok()) {
+    Record({ObjectKind::kVm, vm}, "vm connect", state.error, state.last_error);
+  }
   if (result.ok()) {
     state.facts = std::move(result->facts);
     for (const auto& [vf, attachment] : attachments_) {
@@ -103,6 +106,7 @@ void Engine::OnGuestDeviceDeleted(const std::string& vm, const std::string& devi
         " back without being asked (a guest that is booting does that",
         attachment.vf.pf.is_hotplug_port() ? ", and QEMU when the function is pulled" : "",
         "); it will be plugged in again"));
+    Record(unit, unit.step, unit.error);
     RetryLater(unit);
     unit.retry_at = std::max(*unit.retry_at, clock_->Now() + config_.replug_after);
     executor_->After(config_.replug_after,
@@ -127,6 +131,7 @@ void Engine::OnGuestUnplugError(const std::string& vm, const std::string& device
   unit.error =
       PeerError(absl::StatusCode::kUnavailable, absl::StrCat("remove ", device_id, " from VM ", vm),
                 "the guest refused (DEVICE_UNPLUG_GUEST_ERROR)");
+  Record(unit, unit.step, unit.error);
   Announce({ObjectKind::kPort, *port});
 }
 

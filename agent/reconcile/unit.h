@@ -43,6 +43,7 @@ struct Unit {
   absl::Status error;     // of the last failure; OK when there is none
   std::string step;       // what failed or is under way
   std::string waits_for;  // what it waits for, for people
+  ErrorRecord last_error;
 
   // Ports only.
   bool scanned = false;     // what an earlier run of the agent left was claimed

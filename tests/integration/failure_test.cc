@@ -40,6 +40,47 @@ TEST_F(FailureTest, AMonitorHeldByAnotherClientIsNamedAndWaitedFor) {
   host->WaitReady("a-red");
 }
 
+TEST_F(FailureTest, TheLastErrorIsToldWhileItIsTriedAgainAndWhenItIsOver) {
+  BeginBesideAnother();
+  const auto vm = host->AddVm("a");
+  vm->SetHeldByOther(true);
+  host->Attach("a", "red", "10.0.0.5");
+  v1::LastError error;
+  host->WaitUntil("it failed twice and says when it is tried again", [&] {
+    error = host->Get(v1::OBJECT_KIND_PORT, "a-red")->last_error();
+    return error.times() >= 2 && error.retry_in_ms() > 0;
+  });
+  EXPECT_EQ(error.step(), "vm connect");
+  EXPECT_THAT(error.reason(), HasSubstr("another client"));
+  EXPECT_EQ(error.generation(), 1U);
+  EXPECT_FALSE(error.permanent());
+  EXPECT_GT(error.first_time(), 0U);
+  EXPECT_GT(error.last_time(), error.first_time());
+  EXPECT_THAT(host->Get(v1::OBJECT_KIND_VM, "a")->last_error().reason(),
+              HasSubstr("another client"));
+  vm->SetHeldByOther(false);
+  host->WaitReady("a-red");
+  const v1::LastError over = host->Get(v1::OBJECT_KIND_PORT, "a-red")->last_error();
+  EXPECT_THAT(over.reason(), HasSubstr("another client"));
+  EXPECT_GE(over.times(), error.times());
+  EXPECT_EQ(over.retry_in_ms(), 0U);
+  EXPECT_FALSE(host->Get(v1::OBJECT_KIND_PORT, "z-blue")->has_last_error());
+}
+
+TEST_F(FailureTest, AFailedAttachIsOneErrorHoweverLongItsRollbackTakes) {
+  BeginBesideAnother({}, TryOnce);
+  const auto vm = host->AddVm("a");
+  host->qmp.Find("/vms/a.qmp")
+      ->FailNext(QmpMethod::kAddVfioDevice,
+                 SystemError(EINVAL, "asked of the fake", "not like this"));
+  host->Attach("a", "red", "10.0.0.5");
+  host->WaitFailed("a-red");
+  const v1::LastError error = host->Get(v1::OBJECT_KIND_PORT, "a-red")->last_error();
+  EXPECT_EQ(error.times(), 1U);
+  EXPECT_EQ(error.step(), "guest-device create");
+  EXPECT_EQ(error.peer_words(), "not like this");
+}
+
 TEST_F(FailureTest, AnotherVmAtTheMonitorIsRefused) {
   const std::string before = BeginBesideAnother();
   const auto vm = host->AddVm("a");

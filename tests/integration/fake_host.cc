@@ -265,13 +265,19 @@ void FakeHost::Detach(const std::string& vm, const std::string& vpc) {
   ASSERT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
 }
 
-std::optional<v1::ObjectStatus> FakeHost::Status(v1::ObjectKind kind, const std::string& id) {
+std::optional<v1::ObjectWithStatus> FakeHost::Get(v1::ObjectKind kind, const std::string& id) {
   v1::Request request;
   request.mutable_get()->set_kind(kind);
   request.mutable_get()->set_id(id);
   const v1::Reply reply = Send(std::move(request));
   if (reply.get().objects_size() == 0) return std::nullopt;
-  return reply.get().objects(0).status();
+  return reply.get().objects(0);
+}
+
+std::optional<v1::ObjectStatus> FakeHost::Status(v1::ObjectKind kind, const std::string& id) {
+  std::optional<v1::ObjectWithStatus> object = Get(kind, id);
+  if (!object) return std::nullopt;
+  return std::move(*object->mutable_status());
 }
 
 std::optional<v1::ObjectStatus> FakeHost::PortStatus(const std::string& port) {

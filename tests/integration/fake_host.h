@@ -70,6 +70,7 @@ class FakeHost {
                            const std::string& address);
   void Attach(const std::string& vm, const std::string& vpc, const std::string& address);
   void Detach(const std::string& vm, const std::string& vpc);
+  std::optional<v1::ObjectWithStatus> Get(v1::ObjectKind kind, const std::string& id);
   std::optional<v1::ObjectStatus> PortStatus(const std::string& port);
   std::optional<v1::ObjectStatus> Status(v1::ObjectKind kind, const std::string& id);
   // Polls until `done`. Gives up after half a minute and fails the test.
