@@ -296,12 +296,8 @@ class LegacyPfTest : public PfProviderTest {
     config.pfs[0].representors.clear();
     network->ChangeLink(10, [](LinkInfo& link) {
       link.carrier = true;
-      link.vfs.emplace(2);
-      for (uint16_t i = 0; i < 2; ++i) {
-        (*link.vfs)[i].index = i;
-        (*link.vfs)[i].spoof_check = true;
-        (*link.vfs)[i].trust = false;
-      }
+      link.vfs.emplace(2, FakeVfDriver::Igb().fresh);
+      (*link.vfs)[1].index = 1;
     });
     network->SetVfDriver(10, FakeVfDriver::Igb());
     network->ClearCalls();

@@ -94,10 +94,7 @@ void Machine::AddNic(const NicModel& nic) {
   if (nic.can_set_vf_mac) {
     Settable& settable = settable_[nic.pci];
     settable.ifindex = ifindex;
-    if (nic.representors.empty()) {  // as igb shows its VFs
-      settable.fresh.spoof_check = true;
-      settable.fresh.trust = false;
-    }
+    if (nic.representors.empty()) settable.fresh = FakeVfDriver::Igb().fresh;
   }
   for (const InterfaceAddress& address : nic.addresses) {
     network_->AddAddress(ifindex, address.address, address.network);

@@ -42,10 +42,15 @@ struct FakeVfDriver {
   bool spoof_check_needs_mac = false;  // mlx5 and mlx4: EPERM without one
   // Above this the maximum rate is refused, and without carrier every rate is. 0: any goes.
   uint32_t link_mbps = 0;
+  VfInfo fresh{};  // how it shows a VF that nobody has set, for who makes one
 
-  // drivers/net/ethernet/intel/igb/igb_main.c: igb_ndo_set_vf_bw, no ndo_set_vf_link_state.
+  // drivers/net/ethernet/intel/igb/igb_main.c, of an 82576: igb_ndo_set_vf_bw, no
+  // ndo_set_vf_link_state. RtnetlinkIgbVfContract holds it against the driver itself.
   static constexpr FakeVfDriver Igb() {
-    return {.link_state = false, .min_rate = false, .link_mbps = 1000};
+    return {.link_state = false,
+            .min_rate = false,
+            .link_mbps = 1000,
+            .fresh = {.mac = {}, .spoof_check = true, .trust = false}};
   }
 };
 

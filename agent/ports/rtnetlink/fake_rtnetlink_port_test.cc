@@ -58,22 +58,37 @@ INSTANTIATE_TEST_SUITE_P(Fake, RtnetlinkContract,
 
 class FakeVfEnv final : public RtnetlinkVfEnv {
  public:
+  explicit FakeVfEnv(const FakeVfDriver& driver) : driver_(driver) {}
   RtnetlinkPort& port() override { return port_; }
   uint32_t Pf() override {
     LinkInfo info;
     info.name = "pf0";
-    info.vfs.emplace(RtnetlinkVfContract::kVfs);
+    info.up = info.carrier = true;
+    info.vfs.emplace(RtnetlinkVfContract::kVfs, driver_.fresh);
     for (uint16_t i = 0; i < RtnetlinkVfContract::kVfs; ++i) (*info.vfs)[i].index = i;
-    return network_->AddLink(info);
+    const uint32_t ifindex = network_->AddLink(info);
+    network_->SetVfDriver(ifindex, driver_);
+    return ifindex;
   }
 
  private:
+  const FakeVfDriver driver_;
   std::shared_ptr<FakeNetwork> network_ = std::make_shared<FakeNetwork>();
   FakeRtnetlinkPort port_{network_};
 };
 
-INSTANTIATE_TEST_SUITE_P(Fake, RtnetlinkVfContract,
-                         ::testing::Values([] { return std::make_unique<FakeVfEnv>(); }));
+std::unique_ptr<RtnetlinkVfEnv> MakeNetdevsim() {
+  return std::make_unique<FakeVfEnv>(FakeVfDriver());
+}
+std::unique_ptr<RtnetlinkVfEnv> MakeIgb() {
+  return std::make_unique<FakeVfEnv>(FakeVfDriver::Igb());
+}
+
+INSTANTIATE_TEST_SUITE_P(FakeNetdevsim, RtnetlinkVfContract, ::testing::Values(MakeNetdevsim));
+INSTANTIATE_TEST_SUITE_P(FakeNetdevsim, RtnetlinkNetdevsimVfContract,
+                         ::testing::Values(MakeNetdevsim));
+INSTANTIATE_TEST_SUITE_P(FakeIgb, RtnetlinkVfContract, ::testing::Values(MakeIgb));
+INSTANTIATE_TEST_SUITE_P(FakeIgb, RtnetlinkIgbVfContract, ::testing::Values(MakeIgb));
 
 TEST(FakeRtnetlinkPort, AVfsMacIsSetThroughItsPf) {
   auto network = std::make_shared<FakeNetwork>();
@@ -88,23 +103,6 @@ TEST(FakeRtnetlinkPort, AVfsMacIsSetThroughItsPf) {
   EXPECT_EQ((*port.GetLinkWithVfs(ifindex)->vfs)[1].mac, mac);
   EXPECT_FALSE(port.GetLink(ifindex)->vfs.has_value());
   EXPECT_EQ(ErrnoOf(port.SetVfMac(ifindex, 2, mac)), EINVAL);
-}
-
-TEST(FakeRtnetlinkPort, AnIgbTakesARateWithLinkUpToItsSpeedAndNoMinimum) {
-  auto network = std::make_shared<FakeNetwork>();
-  FakeRtnetlinkPort port(network);
-  LinkInfo pf;
-  pf.name = "pf0";
-  pf.vfs = std::vector<VfInfo>(1);
-  const uint32_t ifindex = network->AddLink(pf);
-  network->SetVfDriver(ifindex, FakeVfDriver::Igb());
-  EXPECT_EQ(ErrnoOf(port.SetVfRate(ifindex, 0, 100, 0)), EINVAL) << "there is no link";
-  network->ChangeLink(ifindex, [](LinkInfo& info) { info.carrier = true; });
-  EXPECT_EQ(ErrnoOf(port.SetVfRate(ifindex, 0, 100, 10)), EINVAL);
-  EXPECT_EQ(ErrnoOf(port.SetVfRate(ifindex, 0, 1001, 0)), EINVAL);
-  EXPECT_TRUE(port.SetVfRate(ifindex, 0, 1000, 0).ok());
-  EXPECT_EQ(port.GetLinkWithVfs(ifindex)->vfs->at(0).max_tx_mbps, 1000u);
-  EXPECT_EQ(ErrnoOf(port.SetVfLinkDisabled(ifindex, 0, true)), EOPNOTSUPP);
 }
 
 TEST(FakeRtnetlinkPort, WhatADriverHasNoCallForIsNotSupported) {

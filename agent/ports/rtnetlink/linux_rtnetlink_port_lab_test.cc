@@ -66,6 +66,7 @@ std::unique_ptr<RtnetlinkVfEnv> MakeNetdevsim() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Netdevsim, RtnetlinkVfContract, ::testing::Values(MakeNetdevsim));
+INSTANTIATE_TEST_SUITE_P(Netdevsim, RtnetlinkNetdevsimVfContract, ::testing::Values(MakeNetdevsim));
 
 // Each NIC is told of the tunnel's UDP port, and may say no: the tunnel works all the same.
 TEST(LinuxRtnetlinkPort, ATunnelComesUpThoughANicRefusesItsUdpPort) {

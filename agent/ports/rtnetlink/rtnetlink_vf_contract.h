@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: what every RtnetlinkPort does to the VFs of a PF, the fake and the kernel's
-// alike. Instantiate RtnetlinkVfContract with a maker of an environment.
+// alike. Instantiate RtnetlinkVfContract with a maker of an environment, and with the same
+// the suite of what its driver takes beyond that, or refuses.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <thread>
 
 #include "agent/ports/rtnetlink/rtnetlink_port.h"
 
@@ -18,9 +21,18 @@ class RtnetlinkVfEnv {
  public:
   virtual ~RtnetlinkVfEnv() = default;
   virtual RtnetlinkPort& port() = 0;
-  // Its PF, with VFs 0 to kVfs - 1, whose settings its driver keeps.
+  // Its PF, with VFs 0 to kVfs - 1 that nobody has set. It has a link, if its driver asks
+  // for one.
   virtual uint32_t Pf() = 0;
 };
+
+// Long: the driver looks at the link every now and then, and an emulated host may be slow.
+inline void WaitForLink(RtnetlinkPort* port, uint32_t pf) {
+  for (int i = 0; i < 3000 && !port->GetLink(pf)->carrier; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_TRUE(port->GetLink(pf)->carrier) << "the PF has no link";
+}
 
 // Null: the environment is not to be had; the test is skipped.
 using RtnetlinkVfEnvMaker = std::function<std::unique_ptr<RtnetlinkVfEnv>()>;
@@ -52,5 +64,11 @@ class RtnetlinkVfContract : public ::testing::TestWithParam<RtnetlinkVfEnvMaker>
   std::unique_ptr<RtnetlinkVfEnv> env_;
   uint32_t pf_ = 0;
 };
+
+// A driver that takes all that there is, as netdevsim does.
+class RtnetlinkNetdevsimVfContract : public RtnetlinkVfContract {};
+
+// Intel's igb with an 82576.
+class RtnetlinkIgbVfContract : public RtnetlinkVfContract {};
 
 }  // namespace fairlead

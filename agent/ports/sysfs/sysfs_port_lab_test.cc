@@ -4,13 +4,11 @@
 // names, and changes its VFs. There is no skipping: without the facts it fails.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "agent/ports/sysfs/linux_sysfs_port.h"
 #include "agent/ports/sysfs/sysfs_contract.h"
+#include "agent/ports/test_lab.h"
 
 namespace fairlead {
 namespace {
@@ -34,24 +32,13 @@ class LabHost final : public SysfsContractHost {
 };
 
 std::unique_ptr<SysfsContractHost> MakeLab() {
-  const char* path = std::getenv("LAB_FACTS");
-  if (path == nullptr) {
-    ADD_FAILURE() << "LAB_FACTS is not set: run this in the lab's guest (tests/lab/run)";
-    return nullptr;
-  }
-  std::ifstream file(path);
-  const nlohmann::json facts = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!facts.is_object() || !facts.contains("pfs") || facts["pfs"].empty()) {
-    ADD_FAILURE() << path << " names no PF";
-    return nullptr;
-  }
-  const nlohmann::json& pf = facts["pfs"][0];
-  const absl::StatusOr<PciAddress> address = PciAddress::Parse(pf.value("pci", ""));
+  const nlohmann::json pf = LabFacts().at("pfs").at(0);
+  const absl::StatusOr<PciAddress> address = PciAddress::Parse(pf.at("pci").get<std::string>());
   if (!address.ok()) {
-    ADD_FAILURE() << path << ": " << address.status();
+    ADD_FAILURE() << "$LAB_FACTS: " << address.status();
     return nullptr;
   }
-  return std::make_unique<LabHost>(*address, pf.value("netdev", ""));
+  return std::make_unique<LabHost>(*address, pf.at("netdev").get<std::string>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Lab, SysfsContract, ::testing::Values(&MakeLab));
