@@ -212,6 +212,14 @@ TEST(PlacePortTest, OnlyPfsOfThePortsNetworkAreTaken) {
   EXPECT_THAT(Message(none.status()), HasSubstr("converged"));
 }
 
+// A NIC that the configuration does not list is no fact, whatever it could carry.
+TEST(PlacePortTest, WithoutAListedNicOfItsNetworkThePortIsToldToListOne) {
+  const auto refused = PlacePort(MakePort(), kOverlay, HostFacts(), "vfio-pci", {}, {}, Nobody);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Message(refused.status()),
+            "no PF of the compute network was found: list one in the configuration");
+}
+
 TEST(PlacePortTest, ANicThatCannotSetMacsGivesOnlyTheVfThatHasTheMac) {
   HostFacts facts = HostWith({MakePf(1, 4)});
   Port port = MakePort();
