@@ -164,7 +164,8 @@ class Uuid {
 
 // What functions come from, named so that the name survives reboots and renames: a
 // PF by its permanent MAC, or a PCIe port that functions are hot-plugged into by the
-// address of its bridge.
+// address of its bridge. That is fixed for a root port only: below a switch it has a bus
+// number in it, which follows from what else was found at boot.
 class NicId {
  public:
   NicId() = default;                                            // 00:00:00:00:00:00
