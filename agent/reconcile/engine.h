@@ -200,7 +200,8 @@ class Engine {
   // The operation that takes the link of its VF, or of the VF's representor, down; none:
   // it is down, or cannot be taken down.
   std::optional<Operation> LinkOff(const Unit& unit, const Attachment& attachment) const;
-  // Whether the NIC cannot do that to a VF: its end goes on without, and says so.
+  // Whether a port's end goes on without that, and says so: the NIC cannot do it to a VF,
+  // or did not, time and again.
   static bool CutOffRefused(Unit& unit, const Operation& operation, const absl::Status& status);
   bool PlaceAgain(Unit& unit, const StoredObject& object, const Attachment& attachment);
   std::set<std::string> TakenRootPorts(const std::string& vm, const std::string& but) const;

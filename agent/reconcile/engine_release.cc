@@ -13,6 +13,9 @@ namespace fairlead {
 namespace {
 
 constexpr std::chrono::milliseconds kLookAgain{250};
+// How often it is tried to cut a VF off, where what keeps failing may pass, before the
+// guest is asked all the same.
+constexpr int kMostCutOffTries = 5;
 
 }  // namespace
 
@@ -211,6 +214,7 @@ bool Engine::CutOffRefused(Unit& unit, const Operation& operation, const absl::S
   const auto* vf = std::get_if<VfSpec>(&operation.resource.spec);
   const bool cuts_off = vf != nullptr && vf->settings.link_disabled == true;
   if (!cuts_off || status.ok()) return false;
+  if (IsTransient(status) && unit.attempts < kMostCutOffTries) return false;
   unit.not_cut_off =
       absl::StrCat("its VF cannot be cut off on this NIC meanwhile: ", status.message());
   return true;

@@ -2,8 +2,11 @@
 //
 // The whole agent on the fakes: VLAN provider networks on a NIC that forwards by
 // itself, as an Intel 82576 does.
+#include <errno.h>
+
 #include <atomic>
 
+#include "agent/base/error.h"
 #include "tests/integration/agent_fixture.h"
 
 namespace fairlead {
@@ -280,6 +283,47 @@ TEST_F(VlanTest, ANicThatCannotCutAVfOffSaysSoAndTheRemovalGoesOn) {
   EXPECT_THAT(host->PortStatus("a-lan")->reason(),
               AllOf(HasSubstr("cannot be cut off on this NIC"), HasSubstr("not supported")));
   EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 1);
+  vm->CompleteRemovals();
+  host->WaitGone("a-lan");
+  WaitNothingLeft(before_);
+}
+
+// That it cannot be done is one thing, that it was not done just now another.
+TEST_F(VlanTest, ACutOffThatFailsForAMomentIsTriedAgainBeforeTheGuestIsAsked) {
+  BeginVlan();
+  host->network->SetVfDriver(FakeHost::kPfLink, {});
+  const auto vm = AddA();
+  host->WaitReady("a-lan");
+  std::atomic<bool> asked_while_linked = false;
+  vm->SetHook([&](QmpMethod method, std::string_view) {
+    if (method == QmpMethod::kRequestRemoval && !host->Vf(0).link_disabled) {
+      asked_while_linked = true;
+    }
+  });
+  vm->SetRemoval(FakeVm::Removal::kWhenTold);
+  host->network->FailNext("SetVfLinkDisabled", SystemError(EBUSY, "take VF 0 of pf0 down"), 2);
+  host->Detach("a", "lan");
+  WaitDoesNotLetGo("a-lan");
+  EXPECT_FALSE(asked_while_linked);
+  EXPECT_TRUE(host->Vf(0).link_disabled);
+  EXPECT_THAT(host->PortStatus("a-lan")->reason(), Not(HasSubstr("cut off")));
+  vm->CompleteRemovals();
+  host->WaitGone("a-lan");
+  WaitNothingLeft(before_);
+}
+
+TEST_F(VlanTest, ACutOffThatKeepsFailingDoesNotHoldTheRemovalUp) {
+  BeginVlan();
+  host->network->SetVfDriver(FakeHost::kPfLink, {});
+  const auto vm = AddA();
+  host->WaitReady("a-lan");
+  vm->SetRemoval(FakeVm::Removal::kWhenTold);
+  host->network->FailNext("SetVfLinkDisabled", SystemError(EBUSY, "take VF 0 of pf0 down"), 1000);
+  host->Detach("a", "lan");
+  WaitDoesNotLetGo("a-lan");
+  EXPECT_THAT(host->PortStatus("a-lan")->reason(),
+              AllOf(HasSubstr("cannot be cut off"), HasSubstr("busy")));
+  host->network->ClearFaults();
   vm->CompleteRemovals();
   host->WaitGone("a-lan");
   WaitNothingLeft(before_);
