@@ -108,8 +108,7 @@ absl::StatusOr<std::vector<Resource>> CompileVlanPort(const CompileConfig& confi
 
   VfSpec spec{attachment.vf, port.mac, {}};
   // A trusted VM may have taken another MAC: that is left as it is.
-  const bool serves = attachment.phase == AttachmentPhase::kReady &&
-                      context.object->generation <= attachment.generation;
+  const bool serves = attachment.phase == AttachmentPhase::kReady;
   if (serves && port.trust && vf_facts->settings.trust == true) spec.mac.reset();
   spec.settings.vlan = attachment.vlan->value();
   // What a NIC has no word of cannot be on; what is to be on must be seen to be.

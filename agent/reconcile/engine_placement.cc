@@ -130,6 +130,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   attachment.vm_uuid = vm.facts->uuid;
   attachment.bus = *bus;
   attachment.vpc = port.vpc;
+  attachment.mac = port.mac;
   if (forwards) {
     attachment.vni = vpc.vni;
     attachment.vlan = vpc.vlan;

@@ -41,9 +41,10 @@ bool Engine::Outdated(const StoredObject& object, const Attachment& attachment) 
   const auto pf = facts_.pfs.find(attachment.vf.pf);
   if (pf == facts_.pfs.end()) return false;
   if (pf->second.network != port.network) return true;
-  if (!port.mac) return false;
+  // A running guest is not told of another MAC: its VF's driver takes it when it is loaded.
   const VfFacts* vf = facts_.FindVf(attachment.vf);
-  return !pf->second.can_set_vf_mac && vf != nullptr && vf->mac && *vf->mac != *port.mac;
+  const auto has = attachment.mac || vf == nullptr ? attachment.mac : vf->mac;
+  return port.mac && has && *has != *port.mac;
 }
 
 uint64_t Engine::FactsFingerprint(const std::string& vm) const {
@@ -343,6 +344,7 @@ void Engine::SetPhase(Unit& unit, Attachment attachment, AttachmentPhase phase) 
   if (const StoredObject* object = world_.Find({ObjectKind::kPort, attachment.port});
       object != nullptr && phase == AttachmentPhase::kReady) {
     attachment.generation = object->generation;
+    attachment.mac = std::get<Port>(object->object).mac;
   }
   batch.attachments.push_back(attachment);
   unit.in_flight = true;

@@ -352,6 +352,7 @@ std::string EncodeAttachment(const Attachment& attachment) {
                {"vpc", attachment.vpc},
                {"vni", attachment.vni ? attachment.vni->value() : 0}};
   if (attachment.vlan) json["vlan"] = attachment.vlan->value();
+  if (attachment.mac) json["mac"] = attachment.mac->ToString();
   return Dump(json);
 }
 
@@ -376,6 +377,7 @@ absl::StatusOr<Attachment> DecodeAttachment(const VfId& vf, std::string_view bod
   attachment.vpc = fields.Id("vpc");
   attachment.vni = TakeOptionalVni(fields);
   attachment.vlan = TakeVlan(fields);
+  attachment.mac = fields.OptionalParsed<MacAddress>("mac");
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
   return attachment;
 }

@@ -113,6 +113,10 @@ inline Attachment RandomAttachment(Random& random, uint16_t index) {
   }
   attachment.vpc = "vpc-1";
   attachment.vni = *Vni::Make(1 + Below(random, Vni::kMax));
+  const auto mac = [&] {
+    return MacAddress({0x52, 0x54, 0, 0, 1, static_cast<uint8_t>(Below(random, 256))});
+  };
+  if (random() % 2 != 0) attachment.mac = mac();
   return attachment;
 }
 

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -111,6 +112,34 @@ class AgentTest : public ::testing::Test {
     const auto other = host->PortStatus("z-blue");
     ASSERT_TRUE(other);
     EXPECT_EQ(other->state(), v1::OBJECT_STATE_READY) << other->ShortDebugString();
+  }
+  // That `change` of a ready port gives the VM its device anew: the dry run says so, and no
+  // MAC is set while the VM has the old one. A running guest is not told of another.
+  v1::ObjectStatus ExpectAttachedAnew(const v1::Request& change, FakeVm& vm,
+                                      const std::string& port) {
+    const std::optional<v1::ObjectStatus> old = host->PortStatus(port);
+    v1::Request dry = change;
+    dry.set_dry_run(true);
+    const v1::Reply plan = host->Send(dry);
+    std::vector<std::string> steps;
+    for (const v1::Plan::Step& step : plan.plan().steps()) {
+      if (step.resource().starts_with("guest-device/")) steps.push_back(step.verb());
+    }
+    EXPECT_THAT(steps, ::testing::ElementsAre("delete", "create")) << plan.ShortDebugString();
+    EXPECT_EQ(plan.plan().blocked_size(), 0) << plan.ShortDebugString();
+    std::atomic<bool> under_a_guest = false;
+    host->network->SetHook([&](std::string_view call) {
+      if (call.starts_with("SetVfMac(") && vm.Find(old->guest_device())) under_a_guest = true;
+    });
+    const v1::Reply reply = host->Send(change);
+    EXPECT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
+    const auto anew = host->WaitPort(port, [&](const auto& s) {
+      return s && s->state() == v1::OBJECT_STATE_READY && s->lease() != old->lease();
+    });
+    host->network->SetHook(nullptr);
+    EXPECT_FALSE(under_a_guest);
+    EXPECT_EQ(vm.Calls(QmpMethod::kRequestRemoval), 1);
+    return anew.value_or(v1::ObjectStatus());
   }
   // After the last port: the host's tunnel goes a moment later.
   void WaitNothingLeft(const std::string& before) {

@@ -122,6 +122,31 @@ TEST_F(AttachTest, WhereTheNicSetsMacsTheVfGetsTheOneAskedFor) {
   EXPECT_TRUE(links.GetLinkWithVfs(FakeHost::kPfLink)->vfs->at(0).mac.IsZero());
 }
 
+TEST_F(AttachTest, AnotherMacAttachesThePortAnew) {
+  Begin({.can_set_vf_mac = true});
+  const auto vm = host->AddVm("a");
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.mutable_add_vm_to_vpc()->set_mac("52:54:00:00:77:77");
+  ASSERT_TRUE(host->Send(request).has_accepted());
+  host->WaitReady("a-red");
+  request.mutable_add_vm_to_vpc()->set_mac("52:54:00:00:77:78");
+  EXPECT_EQ(ExpectAttachedAnew(request, *vm, "a-red").mac(), "52:54:00:00:77:78");
+  EXPECT_EQ(host->Vf(0).mac.ToString(), "52:54:00:00:77:78");
+}
+
+// It asks by name for what it has.
+TEST_F(AttachTest, AskingForTheMacThatThePortHasChangesNothing) {
+  Begin();
+  const auto vm = Attached("a", "red", "10.0.0.5");
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.mutable_add_vm_to_vpc()->set_mac(FakeHost::VfMac(0).ToString());
+  ASSERT_TRUE(host->Send(request).has_accepted());
+  host->WaitPort("a-red", [](const auto& s) {
+    return s && s->generation() == 2 && s->observed_generation() == 2;
+  });
+  EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);
+}
+
 TEST_F(AttachTest, APortWithoutAVmIsKeptAndWaits) {
   Begin();
   ASSERT_TRUE(host->Apply([](v1::Apply& apply) {

@@ -129,6 +129,16 @@ TEST_F(VlanTest, AChangedWishIsSetWhereThePortStands) {
   EXPECT_EQ(vm->Calls(QmpMethod::kAddVfioDevice), 1);
 }
 
+TEST_F(VlanTest, AnotherMacAttachesThePortAnew) {
+  BeginVlan();
+  const auto vm = AddA();
+  host->WaitReady("a-lan");
+  const v1::Request change = Request("a", [](auto& add) { add.set_mac(kOtherMac); });
+  const v1::ObjectStatus anew = ExpectAttachedAnew(change, *vm, "a-lan");
+  EXPECT_EQ(anew.mac(), kOtherMac);
+  EXPECT_EQ(host->Vf(0).mac.ToString(), kOtherMac);
+}
+
 TEST_F(VlanTest, ARateThatTheNicRefusesIsSaidInTheKernelsWordsAndRolledBack) {
   BeginVlan(TryOnce);
   const auto vm = AddA([](v1::AddVmToVpc& add) {
@@ -228,6 +238,21 @@ TEST_F(VlanTest, ATrustedVmMayTakeAnotherMacAndKeepsItOverARestart) {
   host->Detach("a", "lan");
   host->WaitGone("a-lan");
   WaitNothingLeft(before_);
+}
+
+TEST_F(VlanTest, ATrustedVmKeepsTheMacThatItTookWhenAnotherWishOfItsPortChanges) {
+  BeginVlan();
+  const auto vm = AddA([](v1::AddVmToVpc& add) { add.set_trust(true); });
+  const uint64_t lease = host->WaitReady("a-lan").lease();
+  host->ChangeVf(0, 0, [](VfInfo& vf) { vf.mac = *MacAddress::Parse(kOtherMac); });
+  host->WaitUntil("the agent has seen it",
+                  [&] { return host->Host().pfs(0).vfs(0).mac() == kOtherMac; });
+  ASSERT_TRUE(host->Send(Request("a", [](v1::AddVmToVpc& add) { add.set_max_tx_mbps(200); }))
+                  .has_accepted());
+  host->WaitUntil("the rate is set", [&] { return host->Vf(0).max_tx_mbps == 200; });
+  EXPECT_EQ(host->WaitReady("a-lan").lease(), lease);
+  EXPECT_EQ(host->Vf(0).mac.ToString(), kOtherMac);
+  EXPECT_EQ(vm->Calls(QmpMethod::kAddVfioDevice), 1);
 }
 
 TEST_F(VlanTest, TheMacOfARemovedPortIsWaitedForUntilItsGuestLetsGo) {
