@@ -201,6 +201,7 @@ std::string DescribePf(const v1::HostState& host, std::string_view id) {
     facts.Add("Eswitch", EswitchText(pf.eswitch_now()));
     facts.Add("To be", EswitchText(pf.eswitch_wanted()));
     facts.Add("Not as configured", pf.eswitch_problem());
+    facts.Add("VFs failed", pf.pool_problem());
     facts.Add("Not used", pf.refused());
     std::string out = StrCat("pf/", Printable(pf.mac()), "\n", facts.Print("  "));
     for (const auto& vf : pf.vfs()) {

@@ -265,6 +265,21 @@ TEST(Render, AnEswitchIsShownAndInWhatItIsNotAsConfigured) {
   EXPECT_THAT(health.text, HasSubstr("ESWITCH mode legacy, wanted switchdev"));
 }
 
+TEST(Render, VfsThatCouldNotBeMadeAreTrouble) {
+  auto host = From<v1::HostState>(kHost);
+  v1::HostState::Pf& pf = *host.mutable_pfs(0);
+  pf.set_pool_problem("write 4 to sriov_numvfs: Cannot allocate memory");
+  const std::string told = "VFs: write 4 to sriov_numvfs: Cannot allocate memory";
+  EXPECT_THAT(RenderPfs(host, ""), HasSubstr(told));
+  EXPECT_THAT(DescribePf(host, "pf0"), HasSubstr("Cannot allocate memory"));
+  const Health health = RenderStatus(host, v1::GetReply());
+  EXPECT_TRUE(health.troubled);
+  EXPECT_THAT(health.text, HasSubstr(told));
+  pf.set_eswitch_problem("mode legacy, wanted switchdev");
+  EXPECT_THAT(RenderPfs(host, ""),
+              AllOf(HasSubstr("eswitch mode legacy, wanted switchdev; " + told)));
+}
+
 TEST(Render, StatusSaysWhatIsNotWell) {
   auto all = From<v1::GetReply>(kObjects);
   Health health = RenderStatus(From<v1::HostState>(kHost), all);

@@ -271,8 +271,11 @@ std::string EswitchText(const v1::HostState::Pf::Eswitch& eswitch) {
 }
 
 std::string PfProblem(const v1::HostState::Pf& pf) {
-  if (!pf.refused().empty() || pf.eswitch_problem().empty()) return pf.refused();
-  return StrCat("eswitch ", pf.eswitch_problem());
+  if (!pf.refused().empty()) return pf.refused();
+  std::vector<std::string> problems;
+  if (!pf.eswitch_problem().empty()) problems.push_back(StrCat("eswitch ", pf.eswitch_problem()));
+  if (!pf.pool_problem().empty()) problems.push_back(StrCat("VFs: ", pf.pool_problem()));
+  return StrJoin(problems, "; ");
 }
 
 std::string RenderPfs(const v1::HostState& host, std::string_view id, bool wide) {
@@ -371,16 +374,16 @@ Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
   facts.Add("Objects", counts.empty() ? "none" : StrJoin(counts, ", "));
   for (const auto& pf : host.pfs()) {
     const bool hotplug = !pf.hotplug().empty();
-    facts.Add(
-        hotplug ? "Hot-plug" : "PF",
-        StrCat(hotplug               ? pf.name()
-               : pf.netdev().empty() ? pf.mac()
-                                     : pf.netdev(),
-               " ", pf.pci(), " ", NetworkText(pf.network()), ", ", pf.num_vfs(),
-               hotplug ? " functions, " : " VFs, ", FreeVfs(pf), " free",
-               pf.refused().empty() ? "" : StrCat(", NOT USED: ", pf.refused()),
-               pf.eswitch_problem().empty() ? "" : StrCat(", ESWITCH ", pf.eswitch_problem())));
-    if (!pf.refused().empty() || !pf.eswitch_problem().empty()) health.troubled = true;
+    facts.Add(hotplug ? "Hot-plug" : "PF",
+              StrCat(hotplug               ? pf.name()
+                     : pf.netdev().empty() ? pf.mac()
+                                           : pf.netdev(),
+                     " ", pf.pci(), " ", NetworkText(pf.network()), ", ", pf.num_vfs(),
+                     hotplug ? " functions, " : " VFs, ", FreeVfs(pf), " free",
+                     pf.refused().empty() ? "" : StrCat(", NOT USED: ", pf.refused()),
+                     pf.eswitch_problem().empty() ? "" : StrCat(", ESWITCH ", pf.eswitch_problem()),
+                     pf.pool_problem().empty() ? "" : StrCat(", VFs: ", pf.pool_problem())));
+    if (!PfProblem(pf).empty()) health.troubled = true;
   }
   for (const auto& lane : host.lanes()) {
     if (lane.parked()) health.troubled = true;

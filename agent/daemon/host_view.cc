@@ -67,6 +67,7 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
     item->set_refused(pf.refused);
     if (pf.eswitch.mode) item->set_eswitch(std::string(Name(*pf.eswitch.mode)));
     item->set_eswitch_problem(engine.eswitch_problem(mac));
+    item->set_pool_problem(engine.pool_problem(mac));
     FillEswitch(pf.eswitch, *item->mutable_eswitch_now());
     FillEswitch(pf.wanted_eswitch, *item->mutable_eswitch_wanted());
     if (pf.is_hotplug_port()) {

@@ -149,20 +149,25 @@ ApplyResult LaneExecutor::ApplyOne(LaneContext& lane, const Operation& operation
     ApplyResult& result;
     const decltype(put)& keep;
 
+    // All ports of the NIC hang on it, and none of them tells of it.
+    void Tell(const NicId& pf, const std::string& done) {
+      if (result.status.ok()) {
+        spdlog::info("PF {}: {}", pf.ToString(), done);
+      } else {
+        spdlog::warn("PF {}: {}", pf.ToString(), std::string(result.status.message()));
+      }
+    }
     void operator()(const VfPoolSpec& s) {
-      if (!remove) return keep(work.pf->PutPool(s));
+      if (!remove) {
+        keep(work.pf->PutPool(s));
+        return Tell(s.pf, StrCat(s.count, " VFs are there"));
+      }
       result.status = absl::InternalError("a pool is shared: it is never taken away");
     }
     void operator()(const PfSpec& s) {
       if (!remove) {
         keep(work.pf->PutPf(s));
-        // All ports of the NIC hang on it, and none of them tells of it.
-        if (result.status.ok()) {
-          spdlog::info("PF {}: eswitch set to {}", s.pf.ToString(), s.eswitch.ToString());
-        } else {
-          spdlog::warn("PF {}: {}", s.pf.ToString(), std::string(result.status.message()));
-        }
-        return;
+        return Tell(s.pf, StrCat("eswitch set to ", s.eswitch.ToString()));
       }
       result.status = absl::InternalError("a NIC is shared: its eswitch is never taken back");
     }

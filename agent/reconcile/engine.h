@@ -95,6 +95,8 @@ class Engine {
   bool Wants(const RuleLocation& location) const;
   // In what a PF's eswitch is not as configured, and why it is not made so; "" = it is.
   std::string eswitch_problem(const NicId& pf) const;
+  // Why the VFs of a PF could not be made; "" = nothing failed.
+  std::string pool_problem(const NicId& pf) const;
   // True once everything was observed after the start.
   bool observed_once() const;
 

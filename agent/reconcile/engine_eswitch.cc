@@ -15,6 +15,8 @@ namespace {
 
 // A reason names this many VFs; a NIC may have hundreds.
 constexpr size_t kMostNamed = 8;
+// The step of a pool's unit that is about the eswitch; any other is about the VFs.
+constexpr char kEswitchStep[] = "pf update";
 
 }  // namespace
 
@@ -56,7 +58,7 @@ bool Engine::MayBeHandedOut(const Attachment& attachment) const {
 // Each attempt shakes the NIC (its driver takes its netdevs down and up): one that said
 // no for good is asked again at the next audit, not at once.
 bool Engine::EswitchRefused(const Unit& unit) {
-  return unit.ref.kind == UnitKind::kPool && unit.step == "pf update" && !unit.error.ok() &&
+  return unit.ref.kind == UnitKind::kPool && unit.step == kEswitchStep && !unit.error.ok() &&
          !IsTransient(unit.error);
 }
 
@@ -73,6 +75,12 @@ std::string Engine::eswitch_problem(const NicId& pf) const {
                                   : std::string(pool->second.error.message());
   }
   return absl::StrCat(differs, why.empty() ? "" : "; ", why);
+}
+
+std::string Engine::pool_problem(const NicId& pf) const {
+  const auto pool = units_.find({UnitKind::kPool, pf.ToString()});
+  if (pool == units_.end() || pool->second.step == kEswitchStep) return "";
+  return std::string(pool->second.error.message());
 }
 
 }  // namespace fairlead

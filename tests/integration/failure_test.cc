@@ -2,6 +2,8 @@
 //
 // The whole agent on the fakes: attaches that fail, what they say, and that nothing
 // of them is left beside a VM that is not concerned.
+#include <errno.h>
+
 #include <algorithm>
 
 #include "agent/base/error.h"
@@ -269,6 +271,21 @@ TEST_F(FailureTest, AForeignRuleInOurPlaceIsReportedAndKept) {
   EXPECT_THAT(status.reason(), HasSubstr(StrCat("block-1000/0/", kPrioForward, "/", ordinal)));
   ExpectAsBefore(before);
   EXPECT_EQ(host->PortStatus("a-red")->state(), v1::OBJECT_STATE_READY);
+}
+
+// No port waits for them: nobody else would tell.
+TEST_F(FailureTest, VfsThatCannotBeMadeAreAProblemOfTheirNic) {
+  Begin({}, [this](DaemonConfig& config) {
+    TryOnce(config);
+    host->pci.FailNext(SysfsMethod::kSetNumVfs, SystemError(ENOMEM, "make 4 VFs on pf0"));
+  });
+  host->WaitUntil("it is told", [this] {
+    return host->Host().pfs(0).pool_problem() == "make 4 VFs on pf0: Cannot allocate memory";
+  });
+  host->Stop();
+  host->Start();
+  Quiet();
+  EXPECT_EQ(host->Host().pfs(0).pool_problem(), "");
 }
 
 TEST_F(FailureTest, APfWithTheDefaultRouteIsNotTouched) {
