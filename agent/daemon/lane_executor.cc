@@ -177,7 +177,7 @@ ApplyResult LaneExecutor::ApplyOne(LaneContext& lane, const Operation& operation
                : keep(hotplug->PutFunction(s));
         return;
       }
-      remove ? void(result.status = work.pf->DeleteVf(s.vf)) : keep(work.pf->PutVf(s));
+      remove ? void(result.status = work.pf->DeleteVf(s)) : keep(work.pf->PutVf(s));
     }
     void operator()(const RepresentorSpec& s) {
       remove ? void(result.status = work.pf->DeleteRepresentor(s.vf))

@@ -152,8 +152,9 @@ struct Attachment {
   std::string vpc;
   // Of the VPC whose block its representor joins; none: no rule of this host carries it.
   std::optional<Vni> vni = {};
-  std::optional<VlanId> vlan = {};     // of the VPC, where the NIC carries it in a VLAN
-  std::optional<MacAddress> mac = {};  // that the port asked for when it was attached
+  std::optional<VlanId> vlan = {};        // of the VPC, where the NIC carries it in a VLAN
+  std::optional<MacAddress> mac = {};     // that the port asked for when it was attached
+  std::optional<MacAddress> vf_mac = {};  // that the VF had when it was leased, and gets back
   friend bool operator==(const Attachment&, const Attachment&) = default;
 };
 

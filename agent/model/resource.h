@@ -79,7 +79,7 @@ struct PfSpec {
 // is not asked for.
 struct VfSpec {
   VfId vf;
-  std::optional<MacAddress> mac = {};
+  std::optional<MacAddress> mac = {};  // of one that is given back: what it then has
   VfSettings settings = {};
   friend bool operator==(const VfSpec&, const VfSpec&) = default;
 };

@@ -401,7 +401,8 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
 }
 
 // The VF is given back without what its tenant had on it.
-absl::Status PfProvider::DeleteVf(const VfId& vf) {
+absl::Status PfProvider::DeleteVf(const VfSpec& as) {
+  const VfId& vf = as.vf;
   const absl::StatusOr<Pf> found = Find(vf.pf);
   if (absl::IsNotFound(found.status())) return absl::OkStatus();
   if (!found.ok()) return found.status();
@@ -411,18 +412,18 @@ absl::Status PfProvider::DeleteVf(const VfId& vf) {
   FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(pf.device.virtfns[vf.index]));
   absl::Status reset = sysfs_->Reset(pf.device.virtfns[vf.index], config_->bind_deadline);
   if (!reset.ok() && !absl::IsUnimplemented(reset)) return reset;  // it may have none
-  return ClearVf(pf, vf.index);
+  return ClearVf(pf, vf.index, as.mac.value_or(MacAddress()));
 }
 
 // What the PF tells the VF is made as nobody's, and seen to be. What the NIC has no
-// call for, nobody can have set through it.
-absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index) {
+// call for, nobody can have set through it. A MAC that it came with is its own.
+absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index, const MacAddress& own_mac) {
   FAIRLEAD_ASSIGN_OR_RETURN(std::optional<VfInfo> seen, ReadVf(pf, index));
   if (!seen) return absl::OkStatus();
   const uint32_t link = pf.link.ifindex;
   struct Setting {
     const char* name;
-    bool (*clean)(const VfInfo&);
+    std::function<bool(const VfInfo&)> clean;
     std::function<absl::Status()> clear;
     bool needs_mac = false;
     bool settable = true;
@@ -434,14 +435,14 @@ absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index) {
        [&] { return rtnetlink_->SetVfVlan(link, index, 0); }},
       {"rate", [](const VfInfo& vf) { return vf.max_tx_mbps == 0 && vf.min_tx_mbps == 0; },
        [&] { return rtnetlink_->SetVfRate(link, index, 0, 0); }},
-      {"MAC", [](const VfInfo& vf) { return vf.mac.IsZero(); },
+      {"MAC", [&](const VfInfo& vf) { return vf.mac == own_mac; },
        [&] {
-         absl::Status cleared = rtnetlink_->SetVfMac(link, index, MacAddress());
+         absl::Status cleared = rtnetlink_->SetVfMac(link, index, own_mac);
          // mlx5 and mlx4 check nothing against no MAC, and refuse to be asked to.
          if (ErrnoOf(cleared) == EPERM && seen->spoof_check == true) {
            FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfSpoofCheck(link, index, false));
            seen->spoof_check = false;
-           cleared = rtnetlink_->SetVfMac(link, index, MacAddress());
+           cleared = rtnetlink_->SetVfMac(link, index, own_mac);
          }
          return cleared;
        }},

@@ -58,7 +58,8 @@ class PfProvider {
   absl::StatusOr<ObservedResource> PutRepresentor(const RepresentorSpec& wanted);
   absl::StatusOr<ObservedResource> PutBinding(const DriverBindingSpec& wanted);
   // Gone is success.
-  absl::Status DeleteVf(const VfId& vf);
+  // `as`: what it has afterwards, a MAC or none; all else is cleared.
+  absl::Status DeleteVf(const VfSpec& as);
   absl::Status DeleteRepresentor(const VfId& vf);
   absl::Status DeleteBinding(const VfId& vf);
 
@@ -79,7 +80,7 @@ class PfProvider {
   absl::StatusOr<LinkInfo> FindRepresentor(const Pf& pf, const VfId& vf);
   // None: the PF reports nothing of it.
   absl::StatusOr<std::optional<VfInfo>> ReadVf(const Pf& pf, uint16_t index);
-  absl::Status ClearVf(const Pf& pf, uint16_t index);
+  absl::Status ClearVf(const Pf& pf, uint16_t index, const MacAddress& own_mac);
   absl::Status CheckOwner(const LinkInfo& link) const;
   absl::StatusOr<LinkInfo> Representor(const VfId& vf);
   const RepresentorConfig* RepresentorOf(const VfId& vf) const;

@@ -349,13 +349,13 @@ TEST_F(LegacyPfTest, AVfIsGivenBackAsNobodysWhateverWasSetOnIt) {
     vf.trust = true;
     vf.max_tx_mbps = 500;
   });
-  const absl::Status deleted = pf.DeleteVf({kPf, 0});
+  const absl::Status deleted = pf.DeleteVf({{kPf, 0}});
   EXPECT_TRUE(deleted.ok()) << deleted;
   VfInfo clean = Vf(1);
   clean.index = 0;
   EXPECT_EQ(Vf(0), clean);
   network->ClearCalls();
-  EXPECT_TRUE(pf.DeleteVf({kPf, 0}).ok());
+  EXPECT_TRUE(pf.DeleteVf({{kPf, 0}}).ok());
   EXPECT_THAT(Sets(), ::testing::IsEmpty()) << "there is nothing to take away";
 }
 
@@ -366,7 +366,7 @@ TEST_F(LegacyPfTest, ALinkThatWasDisabledIsTheNextTenantsAgain) {
     ASSERT_TRUE(off.ok()) << off.status();
     EXPECT_EQ(std::get<VfSpec>(off->spec).settings.link_disabled, true);
     EXPECT_TRUE(Vf(0).link_disabled);
-    EXPECT_TRUE(given_back ? pf.DeleteVf({kPf, 0}).ok() : pf.PutVf(Wanted()).ok());
+    EXPECT_TRUE(given_back ? pf.DeleteVf({{kPf, 0}}).ok() : pf.PutVf(Wanted()).ok());
     EXPECT_FALSE(Vf(0).link_disabled);
   }
 }
@@ -378,7 +378,7 @@ TEST_F(LegacyPfTest, AValueThatDoesNotReadBackCleanKeepsTheVfAndIsNamed) {
     if (call.starts_with("SetVfVlan")) cleared = true;
     if (cleared && call.starts_with("GetLinkWithVfs")) ChangeVf([](VfInfo& vf) { vf.vlan = 100; });
   });
-  const absl::Status deleted = pf.DeleteVf({kPf, 0});
+  const absl::Status deleted = pf.DeleteVf({{kPf, 0}});
   EXPECT_THAT(std::string(deleted.message()),
               AllOf(HasSubstr("the VLAN of VF 0 of pf0"), HasSubstr("does not read back clean")));
   network->SetHook(nullptr);
@@ -387,7 +387,7 @@ TEST_F(LegacyPfTest, AValueThatDoesNotReadBackCleanKeepsTheVfAndIsNamed) {
 TEST_F(LegacyPfTest, ARateThatCannotBeClearedIsSaid) {
   ChangeVf([](VfInfo& vf) { vf.max_tx_mbps = 500; });
   network->ChangeLink(10, [](LinkInfo& link) { link.carrier = false; });
-  EXPECT_THAT(std::string(pf.DeleteVf({kPf, 0}).message()), HasSubstr("clear the rate of VF 0"));
+  EXPECT_THAT(std::string(pf.DeleteVf({{kPf, 0}}).message()), HasSubstr("clear the rate of VF 0"));
 }
 
 TEST_F(LegacyPfTest, WhatTheNicHasNoCallForIsNobodysToClear) {
@@ -396,7 +396,7 @@ TEST_F(LegacyPfTest, WhatTheNicHasNoCallForIsNobodysToClear) {
     vf.spoof_check = false;  // as some drivers report without being able to change it
     vf.vlan = 100;
   });
-  const absl::Status deleted = pf.DeleteVf({kPf, 0});
+  const absl::Status deleted = pf.DeleteVf({{kPf, 0}});
   EXPECT_TRUE(deleted.ok()) << deleted;
   EXPECT_EQ(Vf(0).vlan, 0);
 }
@@ -408,7 +408,7 @@ TEST_F(LegacyPfTest, ASpoofCheckThatNeedsAMacGoesWithIt) {
     vf.mac = kTenant;
     vf.vlan = 100;
   });
-  const absl::Status deleted = pf.DeleteVf({kPf, 0});
+  const absl::Status deleted = pf.DeleteVf({{kPf, 0}});
   EXPECT_TRUE(deleted.ok()) << deleted;
   EXPECT_TRUE(Vf(0).mac.IsZero());
   EXPECT_EQ(Vf(0).vlan, 0);
@@ -429,7 +429,7 @@ TEST_F(PfProviderTest, ABlockThatIsMadeAnewIsSaid) {
 
 TEST_F(PfProviderTest, AVfWhoseResetHangsIsBusyAndTheRestOfThePfIsObserved) {
   host.HangNext(SysfsMethod::kReset, kVf0Pci);
-  EXPECT_TRUE(absl::IsDeadlineExceeded(pf.DeleteVf({kPf, 0})));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(pf.DeleteVf({{kPf, 0}})));
   auto seen = pf.Observe(kPf);
   ASSERT_TRUE(seen.ok()) << seen.status();
   ASSERT_EQ(seen->facts.vfs.size(), 2U);
@@ -442,7 +442,7 @@ TEST_F(PfProviderTest, AVfWhoseResetHangsIsBusyAndTheRestOfThePfIsObserved) {
   // Nothing else is done to it meanwhile.
   EXPECT_TRUE(absl::IsUnavailable(pf.PutBinding({{kPf, 0}, "vfio-pci", {}, {}, {}}).status()));
   EXPECT_TRUE(absl::IsUnavailable(pf.DeleteBinding({kPf, 0})));
-  EXPECT_TRUE(absl::IsUnavailable(pf.DeleteVf({kPf, 0})));
+  EXPECT_TRUE(absl::IsUnavailable(pf.DeleteVf({{kPf, 0}})));
   EXPECT_TRUE(pf.PutBinding({{kPf, 1}, "vfio-pci", {}, {}, {}}).ok());
 
   EXPECT_TRUE(host.Release(kVf0Pci));

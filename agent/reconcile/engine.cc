@@ -363,6 +363,10 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
     }
     lane = LaneOf(operation.resource);
     group.push_back(operation);
+    auto* vf = std::get_if<VfSpec>(&group.back().resource.spec);
+    if (vf != nullptr && operation.verb == Operation::Verb::kDelete) {
+      vf->mac = attachments_.at(vf->vf).vf_mac;
+    }
   }
   unit.step = StepName(group.front());
   Dispatch(unit, lane, std::move(group));

@@ -134,6 +134,8 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   if (forwards) {
     attachment.vni = vpc.vni;
     attachment.vlan = vpc.vlan;
+    const VfFacts* facts = facts_.FindVf(*vf);
+    if (facts->mac && facts->mac->IsUnicast()) attachment.vf_mac = facts->mac;
   }
   ++next_lease_;
   ++next_transaction_;

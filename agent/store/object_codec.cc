@@ -353,6 +353,7 @@ std::string EncodeAttachment(const Attachment& attachment) {
                {"vni", attachment.vni ? attachment.vni->value() : 0}};
   if (attachment.vlan) json["vlan"] = attachment.vlan->value();
   if (attachment.mac) json["mac"] = attachment.mac->ToString();
+  if (attachment.vf_mac) json["vf_mac"] = attachment.vf_mac->ToString();
   return Dump(json);
 }
 
@@ -378,6 +379,7 @@ absl::StatusOr<Attachment> DecodeAttachment(const VfId& vf, std::string_view bod
   attachment.vni = TakeOptionalVni(fields);
   attachment.vlan = TakeVlan(fields);
   attachment.mac = fields.OptionalParsed<MacAddress>("mac");
+  attachment.vf_mac = fields.OptionalParsed<MacAddress>("vf_mac");
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
   return attachment;
 }

@@ -117,6 +117,7 @@ inline Attachment RandomAttachment(Random& random, uint16_t index) {
     return MacAddress({0x52, 0x54, 0, 0, 1, static_cast<uint8_t>(Below(random, 256))});
   };
   if (random() % 2 != 0) attachment.mac = mac();
+  if (random() % 2 != 0) attachment.vf_mac = mac();
   return attachment;
 }
 

@@ -516,5 +516,30 @@ TEST_F(VlanTest, AMacThatCameWithAVfIsTaken) {
   EXPECT_THAT(refused.rejected().violations(0).reason(), HasSubstr("port/a-lan"));
 }
 
+// An operator's, as a port without a MAC takes it: whoever has the VF next finds it too.
+TEST_F(VlanTest, TheMacThatAVfCameWithIsItsOwnAgainWhenItIsGivenBack) {
+  BeginVlan();
+  host->ChangeVf(0, 0, [](VfInfo& vf) { vf.mac = *MacAddress::Parse(kOtherMac); });
+  host->WaitUntil("the agent has seen it",
+                  [&] { return host->Host().pfs(0).vfs(0).mac() == kOtherMac; });
+  before_ = host->Leftovers();
+  AddA();  // with a MAC
+  host->WaitReady("a-lan");
+  EXPECT_EQ(host->Vf(0).mac.ToString(), kMac);
+  host->Stop();
+  host->Start();
+  host->WaitReady("a-lan");
+  host->Detach("a", "lan");
+  host->WaitGone("a-lan");
+  WaitNothingLeft(before_);
+  for (int i = 0; i < 2; ++i) {
+    AddA([](v1::AddVmToVpc& add) { add.clear_mac(); });
+    EXPECT_EQ(host->WaitReady("a-lan").mac(), kOtherMac);
+    host->Detach("a", "lan");
+    host->WaitGone("a-lan");
+    WaitNothingLeft(before_);
+  }
+}
+
 }  // namespace
 }  // namespace fairlead
