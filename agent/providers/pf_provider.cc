@@ -434,7 +434,13 @@ absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index, const MacAddress&
       {"VLAN", [](const VfInfo& vf) { return vf.vlan == 0; },
        [&] { return rtnetlink_->SetVfVlan(link, index, 0); }},
       {"rate", [](const VfInfo& vf) { return vf.max_tx_mbps == 0 && vf.min_tx_mbps == 0; },
-       [&] { return rtnetlink_->SetVfRate(link, index, 0, 0); }},
+       [&] {
+         const absl::Status cleared = rtnetlink_->SetVfRate(link, index, 0, 0);
+         if (pf.link.carrier) return cleared;
+         return Annotate(cleared, StrCat(pf.link.name,
+                                         " has no link, without which some NICs "
+                                         "(igb's) take no rate; it is tried again"));
+       }},
       {"MAC", [&](const VfInfo& vf) { return vf.mac == own_mac; },
        [&] {
          absl::Status cleared = rtnetlink_->SetVfMac(link, index, own_mac);
@@ -451,6 +457,7 @@ absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index, const MacAddress&
       {"link state", [](const VfInfo& vf) { return !vf.link_disabled; },
        [&] { return rtnetlink_->SetVfLinkDisabled(link, index, false); }},
   };
+  absl::Status failed;  // the first; the rest is cleared all the same
   for (Setting& setting : settings) {
     if (setting.clean(*seen)) continue;
     const absl::Status cleared = setting.clear();
@@ -458,11 +465,12 @@ absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index, const MacAddress&
     // A spoof check that is refused for want of a MAC comes with the next tenant's.
     setting.settable =
         !absl::IsUnimplemented(cleared) && !(ErrnoOf(cleared) == EPERM && setting.needs_mac);
-    if (setting.settable) {
-      return Annotate(cleared,
-                      StrCat("clear the ", setting.name, " of VF ", index, " of ", pf.link.name));
+    if (setting.settable && failed.ok()) {
+      failed = Annotate(cleared,
+                        StrCat("clear the ", setting.name, " of VF ", index, " of ", pf.link.name));
     }
   }
+  FAIRLEAD_RETURN_IF_ERROR(failed);
   FAIRLEAD_ASSIGN_OR_RETURN(seen, ReadVf(pf, index));
   for (const Setting& setting : settings) {
     if (!seen || !setting.settable || setting.clean(*seen)) continue;

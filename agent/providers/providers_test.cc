@@ -384,10 +384,15 @@ TEST_F(LegacyPfTest, AValueThatDoesNotReadBackCleanKeepsTheVfAndIsNamed) {
   network->SetHook(nullptr);
 }
 
-TEST_F(LegacyPfTest, ARateThatCannotBeClearedIsSaid) {
-  ChangeVf([](VfInfo& vf) { vf.max_tx_mbps = 500; });
+TEST_F(LegacyPfTest, ARateThatCannotBeClearedIsSaidAndAllElseIsCleared) {
+  ChangeVf([](VfInfo& vf) {
+    vf.max_tx_mbps = 500;
+    vf.mac = kTenant;
+  });
   network->ChangeLink(10, [](LinkInfo& link) { link.carrier = false; });
-  EXPECT_THAT(std::string(pf.DeleteVf({{kPf, 0}}).message()), HasSubstr("clear the rate of VF 0"));
+  EXPECT_THAT(std::string(pf.DeleteVf({{kPf, 0}}).message()),
+              AllOf(HasSubstr("clear the rate of VF 0"), HasSubstr("pf0 has no link")));
+  EXPECT_TRUE(Vf(0).mac.IsZero());
 }
 
 TEST_F(LegacyPfTest, WhatTheNicHasNoCallForIsNobodysToClear) {

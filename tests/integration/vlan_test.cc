@@ -484,6 +484,28 @@ TEST_F(VlanTest, AVfThatDoesNotComeCleanIsNotGivenOn) {
   EXPECT_EQ(host->Vf(0).vlan, 0);
 }
 
+// igb takes a rate, 0 too, only with link.
+TEST_F(VlanTest, ARateThatCannotBeClearedWithoutLinkIsNamedAndAllElseIsCleared) {
+  BeginVlan();
+  AddA([](v1::AddVmToVpc& add) { add.set_max_tx_mbps(500); });
+  host->WaitReady("a-lan");
+  const auto set_carrier = [&](bool carrier) {
+    host->network->ChangeLink(FakeHost::kPfLink, [=](LinkInfo& pf) { pf.carrier = carrier; });
+  };
+  set_carrier(false);
+  host->Detach("a", "lan");
+  const auto status = host->WaitPort("a-lan", [](const auto& s) {
+    return s && s->reason().find("clear the rate of VF 0 of pf0") != std::string::npos;
+  });
+  EXPECT_THAT(status->reason(), HasSubstr("pf0 has no link"));
+  EXPECT_EQ(host->Vf(0).mac, MacAddress());
+  EXPECT_EQ(host->Vf(0).vlan, 0);
+  EXPECT_EQ(host->Host().pfs(0).vfs(0).state(), "leased");
+  set_carrier(true);
+  host->WaitGone("a-lan");
+  WaitNothingLeft(before_);
+}
+
 TEST_F(VlanTest, ADryRunSaysWhatWouldBeSet) {
   BeginVlan();
   host->AddVm("a");
