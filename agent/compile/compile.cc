@@ -168,6 +168,12 @@ std::string FixedMacWords(const PfFacts& pf) {
                 " cannot set VF MACs and none of its free VFs has it");
 }
 
+std::string WhyEswitchInactive(const PfFacts& pf) {
+  if (pf.eswitch.mode != EswitchMode::kSwitchdevInactive) return "";
+  return StrCat("the eswitch of ", PfName(pf), " is in ", Name(*pf.eswitch.mode),
+                " mode, in which no packet passes");
+}
+
 std::string WhyEswitchOtherwise(const PfFacts& pf) {
   const std::string differs = EswitchDifference(pf.wanted_eswitch, pf.eswitch);
   if (differs.empty()) return "";
@@ -277,6 +283,9 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   const auto& port = std::get<Port>(context.object->object);
   const PfFacts& pf = *FindPf(facts, attachment.vf);
   const VfFacts& vf_facts = *facts.FindVf(attachment.vf);
+  if (const std::string why = WhyEswitchInactive(pf); !why.empty()) {
+    return absl::FailedPreconditionError(StrCat("VF ", attachment.vf.ToString(), ": ", why));
+  }
 
   std::vector<Resource> out;
   const Adder add{out, attachment.lease};

@@ -225,6 +225,14 @@ TEST(CompilePortTest, WhatIsStillToComeIsUnavailableAndNamed) {
   unavailable(bus, "root port of VM vm");
 }
 
+TEST(CompilePortTest, APortWhoseEswitchForwardsNothingIsNotServed) {
+  PortCase c;
+  c.pf().eswitch.mode = EswitchMode::kSwitchdevInactive;
+  const absl::Status refused = c.Compile().status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Message(refused), HasSubstr("the eswitch of pf0 is in switchdev_inactive mode"));
+}
+
 TEST(PortMacTest, TheWantedOneOrTheVfsOwn) {
   PortCase c;
   EXPECT_EQ(*PortMac(c.port(), c.facts, c.attachment.vf), Mac(7));

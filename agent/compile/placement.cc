@@ -25,6 +25,10 @@ std::string JoinBounded(const std::vector<std::string>& reasons, std::string_vie
 std::string WhyNotForVpc(const Vpc& vpc, const PfFacts& pf) {
   const PfFacts::Serves serves = pf.serves();
   const std::string who = StrCat(PfName(pf), pf.driver.empty() ? "" : StrCat(" (", pf.driver, ")"));
+  if (const std::string why = WhyEswitchInactive(pf);
+      !why.empty() && serves == PfFacts::Serves::kNothing) {
+    return StrCat(why, "; ask for 'eswitch: {mode: switchdev}' in the configuration of its PF");
+  }
   if (!vpc.vlan && serves == PfFacts::Serves::kVlan) {
     return StrCat(who, " has no switchdev eswitch: it serves VLAN networks only, and vpc/", vpc.id,
                   " is ", SegmentName(vpc), "; ",
@@ -50,7 +54,9 @@ std::string WhyNotForVpc(const Vpc& vpc, const PfFacts& pf) {
 // Whether a PF can carry the VPC once it is as configured: only then it is waited for.
 bool WillServe(const Vpc& vpc, const PfFacts& pf) {
   const EswitchMode now = pf.eswitch.mode.value_or(EswitchMode::kLegacy);
-  if (vpc.vlan) return pf.wanted_eswitch.mode.value_or(now) != EswitchMode::kSwitchdev;
+  const EswitchMode then = pf.wanted_eswitch.mode.value_or(now);
+  if (then == EswitchMode::kSwitchdevInactive) return false;
+  if (vpc.vlan) return then != EswitchMode::kSwitchdev;
   return pf.wanted_eswitch.mode != EswitchMode::kLegacy;
 }
 

@@ -126,6 +126,11 @@ TEST(PfServes, IsWhatItsVfsShow) {
   pf = LegacyPf(1, 2);
   pf.can_set_vf_mac = false;
   EXPECT_EQ(pf.serves(), Serves::kNothing);
+  pf = MakePf(1, 2);
+  pf.eswitch.mode = EswitchMode::kSwitchdevInactive;
+  EXPECT_EQ(pf.serves(), Serves::kNothing) << "no packet passes";
+  pf.wanted_eswitch.mode = EswitchMode::kSwitchdev;
+  EXPECT_EQ(pf.serves(), Serves::kOverlay) << "it is still to be switched";
 }
 
 TEST(PlacePortTest, AVlanPortGoesToANicWithoutRepresentorsAndAnOverlayPortToOneWith) {
@@ -163,6 +168,13 @@ TEST(PlacePortTest, ANicThatDoesNotServeTheNetworkIsNamedWithTheReason) {
   PfFacts plain = LegacyPf(2, 2);
   plain.can_set_vf_mac = false;
   EXPECT_THAT(refusal(kVlanNet, plain), HasSubstr("can set nothing on its VFs"));
+  PfFacts inactive = MakePf(1, 2);
+  inactive.eswitch.mode = EswitchMode::kSwitchdevInactive;
+  for (const Vpc* vpc : {&kOverlay, &kVlanNet}) {
+    EXPECT_THAT(refusal(*vpc, inactive),
+                AllOf(HasSubstr("the eswitch of pf1 is in switchdev_inactive mode"),
+                      HasSubstr("'eswitch: {mode: switchdev}'")));
+  }
 }
 
 TEST(PlacePortTest, AVfWithAMacThatIsSomebodyElsesInTheVpcIsPassedOver) {

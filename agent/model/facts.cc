@@ -27,11 +27,10 @@ PfFacts::Serves PfFacts::serves() const {
     return !vf.representor.empty() || !vf.representor_awaited.empty();
   });
   // One that is to be switched and is not yet has none of it to give.
-  if (wanted_eswitch.mode.value_or(eswitch.mode.value_or(EswitchMode::kLegacy)) ==
-          EswitchMode::kSwitchdev ||
-      representors) {
-    return Serves::kOverlay;
-  }
+  const EswitchMode mode =
+      wanted_eswitch.mode.value_or(eswitch.mode.value_or(EswitchMode::kLegacy));
+  if (mode == EswitchMode::kSwitchdevInactive) return Serves::kNothing;
+  if (mode == EswitchMode::kSwitchdev || representors) return Serves::kOverlay;
   return can_set_vf_mac || vfs.empty() ? Serves::kVlan : Serves::kNothing;
 }
 

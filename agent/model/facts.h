@@ -89,8 +89,9 @@ struct PfFacts {
   // What its VFs can carry. Where the VFs have representors (an eswitch in switchdev
   // mode, or representors that the configuration names), rules forward: overlays. Any
   // other NIC forwards by MAC and VLAN alone, as it is told for each VF through the PF:
-  // VLAN networks. One that cannot be told either carries nothing. Of a PF without VFs
-  // the last is not known: it shows only with them.
+  // VLAN networks. One that cannot be told either carries nothing, and neither does one in
+  // switchdev_inactive mode. Of a PF without VFs the former is not known: it shows only
+  // with them.
   enum class Serves : uint8_t { kNothing, kOverlay, kVlan };
   Serves serves() const;
   friend bool operator==(const PfFacts&, const PfFacts&) = default;
