@@ -200,7 +200,8 @@ class Completer {
     Session session(std::move(options), world_);
     std::vector<std::string> ids;
     const auto add = [&ids](std::string id) {
-      if (!id.empty() && Harmless(id)) ids.push_back(std::move(id));
+      const bool known = std::find(ids.begin(), ids.end(), id) != ids.end();
+      if (!id.empty() && !known && Harmless(id)) ids.push_back(std::move(id));
     };
     if (IsObjectKind(kind)) {
       v1::GetReply reply;
@@ -217,6 +218,7 @@ class Completer {
       for (const auto& pf : reply.host().pfs()) {
         if (kind == "pf") {
           add(pf.netdev());
+          add(pf.name());
           add(pf.pci());
           add(pf.mac());
         }

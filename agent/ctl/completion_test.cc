@@ -29,7 +29,8 @@ class FixedClient final : public Client {
     const char* text =
         request.has_get_host()
             ? "host { pfs { mac: '52:54:00:00:00:01' netdev: 'pf0' pci: '0000:01:00.0' "
-              "vfs { pci: '0000:01:00.1' } } }"
+              "vfs { pci: '0000:01:00.1' } } "
+              "pfs { mac: '0000:00:04.0' pci: '0000:00:04.0' name: 'dpu0' hotplug: 'mac' } }"
         : request.get().kind() == v1::OBJECT_KIND_PORT
             ? "get { objects { object { port { id: 'web-0' } } } "
               "objects { object { port { id: 'db-0' } } } "
@@ -106,7 +107,8 @@ TEST_F(Completion, OffersIdsOfWhatIsThere) {
   EXPECT_EQ(Offered({"get", "ports", ""}), "web-0\ndb-0\nleaving\n");
   EXPECT_EQ(Offered({"get", "port", "web"}), "web-0\n");
   EXPECT_EQ(Offered({"get", "vfs", ""}), "0000:01:00.1\n");
-  EXPECT_EQ(Offered({"get", "pfs", "pf"}), "pf0\n");
+  EXPECT_EQ(Offered({"get", "pfs", ""}),
+            "pf0\n0000:01:00.0\n52:54:00:00:00:01\ndpu0\n0000:00:04.0\n");
   EXPECT_EQ(Offered({"get", "rules", ""}), "");
   EXPECT_EQ(Offered({"detach", "--vm", ""}), "web\n");
   EXPECT_EQ(Offered({"detach", "--vm=w"}), "--vm=web\n");
