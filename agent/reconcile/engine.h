@@ -282,6 +282,8 @@ class Engine {
   // --- status (engine_status.cc)
   std::string WhyNotInHardware(const Attachment& attachment) const;
   std::string WhyOwnRulesNotInHardware(const Attachment& attachment) const;
+  // Whom in its VPC a port of a hot-plugged function does not reach by this host; "" = nobody.
+  std::string WhyApart(const Attachment& attachment) const;
   ObjectStatus MakeStatus(const ObjectRef& ref) const;
   const Unit* UnitOfObject(const ObjectRef& ref) const;
   void Record(const ObjectRef& ref, std::string_view step, const absl::Status& error,

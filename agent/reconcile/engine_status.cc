@@ -239,9 +239,21 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
     if (!status.reason.empty()) {
       status.state = ObjectState::kDegraded;
       status.step = "offload";
+    } else {
+      status.reason = WhyApart(*attachment);
     }
   }
   return status;
+}
+
+std::string Engine::WhyApart(const Attachment& attachment) const {
+  if (!attachment.vf.pf.is_hotplug_port()) return "";
+  for (const VfId& vf : leases_of_vpc_.at(attachment.vpc)) {
+    if (vf.pf.is_hotplug_port()) continue;
+    return absl::StrCat("no rule of this host leads from port ", attachments_.at(vf).port,
+                        " to it, nor back: whoever brought its function has to carry that");
+  }
+  return "";
 }
 
 // Why what delivers to a port that must be served by hardware is not there, or not

@@ -630,6 +630,21 @@ TEST_F(HotplugTest, ADryRunSaysWhatItWouldDoAndForWhatItWouldWait) {
   EXPECT_EQ(Function()->driver, "virtio-pci");
 }
 
+// Both are ready, and nothing here carries what one sends to the other.
+TEST_F(HotplugTest, APortOfItsVpcOnAVfHereIsNamedAsOneThatItDoesNotReach) {
+  BeginWithPort();
+  ReadyOne();
+  EXPECT_EQ(host->PortStatus("a-red")->reason(), "");
+  Attached("b", "red", "10.0.0.6");
+  const std::optional<v1::ObjectStatus> status = host->PortStatus("a-red");
+  EXPECT_EQ(status->state(), v1::OBJECT_STATE_READY);
+  EXPECT_THAT(status->reason(), AllOf(HasSubstr("no rule"), HasSubstr("b-red")));
+  EXPECT_EQ(host->PortStatus("b-red")->reason(), "");
+  host->Detach("b", "red");
+  host->WaitGone("b-red");
+  EXPECT_EQ(host->PortStatus("a-red")->reason(), "");
+}
+
 // The function that is given back in the plan is the one that the new port gets.
 TEST_F(HotplugTest, ADryRunOfAPortThatIsMadeAgainDoesNotWaitForItsFunction) {
   BeginWithPort();
