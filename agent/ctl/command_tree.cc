@@ -14,8 +14,8 @@ constexpr char kExitCodes[] =
     "  1  the agent refused (each field and reason is printed), or the object is not there\n"
     "  2  wrong arguments, or a file that cannot be used\n"
     "  3  the agent is not reachable\n"
-    "  4  --wait, --until: an object failed for good; status: an object is failed or degraded,\n"
-    "     a PF cannot be used, or a lane is parked\n"
+    "  4  --wait, --until: an object is failed or degraded for good; status: one is failed or\n"
+    "     degraded, a PF cannot be used, or a lane is parked\n"
     "  5  --wait, --until: not ready, or not gone, in time\n"
     "  6  the output could not be written (a change that was asked for may have been made)\n";
 

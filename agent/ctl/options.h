@@ -18,7 +18,7 @@ enum ExitCode : int {
   kRejected = 1,     // the agent refused; or the object asked for is not there
   kUsage = 2,        // wrong arguments, or a file that cannot be used
   kUnreachable = 3,  // no (sensible) answer from the agent
-  kFailed = 4,       // --wait, --until: the object failed for good; status: not all is well
+  kFailed = 4,       // --wait, --until: failed or degraded for good; status: not all is well
   kTimedOut = 5,     // --wait, --until: not ready (or gone) in time
   kOutput = 6,       // the output could not be written
 };

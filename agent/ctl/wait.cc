@@ -15,10 +15,9 @@ namespace {
 constexpr std::chrono::milliseconds kFirstPause{50};
 constexpr std::chrono::milliseconds kLongestPause{500};
 
-// Takes an object's status (null: not there) and says whether it is done, or sets
-// the result.
+// Takes an object (null: not there) and says whether it is done, or sets the result.
 using Check = std::function<bool(const std::string& ref, uint64_t generation,
-                                 const v1::ObjectStatus* status, WaitResult* result)>;
+                                 const v1::ObjectWithStatus* object, WaitResult* result)>;
 
 WaitResult Wait(const Generations& wanted, std::chrono::milliseconds timeout,
                 const WaitTools& tools, const Check& check) {
@@ -33,16 +32,17 @@ WaitResult Wait(const Generations& wanted, std::chrono::milliseconds timeout,
     if (!status.ok()) {
       story = StrCat("no answer from the agent: ", status.message());
     } else {
-      std::map<std::string, const v1::ObjectStatus*> there;
-      for (const auto& item : reply.objects()) there[RefTextOf(item)] = &item.status();
+      std::map<std::string, const v1::ObjectWithStatus*> there;
+      for (const auto& item : reply.objects()) there[RefTextOf(item)] = &item;
       std::vector<std::string> waiting;
       for (const auto& [ref, generation] : wanted) {
         auto it = there.find(ref);
-        const v1::ObjectStatus* object = it == there.end() ? nullptr : it->second;
+        const v1::ObjectWithStatus* object = it == there.end() ? nullptr : it->second;
         WaitResult result;
         if (check(ref, generation, object, &result)) continue;
         if (result.exit_code != kOk) return result;
-        waiting.push_back(object == nullptr ? ref + " is not there yet" : StoryOf(ref, *object));
+        waiting.push_back(object == nullptr ? ref + " is not there yet"
+                                            : StoryOf(ref, object->status()));
       }
       if (waiting.empty()) return {};
       story = FirstOf(waiting);
@@ -56,40 +56,52 @@ WaitResult Wait(const Generations& wanted, std::chrono::milliseconds timeout,
   }
 }
 
+// Without a last error there is nothing older to take it for.
+bool IsOfOlder(uint64_t generation, const v1::ObjectWithStatus& object) {
+  return object.has_last_error() && object.last_error().generation() < generation;
+}
+
+bool CheckReady(const std::string& ref, uint64_t generation, const v1::ObjectWithStatus* object,
+                WaitResult* result) {
+  if (object == nullptr) {
+    *result = {kFailed, ref + " was removed by somebody"};
+    return false;
+  }
+  const v1::ObjectStatus& status = object->status();
+  // What is said of an older generation is not about this change.
+  if (status.generation() < generation) return false;
+  if (IsTroubledForGood(status) && !IsOfOlder(generation, *object)) {
+    *result = {kFailed, StoryOf(ref, status)};
+  }
+  if (status.state() == v1::OBJECT_STATE_REMOVING) {
+    *result = {kFailed, StrCat(StoryOf(ref, status), "; somebody removed it")};
+  }
+  return status.state() == v1::OBJECT_STATE_READY;
+}
+
+bool CheckGone(const std::string& ref, uint64_t, const v1::ObjectWithStatus* object,
+               WaitResult* result) {
+  if (object != nullptr && IsTroubledForGood(object->status())) {
+    *result = {kFailed, StoryOf(ref, object->status())};
+  }
+  return object == nullptr;
+}
+
 }  // namespace
+
+bool IsTroubledForGood(const v1::ObjectStatus& status) {
+  return status.permanent() &&
+         (status.state() == v1::OBJECT_STATE_FAILED || status.state() == v1::OBJECT_STATE_DEGRADED);
+}
 
 WaitResult WaitReady(const Generations& wanted, std::chrono::milliseconds timeout,
                      const WaitTools& tools) {
-  return Wait(wanted, timeout, tools,
-              [](const std::string& ref, uint64_t generation, const v1::ObjectStatus* status,
-                 WaitResult* result) {
-                if (status == nullptr) {
-                  *result = {kFailed, ref + " was removed by somebody"};
-                  return false;
-                }
-                // What is said of an older generation is not about this change.
-                if (status->generation() < generation) return false;
-                if (status->state() == v1::OBJECT_STATE_FAILED && status->permanent()) {
-                  *result = {kFailed, StoryOf(ref, *status)};
-                }
-                if (status->state() == v1::OBJECT_STATE_REMOVING) {
-                  *result = {kFailed, StrCat(StoryOf(ref, *status), "; somebody removed it")};
-                }
-                return status->state() == v1::OBJECT_STATE_READY;
-              });
+  return Wait(wanted, timeout, tools, &CheckReady);
 }
 
 WaitResult WaitGone(const Generations& wanted, std::chrono::milliseconds timeout,
                     const WaitTools& tools) {
-  return Wait(
-      wanted, timeout, tools,
-      [](const std::string& ref, uint64_t, const v1::ObjectStatus* status, WaitResult* result) {
-        if (status != nullptr && status->state() == v1::OBJECT_STATE_FAILED &&
-            status->permanent()) {
-          *result = {kFailed, StoryOf(ref, *status)};
-        }
-        return status == nullptr;
-      });
+  return Wait(wanted, timeout, tools, &CheckGone);
 }
 
 }  // namespace fairlead

@@ -17,7 +17,8 @@
 
 namespace fairlead::v1 {
 class GetReply;
-}
+class ObjectStatus;
+}  // namespace fairlead::v1
 
 namespace fairlead {
 
@@ -38,8 +39,13 @@ struct WaitTools {
 // at once.
 using Generations = std::map<std::string, uint64_t>;
 
-// Until each is ready in at least that generation. One that failed for good, or is
-// gone, ends it; one that failed and will be tried again does not.
+// Failed or degraded, with what no further try mends: it stays so until something else
+// changes.
+bool IsTroubledForGood(const v1::ObjectStatus& status);
+
+// Until each is ready in at least that generation. One that is in trouble for good, or
+// gone, ends it; one that failed and will be tried again does not, nor does trouble that
+// an older generation had: the status keeps it while the new one is tried.
 WaitResult WaitReady(const Generations& wanted, std::chrono::milliseconds timeout,
                      const WaitTools& tools);
 // Until none of them is there any more.

@@ -34,6 +34,11 @@ class Script {
     steps_.push_back(reply);
     return *this;
   }
+  // Of what was shown last.
+  Script& LastError(uint64_t generation) {
+    steps_.back()->mutable_objects(0)->mutable_last_error()->set_generation(generation);
+    return *this;
+  }
   Script& Nothing() {
     steps_.push_back(v1::GetReply());
     return *this;
@@ -82,9 +87,32 @@ TEST(WaitReady, AFailureForGoodEndsItWithTheKernelsWords) {
   EXPECT_EQ(result.reason, "port/p is failed: because (EPERM said the kernel)");
 }
 
-TEST(WaitReady, AFailureThatIsTriedAgainDoesNot) {
+TEST(WaitReady, APortThatServedAndIsDegradedForGoodEndsItToo) {
   Script script;
-  script.Show(v1::OBJECT_STATE_FAILED, 1, false).Show(v1::OBJECT_STATE_READY, 1);
+  script.Show(v1::OBJECT_STATE_READY, 1)
+      .Show(v1::OBJECT_STATE_DEGRADED, 2, true)
+      .LastError(2)
+      .Show(v1::OBJECT_STATE_READY, 2);
+  const WaitResult result = WaitReady({{"port/p", 2}}, milliseconds(10000), script.Tools());
+  EXPECT_EQ(result.exit_code, kFailed);
+  EXPECT_EQ(result.reason, "port/p is degraded: because (EPERM said the kernel)");
+}
+
+// The status has the new generation from the moment it is accepted, and the old error
+// until the new one was tried.
+TEST(WaitReady, TroubleOfAnOlderGenerationIsNoAnswer) {
+  for (const v1::ObjectState state : {v1::OBJECT_STATE_DEGRADED, v1::OBJECT_STATE_FAILED}) {
+    Script script;
+    script.Show(state, 2, true).LastError(1).Show(v1::OBJECT_STATE_READY, 2).LastError(1);
+    EXPECT_EQ(WaitReady({{"port/p", 2}}, milliseconds(10000), script.Tools()).exit_code, kOk);
+  }
+}
+
+TEST(WaitReady, TroubleThatIsTriedAgainDoesNot) {
+  Script script;
+  script.Show(v1::OBJECT_STATE_FAILED, 1, false)
+      .Show(v1::OBJECT_STATE_DEGRADED, 1, false)
+      .Show(v1::OBJECT_STATE_READY, 1);
   EXPECT_EQ(WaitReady({{"port/p", 1}}, milliseconds(10000), script.Tools()).exit_code, kOk);
 }
 

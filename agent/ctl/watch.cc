@@ -209,7 +209,7 @@ class Watcher {
     if (r_.until == "gone") return picture_.empty();
     bool all = true;
     for (const auto& [ref, status] : picture_) {
-      if (status.state() == v1::OBJECT_STATE_FAILED && status.permanent()) {
+      if (IsTroubledForGood(status)) {
         *result = {kFailed, StoryOf(ref, status)};
         return true;
       }

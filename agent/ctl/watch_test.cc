@@ -280,12 +280,17 @@ TEST(Watch, UntilGoneIsTrueOfWhatWasNeverThere) {
   EXPECT_EQ(script.Run(Until("gone")).exit_code, kOk);
 }
 
-TEST(Watch, UntilReadyEndsWithAFailureForGood) {
-  Script script;
-  script.Answer(Port("a0", "FAILED", true)).Trouble(100);
-  const WaitResult result = script.Run(Until("ready"));
+TEST(Watch, UntilReadyEndsWithTroubleForGood) {
+  Script failed;
+  failed.Answer(Port("a0", "FAILED", true)).Trouble(100);
+  WaitResult result = failed.Run(Until("ready"));
   EXPECT_EQ(result.exit_code, kFailed);
   EXPECT_EQ(result.reason, "port/a0 is failed");
+  Script degraded;
+  degraded.Answer(Port("a0", "DEGRADED", true)).Trouble(100);
+  result = degraded.Run(Until("ready"));
+  EXPECT_EQ(result.exit_code, kFailed);
+  EXPECT_EQ(result.reason, "port/a0 is degraded");
 }
 
 TEST(Watch, UntilTimesOutAndSaysWhatItWaitsFor) {
