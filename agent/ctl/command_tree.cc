@@ -16,7 +16,7 @@ constexpr char kExitCodes[] =
     "  3  the agent is not reachable\n"
     "  4  --wait, --until: an object is failed or degraded for good; status: one is failed or\n"
     "     degraded, a PF cannot be used, or a lane is parked\n"
-    "  5  --wait, --until: not ready, or not gone, in time\n"
+    "  5  --wait, --until: not ready, or not gone, in time; --until: stopped before it was\n"
     "  6  the output could not be written (a change that was asked for may have been made)\n";
 
 constexpr char kWatchHelp[] =
@@ -24,7 +24,8 @@ constexpr char kWatchHelp[] =
     "step,\n"
     "reason. Lines that begin with -- tell of lost events and of a restart of the agent; the "
     "state\n"
-    "is then asked for anew. Ends on SIGINT or SIGTERM, or when nobody reads any more, with 0.\n\n"
+    "is then asked for anew. Ends on SIGINT or SIGTERM, or when nobody reads any more, with 0;\n"
+    "with --until not yet true, with 5.\n\n"
     "With -o json, an object a line; \"type\" is\n"
     "  state   an object as `get -o json` prints it: at the start, and what changed unheard\n"
     "  gone    the object \"ref\" is no longer there, found by asking\n"

@@ -19,7 +19,7 @@ enum ExitCode : int {
   kUsage = 2,        // wrong arguments, or a file that cannot be used
   kUnreachable = 3,  // no (sensible) answer from the agent
   kFailed = 4,       // --wait, --until: failed or degraded for good; status: not all is well
-  kTimedOut = 5,     // --wait, --until: not ready (or gone) in time
+  kTimedOut = 5,     // --wait, --until: not ready (or gone) in time; --until: stopped
   kOutput = 6,       // the output could not be written
 };
 

@@ -33,7 +33,7 @@ class Watcher {
   WaitResult Run() {
     const auto begin = t_.now();
     if (absl::Status status = Ask(); !status.ok()) {
-      if (t_.stopped()) return {};
+      if (t_.stopped()) return Stopped();
       return {kUnreachable, std::string(status.message())};
     }
     PlanAsk(kSecondAsk);
@@ -44,7 +44,9 @@ class Watcher {
           if (result.exit_code == kOk && !r_.json) *t_.out << r_.until << "\n";
           return result;
         }
-        if (t_.now() - begin >= *r_.within) return TimedOut();
+        if (t_.now() - begin >= *r_.within) {
+          return NotReached(StrCat("after ", r_.within->count(), " ms"));
+        }
       }
       auto event = t_.next_event(Patience(begin));
       if (event.ok()) {
@@ -62,7 +64,7 @@ class Watcher {
       }
       if (t_.now() >= next_ask_ + kMostOverdue) AskAgain();
     }
-    return {};
+    return Stopped();
   }
 
  private:
@@ -221,7 +223,12 @@ class Watcher {
     return all;
   }
 
-  WaitResult TimedOut() const {
+  // What nobody waits for may be ended at any time.
+  WaitResult Stopped() const {
+    return r_.until.empty() ? WaitResult() : NotReached("when it was stopped");
+  }
+
+  WaitResult NotReached(std::string_view when) const {
     std::vector<std::string> waiting;
     for (const auto& [ref, status] : picture_) {
       if (r_.until == "gone" || status.state() != v1::OBJECT_STATE_READY) {
@@ -230,13 +237,12 @@ class Watcher {
     }
     for (const WatchedItem& item : r_.items) {
       const std::string ref = StrCat(item.kind, "/", item.id);
-      if (!item.id.empty() && !picture_.contains(ref) && r_.until == "ready") {
+      if (!first_ && !item.id.empty() && !picture_.contains(ref) && r_.until == "ready") {
         waiting.push_back(ref + " is not there");
       }
     }
-    if (away_) waiting.insert(waiting.begin(), "the agent does not answer");
-    return {kTimedOut,
-            StrCat("not ", r_.until, " after ", r_.within->count(), " ms: ", FirstOf(waiting))};
+    if (away_ || first_) waiting.insert(waiting.begin(), "the agent does not answer");
+    return {kTimedOut, StrCat("not ", r_.until, " ", when, ": ", FirstOf(waiting))};
   }
 
   const WatchRequest& r_;

@@ -50,8 +50,9 @@ struct WatchTools {
   std::ostream* out = nullptr;
 };
 
-// kOk: stopped, or `until` came true, or `out` fails; kUnreachable: no first
-// answer, or no events can be had; kFailed, kTimedOut: of `until`.
+// kOk: `until` came true, or, without one, stopped or `out` fails; kUnreachable: no first
+// answer, or no events can be had; kFailed, kTimedOut: of `until`, the latter also when
+// stopped before it came true.
 WaitResult Watch(const WatchRequest& request, const WatchTools& tools);
 
 }  // namespace fairlead

@@ -304,6 +304,24 @@ TEST(Watch, UntilTimesOutAndSaysWhatItWaitsFor) {
   EXPECT_EQ(nothing.Run(Until("ready")).reason, "not ready after 2000 ms: port/a0 is not there");
 }
 
+// A signal, or nobody that reads.
+TEST(Watch, UntilThatIsStoppedBeforeItIsReachedIsNoSuccess) {
+  Script script;
+  script.Answer(Port("a0", "PENDING"));
+  WaitResult result = script.Run(Until("gone"));
+  EXPECT_EQ(result.exit_code, kTimedOut);
+  EXPECT_EQ(result.reason, "not gone when it was stopped: port/a0 is pending");
+  Script unanswered;
+  unanswered.SignalInsteadOfAnswer();
+  result = unanswered.Run(Until("ready"));
+  EXPECT_EQ(result.exit_code, kTimedOut);
+  EXPECT_EQ(result.reason, "not ready when it was stopped: the agent does not answer");
+  Script unread;
+  unread.Answer(Port("a0", "PENDING")).Silence(1000);
+  unread.out_.setstate(std::ios::badbit);
+  EXPECT_EQ(unread.Run(Until("ready")).exit_code, kTimedOut);
+}
+
 TEST(Watch, EndsWhenItsOutputFails) {
   Script script;
   script.Answer("").Silence(1000).Trouble(100);
