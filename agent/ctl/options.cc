@@ -38,10 +38,6 @@ std::string NoTime(std::string_view option, const std::string& text) {
       "than 0 and 24h at most, as in 30s");
 }
 
-std::string BadRef(const std::string& ref) {
-  return StrCat(Quoted(ref), " is not of the form KIND/ID, for example port/a0");
-}
-
 // "" or what is wrong.
 std::string ReadWaits(const CommandTree& tree, const RawOptions& raw, Options* o) {
   for (const char* name : {"apply", "attach", "detach", "delete"}) {
@@ -70,26 +66,47 @@ std::string ReadId(const CommandTree& tree, const Options& o) {
   return IsObjectKind(o.kind) ? std::string(CheckObjectId(o.id).message()) : "";
 }
 
-std::string ReadRefs(Options* o) {
-  for (const std::string& ref : o->refs) {
-    std::string kind, id;
-    if (!SplitRef(ref, &kind, &id) || kind == "rule") return BadRef(ref);
-    if (o->command == Options::Command::kDelete && !IsObjectKind(kind)) return BadRef(ref);
+std::string OfOtherKind(const std::string& text, const Values& values) {
+  return StrCat(Quoted(text), " is of no kind that this command takes, which are ",
+                StrJoin(values.list, ", "));
+}
+
+// "" or what is wrong: KIND/ID, with a kind of the command's, and an id that such an
+// object can have.
+std::string CheckRef(const std::string& ref, const Values& values) {
+  const size_t slash = ref.find('/');
+  if (slash == std::string::npos || slash == 0 || slash + 1 == ref.size()) {
+    return StrCat(Quoted(ref), " is not of the form KIND/ID, for example port/a0");
+  }
+  std::string kind, id;
+  if (!SplitRef(ref, &kind, &id) ||
+      std::find(values.list.begin(), values.list.end(), kind) == values.list.end()) {
+    return OfOtherKind(ref, values);
+  }
+  return IsObjectKind(kind) ? std::string(CheckObjectId(id).message()) : "";
+}
+
+const Values& ValuesOf(const CommandTree& tree, const char* option) {
+  return tree.ValuesOf(tree.app.get_subcommands().front()->get_option(option));
+}
+
+std::string ReadRefs(const CommandTree& tree, const Options& o) {
+  for (const std::string& ref : o.refs) {
+    std::string wrong = CheckRef(ref, ValuesOf(tree, "KIND/ID"));
+    if (!wrong.empty()) return wrong;
   }
   return "";
 }
 
-std::string ReadWatched(Options* o) {
+std::string ReadWatched(const CommandTree& tree, Options* o) {
   for (const std::string& text : std::exchange(o->refs, {})) {
     WatchedItem item{Singular(text), ""};
-    if (item.kind.empty() && !SplitRef(text, &item.kind, &item.id)) {
-      return StrCat(Quoted(text),
-                    " is neither a kind nor of the form KIND/ID, for example port/a0");
-    }
     if (!IsObjectKind(item.kind)) {
-      return StrCat(Quoted(text),
-                    " cannot be watched; there are events of vpcs, subnets, vms, ports and "
-                    "endpoints only");
+      const Values& values = ValuesOf(tree, "KIND[/ID]");
+      const bool alone = text.find('/') == std::string::npos;
+      std::string wrong = alone ? OfOtherKind(text, values) : CheckRef(text, values);
+      if (!wrong.empty()) return wrong;
+      SplitRef(text, &item.kind, &item.id);
     }
     o->watched.push_back(std::move(item));
   }
@@ -175,7 +192,7 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
     if (std::string wrong = ReadId(tree, o); !wrong.empty()) return Usage(wrong);
   }
   const bool watch = o.command == Options::Command::kWatch;
-  if (std::string wrong = watch ? ReadWatched(&o) : ReadRefs(&o); !wrong.empty()) {
+  if (std::string wrong = watch ? ReadWatched(tree, &o) : ReadRefs(tree, o); !wrong.empty()) {
     return Usage(wrong);
   }
   return {std::move(o), kOk, "", ""};

@@ -100,6 +100,35 @@ TEST(CommandLine, GetTakesNoIdThatNothingCanHave) {
   EXPECT_TRUE(ParseCommandLine({"get", "vfs", "52:54:00:00:00:01/3"}, {}).options);
 }
 
+TEST(CommandLine, AnIdThatNoObjectCanHaveIsToldByEveryCommand) {
+  for (const char* command : {"describe", "delete", "watch"}) {
+    for (const char* ref : {"port/h2/x", "port/a b"}) {
+      const ParsedLine line = ParseCommandLine({command, "vm/a", ref}, {});
+      EXPECT_EQ(line.exit_code, kUsage) << command << " " << ref;
+      EXPECT_THAT(line.err, HasSubstr("may hold only letters, digits, '.', '_' and '-'"));
+    }
+  }
+  EXPECT_TRUE(ParseCommandLine({"describe", "vf/52:54:00:00:00:01/3"}, {}).options);
+}
+
+TEST(CommandLine, AKindThatTheCommandDoesNotTakeIsToldWithThoseItTakes) {
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"delete", "pf/gpu0"},
+                                             {"describe", "rule/1"},
+                                             {"describe", "host/x"},
+                                             {"watch", "pf/gpu0"},
+                                             {"watch", "pfs"},
+                                             {"watch", "host/x"}}) {
+    const ParsedLine line = ParseCommandLine(args, {});
+    EXPECT_EQ(line.exit_code, kUsage) << ::testing::PrintToString(args);
+    EXPECT_EQ(line.err,
+              "fairleadctl: '" + args[1] +
+                  "' is of no kind that this command takes, which are vpc, subnet, vm, port, "
+                  "endpoint" +
+                  (args[0] == "describe" ? ", pf, vf\n" : "\n"));
+  }
+}
+
 TEST(CommandLine, WatchTakesKindsAndObjects) {
   ParsedLine line =
       ParseCommandLine({"watch", "ports", "vm/a", "--until", "gone", "--within", "5s"}, {});

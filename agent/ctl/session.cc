@@ -4,6 +4,7 @@
 #include <ostream>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "agent/base/text.h"
 #include "agent/ctl/json.h"
 #include "agent/ctl/table.h"
@@ -65,6 +66,11 @@ absl::Status Session::GetObjects(v1::ObjectKind kind, const std::string& id, v1:
   v1::Reply reply;
   absl::Status status = Call(std::move(request), &reply);
   if (!status.ok()) return status;
+  if (reply.has_rejected()) {
+    std::string words = RenderRejected(reply.rejected());
+    absl::StripTrailingAsciiWhitespace(&words);
+    return absl::FailedPreconditionError(words);
+  }
   if (!reply.has_get()) return absl::DataLossError("the agent did not list its objects");
   *out = std::move(*reply.mutable_get());
   return absl::OkStatus();

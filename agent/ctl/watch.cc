@@ -34,7 +34,8 @@ class Watcher {
     const auto begin = t_.now();
     if (absl::Status status = Ask(); !status.ok()) {
       if (t_.stopped()) return Stopped();
-      return {kUnreachable, std::string(status.message())};
+      return {absl::IsFailedPrecondition(status) ? kRejected : kUnreachable,
+              std::string(status.message())};
     }
     PlanAsk(kSecondAsk);
     while (!t_.stopped() && Flush()) {

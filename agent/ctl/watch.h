@@ -38,7 +38,8 @@ struct WatchRequest {
 };
 
 struct WatchTools {
-  // At least what is watched, over a connection of its own. May fail once `stopped`.
+  // At least what is watched, over a connection of its own. May fail once `stopped`;
+  // kFailedPrecondition: the agent refused.
   std::function<absl::Status(v1::GetReply*)> get_objects;
   // As Subscriber::Next; of all topics, or there would be gaps.
   std::function<absl::StatusOr<std::pair<std::string, std::string>>(std::chrono::milliseconds)>
@@ -50,9 +51,9 @@ struct WatchTools {
   std::ostream* out = nullptr;
 };
 
-// kOk: `until` came true, or, without one, stopped or `out` fails; kUnreachable: no first
-// answer, or no events can be had; kFailed, kTimedOut: of `until`, the latter also when
-// stopped before it came true.
+// kOk: `until` came true, or, without one, stopped or `out` fails; kRejected: the agent refused;
+// kUnreachable: no first answer, or no events can be had; kFailed, kTimedOut: of `until`, the
+// latter also when stopped before it came true.
 WaitResult Watch(const WatchRequest& request, const WatchTools& tools);
 
 }  // namespace fairlead

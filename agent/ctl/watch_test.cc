@@ -28,6 +28,10 @@ class Script {
     answers_.push_back(reply);
     return *this;
   }
+  Script& Refusal() {
+    answers_.push_back(absl::FailedPreconditionError("not with me"));
+    return *this;
+  }
   Script& NoAnswer() {
     answers_.push_back(absl::UnavailableError("nobody there"));
     return *this;
@@ -215,6 +219,14 @@ TEST(Watch, NoFirstAnswerIsUnreachable) {
   const WaitResult result = script.Run();
   EXPECT_EQ(result.exit_code, kUnreachable);
   EXPECT_EQ(result.reason, "nobody there");
+}
+
+TEST(Watch, ARefusalIsToldAsSuch) {
+  Script script;
+  script.Refusal();
+  const WaitResult result = script.Run();
+  EXPECT_EQ(result.exit_code, kRejected);
+  EXPECT_EQ(result.reason, "not with me");
 }
 
 TEST(Watch, ASignalWhileAnAnswerIsAwaitedEndsItInOrder) {
