@@ -57,6 +57,15 @@ std::string ToJson(const google::protobuf::Message& message) {
   return json.is_discarded() ? compact + "\n" : json.dump(2) + "\n";
 }
 
+bool IsUtf8(const std::string& text) {
+  try {
+    (void)Json(text).dump();  // which takes nothing else
+    return true;
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
+
 std::string JsonToYaml(std::string_view json) {
   Json value = Json::parse(json, nullptr, false);
   if (value.is_discarded()) return Json(std::string(json)).dump() + "\n";

@@ -16,6 +16,7 @@ class Message;
 namespace fairlead {
 
 std::string ToJson(const google::protobuf::Message& message);  // ends with a newline
+bool IsUtf8(const std::string& text);
 // Of a JSON text made by ToJson; any other text comes back as one string.
 std::string JsonToYaml(std::string_view json);
 // `json` is an object; adds (or replaces) `key` with the JSON text `value`.

@@ -9,6 +9,7 @@
 #include "agent/base/text.h"
 #include "agent/base/types.h"
 #include "agent/ctl/command_tree.h"
+#include "agent/ctl/json.h"
 #include "agent/ctl/kinds.h"
 
 namespace fairlead {
@@ -36,6 +37,21 @@ std::string NoTime(std::string_view option, const std::string& text) {
       option, " ", Quoted(text),
       " is no time: it takes a whole number with ms, s, m or h (s if there is none), more "
       "than 0 and 24h at most, as in 30s");
+}
+
+// Messages take nothing else; the name of a file may be anything.
+std::string CheckUtf8(const CommandTree& tree) {
+  std::vector<const CLI::App*> apps = {&tree.app};
+  for (const CLI::App* sub : tree.app.get_subcommands()) apps.push_back(sub);
+  for (const CLI::App* app : apps) {
+    for (const CLI::Option* option : app->get_options()) {
+      if (tree.ValuesOf(option).from == Values::From::kFile) continue;
+      for (const std::string& text : option->results()) {
+        if (!IsUtf8(text)) return StrCat(option->get_name(), ": is not UTF-8");
+      }
+    }
+  }
+  return "";
 }
 
 // "" or what is wrong.
@@ -166,6 +182,7 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
     return {std::nullopt, help ? kOk : kUsage, out.str(), err.str()};
   }
 
+  if (std::string wrong = CheckUtf8(tree); !wrong.empty()) return Usage(wrong);
   if (!raw.timeout.empty()) {
     std::optional<std::chrono::milliseconds> timeout = ParseDuration(raw.timeout);
     if (!timeout) return Usage(NoTime("--timeout", raw.timeout));

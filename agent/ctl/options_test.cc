@@ -170,6 +170,22 @@ TEST(CommandLine, KindsMayBeSingularOrPlural) {
   EXPECT_EQ(ParseCommandLine({"describe", "vf/52:54:00:00:00:01/3"}, {}).options->refs.size(), 1U);
 }
 
+TEST(CommandLine, BytesThatAreNotUtf8AreToldWithTheirOption) {
+  const std::pair<std::vector<std::string>, const char*> lines[] = {
+      {{"attach", "--vm", "a", "--vpc", "b", "--port", "a\xff"}, "--port"},
+      {{"attach", "--vm", "a", "--vpc", "b", "--address", "::1", "--address", "\xc3"}, "--address"},
+      {{"--controller", "\xff", "status"}, "--controller"},
+      {{"describe", "port/a\xff"}, "KIND/ID"},
+      {{"get", "vfs", "\xff"}, "ID"}};
+  for (const auto& [args, option] : lines) {
+    const ParsedLine line = ParseCommandLine(args, {});
+    EXPECT_EQ(line.exit_code, kUsage) << option;
+    EXPECT_EQ(line.err, std::string("fairleadctl: ") + option + ": is not UTF-8\n");
+  }
+  EXPECT_TRUE(ParseCommandLine({"apply", "-f", "\xff"}, {}).options);
+  EXPECT_TRUE(ParseCommandLine({"get", "vfs", "\xc3\xa9"}, {}).options);
+}
+
 TEST(CommandLine, WrongUseIsExitCode2) {
   const std::vector<std::vector<std::string>> lines = {
       {},
