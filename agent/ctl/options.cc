@@ -39,6 +39,21 @@ std::string NoTime(std::string_view option, const std::string& text) {
       "than 0 and 24h at most, as in 30s");
 }
 
+// What nothing on the line takes; "" if all is taken. CLI11 itself would name what is
+// missing first, though it is missing only because it was misspelt.
+std::string CheckTaken(const CommandTree& tree) {
+  const std::vector<std::string> extras = tree.app.remaining(true);
+  if (extras.empty()) return "";
+  const std::vector<CLI::App*> subs = tree.app.get_subcommands();
+  const std::string& word = extras.front();
+  const bool option = word.starts_with('-');
+  const std::string line = subs.empty() ? "" : " " + subs.front()->get_name();
+  return StrCat(option         ? "there is no option "
+                : subs.empty() ? "there is no command "
+                               : "there is no use for the word ",
+                Quoted(word), "; `fairleadctl", line, " --help` lists what there is");
+}
+
 // Messages take nothing else; the name of a file may be anything.
 std::string CheckUtf8(const CommandTree& tree) {
   std::vector<const CLI::App*> apps = {&tree.app};
@@ -177,6 +192,8 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
     std::reverse(args.begin(), args.end());  // CLI11 takes them from the end
     tree.app.parse(args);
   } catch (const CLI::ParseError& e) {
+    std::string untaken = e.get_exit_code() == 0 ? "" : CheckTaken(tree);
+    if (!untaken.empty()) return Usage(untaken);
     std::ostringstream out, err;
     const bool help = tree.app.exit(e, out, err) == 0;
     return {std::nullopt, help ? kOk : kUsage, out.str(), err.str()};

@@ -186,6 +186,23 @@ TEST(CommandLine, BytesThatAreNotUtf8AreToldWithTheirOption) {
   EXPECT_TRUE(ParseCommandLine({"get", "vfs", "\xc3\xa9"}, {}).options);
 }
 
+TEST(CommandLine, AWordThatNothingTakesIsNamedBeforeWhatIsMissing) {
+  const std::pair<std::vector<std::string>, const char*> lines[] = {
+      {{"bogus"}, "there is no command 'bogus'; `fairleadctl --help`"},
+      {{"bogus", "--wild"}, "there is no command 'bogus'; `fairleadctl --help`"},
+      {{"--bogus"}, "there is no option '--bogus'; `fairleadctl --help`"},
+      {{"apply", "--bogus"}, "there is no option '--bogus'; `fairleadctl apply --help`"},
+      {{"get", "ports", "--bogus"}, "there is no option '--bogus'; `fairleadctl get --help`"},
+      {{"get", "ports", "a", "b"}, "there is no use for the word 'b'; `fairleadctl get --help`"}};
+  for (const auto& [args, words] : lines) {
+    const ParsedLine line = ParseCommandLine(args, {});
+    EXPECT_EQ(line.exit_code, kUsage);
+    EXPECT_EQ(line.err, std::string("fairleadctl: ") + words + " lists what there is\n");
+  }
+  EXPECT_THAT(ParseCommandLine({"apply"}, {}).err, HasSubstr("--file is required"));
+  EXPECT_EQ(ParseCommandLine({"apply", "--bogus", "--help"}, {}).exit_code, kOk);
+}
+
 TEST(CommandLine, WrongUseIsExitCode2) {
   const std::vector<std::vector<std::string>> lines = {
       {},
