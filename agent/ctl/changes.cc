@@ -100,19 +100,18 @@ int Change::PrintAndWait(const v1::Reply& reply, const Waiter& waiter) {
 }
 
 int Change::Apply() {
-  std::string text;
-  const std::string name = o_.file == "-" ? "standard input" : o_.file;
-  if (o_.file == "-") {
-    text = ReadBounded(*w_.in);
-  } else {
-    errno = 0;
-    std::ifstream file(o_.file, std::ios::binary);
-    if (file) text = ReadBounded(file);
-    // A folder opens well and only fails to be read.
-    if (!file.is_open() || file.bad()) {
-      return s_.Fail(kUsage, StrCat("cannot read ", name, ": ",
-                                    errno == 0 ? "it is no file" : ::strerror(errno)));
-    }
+  const bool standard = o_.file == "-";
+  const std::string name = standard ? "standard input" : o_.file;
+  std::ifstream file;
+  errno = 0;
+  if (!standard) file.open(o_.file, std::ios::binary);
+  std::istream& in = standard ? *w_.in : file;
+  const bool open = in.good();
+  const std::string text = ReadBounded(in);
+  // A folder opens well and only fails to be read.
+  if (!open || in.bad()) {
+    return s_.Fail(kUsage, StrCat("cannot read ", name, ": ",
+                                  errno == 0 ? "it is no file" : ::strerror(errno)));
   }
   v1::Request request;
   ObjectPlaces places;

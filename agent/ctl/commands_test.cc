@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "agent/ctl/fd_stream.h"
 #include "agent/ctl/options.h"
 #include "fairlead/v1/agent.pb.h"
 
@@ -55,7 +56,9 @@ class ScriptedClient final : public Client {
 class Commands : public ::testing::Test {
  protected:
   int Run(std::vector<std::string> args, const std::string& input = "") {
-    std::istringstream in(input);
+    std::istringstream text(input);
+    FdInputbuf closed(-1);
+    std::istream in(input_is_closed_ ? static_cast<std::streambuf*>(&closed) : text.rdbuf());
     std::ostringstream out, err;
     CtlWorld world;
     world.in = &in;
@@ -85,7 +88,7 @@ class Commands : public ::testing::Test {
 
   ScriptedAgent agent_;
   std::string out_, err_, endpoint_, events_endpoint_;
-  bool output_is_full_ = false;
+  bool output_is_full_ = false, input_is_closed_ = false;
   std::chrono::steady_clock::time_point now_{};
 };
 
@@ -119,6 +122,12 @@ TEST_F(Commands, ABadFileIsExitCode2AndNothingIsSent) {
   EXPECT_THAT(err_, HasSubstr("cannot read /does/not/exist"));
   EXPECT_EQ(Run({"apply", "-f", "/"}), kUsage);
   EXPECT_THAT(agent_.requests, IsEmpty());
+}
+
+TEST_F(Commands, AnInputThatCannotBeReadIsNotTakenForAnEmptyOne) {
+  input_is_closed_ = true;
+  EXPECT_EQ(Run({"apply", "-f", "-"}), kUsage);
+  EXPECT_EQ(err_, "fairleadctl: cannot read standard input: Bad file descriptor\n");
 }
 
 TEST_F(Commands, ARejectionIsExitCode1AndEveryReasonIsPrinted) {

@@ -47,6 +47,17 @@ int FdStreambuf::sync() {
   return error_ == 0 ? 0 : -1;
 }
 
+FdInputbuf::int_type FdInputbuf::underflow() {
+  ssize_t taken = 0;
+  do {
+    taken = ::read(fd_, buffer_.data(), buffer_.size());
+  } while (taken < 0 && errno == EINTR);
+  if (taken < 0) throw std::ios_base::failure("read");  // which the stream makes its badbit
+  if (taken == 0) return traits_type::eof();
+  setg(buffer_.data(), buffer_.data(), buffer_.data() + taken);
+  return traits_type::to_int_type(*gptr());
+}
+
 void HoldStandardDescriptors() {
   for (int fd = 0; fd <= 2; ++fd) {
     if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;

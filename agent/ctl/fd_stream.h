@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: an output stream on a file descriptor that remembers why writing
-// failed, which std::cout does not.
+// Purpose: streams on file descriptors that tell a failure, and why, which std::cin
+// and std::cout do not.
 //
 // Threading: one thread at a time. Ownership: borrows the descriptor. Errors: the
-// stream's badbit, and `error()`; what comes after the first failure is dropped.
-// EINTR: it was to stop, and nobody took what was to be written.
+// stream's badbit. Of output also `error()`; what comes after the first failure is
+// dropped. EINTR: it was to stop, and nobody took what was to be written. Of input also
+// errno, as read() left it.
 #pragma once
 
 #include <array>
@@ -33,6 +34,18 @@ class FdStreambuf final : public std::streambuf {
   const int fd_;
   const std::function<bool()> stopped_;
   int error_ = 0;
+  std::array<char, 65536> buffer_;
+};
+
+class FdInputbuf final : public std::streambuf {
+ public:
+  explicit FdInputbuf(int fd) : fd_(fd) {}
+
+ protected:
+  int_type underflow() override;
+
+ private:
+  const int fd_;
   std::array<char, 65536> buffer_;
 };
 

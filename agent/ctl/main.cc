@@ -43,8 +43,10 @@ int main(int argc, char** argv) {
   const auto caught = [] { return signalled != 0; };
   fairlead::FdStreambuf buffer(STDOUT_FILENO, caught);
   std::ostream out(&buffer);
+  fairlead::FdInputbuf input(STDIN_FILENO);
+  std::istream in(&input);
   fairlead::CtlWorld world;
-  world.in = &std::cin;
+  world.in = &in;
   world.out = &out;
   world.err = &std::cerr;
   world.out_error = [&buffer] { return buffer.error(); };
