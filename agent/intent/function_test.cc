@@ -81,7 +81,11 @@ TEST_F(FunctionAdmissionTest, ANetworkWithoutAHotplugPortIsRefused) {
       Refused(SmallWorld(), StrCat(kMac, " network: NETWORK_KIND_CONVERGED"));
   EXPECT_EQ(violation.path, "apply.upsert[0].port.function");
   EXPECT_EQ(violation.code, ViolationCode::kUnsupported);
-  EXPECT_THAT(violation.reason, HasSubstr("converged"));
+  EXPECT_EQ(violation.reason,
+            "this host has no hot-plug port of the converged network, but of the compute one: "
+            "that is asked for with 'network: compute'");
+  limits.hotplug_ports.clear();
+  EXPECT_THAT(Refused(SmallWorld(), kMac).reason, HasSubstr("lists none (hotplug_ports)"));
 }
 
 TEST_F(FunctionAdmissionTest, AnOffloadWishIsRefusedByName) {

@@ -7,6 +7,21 @@
 #include "agent/intent/check.h"
 
 namespace fairlead {
+namespace {
+
+std::string WhyNoneFits(NetworkKind network,
+                        const std::vector<AdmissionLimits::HotplugPort>& here) {
+  if (here.empty()) {
+    return "this host has no hot-plug port: its configuration lists none (hotplug_ports)";
+  }
+  // There are two networks: what is not of the one is of the other.
+  const std::string_view other = NetworkKindName(here.front().network);
+  return StrCat("this host has no hot-plug port of the ", NetworkKindName(network),
+                " network, but of the ", other, " one: that is asked for with 'network: ", other,
+                "'");
+}
+
+}  // namespace
 
 void CheckHotplugPorts(const Draft& draft, const World& world,
                        const std::vector<AdmissionLimits::HotplugPort>& here, Violations* out) {
@@ -42,8 +57,7 @@ void CheckHotplugPorts(const Draft& draft, const World& world,
     };
     if (std::none_of(here.begin(), here.end(), fits)) {
       out->Add(c.origin.Field("function"), ViolationCode::kUnsupported,
-               StrCat("this host has no hot-plug port of the ", NetworkKindName(port->network),
-                      " network: its configuration lists none (hotplug_ports)"));
+               WhyNoneFits(port->network, here));
       continue;
     }
     const auto by_slot = [&](const AdmissionLimits::HotplugPort& one) {
