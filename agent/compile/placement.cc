@@ -11,7 +11,7 @@
 namespace fairlead {
 namespace {
 
-// An error names this many VFs or root ports; a host may have thousands.
+// An error gives this many reasons, or names; a host may have thousands of VFs.
 constexpr size_t kMaxReasons = 16;
 
 std::string JoinBounded(const std::vector<std::string>& reasons, std::string_view separator) {
@@ -20,6 +20,41 @@ std::string JoinBounded(const std::vector<std::string>& reasons, std::string_vie
   if (shown < reasons.size()) StrAppend(&out, separator, "and ", reasons.size() - shown, " more");
   return out;
 }
+
+// Why VFs of one PF do not fit, each reason once with the VFs that it holds for, in the
+// order in which they were found.
+class VfReasons {
+ public:
+  void Add(uint32_t index, const std::string& why) {
+    auto it = std::find_if(list_.begin(), list_.end(), [&](const auto& r) { return r.why == why; });
+    if (it == list_.end()) it = list_.insert(it, Reason{why, {}});
+    if (!it->runs.empty() && it->runs.back().second + 1 == index) {
+      it->runs.back().second = index;
+    } else {
+      it->runs.emplace_back(index, index);
+    }
+  }
+
+  // "pf0 VF 0-15, 17: leased to another port"
+  std::vector<std::string> Words(const std::string& pf) const {
+    std::vector<std::string> out;
+    for (const Reason& reason : list_) {
+      std::vector<std::string> runs;
+      for (const auto& [first, last] : reason.runs) {
+        runs.push_back(StrCat(first, first == last ? "" : StrCat("-", last)));
+      }
+      out.push_back(StrCat(pf, " VF ", JoinBounded(runs, ", "), ": ", reason.why));
+    }
+    return out;
+  }
+
+ private:
+  struct Reason {
+    std::string why;
+    std::vector<std::pair<uint32_t, uint32_t>> runs;  // first and last index
+  };
+  std::vector<Reason> list_;
+};
 
 // Why no VF of a PF can carry a port of this VPC; "" = one can.
 std::string WhyNotForVpc(const Vpc& vpc, const PfFacts& pf) {
@@ -196,6 +231,7 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
     for (const VfFacts& vf : pf.vfs) vfs.push_back(&vf);
     std::sort(vfs.begin(), vfs.end(),
               [](const VfFacts* a, const VfFacts* b) { return a->index < b->index; });
+    VfReasons of_vfs;
     bool free_with_other_mac = false;
     for (const VfFacts* vf : vfs) {
       std::string why = WhyNotFree(pf, *vf, vf_driver, leased, shunned);
@@ -204,8 +240,9 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
         if (why.empty()) return VfId{pf.id, vf->index};
         free_with_other_mac |= port.mac.has_value() && !pf.can_set_vf_mac;
       }
-      say(StrCat(PfName(pf), " VF ", vf->index, ": ", why));
+      of_vfs.Add(vf->index, why);
     }
+    for (std::string& why : of_vfs.Words(PfName(pf))) say(std::move(why));
     if (free_with_other_mac) fixed_macs.push_back(FixedMacWords(pf));
   }
 
@@ -233,17 +270,14 @@ absl::StatusOr<std::string> PlaceGuestDevice(const VmFacts& vm, const std::strin
     if (IsOccupant(port.occupant, device_id)) return port.id;
   }
   const VmFacts::RootPort* choice = nullptr;
-  std::vector<std::string> reasons;
+  std::vector<std::string> foreign, ours, meant;
   for (const VmFacts::RootPort& port : vm.root_ports) {
     if (!port.occupant.empty()) {
-      reasons.push_back(
-          StrCat(port.id, " holds ", Quoted(port.occupant),
-                 StdView(port.occupant).find(kGuestDevicePrefix) == std::string_view::npos
-                     ? ""
-                     : ", a device of Fairlead's that this port is not (of another "
-                       "port, or of a store that was lost)"));
+      const bool fairlead =
+          StdView(port.occupant).find(kGuestDevicePrefix) != std::string_view::npos;
+      (fairlead ? ours : foreign).push_back(StrCat(port.id, " holds ", Quoted(port.occupant)));
     } else if (taken.contains(port.id)) {
-      reasons.push_back(StrCat(port.id, " is meant for another port of this VM"));
+      meant.push_back(port.id);
     } else if (choice == nullptr || (!previous.empty() && port.id == previous)) {
       choice = &port;
     }
@@ -254,8 +288,15 @@ absl::StatusOr<std::string> PlaceGuestDevice(const VmFacts& vm, const std::strin
         StrCat("VM ", vm.vm, " has no pcie-root-port that the configuration lets Fairlead use: ",
                "start it with one, or name it in the configuration"));
   }
+  std::vector<std::string> reasons;
+  const auto say = [&](const std::vector<std::string>& which, std::string_view why) {
+    if (!which.empty()) reasons.push_back(StrCat(JoinBounded(which, ", "), why));
+  };
+  say(foreign, "");
+  say(ours, ": of Fairlead, and not of this port (but of another, or of a store that was lost)");
+  say(meant, ": meant for another port of this VM");
   return absl::ResourceExhaustedError(StrCat("VM ", vm.vm,
-                                             " has no free root port: ", JoinBounded(reasons, "; "),
+                                             " has no free root port: ", StrJoin(reasons, "; "),
                                              "; start it with more pcie-root-ports"));
 }
 

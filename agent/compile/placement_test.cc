@@ -246,16 +246,30 @@ TEST(PlacePortTest, ANicThatCannotSetMacsGivesOnlyTheVfThatHasTheMac) {
   EXPECT_EQ(PlacePort(port, kOverlay, facts, "vfio-pci", {}, {}, Nobody)->index, 0);
 }
 
-TEST(PlacePortTest, TheErrorSaysForEachVfWhyNotAndIsBounded) {
+TEST(PlacePortTest, TheErrorSaysAReasonOnceForAllVfsOfANicThatHaveIt) {
+  HostFacts facts = HostWith({MakePf(1, 200), MakePf(2, 4)});
+  std::set<VfId> leased = {{Mac(1), 0}, {Mac(1), 3}, {Mac(2), 2}};
+  for (auto& [id, pf] : facts.pfs) {
+    for (VfFacts& vf : pf.vfs) {
+      if (!leased.contains({id, vf.index})) vf.iommu_group.reset();
+    }
+  }
+  const std::string words =
+      Message(PlacePort(MakePort(), kOverlay, facts, "vfio-pci", leased, {}, Nobody).status());
+  EXPECT_THAT(words, AllOf(HasSubstr("pf1 VF 0, 3: leased to another port"),
+                           HasSubstr("pf1 VF 1-2, 4-199: no IOMMU group"),
+                           HasSubstr("pf2 VF 2: leased to another port"),
+                           HasSubstr("pf2 VF 0-1, 3: no IOMMU group")));
+}
+
+TEST(PlacePortTest, TheErrorIsBoundedWhereEveryVfHasAReasonOfItsOwn) {
   HostFacts facts = HostWith({MakePf(1, 200)});
-  for (VfFacts& vf : facts.pfs[Mac(1)].vfs) vf.iommu_group.reset();
-  facts.pfs[Mac(1)].vfs[1].driver = "vfio-pci";
-  facts.pfs[Mac(1)].vfs[1].iommu_group = 7;
-  auto none = PlacePort(MakePort(), kOverlay, facts, "vfio-pci", {}, {}, Nobody);
+  for (VfFacts& vf : facts.pfs[Mac(1)].vfs) vf.group_peers = {vf.pci};
+  for (VfFacts& vf : facts.pfs[Mac(1)].vfs) vf.iommu_group = 1000 + vf.index;
+  const auto none = PlacePort(MakePort(), kOverlay, facts, "vfio-pci", {}, {}, Nobody);
   EXPECT_EQ(none.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(Message(none.status()),
-              AllOf(HasSubstr("pf1 VF 0: no IOMMU group"), HasSubstr("pf1 VF 1: in use by someone"),
-                    HasSubstr("and 184 more")));
+              AllOf(HasSubstr("pf1 VF 0: shares IOMMU group 1000"), HasSubstr("and 184 more")));
   EXPECT_LT(none.status().message().size(), 4000U);
 }
 
@@ -367,7 +381,15 @@ TEST(PlaceGuestDeviceTest, WithoutAPlaceTheErrorSaysWhatIsInEach) {
   vm.root_ports = {{"rp1", "disk"}, {"rp2", ""}};
   none = PlaceGuestDevice(vm, "fairlead-p1-l1", "", {"rp2"});
   EXPECT_EQ(none.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(Message(none.status()), AllOf(HasSubstr("rp1 holds 'disk'"), HasSubstr("rp2")));
+  EXPECT_THAT(Message(none.status()),
+              HasSubstr("rp1 holds 'disk'; rp2: meant for another port of this VM"));
+  vm.root_ports = {
+      {"rp1", "fairlead-x-p7-l1"}, {"rp2", ""}, {"rp3", "fairlead-x-p8-l2"}, {"rp4", ""}};
+  none = PlaceGuestDevice(vm, "fairlead-p1-l1", "", {"rp2", "rp4"});
+  EXPECT_THAT(Message(none.status()),
+              AllOf(HasSubstr("rp1 holds 'fairlead-x-p7-l1', rp3 holds 'fairlead-x-p8-l2': of "
+                              "Fairlead, and not of this port"),
+                    HasSubstr("rp2, rp4: meant for another port")));
 }
 
 }  // namespace
