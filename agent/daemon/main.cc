@@ -16,6 +16,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
+#include <utility>
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
@@ -87,6 +88,15 @@ std::string WriteHelper() {
   return "/usr/libexec/fairlead/fairlead-sysfs-write";
 }
 
+// As many as are allowed: libzmq ends the process when it accepts a connection and none is
+// left for it (transport/server.h). Returns how many that is.
+uint64_t RaiseFileLimit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return 0;
+  const rlim_t before = std::exchange(files.rlim_cur, files.rlim_max);
+  return ::setrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : before;
+}
+
 // What every run of an agent needs of the process.
 void SetUpProcess() {
   // A peer that goes away must not take the agent along.
@@ -104,6 +114,7 @@ absl::Status Run(const DaemonConfig& config) {
     if (!folder.empty()) std::filesystem::create_directories(folder, error);
   }
   SetUpProcess();
+  RaiseFileLimit();
   const SystemClock clock;
   LinuxSysfsOptions sysfs_options;
   sysfs_options.write_helper = WriteHelper();
@@ -131,10 +142,11 @@ absl::Status Run(const DaemonConfig& config) {
 
 absl::Status Simulate(const HostModel& model, const SimulationOptions& options) {
   SetUpProcess();
-  // Many agents have many sockets.
-  if (rlimit files; ::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    files.rlim_cur = files.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &files);
+  const uint64_t need = FilesOfSimulation(options.hosts);
+  if (const uint64_t files = RaiseFileLimit(); files < need) {
+    return absl::ResourceExhaustedError(
+        StrCat(options.hosts, " simulated hosts and a few clients of each need ", need,
+               " file descriptors, and this process may have ", files, " (ulimit -n)"));
   }
   Loop loop;  // only waits for a signal; each agent has a loop of its own
   FAIRLEAD_RETURN_IF_ERROR(loop.OnSignals({SIGTERM, SIGINT}, [&loop](int signal) {

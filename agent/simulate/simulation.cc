@@ -189,6 +189,11 @@ absl::Status CheckStateDir(const HostModel& model, const std::string& run_dir) {
                                            "; without it the store is in the host's own folder"));
 }
 
+uint64_t FilesOfSimulation(uint32_t hosts) {
+  constexpr uint64_t kOfTheProcess = 32, kOfAHost = 14, kOfItsClients = 4;
+  return kOfTheProcess + hosts * (kOfAHost + kOfItsClients);
+}
+
 std::string DefaultRunDir() {
   const char* runtime = ::getenv("XDG_RUNTIME_DIR");
   if (runtime != nullptr && runtime[0] == '/') return StrCat(runtime, "/fairlead-sim");

@@ -50,6 +50,9 @@ class Simulation {
 // it would make another's a simulated host's. kInvalidArgument, with the model's line.
 absl::Status CheckStateDir(const HostModel& model, const std::string& run_dir);
 
+// File descriptors that so many hosts need, and room for a few clients of each.
+uint64_t FilesOfSimulation(uint32_t hosts);
+
 // $XDG_RUNTIME_DIR/fairlead-sim, or /tmp/fairlead-sim-UID.
 std::string DefaultRunDir();
 

@@ -11,7 +11,10 @@
 // is refused until the channel is encrypted, and says so), kAlreadyExists where
 // another agent listens or a file that is no socket is in the way (a socket that
 // a dead agent left is replaced), SystemError when the socket cannot be bound. A peer that sends a
-// message with a frame above `max_frame_bytes` is disconnected by ZeroMQ.
+// message with a frame above `max_frame_bytes` is disconnected by ZeroMQ. When a peer connects
+// and the process has no file descriptor left for it, libzmq 4.3 aborts the process
+// (ipc_listener.cpp takes EMFILE for a bug), which no option of it changes: have a high limit,
+// and let `mode` say who may connect so often.
 #pragma once
 
 #include <cstdint>
