@@ -40,6 +40,8 @@ constexpr int kOk = 0;
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
+constexpr char kNotWritten[] = "the output could not be written";
+
 // "gpu-host-1: ", of the simulated host that a line comes from.
 class HostFlag final : public spdlog::custom_flag_formatter {
  public:
@@ -163,6 +165,7 @@ absl::Status Simulate(const HostModel& model, const SimulationOptions& options) 
   }
   std::cout << "simulated, with latency " << (options.latency ? "realistic" : "none")
             << "; Ctrl-C or SIGTERM ends it, the stores stay" << std::endl;
+  if (!std::cout) return absl::DataLossError(kNotWritten);  // nobody learns how to reach them
   loop.Run();
   return absl::OkStatus();
 }
@@ -170,7 +173,7 @@ absl::Status Simulate(const HostModel& model, const SimulationOptions& options) 
 // What is exited with where all there was to do was to print.
 int Printed() {
   if (std::cout.flush()) return kOk;
-  std::cerr << "fairleadd: the output could not be written\n";
+  std::cerr << "fairleadd: " << kNotWritten << "\n";
   return kFailed;
 }
 
