@@ -226,7 +226,11 @@ int Main(int argc, char** argv) {
   app.add_option("--run-dir", simulation.run_dir, "With --simulate: for sockets and stores")
       ->needs(simulate)
       ->capture_default_str();
-  app.add_option("--hosts", simulation.hosts, "With --simulate: so many hosts, NAME-0, NAME-1 ...")
+  app.add_option(
+         "--hosts", simulation.hosts,
+         "With --simulate: so many hosts, NAME-0, NAME-1 ..., as far as the model's addresses "
+         "can be counted up; each takes some 14 file descriptors and 5 threads, and one "
+         "thread for each of its NICs and VMs")
       ->needs(simulate)
       ->check(CLI::Range(1U, kMostSimulatedHosts))
       ->capture_default_str();
