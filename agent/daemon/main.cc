@@ -189,18 +189,14 @@ int SimulateMain(const std::string& path, const SimulationOptions& options, bool
     std::cerr << "fairleadd: " << model.status().message() << "\n";
     return kUsage;
   }
-  for (uint32_t number = 0; options.hosts > 1 && number < options.hosts; ++number) {
-    if (const auto host = NumberedHost(*model, number); !host.ok()) {
-      std::cerr << "fairleadd: " << path << ": " << host.status().message() << "\n";
-      return kUsage;
-    }
-  }
-  if (const absl::Status place = CheckStateDir(*model, options.run_dir); !place.ok()) {
-    std::cerr << "fairleadd: " << path << ": " << place.message() << "\n";
+  const absl::StatusOr<std::vector<HostModel>> hosts = SimulatedHosts(*model, options);
+  if (!hosts.ok()) {
+    std::cerr << "fairleadd: " << path << ": " << hosts.status().message() << "\n";
     return kUsage;
   }
   if (check) {
-    std::cout << path << ": good\n" << DescribeHost(*model);
+    std::cout << path << ": good\n";
+    for (const HostModel& host : *hosts) std::cout << DescribeHost(host);
     return Printed();
   }
   SetUpLog(model->log_level);

@@ -90,29 +90,19 @@ absl::Status WriteConfiguration(const std::string& path, const std::string& yaml
   return SystemError(errno == 0 ? EIO : errno, StrCat("write ", path));
 }
 
-class SimulationImpl final : public Simulation {
+// A host as it is to run; nothing was made for it yet.
+struct PlannedHost {
+  HostModel model;
+  Simulation::Host host;
+  std::string yaml;
+  DaemonConfig config;
+};
+
+// What no two hosts may have.
+class Taken {
  public:
-  ~SimulationImpl() override {
-    // All at once, and then waited for.
-    for (const auto& host : running_) host->Stop();
-  }
-
-  const std::vector<Host>& hosts() const override { return hosts_; }
-
-  absl::Status Add(const HostModel& model, const SimulationOptions& options) {
-    Host host;
-    host.name = model.name;
-    host.folder = StrCat(options.run_dir, "/", model.name);
-    const std::string socket = StrCat("ipc://", host.folder, "/events.sock");
-    FAIRLEAD_RETURN_IF_ERROR(
-        Annotate(PathOfEndpoint(socket).status(), "a shorter run folder is needed"));
-    FAIRLEAD_RETURN_IF_ERROR(MakePrivateFolder(host.folder));
-    const ConfigText text = WriteConfig(model, host.folder);
-    FAIRLEAD_ASSIGN_OR_RETURN(DaemonConfig config, ParseConfig(text.yaml));
-    host.requests = config.server.requests;
-    host.events = config.server.events;
-    host.tunnel = config.providers.tunnel.local.ToString();
-    for (const std::string& own : {host.requests, host.events, config.state_dir}) {
+  absl::Status Take(const PlannedHost& host) {
+    for (const std::string& own : {host.host.requests, host.host.events, host.config.state_dir}) {
       if (!places_.insert(own).second) {
         return absl::InvalidArgumentError(
             StrCat("two hosts would use ", own,
@@ -120,23 +110,13 @@ class SimulationImpl final : public Simulation {
                    "state_dir when there are several hosts"));
       }
     }
-    for (const PfConfig& pf : config.providers.pfs) FAIRLEAD_RETURN_IF_ERROR(TakeMac(pf.mac));
-    for (const HotplugPortModel& port : model.hotplug_ports) {
+    for (const PfConfig& pf : host.config.providers.pfs) FAIRLEAD_RETURN_IF_ERROR(TakeMac(pf.mac));
+    for (const HotplugPortModel& port : host.model.hotplug_ports) {
       for (const FunctionModel& function : port.functions) {
         FAIRLEAD_RETURN_IF_ERROR(TakeMac(function.mac));
       }
     }
-    FAIRLEAD_RETURN_IF_ERROR(MakePrivateFolder(config.state_dir));
-    for (const std::string& endpoint : {host.requests, host.events}) {
-      FAIRLEAD_ASSIGN_OR_RETURN(const std::string path, PathOfEndpoint(endpoint));
-      std::error_code error;  // binding says it better
-      std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-    }
-    running_.push_back(std::make_unique<SimulatedHost>(model, options.latency, std::move(config)));
-    hosts_.push_back(host);
-    FAIRLEAD_RETURN_IF_ERROR(running_.back()->Start());
-    // Only now: one that is refused must not overwrite another's.
-    return WriteConfiguration(StrCat(host.folder, "/fairleadd.yaml"), text.yaml);
+    return absl::OkStatus();
   }
 
  private:
@@ -146,37 +126,27 @@ class SimulationImpl final : public Simulation {
                                              ": the model's MACs leave no room to count up"));
   }
 
-  std::vector<Host> hosts_;
   std::set<std::string> places_;
   std::set<MacAddress> macs_;
-  std::vector<std::unique_ptr<SimulatedHost>> running_;
 };
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Simulation>> Simulation::Start(const HostModel& model,
-                                                              const SimulationOptions& options) {
-  if (options.hosts < 1 || options.hosts > kMostSimulatedHosts) {
-    return absl::InvalidArgumentError(StrCat("1 to ", kMostSimulatedHosts,
-                                             " hosts can be "
-                                             "simulated"));
-  }
-  SimulationOptions absolute = options;
-  FAIRLEAD_ASSIGN_OR_RETURN(absolute.run_dir, Absolute(options.run_dir));
-  FAIRLEAD_RETURN_IF_ERROR(CheckStateDir(model, absolute.run_dir));
-  FAIRLEAD_RETURN_IF_ERROR(MakePrivateFolder(absolute.run_dir));
-  std::vector<HostModel> models;
-  for (uint32_t number = 0; number < options.hosts; ++number) {
-    absl::StatusOr<HostModel> host = model;
-    if (options.hosts > 1) host = NumberedHost(model, number);
-    if (!host.ok()) return host.status();
-    models.push_back(*std::move(host));
-  }
-  auto simulation = std::make_unique<SimulationImpl>();
-  for (const HostModel& host : models) FAIRLEAD_RETURN_IF_ERROR(simulation->Add(host, absolute));
-  return simulation;
+absl::StatusOr<PlannedHost> PlanHost(HostModel model, const std::string& run_dir) {
+  PlannedHost plan;
+  plan.model = std::move(model);
+  plan.host.name = plan.model.name;
+  plan.host.folder = StrCat(run_dir, "/", plan.model.name);
+  const std::string socket = StrCat("ipc://", plan.host.folder, "/events.sock");
+  FAIRLEAD_RETURN_IF_ERROR(
+      Annotate(PathOfEndpoint(socket).status(), "a shorter run folder is needed"));
+  plan.yaml = WriteConfig(plan.model, plan.host.folder).yaml;
+  FAIRLEAD_ASSIGN_OR_RETURN(plan.config, ParseConfig(plan.yaml));
+  plan.host.requests = plan.config.server.requests;
+  plan.host.events = plan.config.server.events;
+  plan.host.tunnel = plan.config.providers.tunnel.local.ToString();
+  return plan;
 }
 
+// A store elsewhere may be another's; it would be made a simulated host's.
 absl::Status CheckStateDir(const HostModel& model, const std::string& run_dir) {
   const int line = LineOfConfig(model, "state_dir");
   if (line == 0) return absl::OkStatus();
@@ -187,6 +157,80 @@ absl::Status CheckStateDir(const HostModel& model, const std::string& run_dir) {
   return absl::InvalidArgumentError(StrCat("line ", line, ": config.state_dir is ", Quoted(store),
                                            ", which is not below the run folder ", Quoted(run),
                                            "; without it the store is in the host's own folder"));
+}
+
+absl::StatusOr<std::vector<PlannedHost>> Plan(const HostModel& model,
+                                              const SimulationOptions& options) {
+  if (options.hosts < 1 || options.hosts > kMostSimulatedHosts) {
+    return absl::InvalidArgumentError(StrCat("1 to ", kMostSimulatedHosts,
+                                             " hosts can be "
+                                             "simulated"));
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::string run_dir, Absolute(options.run_dir));
+  FAIRLEAD_RETURN_IF_ERROR(CheckStateDir(model, run_dir));
+  std::vector<PlannedHost> plans;
+  Taken taken;
+  for (uint32_t number = 0; number < options.hosts; ++number) {
+    absl::StatusOr<HostModel> host = model;
+    if (options.hosts > 1) host = NumberedHost(model, number);
+    if (!host.ok()) return host.status();
+    FAIRLEAD_ASSIGN_OR_RETURN(PlannedHost plan, PlanHost(*std::move(host), run_dir));
+    FAIRLEAD_RETURN_IF_ERROR(taken.Take(plan));
+    plans.push_back(std::move(plan));
+  }
+  return plans;
+}
+
+class SimulationImpl final : public Simulation {
+ public:
+  ~SimulationImpl() override {
+    // All at once, and then waited for.
+    for (const auto& host : running_) host->Stop();
+  }
+
+  const std::vector<Host>& hosts() const override { return hosts_; }
+
+  absl::Status Add(PlannedHost plan, bool latency) {
+    FAIRLEAD_RETURN_IF_ERROR(MakePrivateFolder(plan.host.folder));
+    FAIRLEAD_RETURN_IF_ERROR(MakePrivateFolder(plan.config.state_dir));
+    for (const std::string& endpoint : {plan.host.requests, plan.host.events}) {
+      FAIRLEAD_ASSIGN_OR_RETURN(const std::string path, PathOfEndpoint(endpoint));
+      std::error_code error;  // binding says it better
+      std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    }
+    running_.push_back(
+        std::make_unique<SimulatedHost>(plan.model, latency, std::move(plan.config)));
+    hosts_.push_back(plan.host);
+    FAIRLEAD_RETURN_IF_ERROR(running_.back()->Start());
+    // Only now: one that is refused must not overwrite another's.
+    return WriteConfiguration(StrCat(plan.host.folder, "/fairleadd.yaml"), plan.yaml);
+  }
+
+ private:
+  std::vector<Host> hosts_;
+  std::vector<std::unique_ptr<SimulatedHost>> running_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Simulation>> Simulation::Start(const HostModel& model,
+                                                              const SimulationOptions& options) {
+  FAIRLEAD_ASSIGN_OR_RETURN(std::vector<PlannedHost> plans, Plan(model, options));
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::string run_dir, Absolute(options.run_dir));
+  FAIRLEAD_RETURN_IF_ERROR(MakePrivateFolder(run_dir));
+  auto simulation = std::make_unique<SimulationImpl>();
+  for (PlannedHost& plan : plans) {
+    FAIRLEAD_RETURN_IF_ERROR(simulation->Add(std::move(plan), options.latency));
+  }
+  return simulation;
+}
+
+absl::StatusOr<std::vector<HostModel>> SimulatedHosts(const HostModel& model,
+                                                      const SimulationOptions& options) {
+  FAIRLEAD_ASSIGN_OR_RETURN(std::vector<PlannedHost> plans, Plan(model, options));
+  std::vector<HostModel> hosts;
+  for (PlannedHost& plan : plans) hosts.push_back(std::move(plan.model));
+  return hosts;
 }
 
 uint64_t FilesOfSimulation(uint32_t hosts) {

@@ -46,9 +46,10 @@ class Simulation {
   virtual const std::vector<Host>& hosts() const = 0;
 };
 
-// Whether the model's config keeps the store below the run folder, as a simulation must:
-// it would make another's a simulated host's. kInvalidArgument, with the model's line.
-absl::Status CheckStateDir(const HostModel& model, const std::string& run_dir);
+// The hosts that Start would run, by everything that can be said before: with names, MACs and
+// addresses of their own, and their stores below the run folder. kInvalidArgument.
+absl::StatusOr<std::vector<HostModel>> SimulatedHosts(const HostModel& model,
+                                                      const SimulationOptions& options);
 
 // File descriptors that so many hosts need, and room for a few clients of each.
 uint64_t FilesOfSimulation(uint32_t hosts);

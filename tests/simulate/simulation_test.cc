@@ -681,6 +681,16 @@ TEST_F(SimulationTest, SeveralHostsCannotHaveOneEndpoint) {
   const absl::Status status = TryStart(*model, 2);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr("x.sock"));
+  EXPECT_EQ(SimulatedHosts(*model, {folder_, 2}).status(), status) << "what --check says";
+}
+
+TEST_F(SimulationTest, TheHostsThatWouldRunAreKnownBeforeAnythingIsMade) {
+  const std::string folder = StrCat(folder_, "/not-made");
+  const auto hosts = SimulatedHosts(Shipped("gpu-host"), {folder, 3});
+  ASSERT_TRUE(hosts.ok()) << hosts.status();
+  ASSERT_EQ(hosts->size(), 3U);
+  EXPECT_EQ(hosts->at(2).name, "gpu-host-2");
+  EXPECT_FALSE(std::filesystem::exists(folder));
 }
 
 TEST_F(SimulationTest, ARunFolderThatOthersMayWriteIsRefused) {
