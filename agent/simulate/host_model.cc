@@ -585,8 +585,7 @@ const NicModel* HostModel::FindNic(std::string_view netdev) const {
 
 absl::StatusOr<HostModel> ParseHostModel(std::string_view yaml) {
   if (yaml.size() > kMaxHostModelBytes) {
-    return Bad(
-        StrCat("the host model has ", yaml.size(), " bytes, more than ", kMaxHostModelBytes));
+    return Bad(StrCat("the host model has more than ", kMaxHostModelBytes, " bytes"));
   }
   FAIRLEAD_ASSIGN_OR_RETURN(const YamlNode root, ParseOneYamlDocument(yaml));
   return ModelReader().Read(root);

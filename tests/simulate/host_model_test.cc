@@ -341,5 +341,10 @@ TEST(HostModel, AFileThatCannotBeReadIsNamed) {
   EXPECT_THAT(std::string(LoadHostModel("/tmp").status().message()), HasSubstr("not a file"));
 }
 
+TEST(HostModel, AFileThatIsTooLongIsToldTheLimit) {
+  EXPECT_EQ(ParseHostModel(std::string(kMaxHostModelBytes + 7, ' ')).status().message(),
+            "the host model has more than 1048576 bytes");
+}
+
 }  // namespace
 }  // namespace fairlead
