@@ -85,6 +85,13 @@ absl::StatusOr<std::string> ParseWord(const std::string& text) {
   return Bad(StrCat("must have 1 to 63 characters and no control characters, not ", Quoted(text)));
 }
 
+// It is a folder of sysfs.
+absl::StatusOr<std::string> ParseDriver(const std::string& text) {
+  FAIRLEAD_ASSIGN_OR_RETURN(std::string word, ParseWord(text));
+  if (word != "." && word != ".." && word.find('/') == std::string::npos) return word;
+  return Bad(StrCat("must be the name of a driver, not ", Quoted(text)));
+}
+
 absl::StatusOr<MacAddress> ParseStationMac(const std::string& text) {
   FAIRLEAD_ASSIGN_OR_RETURN(const MacAddress mac, MacAddress::Parse(text));
   if (mac.IsUnicast()) return mac;
@@ -238,7 +245,7 @@ class ModelReader {
                 {{"netdev", fields_.Value(&nic.netdev, ParseDeviceName)},
                  {"mac", fields_.Value(&nic.mac, ParseStationMac)},
                  {"pci", fields_.Value(&nic.pci, PciAddress::Parse)},
-                 {"driver", fields_.Value(&nic.driver, ParseWord)},
+                 {"driver", fields_.Value(&nic.driver, ParseDriver)},
                  {"id", fields_.Value(&id, ParsePciId)},
                  // ETH_MIN_MTU, and what an IPv4 packet can have.
                  {"mtu", fields_.Number<uint32_t>(&nic.mtu, 68, 65535)},
@@ -273,6 +280,11 @@ class ModelReader {
                       "has an eswitch and VFs whose MACs cannot be set, and no NIC is like that: "
                       "see 'eswitch' and 'can_set_vf_mac'");
     }
+    if (nic.vfs > nic.total_vfs) {
+      fields_.Mistake(node.line, path,
+                      StrCat("is to have ", nic.vfs, " VFs, and its hardware can have ",
+                             nic.total_vfs, ": see 'vfs' and 'total_vfs'"));
+    }
     TakeMac(node, path, nic.mac);
     TakeName(node, path, nic.netdev);
     TakePci(node, path, nic.pci);
@@ -293,7 +305,7 @@ class ModelReader {
       }
       if (!TakeName(node, path, name)) break;
     }
-    for (uint16_t vf = 0; vf < nic.vf_count(); ++vf) {
+    for (uint16_t vf = 0; vf < nic.vfs; ++vf) {
       const uint32_t rid = RoutingId(nic.pci) + nic.vf_offset + vf;
       if (rid > 0xffff) {
         fields_.Mistake(node, path, "has VFs behind the last bus: see 'vf_offset'");
@@ -341,6 +353,7 @@ class ModelReader {
       if (key == "name") port.name = value;
     }
     if (port.name.empty()) port.name = port.port.ToString();
+    hotplug_ports_.emplace_back(node.line, path);
     TakePci(node, path, port.port);
     for (size_t i = 0; i < port.functions.size(); ++i) {
       const PciAddress& at = port.functions[i].pci;
@@ -362,7 +375,7 @@ class ModelReader {
                 {{"netdev", fields_.Value(&function.netdev, ParseDeviceName)},
                  {"mac", fields_.Value(&function.mac, ParseStationMac)},
                  {"pci", fields_.Value(&function.pci, PciAddress::Parse)},
-                 {"driver", fields_.Value(&function.driver, ParseWord)},
+                 {"driver", fields_.Value(&function.driver, ParseDriver)},
                  {"id", fields_.Value(&id, ParsePciId)},
                  {"after", fields_.Value(&function.after, ParseDuration)}},
                 {"netdev", "mac", "pci"});
@@ -506,6 +519,13 @@ class ModelReader {
                         StrCat("goes through ", route.netdev, ", which is no NIC above"));
       }
     }
+    // Both are what people call a place for ports by.
+    for (size_t i = 0; i < model_.hotplug_ports.size(); ++i) {
+      const std::string& name = model_.hotplug_ports[i].name;
+      if (model_.FindNic(name) == nullptr) continue;
+      fields_.Mistake(hotplug_ports_[i].first, hotplug_ports_[i].second,
+                      StrCat("has the name of the NIC ", name));
+    }
     // What the daemon's reader says of the whole follows from other mistakes, if any.
     const bool earlier = fields_.any_mistake();
     if (const auto config = ConfigOf(model_, "/run"); config.ok()) {
@@ -524,7 +544,7 @@ class ModelReader {
   std::set<std::string> names_, vms_, gpus_;
   std::set<Uuid> uuids_;
   std::set<PciAddress> functions_;
-  std::vector<std::pair<int, std::string>> routes_;  // line and path of each
+  std::vector<std::pair<int, std::string>> routes_, hotplug_ports_;  // line and path of each
   size_t vfs_ = 0;
 };
 

@@ -61,7 +61,6 @@ struct NicModel {
   std::vector<InterfaceAddress> addresses;
 
   // Of the VFs that there will be.
-  uint16_t vf_count() const { return vfs < total_vfs ? vfs : total_vfs; }
   std::string RepresentorName(uint16_t vf) const;
   // Of a NIC that can neither set nor show its VFs' MACs.
   MacAddress FixedVfMac(uint16_t vf) const;

@@ -100,7 +100,7 @@ void Machine::AddNic(const NicModel& nic) {
     network_->AddAddress(ifindex, address.address, address.network);
   }
   if (nic.eswitch) return AddEswitch(nic, *nic.eswitch);
-  for (uint16_t i = 0; i < nic.vf_count() && !nic.representors.empty(); ++i) {
+  for (uint16_t i = 0; i < nic.vfs && !nic.representors.empty(); ++i) {
     LinkInfo representor;
     representor.name = nic.RepresentorName(i);
     representor.mtu = nic.mtu;

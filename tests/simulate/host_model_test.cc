@@ -43,6 +43,11 @@ TEST(HostModel, EveryMistakeIsNamedWithItsLineAndReason) {
       {"name: h\n---\nname: i\n", {"more than one YAML document"}},
       {"- x\n", {"line 1: the file must be a mapping"}},
       {"name: h\n", {"line 1: nics is missing", "line 1: vms is missing"}},
+      {"name: h\nnics:\n  - {netdev: n0, mac: 52:54:00:00:00:01, pci: \"0000:01:00.0\", vfs: 8}\n"
+       "vms: {on_demand: {root_ports: 1}}\nconfig: {tunnel: {local: 192.0.2.1}}\n",
+       {"line 3: nics[0] is to have 8 VFs, and its hardware can have 0: see 'vfs' and"}},
+      {Model("    driver: a/../b\n"),
+       {"line 8: nics[0].driver must be the name of a driver, not 'a/../b'"}},
       {Model("    speed: 400\n"), {"line 8: nics[0].speed is no known key; known are addresses"}},
       {Model("    vfs: 2\n"), {"line 8: nics[0].vfs stands twice"}},
       {Model("    numa: -1\n"), {"line 8: nics[0].numa must be a whole number from 0"}},
@@ -145,6 +150,8 @@ TEST(HostModel, EveryMistakeIsNamedWithItsLineAndReason) {
         "line 14: hotplug_ports[0].devices[0]", "line 15: hotplug_ports[0].deadline_ms"}},
       {Model("", "hotplug_ports: [{port: \"0000:01:00.0\"}]\n"),
        {"line 10: hotplug_ports[0] has a function at 0000:01:00.0, where one that stands above"}},
+      {Model("", "hotplug_ports: [{port: \"0000:09:00.0\", name: n0}]\n"),
+       {"line 10: hotplug_ports[0] has the name of the NIC n0"}},
       {Model("",
              "hotplug_ports:\n  - port: \"0000:09:00.0\"\n    functions:\n"
              "      - {netdev: n0_1, mac: 52:54:00:00:00:01, pci: \"0000:01:00.1\"}\n"
