@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "agent/base/error.h"
 #include "agent/base/text.h"
 
 namespace fairlead {
@@ -19,8 +20,7 @@ absl::StatusOr<FunctionIdentity> ParseIdentity(const std::string& text) {
 }
 
 absl::StatusOr<std::string> ParseName(const std::string& text) {
-  const absl::Status status = CheckObjectId(text);
-  if (!status.ok()) return status;
+  FAIRLEAD_RETURN_IF_ERROR(Annotate(CheckObjectId(text), "is no id"));
   return text;
 }
 

@@ -81,6 +81,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"VpcIdEmpty", "upsert { vpc { vni: 5 } }", "apply.upsert[0].vpc.id", kInvalid,
                 "missing"},
         Mistake{"VniZero", "upsert { vpc { id: 'x' } }", "apply.upsert[0].vpc.vni", kInvalid, "0"},
+        Mistake{"VlanZero", "upsert { vpc { id: 'x' vlan: 0 } }", "apply.upsert[0].vpc.vni",
+                kInvalid, "and so is vlan"},
         Mistake{"VniTooLarge", "upsert { vpc { id: 'x' vni: 16777216 } }",
                 "apply.upsert[0].vpc.vni", kInvalid, "16777216"},
         Mistake{"VlanTooLarge", "upsert { vpc { id: 'x' vlan: 4095 } }", "apply.upsert[0].vpc.vlan",

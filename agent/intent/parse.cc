@@ -124,10 +124,10 @@ Candidate ParseVpc(const v1::Vpc& vpc, Origin origin, Violations* out) {
     }
   } else if (absl::StatusOr<Vni> vni = Vni::Make(vpc.vni()); vni.ok()) {
     result.vni = *vni;
-  } else if (vpc.vni() == 0) {  // on the wire as if it had been left out
+  } else if (vpc.vni() == 0) {  // on the wire as if it had been left out, and so is a VLAN of 0
     reader.Bad("vni", c.origin.Field("vni"),
-               StrCat("is missing or 0; a VNI is 1 to ", Vni::kMax, " (or give a vlan instead, ",
-                      VlanId::kMin, " to ", VlanId::kMax, ")"));
+               StrCat("is missing or 0, and so is vlan; one of them is needed: a VNI is 1 to ",
+                      Vni::kMax, ", a VLAN ", VlanId::kMin, " to ", VlanId::kMax));
   } else {
     reader.Bad("vni", c.origin.Field("vni"), Message(vni.status()));
   }

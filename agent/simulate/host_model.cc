@@ -32,16 +32,16 @@ constexpr size_t kMostDeviceName = 15;  // IFNAMSIZ without the final zero
 
 absl::Status Bad(std::string text) { return absl::InvalidArgumentError(std::move(text)); }
 
-absl::StatusOr<std::string> ParseName(const std::string& text) {
-  FAIRLEAD_RETURN_IF_ERROR(CheckObjectId(text));
-  if (text.size() > kMostNameBytes) {
-    return Bad(StrCat("must have ", kMostNameBytes, " bytes at most"));
-  }
+absl::StatusOr<std::string> ParseId(const std::string& text) {
+  FAIRLEAD_RETURN_IF_ERROR(Annotate(CheckObjectId(text), "is no id"));
   return text;
 }
 
-absl::StatusOr<std::string> ParseId(const std::string& text) {
-  FAIRLEAD_RETURN_IF_ERROR(CheckObjectId(text));
+absl::StatusOr<std::string> ParseName(const std::string& text) {
+  FAIRLEAD_RETURN_IF_ERROR(ParseId(text).status());
+  if (text.size() > kMostNameBytes) {
+    return Bad(StrCat("must have ", kMostNameBytes, " bytes at most"));
+  }
   return text;
 }
 
@@ -77,7 +77,10 @@ absl::StatusOr<std::string> ParsePattern(const std::string& text) {
       text.find_first_of("{}") == at) {
     return text;
   }
-  return Bad(StrCat("must be the name of a netdev with {vf} in it, or none, not ", Quoted(text)));
+  return Bad(
+      StrCat("must be the name of a netdev with {vf} in it once and no other brace, or none, "
+             "not ",
+             Quoted(text)));
 }
 
 absl::StatusOr<std::string> ParseWord(const std::string& text) {

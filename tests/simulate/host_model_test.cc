@@ -58,6 +58,8 @@ TEST(HostModel, EveryMistakeIsNamedWithItsLineAndReason) {
       {Model("    eswitch: legacy\n    can_set_vf_mac: false\n"),
        {"line 3: nics[0] has an eswitch and VFs whose MACs cannot be set"}},
       {Model("    representors: rep0\n"), {"line 8: nics[0].representors must be", "{vf}"}},
+      {Model("    representors: \"{vf}{vf}\"\n"),
+       {"line 8: nics[0].representors must be the name of a netdev with {vf} in it once"}},
       {Model("    representors: a-name-too-long{vf}\n"),
        {"line 3: nics[0] gives a representor the name 'a-name-too-long0'"}},
       {Model("    addresses: [192.0.2.1]\n"),
@@ -105,7 +107,7 @@ TEST(HostModel, EveryMistakeIsNamedWithItsLineAndReason) {
       {Model("",
              "vms:\n  listed:\n    - {id: a, uuid: 1, root_ports: 1}\n    - {id: /, uuid: "
              "6f1d2a5e-0c7b-4b1e-9a55-0d8f4f3a7c11, root_ports: 999}\n"),
-       {"line 11: vms.listed[0].uuid", "line 12: vms.listed[1].id",
+       {"line 11: vms.listed[0].uuid", "line 12: vms.listed[1].id is no id: the id '/' must begin",
         "line 12: vms.listed[1].root_ports"}},
       {Model("",
              "vms:\n  listed:\n"
