@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include <zmq.hpp>
@@ -21,6 +22,9 @@ using std::chrono::steady_clock;
 
 // A whole snapshot of a host with 100 000 ports takes some 30 MB.
 constexpr int64_t kMaxAnswerBytes = 256 << 20;
+
+// ZeroMQ's own threads shake hands, however busy the agent is.
+constexpr milliseconds kHandshakeTime{1000};
 
 // OK when somebody listens there.
 absl::Status CheckThere(const std::string& endpoint, const std::string& path) {
@@ -146,7 +150,25 @@ class ZmqSubscriber final : public Subscriber {
     socket_.set(zmq::sockopt::linger, 0);
     socket_.set(zmq::sockopt::maxmsgsize, kMaxAnswerBytes);
     socket_.set(zmq::sockopt::subscribe, topic_prefix);
+  }
+
+  // False: what listens there is another kind of socket. ZeroMQ gives such a connection up
+  // and says nothing, and no event would ever come.
+  bool Connect() {
+    constexpr char kMonitor[] = "inproc://monitor";
+    constexpr int kEvents = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                            ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_DISCONNECTED;
+    if (zmq_socket_monitor(socket_.handle(), kMonitor, kEvents) != 0) throw zmq::error_t();
+    zmq::socket_t monitor(context_, zmq::socket_type::pair);
+    monitor.connect(kMonitor);
     socket_.connect(endpoint_);
+    uint16_t event = ZMQ_EVENT_HANDSHAKE_SUCCEEDED;  // one that takes long may still come
+    if (Await(monitor, steady_clock::now() + kHandshakeTime)) {
+      const std::vector<std::string> frames = Receive(monitor);
+      std::memcpy(&event, frames.at(0).data(), sizeof(event));  // zmq_socket_monitor(3)
+    }
+    zmq_socket_monitor(socket_.handle(), nullptr, 0);
+    return event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
   }
 
   absl::StatusOr<std::pair<std::string, std::string>> Next(milliseconds timeout) override {
@@ -188,7 +210,10 @@ absl::StatusOr<std::unique_ptr<Subscriber>> Subscriber::Connect(const std::strin
   FAIRLEAD_ASSIGN_OR_RETURN(const std::string path, PathOfEndpoint(endpoint));
   FAIRLEAD_RETURN_IF_ERROR(CheckThere(endpoint, path));
   try {
-    return std::make_unique<ZmqSubscriber>(endpoint, topic_prefix);
+    auto subscriber = std::make_unique<ZmqSubscriber>(endpoint, topic_prefix);
+    if (subscriber->Connect()) return subscriber;
+    FAIRLEAD_RETURN_IF_ERROR(CheckThere(endpoint, path));  // or it went away meanwhile
+    return absl::UnavailableError(StrCat("what listens at ", endpoint, " publishes no events"));
   } catch (const zmq::error_t& error) {
     return SystemError(error.num(), StrCat("connect to ", endpoint));
   }

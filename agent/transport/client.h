@@ -3,11 +3,11 @@
 // Purpose: a blocking client of the agent's endpoints, for fairleadctl and tests.
 //
 // Threading: one thread at a time. Errors: kUnavailable, from Connect at once when
-// nobody listens, from Call when nothing answers within the timeout (the message
-// names the endpoint, and says what to check when the socket file is missing or
-// may not be opened); the client can be used again, also after the agent's
-// restart. kCancelled where the caller had it stopped. kInvalidArgument for an
-// endpoint that is not ipc:///path.
+// nobody listens (or, of a Subscriber, who listens publishes nothing), from Call when nothing
+// answers within the timeout (the message names the endpoint, and says what to check when the
+// socket file is missing or may not be opened); the client can be used again, also after the
+// agent's restart. kCancelled where the caller had it stopped. kInvalidArgument for an endpoint
+// that is not ipc:///path.
 #pragma once
 
 #include <chrono>

@@ -326,6 +326,14 @@ TEST_F(TransportTest, EventsReachThoseWhoAskedForTheirTopic) {
   EXPECT_THAT(from_all->first, ::testing::AnyOf("vm/a", "port/a"));
 }
 
+TEST_F(TransportTest, ASubscriberIsToldThatWhatListensPublishesNothing) {
+  StartEcho();
+  const absl::Status status = Subscriber::Connect(options_.requests, "").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(status.message(),
+            StrCat("what listens at ", options_.requests, " publishes no events"));
+}
+
 TEST_F(TransportTest, WithoutEventsASubscriberSaysSoInTime) {
   StartEcho();
   auto subscriber = Subscriber::Connect(options_.events, "");
