@@ -1,29 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/daemon/agent.h"
 
-#include <spdlog/spdlog.h>
-
-#include <chrono>
 #include <utility>
 
-#include "absl/strings/str_format.h"
 #include "agent/base/error.h"
 #include "agent/base/text.h"
-#include "agent/daemon/hotplug_events.h"
-#include "dataplane/pipeline/pipeline.h"
+#include "agent/intent/admit.h"
+#include "agent/store/store.h"
 #include "fairlead/v1/agent.pb.h"
-#include "fairlead/v1/status.pb.h"
 
 namespace fairlead {
 namespace {
-
-constexpr std::chrono::milliseconds kTick{100};
-constexpr std::chrono::milliseconds kReconnectPause{200};
-
-uint64_t Nanoseconds(std::chrono::system_clock::time_point time) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count());
-}
 
 std::string MalformedAnswer() {
   v1::Reply reply;
@@ -36,23 +23,14 @@ std::string MalformedAnswer() {
 
 }  // namespace
 
-Agent::Agent(Loop* loop, const Clock* clock) : loop_(loop), clock_(clock) {}
-
-Agent::~Agent() {
-  if (inbox_ != nullptr) inbox_->Close();
-}
-
 absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clock,
                                                     DaemonConfig config, Ports ports) {
-  auto agent = std::unique_ptr<Agent>(new Agent(loop, clock));
-  agent->start_ns_ = Nanoseconds(clock->WallNow());
-  FAIRLEAD_ASSIGN_OR_RETURN(agent->store_,
-                            OpenSqliteStore({StrCat(config.state_dir, "/store.sqlite")}));
-  FAIRLEAD_ASSIGN_OR_RETURN(StoreContents contents, agent->store_->Load());
-  config.providers.store_id = config.engine.compile.store_id = agent->store_->id();
-
-  // The endpoint is bound before anything is touched: a second agent stops here.
+  auto agent = std::make_unique<Agent>();
   Agent* self = agent.get();
+  FAIRLEAD_ASSIGN_OR_RETURN(std::unique_ptr<Store> store,
+                            OpenSqliteStore({StrCat(config.state_dir, "/store.sqlite")}));
+  FAIRLEAD_ASSIGN_OR_RETURN(StoreContents contents, store->Load());
+  // The endpoint is bound before anything is touched: a second agent stops here.
   FAIRLEAD_ASSIGN_OR_RETURN(
       agent->server_,
       Server::Create(loop->context(), config.server,
@@ -61,187 +39,17 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(Loop* loop, const Clock* clo
                          self->server_->Reply(from, MalformedAnswer());
                          return;
                        }
-                       self->service_->Handle(payload, [self, from](const std::string& answer) {
+                       self->core_->Handle(payload, [self, from](const std::string& answer) {
                          self->server_->Reply(from, answer);
                        });
                      }));
-
-  agent->inbox_ = std::make_shared<EventInbox>(
-      agent->store_->id(), loop->poster(),
-      [self](const EventInbox::Batch& batch) { self->OnEvents(batch); });
-  agent->executor_ = std::make_unique<LaneExecutor>(
-      loop, clock, config.providers, ports, agent->store_.get(),
-      [inbox = agent->inbox_](const std::string& vm, const QmpEvent& event) {
-        inbox->Add(vm, event);
-      },
-      [self, alive = std::weak_ptr<bool>(agent->alive_)](const LaneStats& stats) {
-        if (alive.expired()) return;
-        if (stats.parked) {
-          if (stats.name.starts_with("pf ")) {
-            const absl::StatusOr<NicId> pf = NicId::Parse(stats.name.substr(3));
-            if (pf.ok()) self->engine_->OnPfHung(*pf);
-          }
-          spdlog::error(
-              "lane '{}' is past its deadline in '{}' ({} ms); it is parked until that "
-              "comes back",
-              stats.name, stats.running, stats.running_for.count());
-        } else {
-          spdlog::info("lane '{}' goes on", stats.name);
-        }
-      });
-  agent->engine_ = std::make_unique<Engine>(
-      config.engine, agent->executor_.get(), clock,
-      [self](const ObjectStatus& status, bool gone) { self->OnStatus(status, gone); });
-  ServiceOptions service;
-  service.limits.tunnel_local = config.engine.compile.tunnel_local;
-  for (const HotplugPortConfig& port : config.providers.hotplug_ports) {
-    service.limits.hotplug_ports.push_back({port.network, port.identity});
-  }
-  agent->service_ =
-      std::make_unique<Service>(agent->engine_.get(), agent->executor_.get(), service,
-                                agent->store_->id(), [self] { return self->executor_->Lanes(); });
-  agent->service_->Restore(std::move(contents.controllers), std::move(contents.answers));
-  spdlog::info("store {:08x}: {} objects, {} attachments", agent->store_->id(),
-               contents.objects.size(), contents.attachments.size());
-  // Events first, then observation: nothing that happens in between is missed.
-  FAIRLEAD_RETURN_IF_ERROR(agent->Subscribe(ports, config.providers));
-  agent->engine_->Start(std::move(contents));
-  agent->Tick();
+  FAIRLEAD_ASSIGN_OR_RETURN(
+      agent->core_,
+      Core::Start(loop, clock, std::move(config), std::move(ports), std::move(store),
+                  std::move(contents), [self](const std::string& topic, const std::string& event) {
+                    self->server_->Publish(topic, event);
+                  }));
   return agent;
-}
-
-absl::Status Agent::Subscribe(const Ports& ports, const ProviderConfig& config) {
-  if (ports.uevent != nullptr && !config.hotplug_ports.empty()) {
-    FAIRLEAD_ASSIGN_OR_RETURN(
-        device_events_,
-        ports.uevent->Subscribe(
-            [inbox = inbox_, hotplug = HotplugEvents(config.hotplug_ports)](const Uevent& event) {
-              if (event.lost) inbox->AddLost();
-              if (const std::optional<NicId> nic = hotplug.PortOf(event)) inbox->AddNic(*nic);
-            }));
-  }
-  FAIRLEAD_ASSIGN_OR_RETURN(events_rtnetlink_, ports.rtnetlink());
-  FAIRLEAD_ASSIGN_OR_RETURN(
-      link_events_, events_rtnetlink_->Subscribe(
-                        [inbox = inbox_](const RtnetlinkEvent& event) { inbox->Add(event); }));
-  FAIRLEAD_ASSIGN_OR_RETURN(events_tc_, ports.tc());
-  FAIRLEAD_ASSIGN_OR_RETURN(
-      rule_events_,
-      events_tc_->Subscribe([inbox = inbox_](const TcPort::Event& event) { inbox->Add(event); }));
-  if (!ports.devlink) return absl::OkStatus();
-  FAIRLEAD_ASSIGN_OR_RETURN(events_devlink_, ports.devlink());
-  auto devlink_events = events_devlink_->Subscribe(
-      [inbox = inbox_](const DevlinkPort::Event& event) { inbox->Add(event); });
-  if (absl::IsUnimplemented(devlink_events.status())) {
-    spdlog::info("no events of devlink: {}", std::string(devlink_events.status().message()));
-    return absl::OkStatus();
-  }
-  if (!devlink_events.ok()) return devlink_events.status();
-  devlink_events_ = *std::move(devlink_events);
-  return absl::OkStatus();
-}
-
-void Agent::Tick() {
-  executor_->Tick();
-  loop_->After(kTick, [this, alive = std::weak_ptr<bool>(alive_)] {
-    if (!alive.expired()) Tick();
-  });
-}
-
-void Agent::OnStatus(const ObjectStatus& status, bool gone) {
-  const std::string name = status.ref.ToString();
-  if (gone) {
-    spdlog::info("{}: gone", name);
-  } else if (status.state == ObjectState::kFailed || status.state == ObjectState::kDegraded) {
-    spdlog::warn("{}: {} at {}: {}", name, ObjectStateName(status.state), status.step,
-                 status.reason);
-  } else {
-    spdlog::debug("{}: {} {} {}", name, ObjectStateName(status.state), status.step, status.reason);
-  }
-  if (waiting_.empty()) {
-    loop_->After(std::chrono::milliseconds(0), [this, alive = std::weak_ptr<bool>(alive_)] {
-      if (!alive.expired()) FlushEvents();
-    });
-  }
-  waiting_[status.ref] = {status, gone};
-}
-
-void Agent::FlushEvents() {
-  for (const auto& [ref, waiting] : std::exchange(waiting_, {})) {
-    v1::Event event;
-    event.set_sequence(++sequence_);
-    event.set_agent_start(start_ns_);
-    event.set_time(Nanoseconds(clock_->WallNow()));
-    event.set_gone(waiting.gone);
-    ToProto(waiting.status, event.mutable_status());
-    server_->Publish(ref.ToString(), event.SerializeAsString());
-  }
-}
-
-void Agent::OnVmEvents(const std::string& vm, const EventInbox::VmEvents& events) {
-  for (const std::string& device : events.unplug_errors) engine_->OnGuestUnplugError(vm, device);
-  for (const std::string& device : events.deleted) engine_->OnGuestDeviceDeleted(vm, device);
-  if (events.disconnected) {
-    spdlog::info("vm/{}: its monitor went away", vm);
-    // Not at once: one that takes every client and drops it would be asked for ever.
-    loop_->After(kReconnectPause, [this, vm, alive = std::weak_ptr<bool>(alive_)] {
-      if (!alive.expired()) engine_->OnVmChanged(vm);
-    });
-  } else if (events.changed) {
-    engine_->OnVmChanged(vm);
-  }
-}
-
-void Agent::OnEvents(const EventInbox::Batch& batch) {
-  for (const auto& [vm, events] : batch.vms) OnVmEvents(vm, events);
-  if (batch.lost) {
-    spdlog::warn("messages of the kernel were lost: everything is observed again");
-    engine_->Audit();
-    return;
-  }
-  for (const NicId& nic : batch.nics) engine_->OnPfChanged(nic);
-  for (const auto& [ifindex, name] : batch.links) engine_->OnLinkChanged(ifindex, name);
-  if (batch.neighbours) engine_->OnNeighbourChanged();
-  for (const EventInbox::RuleTouched& rule : batch.rules) OnRuleTouched(rule);
-  OnDevlinkChanged(batch.devlink);
-}
-
-// Of the NICs that Fairlead may use; each is looked at once, however much it told.
-void Agent::OnDevlinkChanged(const std::set<DevlinkHandle>& devices) {
-  if (devices.empty()) return;
-  std::vector<NicId> changed;
-  for (const auto& [nic, pf] : engine_->facts().pfs) {
-    if (devices.contains(DevlinkHandle::Pci(pf.pci))) changed.push_back(nic);
-  }
-  for (const NicId& nic : changed) engine_->OnPfChanged(nic);
-}
-
-void Agent::OnRuleTouched(const EventInbox::RuleTouched& event) {
-  // A flush, a removed qdisc, or the drop rule by name: the device that ends in it
-  // is looked at, not only the table.
-  if (event.id.chain == 0 && (event.id.priority == 0 || event.id.priority == kPrioDefaultDrop)) {
-    if (event.at.block == 0) {
-      engine_->OnLinkChanged(event.at.ifindex, "");
-    } else if (IsFairleadBlock(event.at.block)) {
-      if (const auto vni = Vni::Make(event.at.block & Vni::kMax); vni.ok()) {
-        engine_->OnBlockChanged(*vni);
-      }
-    }
-  }
-  RuleTable table;
-  if (event.at.block != 0) {
-    if (!IsFairleadBlock(event.at.block)) return;
-    const absl::StatusOr<Vni> vni = Vni::Make(event.at.block & Vni::kMax);
-    if (!vni.ok()) return;
-    table = {RuleTable::Kind::kVpcBlock, *vni};
-  } else {
-    const auto& tunnel = engine_->facts().tunnel;
-    if (!tunnel || event.at.ifindex != tunnel->ifindex) return;
-    table = {RuleTable::Kind::kTunnelIngress, {}};
-  }
-  // Our own removals are of rules that are no longer wanted.
-  if (!engine_->Wants({table, event.id.chain, event.id.priority, event.id.handle})) return;
-  engine_->OnTableChanged(table);
 }
 
 }  // namespace fairlead

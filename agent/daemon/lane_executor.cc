@@ -45,9 +45,10 @@ struct LaneExecutor::LaneContext {
   size_t unanswered = 0;  // asked, and `done` has not run yet
 };
 
-LaneExecutor::LaneExecutor(Loop* loop, const Clock* clock, ProviderConfig config, Ports ports,
-                           Store* store, VmEventListener on_vm_event, LaneListener on_parked)
-    : loop_(loop),
+LaneExecutor::LaneExecutor(Scheduler* scheduler, const Clock* clock, ProviderConfig config,
+                           Ports ports, Store* store, VmEventListener on_vm_event,
+                           LaneListener on_parked)
+    : scheduler_(scheduler),
       clock_(clock),
       config_(std::make_shared<const ProviderConfig>(std::move(config))),
       ports_(std::move(ports)),
@@ -88,9 +89,9 @@ absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::strin
                                              work.tc.get(), work.devlink.get());
     }
   }
-  Lane::Options options;
+  LaneOptions options;
   options.capacity = kLaneCapacity;
-  context->lane = std::make_unique<Lane>(name, loop_->poster(), clock_, options);
+  context->lane = scheduler_->MakeLane(name, clock_, options);
   context->lane->set_on_parked(on_parked_);
   return lanes_.emplace(name, std::move(context)).first->second.get();
 }
@@ -110,7 +111,7 @@ void LaneExecutor::Ask(const std::string& lane, std::string what,
                        std::function<absl::StatusOr<T>(LaneContext&)> work,
                        std::function<void(absl::StatusOr<T>)> done) {
   const auto fail = [&](const absl::Status& status) {
-    loop_->poster()([done, status] { done(status); });
+    scheduler_->poster()([done, status] { done(status); });
   };
   absl::StatusOr<LaneContext*> context = LaneOf(lane);
   if (!context.ok()) return fail(context.status());
@@ -369,7 +370,7 @@ void LaneExecutor::Commit(StoreBatch batch, std::function<void(absl::Status)> do
 }
 
 void LaneExecutor::After(std::chrono::milliseconds delay, std::function<void()> fn) {
-  loop_->After(delay, std::move(fn));
+  scheduler_->After(delay, std::move(fn));
 }
 
 void LaneExecutor::Compute(std::function<void()> work, std::function<void(absl::Status)> done) {
@@ -399,7 +400,7 @@ void LaneExecutor::ReleaseVm(const std::string& vm) {
       },
       [this, name](const absl::StatusOr<bool>&) {
         // Not from inside the lane's own callback.
-        loop_->After(std::chrono::milliseconds(0), [this, name] {
+        scheduler_->After(std::chrono::milliseconds(0), [this, name] {
           const auto it = lanes_.find(name);
           if (it == lanes_.end()) return;
           if (it->second->unanswered == 0) lanes_.erase(it);

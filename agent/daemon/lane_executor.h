@@ -4,8 +4,8 @@
 // of its own, and providers on them.
 //
 // Threading: all calls on the loop thread; the work runs on the lanes.
-// Ownership: owns lanes, netlink ports and providers; borrows loop, store, sysfs
-// and QMP ports, which outlive it.
+// Ownership: owns lanes, netlink ports and providers; borrows scheduler, store,
+// sysfs and QMP ports, which outlive it.
 #pragma once
 
 #include <functional>
@@ -23,8 +23,7 @@
 #include "agent/providers/config.h"
 #include "agent/providers/lease_table.h"
 #include "agent/reconcile/executor.h"
-#include "agent/runtime/lane.h"
-#include "agent/runtime/loop.h"
+#include "agent/runtime/scheduler.h"
 #include "agent/store/store.h"
 
 namespace fairlead {
@@ -45,8 +44,8 @@ using LaneListener = std::function<void(const LaneStats& stats)>;
 
 class LaneExecutor final : public Executor {
  public:
-  LaneExecutor(Loop* loop, const Clock* clock, ProviderConfig config, Ports ports, Store* store,
-               VmEventListener on_vm_event, LaneListener on_parked);
+  LaneExecutor(Scheduler* scheduler, const Clock* clock, ProviderConfig config, Ports ports,
+               Store* store, VmEventListener on_vm_event, LaneListener on_parked);
   ~LaneExecutor() override;
 
   void Apply(const std::string& lane, std::vector<Operation> operations, ApplyDone done) override;
@@ -85,7 +84,7 @@ class LaneExecutor final : public Executor {
                                            const std::vector<Operation>& operations);
   std::chrono::milliseconds DeadlineOf(const std::string& lane) const;
 
-  Loop* loop_;
+  Scheduler* scheduler_;
   const Clock* clock_;
   std::shared_ptr<const ProviderConfig> config_;
   Ports ports_;

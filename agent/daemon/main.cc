@@ -264,6 +264,6 @@ int Main(int argc, char** argv) {
 int main(int argc, char** argv) {
   const int code = fairlead::Main(argc, argv);
   // A thread that hangs in the kernel would go on using what exit() destroys.
-  if (fairlead::Lane::Abandoned() > 0) ::_exit(code);
+  if (fairlead::ThreadLane::Abandoned() > 0) ::_exit(code);
   return code;
 }

@@ -18,7 +18,7 @@
 namespace fairlead {
 namespace {
 
-std::atomic<size_t> abandoned_lanes{0};  // see Lane::Abandoned
+std::atomic<size_t> abandoned_lanes{0};  // see ThreadLane::Abandoned
 
 struct Item {
   std::string what;
@@ -31,10 +31,10 @@ struct Item {
 
 }  // namespace
 
-// Outlives the Lane where its thread is abandoned.
-struct Lane::State : std::enable_shared_from_this<State> {
+// Outlives the lane where its thread is abandoned.
+struct ThreadLane::State : std::enable_shared_from_this<State> {
   std::string name;
-  Options options;
+  LaneOptions options;
   Poster poster;
 
   // On the loop thread only.
@@ -63,7 +63,7 @@ struct Lane::State : std::enable_shared_from_this<State> {
   LaneStats StatsLocked() const;
 };
 
-bool Lane::State::Start() {
+bool ThreadLane::State::Start() {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -79,7 +79,7 @@ bool Lane::State::Start() {
   return thread.has_value();
 }
 
-void Lane::State::ThreadMain() {
+void ThreadLane::State::ThreadMain() {
   std::unique_lock lock(mutex);
   while (true) {
     work_there.wait(lock, [this] { return stopping || !queue.empty(); });
@@ -99,7 +99,7 @@ void Lane::State::ThreadMain() {
   progress.notify_all();
 }
 
-void Lane::State::Post(std::unique_lock<std::mutex>& lock) {
+void ThreadLane::State::Post(std::unique_lock<std::mutex>& lock) {
   auto item = std::make_shared<Item>(*std::move(running));
   running.reset();
   const bool was_parked = std::exchange(parked, false);
@@ -115,7 +115,7 @@ void Lane::State::Post(std::unique_lock<std::mutex>& lock) {
   progress.notify_all();
 }
 
-void Lane::State::Finished(const Item& item, bool was_parked) {
+void ThreadLane::State::Finished(const Item& item, bool was_parked) {
   if (destroyed) return;
   NoteBeginning();  // of the next one
   if (was_parked && on_parked) {
@@ -138,12 +138,12 @@ void Lane::State::Finished(const Item& item, bool was_parked) {
   if (item.done) item.done();
 }
 
-void Lane::State::NoteBeginning() {
+void ThreadLane::State::NoteBeginning() {
   const std::lock_guard lock(mutex);
   if (running && !running->began) running->began = clock->Now();
 }
 
-LaneStats Lane::State::StatsLocked() const {
+LaneStats ThreadLane::State::StatsLocked() const {
   LaneStats stats;
   stats.name = name;
   stats.queued = queue.size();
@@ -158,7 +158,7 @@ LaneStats Lane::State::StatsLocked() const {
   return stats;
 }
 
-Lane::Lane(std::string name, Poster poster, const Clock* clock, Options options)
+ThreadLane::ThreadLane(std::string name, Poster poster, const Clock* clock, LaneOptions options)
     : state_(std::make_shared<State>()) {
   state_->name = std::move(name);
   state_->poster = std::move(poster);
@@ -166,7 +166,7 @@ Lane::Lane(std::string name, Poster poster, const Clock* clock, Options options)
   state_->options = options;
 }
 
-Lane::~Lane() {
+ThreadLane::~ThreadLane() {
   State& state = *state_;
   state.destroyed = true;
   // Destroyed after the mutex is free again, and on this thread.
@@ -192,8 +192,8 @@ Lane::~Lane() {
   }
 }
 
-absl::Status Lane::Run(std::string what, std::chrono::milliseconds deadline,
-                       std::function<void()> work, std::function<void()> done) {
+absl::Status ThreadLane::Run(std::string what, std::chrono::milliseconds deadline,
+                             std::function<void()> work, std::function<void()> done) {
   State& state = *state_;
   if (!state.thread && !state.Start()) {
     return absl::ResourceExhaustedError(
@@ -213,13 +213,13 @@ absl::Status Lane::Run(std::string what, std::chrono::milliseconds deadline,
   return absl::OkStatus();
 }
 
-LaneStats Lane::Stats() const {
+LaneStats ThreadLane::Stats() const {
   state_->NoteBeginning();
   const std::lock_guard lock(state_->mutex);
   return state_->StatsLocked();
 }
 
-void Lane::Tick() {
+void ThreadLane::Tick() {
   const std::shared_ptr<State> state = state_;  // the callback may destroy the lane
   state->NoteBeginning();
   LaneStats stats;
@@ -235,10 +235,10 @@ void Lane::Tick() {
   if (callback) callback(stats);
 }
 
-void Lane::set_on_parked(std::function<void(const LaneStats&)> on_parked) {
+void ThreadLane::set_on_parked(std::function<void(const LaneStats&)> on_parked) {
   state_->on_parked = std::move(on_parked);
 }
 
-size_t Lane::Abandoned() { return abandoned_lanes.load(); }
+size_t ThreadLane::Abandoned() { return abandoned_lanes.load(); }
 
 }  // namespace fairlead

@@ -71,8 +71,8 @@ class Gate {
 
 class LaneTest : public ::testing::Test {
  protected:
-  std::unique_ptr<Lane> Make(const std::string& name, Lane::Options options = {}) {
-    return std::make_unique<Lane>(name, inbox_.poster(), &clock_, options);
+  std::unique_ptr<Lane> Make(const std::string& name, LaneOptions options = {}) {
+    return std::make_unique<ThreadLane>(name, inbox_.poster(), &clock_, options);
   }
 
   ManualClock clock_;
@@ -222,7 +222,7 @@ TEST_F(LaneTest, DestructionAwaitsWhatRunsAndTellsNothingAnyMore) {
   ASSERT_TRUE(lane->Run(
                       "queued", long_, [token] {}, [&, token] { told = true; })
                   .ok());
-  const size_t abandoned = Lane::Abandoned();
+  const size_t abandoned = ThreadLane::Abandoned();
   std::thread opener([&gate] { gate.Open(); });
   lane.reset();
   opener.join();
@@ -230,7 +230,7 @@ TEST_F(LaneTest, DestructionAwaitsWhatRunsAndTellsNothingAnyMore) {
   EXPECT_TRUE(finished);
   EXPECT_FALSE(told);
   EXPECT_EQ(token.use_count(), 1);
-  EXPECT_EQ(Lane::Abandoned(), abandoned);
+  EXPECT_EQ(ThreadLane::Abandoned(), abandoned);
 }
 
 TEST_F(LaneTest, ADoneThatIsOnItsWayDoesNotRunAfterDestruction) {
@@ -246,7 +246,7 @@ TEST_F(LaneTest, ADoneThatIsOnItsWayDoesNotRunAfterDestruction) {
 }
 
 TEST_F(LaneTest, ALaneWhoseWorkNeverEndsIsAbandonedDropsItsQueueAndPostsNothing) {
-  const size_t before = Lane::Abandoned();
+  const size_t before = ThreadLane::Abandoned();
   auto gate = std::make_shared<Gate>();
   auto token = std::make_shared<int>(0);
   std::promise<void> over;
@@ -265,7 +265,7 @@ TEST_F(LaneTest, ALaneWhoseWorkNeverEndsIsAbandonedDropsItsQueueAndPostsNothing)
                         "queued", long_, [token] { FAIL(); }, [token] { FAIL(); })
                     .ok());
   }
-  EXPECT_EQ(Lane::Abandoned(), before + 1);
+  EXPECT_EQ(ThreadLane::Abandoned(), before + 1);
   EXPECT_EQ(token.use_count(), 1);  // all was destroyed here, not over there
   gate->Open();
   over.get_future().wait();

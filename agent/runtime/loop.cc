@@ -98,6 +98,10 @@ void Loop::After(std::chrono::milliseconds delay, std::function<void()> fn) {
   });
 }
 
+std::unique_ptr<Lane> Loop::MakeLane(std::string name, const Clock* clock, LaneOptions options) {
+  return std::make_unique<ThreadLane>(std::move(name), poster(), clock, options);
+}
+
 absl::Status Loop::OnSignals(std::initializer_list<int> signals, std::function<void(int)> fn) {
   if (impl_->signals) return absl::InternalError("Loop::OnSignals was called twice");
   impl_->on_signal = std::move(fn);

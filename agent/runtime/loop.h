@@ -19,7 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "agent/runtime/lane.h"
+#include "agent/runtime/scheduler.h"
 
 namespace asio {
 class io_context;
@@ -27,20 +27,21 @@ class io_context;
 
 namespace fairlead {
 
-class Loop {
+class Loop final : public Scheduler {
  public:
   using WatchId = uint64_t;
 
   Loop();
-  ~Loop();
+  ~Loop() override;
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
   // Callable from any thread and for ever: after the loop is destroyed it drops
   // what it gets.
-  Poster poster() const;
-
-  void After(std::chrono::milliseconds delay, std::function<void()> fn);
+  Poster poster() const override;
+  void After(std::chrono::milliseconds delay, std::function<void()> fn) override;
+  std::unique_ptr<Lane> MakeLane(std::string name, const Clock* clock,
+                                 LaneOptions options) override;  // with a thread of its own
 
   // Calls `fn` for every arrival of one of `signals`; they lose their usual
   // effect while the loop lives. To be called once.
