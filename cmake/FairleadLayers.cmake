@@ -27,6 +27,8 @@ set(FAIRLEAD_ALLOWED_ports_rtnetlink base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_tc base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_devlink base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_qmp base absl json threads)
+# Any port with faults: for tests.
+set(FAIRLEAD_ALLOWED_ports_fault base absl ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_qmp)
 set(FAIRLEAD_ALLOWED_dataplane_tc base model absl ports_tc)
 set(FAIRLEAD_ALLOWED_providers base model pipeline absl ports_sysfs ports_rtnetlink ports_tc ports_devlink ports_qmp
     dataplane_tc)

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Suite crash-sweep: the agent is killed before and after every single thing that an attach or a
+// detach changes, its own commits included. The cases are counted off a run without a crash. A
+// started agent then ends in what that run ended in, or, where something cannot be done at all, in
+// what was there before.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <errno.h>
+
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "tests/sweep/stepped_host.h"
+
+namespace fairlead {
+namespace {
+
+// Crashes at one change, before or after it, if told so. From then on nothing has an effect and
+// nothing is told, as of a process that is no more.
+class Plan final : public FaultPlan {
+ public:
+  enum class When { kBefore, kAfter };
+  explicit Plan(SteppedHost* host) : host_(host) {}
+
+  void CrashAt(size_t change, When when) {
+    at_ = change;
+    when_ = when;
+    seen_ = 0;
+  }
+  // This one is refused for good, each time.
+  void Refuse(std::string method) { refused_ = std::move(method); }
+  // The next agent meets no crash.
+  void Over() { crashed_ = false; }
+
+  absl::Status Before(const PortCall& call) override {
+    if (!crashed_ && call.changes && at_ && seen_++ == *at_) {
+      if (when_ == When::kBefore) Crash();
+      armed_ = when_ == When::kAfter;
+    }
+    if (crashed_) return absl::CancelledError("the agent was killed");
+    if (call.method == refused_) return SystemError(EINVAL, call.ToString(), "never");
+    return absl::OkStatus();
+  }
+  absl::Status After(const PortCall&) override {
+    if (armed_) Crash();
+    return crashed_ ? absl::CancelledError("the agent was killed") : absl::OkStatus();
+  }
+  bool Tells(std::string_view) override { return !crashed_; }
+
+  bool crashed() const { return crashed_; }
+
+ private:
+  void Crash() {
+    at_.reset();
+    armed_ = false;
+    crashed_ = true;
+    host_->KillSoon();
+  }
+
+  SteppedHost* host_;
+  std::optional<size_t> at_;
+  When when_ = When::kBefore;
+  size_t seen_ = 0;
+  bool armed_ = false, crashed_ = false;
+  std::string refused_;
+};
+
+struct Scenario {
+  const char* name;
+  FakeMachineOptions machine;
+  // Comes before what is swept.
+  std::function<void(SteppedHost&)> prepare;
+  std::function<v1::Request(SteppedHost&)> request;
+  // The port that it is about is ready at the end, or gone.
+  bool ready;
+};
+
+void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
+
+constexpr char kPort[] = "a-red";
+
+v1::Request Attach(SteppedHost& host) { return host.AddVmRequest("a", "red", "10.0.0.5"); }
+// Where VFs have no MAC of their own.
+v1::Request AttachWithMac(SteppedHost& host) {
+  v1::Request request = Attach(host);
+  request.mutable_add_vm_to_vpc()->set_mac("52:54:00:00:aa:01");
+  return request;
+}
+v1::Request Detach(SteppedHost&) {
+  v1::Request request;
+  request.mutable_remove_vm_from_vpc()->set_vm("a");
+  request.mutable_remove_vm_from_vpc()->set_vpc("red");
+  return request;
+}
+
+void Overlay(SteppedHost& host) {
+  host.MakeVpc("red", 1000, "10.0.0.0/24");
+  host.AddVm("a");
+}
+void OverlayWithNeighbour(SteppedHost& host) {
+  Overlay(host);
+  host.AddVm("b");
+  host.Attach("b", "red", "10.0.0.6");
+}
+void Vlan(SteppedHost& host) {
+  host.MakeVlan("red", 100, "10.0.0.0/24");
+  host.AddVm("a");
+}
+std::function<void(SteppedHost&)> Then(void (*prepare)(SteppedHost&),
+                                       v1::Request (*request)(SteppedHost&)) {
+  return [=](SteppedHost& host) {
+    prepare(host);
+    const v1::Reply reply = host.Send(request(host));
+    EXPECT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
+  };
+}
+
+class CrashSweep : public ::testing::TestWithParam<Scenario> {
+ protected:
+  struct Swept {
+    std::unique_ptr<SteppedHost> host;
+    std::unique_ptr<Plan> plan;
+    v1::Request request;
+  };
+  // A host that is ready for the request, and quiet.
+  Swept Prepared() {
+    SteppedHostOptions options;
+    options.machine = GetParam().machine;
+    Swept swept;
+    swept.host = std::make_unique<SteppedHost>(options);
+    swept.plan = std::make_unique<Plan>(swept.host.get());
+    SteppedHost& host = *swept.host;
+    host.Start();
+    EXPECT_TRUE(host.Settle());
+    GetParam().prepare(host);
+    EXPECT_TRUE(host.Settle());
+    host.ClearChanges();
+    host.set_plan(swept.plan.get());
+    swept.plan->Refuse(refused);
+    swept.request = GetParam().request(host);
+    swept.request.set_protocol_version(1);
+    swept.request.set_controller_id("test");
+    swept.request.set_request_id("swept");
+    return swept;
+  }
+
+  // Sends the request; a controller that had no answer sends the same one again.
+  static void Ask(Swept& swept) {
+    const v1::Reply reply = swept.host->Repeat(swept.request);
+    EXPECT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
+    EXPECT_TRUE(swept.host->Settle()) << "it does not come to rest";
+  }
+
+  void ExpectEnd(SteppedHost& host, const std::string& picture) {
+    const auto status = host.PortStatus(kPort);
+    if (!refused.empty()) {
+      EXPECT_TRUE(status && status->state() == v1::OBJECT_STATE_FAILED && status->rolled_back())
+          << (status ? status->ShortDebugString() : "it is gone");
+    } else if (GetParam().ready) {
+      EXPECT_TRUE(status && status->state() == v1::OBJECT_STATE_READY)
+          << (status ? status->ShortDebugString() : "it is gone");
+    } else {
+      EXPECT_FALSE(status) << status->ShortDebugString();
+    }
+    EXPECT_EQ(host.Picture(), picture);
+  }
+
+  void Sweep() {
+    std::string wanted;
+    std::vector<std::string> changes;
+    {
+      Swept plain = Prepared();
+      const std::string before = plain.host->Picture();
+      Ask(plain);
+      wanted = plain.host->Picture();
+      changes = plain.host->changes();
+      ExpectEnd(*plain.host, refused.empty() ? wanted : before);
+    }
+    ASSERT_FALSE(HasFailure());
+    ASSERT_FALSE(changes.empty());
+    for (size_t at = 0; at < changes.size(); ++at) {
+      for (const Plan::When when : {Plan::When::kBefore, Plan::When::kAfter}) {
+        SCOPED_TRACE(StrCat("killed ", when == Plan::When::kBefore ? "before " : "after ",
+                            "change ", at, ": ", changes[at]));
+        Swept swept = Prepared();
+        SteppedHost& host = *swept.host;
+        swept.plan->CrashAt(at, when);
+        host.Repeat(swept.request);
+        if (host.running()) host.Settle();
+        ASSERT_TRUE(swept.plan->crashed());
+        ASSERT_FALSE(host.running());
+        swept.plan->Over();
+        host.Start();
+        Ask(swept);
+        ExpectEnd(host, wanted);
+        if (refused.empty()) ExpectNothingToDo(host);
+        if (HasFailure()) return;  // one story is enough
+      }
+    }
+    std::printf("%zu changes, a kill before and after each\n", changes.size());
+  }
+
+  // For the next agent.
+  static void ExpectNothingToDo(SteppedHost& host) {
+    host.Kill();
+    host.ClearChanges();
+    host.Start();
+    EXPECT_TRUE(host.Settle());
+    EXPECT_THAT(host.changes(), ::testing::IsEmpty());
+  }
+
+  std::string refused;  // a method
+};
+
+TEST_P(CrashSweep, EndsWhereARunWithoutACrashEnds) { Sweep(); }
+
+TEST_P(CrashSweep, OfAnAttachThatCannotSucceedNothingIsLeft) {
+  if (!GetParam().ready) return;
+  refused = "AddVfioDevice";
+  Sweep();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, CrashSweep,
+    ::testing::Values(
+        Scenario{"Attach", {}, Overlay, Attach, true},
+        Scenario{"AttachBesideAnother", {}, OverlayWithNeighbour, Attach, true},
+        Scenario{"Detach", {}, Then(Overlay, Attach), Detach, false},
+        Scenario{"DetachBesideAnother", {}, Then(OverlayWithNeighbour, Attach), Detach, false},
+        Scenario{"AttachWithMac", {.can_set_vf_mac = true}, Overlay, AttachWithMac, true},
+        Scenario{"AttachSwitchdev",
+                 {.offload_capable = true, .eswitch = EswitchMode::kSwitchdev},
+                 Overlay,
+                 Attach,
+                 true},
+        Scenario{"DetachSwitchdev",
+                 {.offload_capable = true, .eswitch = EswitchMode::kSwitchdev},
+                 Then(Overlay, Attach),
+                 Detach,
+                 false},
+        Scenario{"AttachVlan", {.first_igb = 0}, Vlan, AttachWithMac, true},
+        Scenario{"DetachVlan", {.first_igb = 0}, Then(Vlan, AttachWithMac), Detach, false}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace fairlead

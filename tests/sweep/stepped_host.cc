@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sweep/stepped_host.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "agent/base/text.h"
+#include "agent/ports/fault/fault_calls.h"
+#include "agent/ports/rtnetlink/fake_rtnetlink_port.h"
+#include "agent/ports/tc/fake_tc_port.h"
+
+namespace fairlead {
+namespace {
+
+class FaultyStore final : public Store {
+ public:
+  FaultyStore(std::unique_ptr<Store> store, FaultPlan* plan)
+      : store_(std::move(store)), calls_("store", plan) {}
+  uint32_t id() const override { return store_->id(); }
+  absl::StatusOr<StoreContents> Load() override { return store_->Load(); }
+  absl::Status Commit(const StoreBatch& batch) override {
+    return calls_.Change("Commit", "", [&] { return store_->Commit(batch); });
+  }
+
+ private:
+  std::unique_ptr<Store> store_;
+  FaultCalls calls_;
+};
+
+}  // namespace
+
+absl::Status SteppedHost::Watch::Before(const PortCall& call) {
+  if (call.changes) changes.push_back(call.ToString());
+  return plan == nullptr ? absl::OkStatus() : plan->Before(call);
+}
+
+absl::Status SteppedHost::Watch::After(const PortCall& call) {
+  return plan == nullptr ? absl::OkStatus() : plan->After(call);
+}
+
+SteppedHost::SteppedHost(SteppedHostOptions options)
+    : FakeMachine(options.machine, FakeQmpPort::Delivery::kCallingThread),
+      options_(std::move(options)),
+      plain_(ports()) {
+  config.providers.group_close_patience = std::chrono::milliseconds(0);  // it really waits
+  sysfs_ = WithFaults(plain_.sysfs, &watch_);
+  qmp_port_ = WithFaults(plain_.qmp, &watch_);
+  uevent_port_ = WithFaults(plain_.uevent, &watch_);
+}
+
+SteppedHost::~SteppedHost() {
+  core_.reset();
+  scheduler_.reset();
+}
+
+void SteppedHost::Start() {
+  ASSERT_FALSE(running());
+  kill_soon_ = false;
+  scheduler_ = std::make_unique<SteppedScheduler>(&clock_, options_.choose, options_.hold);
+  auto store = OpenSqliteStore({StrCat(config.state_dir, "/store.sqlite"), disk_->vfs_name()});
+  ASSERT_TRUE(store.ok()) << store.status();
+  store_id_ = (*store)->id();
+  auto contents = (*store)->Load();
+  ASSERT_TRUE(contents.ok()) << contents.status();
+  Ports ports;
+  ports.sysfs = sysfs_.get();
+  ports.qmp = qmp_port_.get();
+  ports.uevent = uevent_port_.get();
+  const auto wrapped = [watch = &watch_](auto make) {
+    return [watch, make]() -> decltype(make()) {
+      auto port = make();
+      if (!port.ok()) return port.status();
+      return WithFaults(*std::move(port), watch);
+    };
+  };
+  ports.rtnetlink = wrapped(plain_.rtnetlink);
+  ports.tc = wrapped(plain_.tc);
+  if (plain_.devlink) ports.devlink = wrapped(plain_.devlink);
+  auto core = Core::Start(scheduler_.get(), &clock_, config, ports,
+                          std::make_unique<FaultyStore>(*std::move(store), &watch_),
+                          *std::move(contents), [](const std::string&, const std::string&) {});
+  ASSERT_TRUE(core.ok()) << core.status();
+  core_ = *std::move(core);
+}
+
+void SteppedHost::Kill() {
+  // What was written is there, synced or not: the power stays on. What closing the store would
+  // write is not.
+  std::unique_ptr<VolatileDisk> left = disk_->AfterPowerCut(VolatileDisk::Unsynced::kKept);
+  core_.reset();
+  scheduler_.reset();
+  disk_ = std::move(left);
+}
+
+bool SteppedHost::Step() {
+  if (kill_soon_) Kill();
+  return running() && scheduler_->Step();
+}
+
+void SteppedHost::RunFor(std::chrono::milliseconds time) {
+  const auto until = clock_.Now() + time;
+  while (true) {
+    while (Step()) {
+    }
+    if (kill_soon_) Kill();
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - clock_.Now());
+    if (!running() || left.count() <= 0) return;
+    scheduler_->Wait(left);
+  }
+}
+
+bool SteppedHost::Settle(std::chrono::milliseconds quiet) {
+  const auto until = clock_.Now() + std::chrono::minutes(10);
+  while (clock_.Now() < until) {
+    const size_t before = watch_.changes.size();
+    RunFor(quiet);
+    if (!running()) return true;
+    if (watch_.changes.size() == before) return true;
+  }
+  return false;
+}
+
+v1::Reply SteppedHost::Call(const v1::Request& request) {
+  v1::Reply reply;
+  auto answer = std::make_shared<std::string>();
+  auto answered = std::make_shared<bool>(false);
+  core_->Handle(request.SerializeAsString(), [answer, answered](std::string bytes) {
+    *answer = std::move(bytes);
+    *answered = true;
+  });
+  const auto until = clock_.Now() + std::chrono::minutes(10);
+  while (!*answered && running() && clock_.Now() < until) {
+    if (!Step() && running()) scheduler_->Wait(std::chrono::milliseconds(100));
+  }
+  // A killed agent's answer never left it.
+  if (running() && !kill_soon_ && *answered) {
+    EXPECT_TRUE(reply.ParseFromString(*answer));
+  }
+  return reply;
+}
+
+std::string SteppedHost::Picture() const {
+  std::string text = Leftovers();
+  FakeRtnetlinkPort links(network);
+  FakeTcPort tc(network);
+  std::set<TcAttachPoint> places;
+  for (const LinkInfo& link : links.ListLinks().value_or(std::vector<LinkInfo>{})) {
+    const auto qdisc = tc.GetQdisc(link.ifindex);
+    if (!qdisc.ok() || !qdisc->clsact) continue;
+    places.insert(qdisc->ingress_block != 0 ? TcAttachPoint{.block = qdisc->ingress_block}
+                                            : TcAttachPoint{.ifindex = link.ifindex});
+  }
+  for (const TcAttachPoint& at : places) {
+    for (const TcFilter& filter : network->Filters(at)) {
+      StrAppend(&text, "rule ", at.ifindex, " ", at.block, " ", filter.id.chain, " ",
+                filter.id.priority, " ", filter.id.handle, ":");
+      for (const TcAction& action : filter.actions) {
+        StrAppend(&text, " ", action.index());
+        if (const auto* to = std::get_if<TcMirred>(&action))
+          StrAppend(&text, "(", to->ifindex, ")");
+      }
+      text += '\n';
+    }
+  }
+  for (const auto& [id, vm] : vms()) {
+    for (const QmpDevice& device : vm->devices()) {
+      StrAppend(&text, "vm ", id, " ", device.type, " on ", device.bus, " ", device.host, "\n");
+    }
+  }
+  return absl::StrReplaceAll(text, {{absl::StrFormat("%08x", store_id_), "STORE"}});
+}
+
+}  // namespace fairlead

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: a whole agent on the in-memory fakes that takes every step when told to: no thread, no
+// waiting, the same choices give the same run. It can be killed at any moment, and started again on
+// what it left. All that it asks of its ports and its store passes a plan of faults.
+//
+// Threading: one thread. Ownership: the plan is borrowed.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/base/clock.h"
+#include "agent/daemon/core.h"
+#include "agent/ports/fault/faulty_ports.h"
+#include "agent/store/volatile_vfs.h"
+#include "tests/integration/controller.h"
+#include "tests/integration/fake_machine.h"
+#include "tests/sweep/stepped_scheduler.h"
+
+namespace fairlead {
+
+struct SteppedHostOptions {
+  FakeMachineOptions machine = {};
+  SteppedScheduler::Choose choose = [](size_t) { return size_t{0}; };
+  SteppedScheduler::Hold hold = nullptr;
+};
+
+class SteppedHost : public FakeMachine, public Controller {
+ public:
+  explicit SteppedHost(SteppedHostOptions options = {});
+  ~SteppedHost() override;
+
+  // Null: nothing goes wrong.
+  void set_plan(FaultPlan* plan) { watch_.plan = plan; }
+
+  // On what is on the disk; fails the test when it does not come up.
+  void Start();
+  // As SIGKILL does: whatever is under way ends here, and nothing is put in order.
+  void Kill();
+  bool running() const { return core_ != nullptr; }
+  // The plan may say so in the middle of a step; the agent ends before the next one.
+  void KillSoon() { kill_soon_ = true; }
+
+  // Takes what steps there are, for so long as time goes by. Ends early when the agent does.
+  void RunFor(std::chrono::milliseconds time);
+  // Until nothing has been changed for `quiet`; false: that does not come within ten minutes.
+  bool Settle(std::chrono::milliseconds quiet = std::chrono::seconds(3));
+
+  // All that was asked for and means to change something, the store's commits included, since
+  // the last ClearChanges.
+  const std::vector<std::string>& changes() const { return watch_.changes; }
+  void ClearChanges() { watch_.changes.clear(); }
+
+  // What the host shows of Fairlead's work, VMs' devices and rules included, without what
+  // differs from store to store.
+  std::string Picture() const;
+
+  ManualClock& clock() { return clock_; }
+  // What the next request is called; the same one again is the same request.
+  v1::Reply Repeat(const v1::Request& request) { return Call(request); }
+
+ private:
+  struct Watch final : FaultPlan {
+    absl::Status Before(const PortCall& call) override;
+    absl::Status After(const PortCall& call) override;
+    bool Tells(std::string_view port) override { return plan == nullptr || plan->Tells(port); }
+    FaultPlan* plan = nullptr;
+    std::vector<std::string> changes;
+  };
+
+  v1::Reply Call(const v1::Request& request) override;
+  // False: there is nothing to do now, or no agent any more.
+  bool Step();
+
+  ManualClock clock_;
+  const SteppedHostOptions options_;
+  Watch watch_;
+  Ports plain_;
+  std::unique_ptr<SysfsPort> sysfs_;
+  std::unique_ptr<QmpPort> qmp_port_;
+  std::unique_ptr<UeventPort> uevent_port_;
+  std::unique_ptr<VolatileDisk> disk_ = std::make_unique<VolatileDisk>();
+  std::unique_ptr<SteppedScheduler> scheduler_;
+  std::unique_ptr<Core> core_;
+  uint32_t store_id_ = 0;
+  bool kill_soon_ = false;
+};
+
+}  // namespace fairlead
