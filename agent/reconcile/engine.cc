@@ -249,6 +249,11 @@ void Engine::MarkVpcNetwork(const std::string& vpc) {
     MarkDirty({UnitKind::kEndpoint, id});
     MarkDirty({UnitKind::kVtep, world_.FindEndpoint(id)->vtep.ToString()});
   }
+  // What was removed and still has something here waits for the same things.
+  for (const auto& [ref, object] : removed_) {
+    const Unit* unit = UnitOfObject(ref);
+    if (unit != nullptr && unit->vpc == vpc) MarkDirty(unit->ref);
+  }
   const auto it = bound_of_vpc_.find(vpc);
   if (it == bound_of_vpc_.end()) return;
   for (const std::string& id : it->second) MarkDirty({UnitKind::kPort, id});

@@ -283,6 +283,11 @@ void Engine::EndLease(Unit& unit, const Attachment& attachment) {
       wanted_.erase(key);
     }
     ForgetBlockIfUnused(attachment.vni);
+    // The last one took the block along, for which the VPC's network may wait.
+    if (!leases_of_vpc_.contains(attachment.vpc) ||
+        (attachment.vni && !leases_of_block_.contains(*attachment.vni))) {
+      MarkVpcNetwork(attachment.vpc);
+    }
     unit->keys.clear();
     unit->removal_asked.reset();
     unit->removal_overdue = false;

@@ -28,6 +28,12 @@ void TakeError(const absl::Status& error, std::string_view step, Words& out) {
   out.permanent = !IsTransient(error);
 }
 
+// What the unit's error came from, also when a later step is under way.
+const std::string& StepOf(const Unit& unit) {
+  return AbslView(unit.last_error.reason) == unit.error.message() ? unit.last_error.step
+                                                                  : unit.step;
+}
+
 }  // namespace
 
 const Unit* Engine::UnitOfObject(const ObjectRef& ref) const {
@@ -122,7 +128,7 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       if (!unit.error.ok()) TakeError(unit.error, unit.step, status);
     } else if (!unit.error.ok()) {
       status.state = ObjectState::kDegraded;
-      TakeError(unit.error, unit.step, status);
+      TakeError(unit.error, StepOf(unit), status);
     } else if (!unit.settled) {
       status.state = ObjectState::kApplying;
     } else {
@@ -192,14 +198,18 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       if (!unit.error.ok()) TakeError(unit.error, unit.step, status);
       break;
     case AttachmentPhase::kReady:
-      if (const auto pf = pf_scope_.find(attachment->vf.pf);
-          pf != pf_scope_.end() && !pf->second.error.ok()) {
+      // Before this agent has seen it ready, the journal knows that it was.
+      if (unit.ready_generation == 0) status.observed_generation = attachment->generation;
+      if (const auto pf = pf_scope_.find(attachment->vf.pf); pf == pf_scope_.end()) {
+        status.state = ObjectState::kDegraded;
+        status.permanent = true;
+      } else if (!pf->second.error.ok()) {
         status.state = ObjectState::kDegraded;
         TakeError(pf->second.error, "pf observe", status);
         status.permanent = false;
       } else if (!unit.error.ok()) {
         status.state = ObjectState::kDegraded;
-        TakeError(unit.error, unit.step, status);
+        TakeError(unit.error, StepOf(unit), status);
       } else if (!unit.waits_for.empty() || unit.in_flight) {
         status.state = unit.ready_generation == 0 ? ObjectState::kApplying : ObjectState::kReady;
         if (unit.ready_generation != status.generation) status.state = ObjectState::kApplying;

@@ -10,6 +10,8 @@
 namespace fairlead {
 namespace {
 
+using ::testing::HasSubstr;
+
 class AdoptionTest : public AgentTest {};
 
 TEST_F(AdoptionTest, ARestartAdoptsWhatIsThereAndChangesNothing) {
@@ -151,6 +153,31 @@ TEST_F(AdoptionTest, APortWhoseNicIsGoneIsNotCalledReady) {
   const auto status = host->WaitPort(
       "a-red", [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
   EXPECT_EQ(status->step(), "pf observe");
+}
+
+TEST_F(AdoptionTest, APortWhoseNicIsNotListedAnyMoreSaysSoAndGoesOnOnceItIs) {
+  Begin({.pfs = 2, .vfs = 1});
+  Quiet();
+  TwoAttached();
+  ASSERT_EQ(host->PortStatus("b-red")->vf(), FakeHost::VfName(0, 1));
+  const std::string before = host->Leftovers();
+  host->Stop();
+  const DaemonConfig both = host->config;
+  host->config.providers.pfs.pop_back();
+  host->config.engine.pfs.pop_back();
+  host->Start();
+  const auto status = host->WaitPort(
+      "b-red", [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
+  EXPECT_THAT(status->reason(), HasSubstr("is not in the configuration any more"));
+  EXPECT_THAT(status->reason(), HasSubstr("list it again"));
+  EXPECT_TRUE(status->permanent());
+  EXPECT_EQ(status->observed_generation(), 1U) << "it was ready, as the journal knows";
+  host->Stop();
+  host->config = both;
+  host->Start();
+  host->WaitReady("a-red");
+  host->WaitReady("b-red");
+  EXPECT_EQ(host->Leftovers(), before);
 }
 
 }  // namespace
