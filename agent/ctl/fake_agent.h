@@ -47,7 +47,7 @@ class SocketFolder {
 
 class FakeAgent {
  public:
-  // `start` is its events' agent_start.
+  // `start` is its agent_start, in answers and events.
   explicit FakeAgent(const SocketFolder& folder, uint64_t start = 1) : start_(start) {
     requests_.set(zmq::sockopt::linger, 0);
     events_.set(zmq::sockopt::linger, 0);
@@ -144,7 +144,7 @@ class FakeAgent {
       reply.mutable_rejected()->add_violations()->set_reason("not today");
       return reply;
     }
-    reply.mutable_get();
+    reply.mutable_get()->set_agent_start(start_);
     for (const auto& [id, state] : ports_) {
       if (!request.get().id().empty() && request.get().id() != id) continue;
       v1::ObjectWithStatus* item = reply.mutable_get()->add_objects();

@@ -103,6 +103,7 @@ class Watcher {
     if (!status.ok()) return status;
     cost_ = std::chrono::ceil<milliseconds>(t_.now() - begin);
     if (std::exchange(away_, false)) Note("back", "the agent answers again");
+    if (reply.agent_start() != 0 && IsRestarted(reply.agent_start())) tell_synced_ = true;
     v1::GetReply watched;
     std::map<std::string, v1::ObjectStatus> picture;
     for (auto& item : *reply.mutable_objects()) {
@@ -119,6 +120,16 @@ class Watcher {
     picture_ = std::move(picture);
     first_ = false;
     return absl::OkStatus();
+  }
+
+  // Takes who speaks, and tells when it is another agent than before.
+  bool IsRestarted(uint64_t start) {
+    const bool other = start_ && *start_ != start;
+    start_ = start;
+    if (!other) return false;
+    sequence_.reset();
+    Note("restart", "the agent was restarted; asking for the state anew");
+    return true;
   }
 
   void PrintTables(const v1::GetReply& watched) {
@@ -182,19 +193,17 @@ class Watcher {
       Unreadable("it is no fairlead.v1.Event");
       return;
     }
-    // What went by before the first one leaves no gap.
-    if (!start_) next_ask_ = t_.now();
-    if (start_ && event.agent_start() != *start_) {
-      Note("restart", "the agent was restarted; asking for the state anew");
+    if (IsRestarted(event.agent_start())) {
       Resync();
-    } else if (start_ && event.sequence() != sequence_ + 1) {
-      Note("lost", event.sequence() > sequence_ + 1
-                       ? StrCat(event.sequence() - sequence_ - 1,
+    } else if (!sequence_) {
+      next_ask_ = t_.now();  // what went by before the first one leaves no gap
+    } else if (event.sequence() != *sequence_ + 1) {
+      Note("lost", event.sequence() > *sequence_ + 1
+                       ? StrCat(event.sequence() - *sequence_ - 1,
                                 " events were lost; asking for the state anew")
                        : std::string("the events are out of order; asking for the state anew"));
       Resync();
     }
-    start_ = event.agent_start();
     sequence_ = event.sequence();
     const std::string ref = RefText(event.status().ref());
     if (!Watched(ref)) return;
@@ -252,8 +261,8 @@ class Watcher {
   bool first_ = true;
   bool away_ = false;
   bool tell_synced_ = false;
-  std::optional<uint64_t> start_;  // of the agent; none: no event yet
-  uint64_t sequence_ = 0;
+  std::optional<uint64_t> start_;     // of the agent
+  std::optional<uint64_t> sequence_;  // of its last event
   int errors_ = 0;
   milliseconds cost_{0};
   steady_clock::time_point next_ask_;

@@ -170,6 +170,18 @@ TEST(Watch, ARestartOfTheAgentIsToldAndTheStateAskedForAnew) {
   EXPECT_THAT(script.text(), Not(HasSubstr("lost")));
 }
 
+TEST(Watch, ARestartIsToldBeforeTheStateThatTheNewAgentAnswers) {
+  Script script;
+  script.Answer("agent_start: 1 " + Port("a0", "READY"))
+      .Answer("agent_start: 2 " + Port("a0", "PENDING"));
+  script.Silence(10).Event(1, "a0", "APPLYING", 2).Silence();
+  script.Run();
+  const std::string text = script.text();
+  const std::string note = "-- the agent was restarted; asking for the state anew\n";
+  EXPECT_THAT(text, HasSubstr(note + "1970-01-01T00:00:01.500Z  port/a0               pending"));
+  EXPECT_EQ(text.find(note, text.find(note) + 1), std::string::npos) << "told once: " << text;
+}
+
 TEST(Watch, WhatHappenedBeforeTheFirstEventIsFound) {
   Script script;
   script.Answer(Port("a0", "APPLYING")).Answer(Port("a0", "APPLYING") + Port("b0", "READY"));

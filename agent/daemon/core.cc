@@ -71,6 +71,7 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Start(Scheduler* scheduler, const Cl
       config.engine, core->executor_.get(), clock,
       [self](const ObjectStatus& status, bool gone) { self->OnStatus(status, gone); });
   ServiceOptions service;
+  service.agent_start = core->start_ns_;
   service.limits.tunnel_local = config.engine.compile.tunnel_local;
   for (const HotplugPortConfig& port : config.providers.hotplug_ports) {
     service.limits.hotplug_ports.push_back({port.network, port.identity});

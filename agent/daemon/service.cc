@@ -305,6 +305,7 @@ void Service::DryRunFor(Pending& pending, const Change& change) {
 std::string Service::GetAnswer(const v1::Request& request) const {
   v1::Reply reply = ReplyTo(request);
   v1::GetReply* out = reply.mutable_get();
+  out->set_agent_start(options_.agent_start);
   const v1::Get& get = request.get();
   const std::optional<ObjectKind> kind = KindFromProto(get.kind());
   const auto add = [&](const ObjectRef& ref, const StoredObject* stored) {

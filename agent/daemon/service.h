@@ -30,6 +30,7 @@ struct ServiceOptions {
   size_t plans = 8;          // dry runs under way; each holds a copy of what is known
   size_t controllers = 256;  // that are remembered; a further one is refused
   AdmissionLimits limits;
+  uint64_t agent_start = 0;  // unix time in nanoseconds
 };
 
 class Service {
