@@ -332,9 +332,8 @@ class RandomSweep {
         return;
       }
       case 5: {
-        Say(StrCat("a stranger renames representor ", representor));
-        return host_.network->ChangeLink(
-            representor, [&](LinkInfo& link) { link.alias = dice_.OneIn(2) ? "" : link.alias; });
+        Say(StrCat("a stranger lets representor ", representor, " make a link-local address"));
+        return links.SetAddrGenNone(representor, false).IgnoreError();
       }
       default:
         Say("messages of the kernel are lost");

@@ -4,6 +4,7 @@ and fairleadctl, the nested VMs, the tenants' far ends in the namespace "remote"
 
 Nothing here waits for a fixed time: what must happen is polled for, with a generous end (`eventually`).
 """
+import bisect
 import glob
 import importlib.machinery
 import importlib.util
@@ -76,12 +77,28 @@ def sick_lab():
 
 
 def where(name):
-    """Where a VM's processor is: whether it halts or spins, and in what."""
+    """Where a VM's processor is: whether it halts or spins, in what, and how it came there: the text addresses on its
+    stack by the names of this kernel, which is the VM's too, and neither moves itself (it is booted as an ELF file)."""
+    def monitor(line):
+        return VM_TOOL.checked_qmp(name, "human-monitor-command", **{"command-line": line})
+
     try:
-        registers = VM_TOOL.checked_qmp(name, "human-monitor-command", **{"command-line": "info registers"})
-    except (VmError, OSError) as e:
+        registers = monitor("info registers")
+        at = {key: int(value, 16) for key, value in re.findall(r"(R[A-Z0-9]{1,2}) *=([0-9a-f]{16})", registers)}
+        stack = [int(word, 16) for word in re.findall(r"\b0x[0-9a-f]{16}\b", monitor(f"x /256gx {at['RSP']:#x}"))]
+    except (VmError, OSError, KeyError, ValueError) as e:
         return str(e)
-    return " ".join(line for line in registers.splitlines() if line.startswith(("RIP=", "CR0=", "GS =")))
+    symbols = sorted((int(address, 16), symbol) for address, kind, symbol, *_ in
+                     (line.split() for line in read("/proc/kallsyms").splitlines()) if kind in "tT")
+    starts = [address for address, _ in symbols]
+
+    def symbol(address):
+        i = bisect.bisect_right(starts, address) - 1
+        return symbols[i][1] if i >= 0 and 0 < address - starts[i] < 1 << 16 else ""
+
+    calls = [found for word in stack if (found := symbol(word))]
+    return " ".join([line for line in registers.splitlines() if line.startswith(("RIP=", "CR0=", "GS ="))] +
+                    [f"in {symbol(at['RIP'])} <", " < ".join(calls)])
 
 
 def answers(name):
