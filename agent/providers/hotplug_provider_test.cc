@@ -257,6 +257,22 @@ TEST_F(HotplugProviderTest, WhatAnAttemptLeftHalfDoneIsStillTheFunctionThatWasCh
   EXPECT_TRUE(provider.PutBinding(Wanted()).ok());
 }
 
+// The kernel tells of a function before it offers it to a driver.
+TEST_F(HotplugProviderTest, ADriverThatIsFasterThanTheOverrideIsUnboundToo) {
+  Plug();
+  ASSERT_TRUE(sysfs.Unbind(kPci, SysfsPort::Deadline(1000)).ok());
+  pci.SetHook([&](SysfsMethod method, const PciAddress& address) {
+    if (method != SysfsMethod::kSetDriverOverride) return;
+    ASSERT_TRUE(pci.Probe(address).ok());
+    ASSERT_EQ(pci.Find(address)->driver, "virtio-pci");
+  });
+  DriverBindingSpec by_its_slot = Wanted();
+  by_its_slot.shows_mac.reset();
+  const auto bound = provider.PutBinding(by_its_slot);
+  EXPECT_TRUE(bound.ok()) << bound.status();
+  EXPECT_EQ(pci.Find(kPci)->driver, "vfio-pci");
+}
+
 TEST_F(HotplugProviderTest, AFunctionThatIsPulledMeanwhileHasGoneAwayAndIsNoFailureToRemove) {
   Plug();
   Unplug();

@@ -49,11 +49,10 @@ absl::StatusOr<ObservedResource> VfioBinding::Put(const PciAddress& pci,
   FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(pci));
   if (device.driver != wanted.driver) {
     // Where autoprobe is off, without an override no driver would bind at all. It comes
-    // first: a function that has it and no driver was taken by us.
+    // first: a function that has it and no driver was taken by us, and from then on no
+    // other driver binds. One that came before, and be it just now, is unbound.
     FAIRLEAD_RETURN_IF_ERROR(sysfs_->SetDriverOverride(pci, wanted.driver));
-    if (!device.driver.empty()) {
-      FAIRLEAD_RETURN_IF_ERROR(sysfs_->Unbind(pci, config_->bind_deadline));
-    }
+    FAIRLEAD_RETURN_IF_ERROR(sysfs_->Unbind(pci, config_->bind_deadline));
     FAIRLEAD_RETURN_IF_ERROR(sysfs_->Probe(pci, config_->bind_deadline));
     FAIRLEAD_ASSIGN_OR_RETURN(device, sysfs_->Device(pci));
   }

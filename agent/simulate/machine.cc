@@ -177,6 +177,7 @@ void Machine::AddLatency() {
     Pause(rule ? latency_.rule : latency_.netlink);
   });
   pci_.SetHook([this](SysfsMethod method, const PciAddress&) {
+    if (method == SysfsMethod::kSetDriverOverride) return;
     Pause(method == SysfsMethod::kSetNumVfs ? latency_.sriov_numvfs
           : method == SysfsMethod::kProbe   ? latency_.bind
           : method == SysfsMethod::kUnbind  ? latency_.unbind

@@ -407,6 +407,7 @@ absl::Status FakePciHost::SetAutoprobe(const PciAddress& pf, bool on) {
 }
 
 absl::Status FakePciHost::SetDriverOverride(const PciAddress& address, std::string_view driver) {
+  RunHook(SysfsMethod::kSetDriverOverride, address);
   std::lock_guard lock(mutex_);
   FAIRLEAD_RETURN_IF_ERROR(Enter(SysfsMethod::kSetDriverOverride, &address));
   const std::string asked = StrCat("set the driver override of ", address.ToString());

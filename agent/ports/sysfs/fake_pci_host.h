@@ -117,7 +117,8 @@ class FakePciHost {
   // Lets what hangs on `address` come back; it then takes effect, as a write
   // that the kernel finishes late does. False when nothing hangs there.
   bool Release(const PciAddress& address);
-  // Runs at the start of each of these four, without a lock: it may block the caller.
+  // Runs at the start of each of these four and of kSetDriverOverride, without a lock: it
+  // may block the caller.
   void SetHook(std::function<void(SysfsMethod method, const PciAddress& address)> hook);
 
   // Told when a PF's driver has made VFs, or taken them away (0); must not call back.
