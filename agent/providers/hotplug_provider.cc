@@ -112,8 +112,12 @@ absl::StatusOr<HotplugProvider::OneFunction> HotplugProvider::ObserveFunction(co
   return gone;
 }
 
-std::string HotplugProvider::WhyNotOnTheList(const HotplugPortConfig& port,
-                                             const PciDevice& device) const {
+std::string HotplugProvider::WhyNotToTake(const HotplugPortConfig& port,
+                                          const PciDevice& device) const {
+  if (device.num_vfs > 0 && device.driver != config_->vf_driver) {
+    return StrCat("it has ", device.num_vfs,
+                  " VFs, which would go with its driver; take them away (sriov_numvfs)");
+  }
   const PciIds ids{device.vendor, device.device};
   if (port.devices.empty()) {
     if (device.class_code >> 16 == kPciBaseClassNetwork) return "";
@@ -159,15 +163,10 @@ absl::StatusOr<std::string> HotplugProvider::WhyHostUses(const LinkInfo& link) {
   if (std::binary_search(routes.begin(), routes.end(), link.ifindex)) {
     return uses("carries the default route");
   }
-  if (link.up) {
-    const absl::StatusOr<std::vector<IpAddress>> addresses =
-        rtnetlink_->LinkAddresses(link.ifindex);
-    if (!addresses.ok() && !absl::IsNotFound(addresses.status())) return addresses.status();
-    for (const IpAddress& address : addresses.value_or(std::vector<IpAddress>())) {
-      if (!IsOfTheLinkItself(address)) {
-        return uses(StrCat("is up and has the address ", address.ToString()));
-      }
-    }
+  const absl::StatusOr<std::vector<IpAddress>> addresses = rtnetlink_->LinkAddresses(link.ifindex);
+  if (!addresses.ok() && !absl::IsNotFound(addresses.status())) return addresses.status();
+  for (const IpAddress& address : addresses.value_or(std::vector<IpAddress>())) {
+    if (!IsOfTheLinkItself(address)) return uses(StrCat("has the address ", address.ToString()));
   }
   FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<LinkInfo> links, rtnetlink_->ListLinks());
   for (const LinkInfo& other : links) {
@@ -198,7 +197,7 @@ absl::StatusOr<HotplugProvider::OneFunction> HotplugProvider::Read(const Hotplug
       if (member != device.address) facts.group_peers.push_back(member);
     }
   }
-  facts.refused = WhyNotOnTheList(port, device);
+  facts.refused = WhyNotToTake(port, device);
   FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<LinkInfo> links, LinksOf(device));
   if (!links.empty()) {
     const LinkInfo& link = links.front();
@@ -267,24 +266,36 @@ absl::StatusOr<ObservedResource> HotplugProvider::PutBinding(const DriverBinding
 
 absl::Status HotplugProvider::DeleteFunction(const VfId& id) {
   const absl::StatusOr<PciDevice> device = Find(id);
-  if (absl::IsNotFound(device.status())) return CheckNothingOutstanding(id);
-  if (!device.ok()) return device.status();
-  FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(device->address));
-  // A host driver that has it was given it back before, or it never was taken.
-  if (!device->driver.empty()) return absl::OkStatus();
-  const absl::Status reset = sysfs_->Reset(device->address, config_->bind_deadline);
-  if (absl::IsNotFound(reset)) return absl::OkStatus();
-  if (!reset.ok() && !absl::IsUnimplemented(reset)) return reset;  // it may have none
-  const absl::Status probed = sysfs_->Probe(device->address, config_->bind_deadline);
-  return absl::IsNotFound(probed) ? absl::OkStatus() : probed;
+  if (!device.ok() && !absl::IsNotFound(device.status())) return device.status();
+  return CheckNothingOutstanding(id);
 }
 
 absl::Status HotplugProvider::DeleteBinding(const VfId& id) {
   const absl::StatusOr<PciDevice> device = Find(id);
   if (absl::IsNotFound(device.status())) return CheckNothingOutstanding(id);
   if (!device.ok()) return device.status();
-  const absl::Status deleted = binding_.Delete(device->address);
-  return absl::IsNotFound(deleted) ? absl::OkStatus() : deleted;
+  const absl::Status given_back = GiveBack(*device);
+  return absl::IsNotFound(given_back) ? absl::OkStatus() : given_back;
+}
+
+absl::Status HotplugProvider::GiveBack(const PciDevice& device) {
+  const PciAddress& pci = device.address;
+  FAIRLEAD_RETURN_IF_ERROR(binding_.Unbind(pci));
+  // What never was taken is another one that came in its place, or has its driver still.
+  const bool taken = device.driver == config_->vf_driver ||
+                     (device.driver.empty() && device.driver_override == config_->vf_driver);
+  if (taken) {
+    const absl::Status reset = sysfs_->Reset(pci, config_->bind_deadline);
+    if (!reset.ok() && !absl::IsUnimplemented(reset)) return reset;  // it may have none
+  }
+  // Until here the override says whose it is: an attempt that breaks off is gone on with.
+  if (device.driver_override == config_->vf_driver) {
+    FAIRLEAD_RETURN_IF_ERROR(sysfs_->SetDriverOverride(pci, ""));
+  }
+  if (!taken) return absl::OkStatus();
+  const absl::Status probed = sysfs_->Probe(pci, config_->bind_deadline);
+  if (!probed.ok()) sysfs_->SetDriverOverride(pci, config_->vf_driver).IgnoreError();
+  return probed;
 }
 
 }  // namespace fairlead

@@ -4,7 +4,7 @@
 // makes none of them: it says what is there and who it seems to be, takes one from the
 // host's driver when told to, and gives it back as it came.
 //
-// Given back means: unbound from the VFIO driver, the override cleared, reset, and
+// Given back means: unbound from the VFIO driver, reset, the override cleared, and
 // offered to the host's driver again. That is how it arrived, and only a host driver
 // shows the MAC by which the next port recognises it.
 //
@@ -47,8 +47,9 @@ class HotplugProvider {
   // Refused where the host uses the function, or where it is not the one that `wanted`
   // means. kUnavailable: it went away, or whether the host uses it cannot be seen.
   absl::StatusOr<ObservedResource> PutBinding(const DriverBindingSpec& wanted);
-  // Gone is success.
+  // Gone is success, once nothing that was begun on it is on its way.
   absl::Status DeleteFunction(const VfId& id);
+  // Gives back what was taken, and nothing else. Gone is success.
   absl::Status DeleteBinding(const VfId& id);
 
  private:
@@ -58,9 +59,10 @@ class HotplugProvider {
   absl::StatusOr<PciDevice> Find(const VfId& id);
   absl::StatusOr<OneFunction> Read(const HotplugPortConfig& port, const VfId& id,
                                    const PciDevice& device);
-  std::string WhyNotOnTheList(const HotplugPortConfig& port, const PciDevice& device) const;
+  std::string WhyNotToTake(const HotplugPortConfig& port, const PciDevice& device) const;
   absl::StatusOr<std::vector<LinkInfo>> LinksOf(const PciDevice& device);
   absl::StatusOr<std::string> WhyHostUses(const LinkInfo& link);
+  absl::Status GiveBack(const PciDevice& device);
   // An operation of ours on the function that was last there is on its way still.
   absl::Status CheckNothingOutstanding(const VfId& id);
 

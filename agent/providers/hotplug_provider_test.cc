@@ -37,6 +37,9 @@ class HotplugProviderTest : public ::testing::Test {
     function.address = kPci;
     function.netdev = "eth1";
     pci.Plug(kPort, function);
+    AddNetdev();
+  }
+  void AddNetdev() {
     LinkInfo link;
     link.name = "eth1";
     link.ifindex = kLink;
@@ -142,13 +145,30 @@ TEST_F(HotplugProviderTest, AFunctionThatTheHostUsesIsRefusedByNameAndLeftAlone)
   network->AddAddress(kLink, Ip("fe80::1"), *IpPrefix::Parse("fe80::/64"));
   EXPECT_EQ(Refused(), "") << "which gives it a link-local address";
   network->AddAddress(kLink, Ip("198.51.100.7"), *IpPrefix::Parse("198.51.100.0/24"));
-  EXPECT_THAT(Refused(), HasSubstr("the host uses it: its netdev eth1 is up and has the address "
-                                   "198.51.100.7"));
+  EXPECT_THAT(Refused(),
+              HasSubstr("the host uses it: its netdev eth1 has the address 198.51.100.7"));
   EXPECT_THAT(WhyNotBound(), HasSubstr("the host uses it"));
   EXPECT_EQ(pci.Find(kPci)->driver, "virtio-pci");
   EXPECT_EQ(pci.Find(kPci)->driver_override, "");
   network->ChangeLink(kLink, [](LinkInfo& link) { link.up = false; });
+  EXPECT_THAT(Refused(), HasSubstr("198.51.100.7")) << "it is set up, and may be brought up";
+  network->RemoveAddress(kLink, Ip("198.51.100.7"));
   EXPECT_EQ(Refused(), "");
+}
+
+TEST_F(HotplugProviderTest, AFunctionThatHasVfsIsRefusedByNameAsTheyWouldGoWithItsDriver) {
+  FakePfOptions pf;
+  pf.address = kPci;
+  pf.netdev = "eth1";
+  pci.AddPf(pf, kPort);
+  AddNetdev();
+  EXPECT_EQ(Refused(), "");
+  ASSERT_TRUE(pci.SetNumVfs(kPci, 2).ok());
+  EXPECT_THAT(Refused(), HasSubstr("it has 2 VFs, which would go with its driver"));
+  EXPECT_THAT(WhyNotBound(), HasSubstr("it has 2 VFs"));
+  EXPECT_EQ(pci.Find(kPci)->num_vfs, 2);
+  ASSERT_TRUE(pci.SetNumVfs(kPci, 0).ok());
+  EXPECT_EQ(WhyNotBound(), "");
 }
 
 TEST_F(HotplugProviderTest, AFunctionWithTheDefaultRouteInABridgeOrWithAVlanOnItIsInUse) {
@@ -235,7 +255,33 @@ TEST_F(HotplugProviderTest, ItIsTakenFromItsDriverAndGivenBackToItReset) {
   EXPECT_THAT(provider.ObserveFunction(kFunction)->resources, IsEmpty());
   EXPECT_EQ(Function().mac, kMac) << "the next port can recognise it";
   ASSERT_TRUE(provider.DeleteFunction(kFunction).ok());
+  ASSERT_TRUE(provider.DeleteBinding(kFunction).ok());
   EXPECT_EQ(pci.ResetCount(kPci), 1) << "what the host has again is not reset";
+}
+
+TEST_F(HotplugProviderTest, AFunctionThatWasNotTakenIsNeitherResetNorOfferedToADriver) {
+  Plug();
+  ASSERT_TRUE(sysfs.Unbind(kPci, SysfsPort::Deadline(1000)).ok());
+  EXPECT_FALSE(provider.PutBinding(Wanted()).ok()) << "it is another one, or may be";
+  ASSERT_TRUE(provider.DeleteBinding(kFunction).ok());
+  ASSERT_TRUE(provider.DeleteFunction(kFunction).ok());
+  EXPECT_EQ(pci.Find(kPci)->driver, "");
+  EXPECT_EQ(pci.ResetCount(kPci), 0);
+}
+
+TEST_F(HotplugProviderTest, WhatBreaksOffWhileItIsGivenBackIsGoneOnWithAlsoByTheNextAgent) {
+  Plug();
+  ASSERT_TRUE(provider.PutBinding(Wanted()).ok());
+  for (const SysfsMethod method : {SysfsMethod::kReset, SysfsMethod::kProbe}) {
+    pci.FailNext(method, absl::UnavailableError("not now"));
+    EXPECT_EQ(provider.DeleteBinding(kFunction).message(), "not now");
+    EXPECT_EQ(provider.ObserveFunction(kFunction)->resources.size(), 1U) << "seen to be ours";
+  }
+  HotplugProvider next{&config, &sysfs, &links};
+  ASSERT_TRUE(next.DeleteBinding(kFunction).ok());
+  ASSERT_TRUE(next.DeleteFunction(kFunction).ok());
+  EXPECT_EQ(pci.Find(kPci)->driver, "virtio-pci");
+  EXPECT_EQ(pci.Find(kPci)->driver_override, "");
 }
 
 TEST_F(HotplugProviderTest, AnotherFunctionInTheSlotThanTheOneThatWasChosenIsNotTaken) {

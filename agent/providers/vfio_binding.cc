@@ -80,7 +80,7 @@ absl::StatusOr<ObservedResource> VfioBinding::Put(const PciAddress& pci,
   return observed;
 }
 
-absl::Status VfioBinding::Delete(const PciAddress& pci) {
+absl::Status VfioBinding::Unbind(const PciAddress& pci) {
   FAIRLEAD_RETURN_IF_ERROR(CheckIdle(pci));
   FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice device, sysfs_->Device(pci));
   if (device.driver == config_->vf_driver) {
@@ -97,10 +97,14 @@ absl::Status VfioBinding::Delete(const PciAddress& pci) {
       }
       std::this_thread::sleep_for(kGroupPoll);
     }
-    FAIRLEAD_RETURN_IF_ERROR(sysfs_->Unbind(pci, config_->bind_deadline));
+    return sysfs_->Unbind(pci, config_->bind_deadline);
   }
-  if (!device.driver_override.empty()) return sysfs_->SetDriverOverride(pci, "");
   return absl::OkStatus();
+}
+
+absl::Status VfioBinding::Delete(const PciAddress& pci) {
+  FAIRLEAD_RETURN_IF_ERROR(Unbind(pci));
+  return sysfs_->SetDriverOverride(pci, "");
 }
 
 }  // namespace fairlead

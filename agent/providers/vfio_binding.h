@@ -25,8 +25,9 @@ class VfioBinding {
   std::optional<ObservedResource> Observe(const PciDevice& device, const VfId& vf);
   // Takes the function from whatever driver has it, and sets the node.
   absl::StatusOr<ObservedResource> Put(const PciAddress& pci, const DriverBindingSpec& wanted);
-  // Unbinds, once no process holds the function, and clears the override. No driver is
-  // bound afterwards.
+  // Unbinds from the VFIO driver, once no process holds the function.
+  absl::Status Unbind(const PciAddress& pci);
+  // That, and clears the override.
   absl::Status Delete(const PciAddress& pci);
 
  private:

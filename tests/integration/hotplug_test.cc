@@ -281,7 +281,8 @@ TEST_F(HotplugTest, AFunctionThatTheHostUsesIsRefusedUntilItDoesNot) {
   const v1::ObjectStatus failed = host->WaitFailed("a-red");
   EXPECT_THAT(failed.reason(), AllOf(HasSubstr("the host uses it"), HasSubstr("198.51.100.7")));
   EXPECT_EQ(Function()->driver, "virtio-pci");
-  host->network->ChangeLink(Link(0), [](LinkInfo& link) { link.up = false; });
+  host->network->RemoveAddress(Link(0), *IpAddress::Parse("198.51.100.7"));
+  host->network->ChangeLink(Link(0), [](LinkInfo& link) { link.up = false; });  // is noticed
   host->WaitReady("a-red");
 }
 

@@ -136,6 +136,21 @@ void FakeNetwork::AddAddress(uint32_t ifindex, const IpAddress& address, const I
   });
 }
 
+void FakeNetwork::RemoveAddress(uint32_t ifindex, const IpAddress& address) {
+  With([&](State& state) {
+    Link* link = state.FindLink(ifindex);
+    if (link == nullptr) return;
+    std::erase(link->addresses, address);
+    std::erase_if(state.routes, [&](const auto& route) {
+      return route.second.ifindex == ifindex && route.second.source == address;
+    });
+    state.link_events.push_back({.kind = RtnetlinkEvent::Kind::kAddressOrRouteChanged,
+                                 .ifindex = ifindex,
+                                 .name = {},
+                                 .neighbour = {}});
+  });
+}
+
 void FakeNetwork::AddRoute(const IpPrefix& destination, const RouteInfo& route) {
   With([&](State& state) {
     state.routes.emplace_back(destination, route);

@@ -68,6 +68,8 @@ class FakeNetwork {
   void SetVfDriver(uint32_t pf_ifindex, const FakeVfDriver& driver);
   // With the route to its network.
   void AddAddress(uint32_t ifindex, const IpAddress& address, const IpPrefix& network);
+  // With that route.
+  void RemoveAddress(uint32_t ifindex, const IpAddress& address);
   void AddRoute(const IpPrefix& destination, const RouteInfo& route);
   void RemoveRoute(const IpPrefix& destination);
   // Who answers ARP and ND: managed entries for `address` become REACHABLE, now
