@@ -169,7 +169,10 @@ std::string Engine::StillSentTo(const Unit& unit, const Attachment& attachment) 
 // VF's own.
 bool Engine::CutOff(Unit& unit, const Attachment& attachment) {
   // Nothing here leads to it, and whether it is there must be seen before it is claimed.
-  if (attachment.vf.pf.is_hotplug_port()) return false;
+  if (attachment.vf.pf.is_hotplug_port()) {
+    unit.not_cut_off = "this host cannot cut it off meanwhile: whoever brings its function can";
+    return false;
+  }
   if (TablesKnown(attachment.vni)) ClaimLeftBehind(unit, attachment);
   if (DeleteRulesFirst(unit)) return true;
   if (unit.refresh || unit.refreshing) return false;

@@ -52,7 +52,7 @@ struct Unit {
   uint64_t ready_generation = 0;
   bool fresh_lease = false;  // nothing was done yet: is the VF still free?
   bool verified = false;     // teardown: the VF was observed afresh and nothing is left
-  std::string not_cut_off;   // teardown: why its VF, in a VLAN, still reaches others
+  std::string not_cut_off;   // teardown: why its VF or function still reaches others
   absl::Status cause;        // why an attach is, or was, rolled back
   std::string cause_step;
   bool failed = false;  // stays so until retry_at, a new generation or a changed fact

@@ -460,6 +460,7 @@ TEST_F(HotplugTest, AFunctionThatIsPulledWhileItIsReleasedLeavesNothing) {
   vm->SetRemoval(FakeVm::Removal::kNever);
   host->Detach("a", "red");
   WaitDoesNotLetGo("a-red");
+  EXPECT_THAT(host->PortStatus("a-red")->reason(), HasSubstr("this host cannot cut it off"));
   Pull(0, vm);  // this the guest cannot refuse
   host->WaitGone("a-red");
   ExpectNothingLeft(*vm);
