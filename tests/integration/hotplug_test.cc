@@ -142,6 +142,7 @@ class HotplugTest : public AgentTest {
   std::string before_;
 
   void PulledAt(SysfsMethod method);
+  void PulledWhileGivenBackAt(SysfsMethod method);
 };
 
 TEST_F(HotplugTest, APortWaitsForItsFunctionAndTakesItFromTheHostWhenItComes) {
@@ -177,9 +178,10 @@ TEST_F(HotplugTest, APortWaitsForItsFunctionAndTakesItFromTheHostWhenItComes) {
 
 TEST_F(HotplugTest, AFunctionThatNobodyAskedForIsLeftAloneUntilSomebodyDoes) {
   BeginWithPort();
+  const int writes = PciWrites();
   Plug();
   host->WaitUntil("it is seen", [&] { return ShownPort().vfs_size() == 1; });
-  const int writes = PciWrites();
+  EXPECT_EQ(PciWrites(), writes);
   const v1::HostState::Pf port = ShownPort();
   EXPECT_EQ(port.name(), "dpu0");
   EXPECT_EQ(port.hotplug(), "mac");
@@ -191,7 +193,8 @@ TEST_F(HotplugTest, AFunctionThatNobodyAskedForIsLeftAloneUntilSomebodyDoes) {
   EXPECT_EQ(Function()->driver, "virtio-pci");
   host->Detach("b", "red");
   host->WaitGone("b-red");
-  EXPECT_GT(PciWrites(), writes);
+  EXPECT_EQ(Function()->driver_override, "");
+  EXPECT_EQ(host->pci.ResetCount(Pci()), 0);
   AskForOne();
   host->WaitReady("a-red");
 }
@@ -464,6 +467,33 @@ TEST_F(HotplugTest, AFunctionThatIsPulledWhileItIsReleasedLeavesNothing) {
   Pull(0, vm);  // this the guest cannot refuse
   host->WaitGone("a-red");
   ExpectNothingLeft(*vm);
+}
+
+// Its function is pulled when it is given back and is first asked for `method`.
+void HotplugTest::PulledWhileGivenBackAt(SysfsMethod method) {
+  BeginWithPort();
+  const auto vm = ReadyOne();
+  std::atomic<bool> pulled = false;
+  host->pci.SetHook([&](SysfsMethod asked, const PciAddress& address) {
+    if (asked == method && address == Pci() && !pulled.exchange(true)) Pull();
+  });
+  host->Detach("a", "red");
+  host->WaitGone("a-red");
+  EXPECT_TRUE(pulled);
+  host->pci.SetHook(nullptr);
+  ExpectNothingLeft(*vm);
+  Plug();
+  host->WaitUntil("the next one is free", [&] {
+    return ShownPort().vfs_size() == 1 && ShownPort().vfs(0).state() == "free";
+  });
+}
+
+TEST_F(HotplugTest, AFunctionThatIsPulledBeforeItIsResetLeavesNothing) {
+  PulledWhileGivenBackAt(SysfsMethod::kReset);
+}
+
+TEST_F(HotplugTest, AFunctionThatIsPulledBetweenItsResetAndItsDriverLeavesNothing) {
+  PulledWhileGivenBackAt(SysfsMethod::kProbe);
 }
 
 TEST_F(HotplugTest, AFunctionThatComesAndGoesWithoutEndComesToRest) {
