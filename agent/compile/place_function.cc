@@ -14,6 +14,7 @@ namespace {
 // Why it is not the function that the port means; "" = it is.
 std::string WhyNotTheOne(const Port& port, const PfFacts& pf, const VfFacts& vf,
                          const std::string& vf_driver) {
+  if (vf.leaving) return vf.refused;
   if (vf.mac && port.mac && *vf.mac != *port.mac) return StrCat("shows MAC ", vf.mac->ToString());
   if (pf.identity == FunctionIdentity::kSlot || vf.mac) return "";
   if (vf.driver.empty()) return "shows no MAC: no driver of the host has it";

@@ -194,5 +194,15 @@ TEST_F(FunctionTest, ItIsLostWhenItIsGoneOrAnotherOneIsInItsPlace) {
   EXPECT_EQ(Lost(), "the function went away");
 }
 
+TEST_F(FunctionTest, OneThatIsBeingPulledIsNotTakenAndTheNextOneWaitedFor) {
+  for (const FunctionIdentity identity : {FunctionIdentity::kMac, FunctionIdentity::kSlot}) {
+    slot().identity = identity;
+    function().driver = kBusyDriver;
+    function().leaving = true;
+    function().refused = "it is being pulled, and a VM still holds it";
+    EXPECT_THAT(Waits(), HasSubstr("being pulled"));
+  }
+}
+
 }  // namespace
 }  // namespace fairlead

@@ -20,8 +20,8 @@
 
 namespace fairlead {
 
-// Stands for the driver of a function that must not be taken for a free one: a write
-// to it has not come back from the kernel.
+// Stands for the driver of a function that must not be taken for a free one: the kernel
+// is at work on it and shows only a part of it.
 inline constexpr char kBusyDriver[] = "(busy)";
 
 struct VfFacts {
@@ -44,6 +44,7 @@ struct VfFacts {
   // Of a hot-plugged function:
   uint16_t vendor = 0, device = 0;  // PCI ids
   std::string refused;              // why it may not be handed out; "" = it may
+  bool leaving = false;             // it is being removed, which waits for the VM that has it
   // A single VF or function that was asked for is not there.
   bool gone = false;
   friend bool operator==(const VfFacts&, const VfFacts&) = default;

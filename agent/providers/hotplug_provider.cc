@@ -178,6 +178,16 @@ absl::StatusOr<std::string> HotplugProvider::WhyHostUses(const LinkInfo& link) {
   return "";
 }
 
+// The kernel takes the link to the driver away first and then has the driver let go,
+// which waits for whoever has the group open (__device_release_driver, drivers/base/dd.c).
+absl::StatusOr<bool> HotplugProvider::Leaving(const PciDevice& device) {
+  if (!device.busy || !device.driver.empty() || !device.iommu_group ||
+      sysfs_->Outstanding(device.address)) {
+    return false;
+  }
+  return sysfs_->VfioGroupInUse(*device.iommu_group);
+}
+
 absl::StatusOr<HotplugProvider::OneFunction> HotplugProvider::Read(const HotplugPortConfig& port,
                                                                    const VfId& id,
                                                                    const PciDevice& device) {
@@ -197,7 +207,9 @@ absl::StatusOr<HotplugProvider::OneFunction> HotplugProvider::Read(const Hotplug
       if (member != device.address) facts.group_peers.push_back(member);
     }
   }
-  facts.refused = WhyNotToTake(port, device);
+  FAIRLEAD_ASSIGN_OR_RETURN(facts.leaving, Leaving(device));
+  facts.refused = facts.leaving ? std::string("it is being pulled, and a VM still holds it")
+                                : WhyNotToTake(port, device);
   FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<LinkInfo> links, LinksOf(device));
   if (!links.empty()) {
     const LinkInfo& link = links.front();
@@ -235,7 +247,7 @@ absl::StatusOr<ObservedResource> HotplugProvider::PutBinding(const DriverBinding
   const absl::StatusOr<PciDevice> device = Find(wanted.vf);
   if (absl::IsNotFound(device.status())) return gone(device.status());
   if (!device.ok()) return device.status();
-  FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(device->address));
+  FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(*device));
   const bool taken_before = device->driver == wanted.driver ||
                             (device->driver.empty() && device->driver_override == wanted.driver);
   if (!taken_before) {

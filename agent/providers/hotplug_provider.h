@@ -59,6 +59,7 @@ class HotplugProvider {
   absl::StatusOr<PciDevice> Find(const VfId& id);
   absl::StatusOr<OneFunction> Read(const HotplugPortConfig& port, const VfId& id,
                                    const PciDevice& device);
+  absl::StatusOr<bool> Leaving(const PciDevice& device);
   std::string WhyNotToTake(const HotplugPortConfig& port, const PciDevice& device) const;
   absl::StatusOr<std::vector<LinkInfo>> LinksOf(const PciDevice& device);
   absl::StatusOr<std::string> WhyHostUses(const LinkInfo& link);

@@ -341,6 +341,39 @@ TEST_F(HotplugProviderTest, AnOperationThatHangsKeepsTheFunctionFromBeingGivenOn
   EXPECT_TRUE(provider.DeleteFunction(kFunction).ok());
 }
 
+TEST_F(HotplugProviderTest, AnOperationThatHangsOnAFunctionThatIsPulledIsWaitedFor) {
+  Plug();
+  ASSERT_TRUE(provider.PutBinding(Wanted()).ok());
+  pci.HangNext(SysfsMethod::kReset, kPci);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(provider.DeleteBinding(kFunction)));
+  Unplug();
+  EXPECT_TRUE(absl::IsUnavailable(provider.DeleteBinding(kFunction)));
+  EXPECT_TRUE(absl::IsUnavailable(provider.DeleteFunction(kFunction)));
+  EXPECT_TRUE(absl::IsUnavailable(provider.ObserveFunction(kFunction).status()));
+  ASSERT_TRUE(pci.Release(kPci));
+  EXPECT_TRUE(provider.DeleteFunction(kFunction).ok());
+  EXPECT_TRUE(provider.ObserveFunction(kFunction)->facts.gone);
+}
+
+TEST_F(HotplugProviderTest, AFunctionThatIsPulledWhileAVmHoldsItIsLeavingAndNotTouched) {
+  Plug();
+  ASSERT_TRUE(provider.PutBinding(Wanted()).ok());
+  EXPECT_FALSE(Function().leaving);
+  const uint32_t group = *pci.Find(kPci)->iommu_group;
+  pci.SetGroupOpen(group, true);
+  Unplug();
+  EXPECT_TRUE(Function().leaving);
+  EXPECT_EQ(Function().driver, kBusyDriver);
+  EXPECT_THAT(Refused(), HasSubstr("being pulled, and a VM still holds it"));
+  EXPECT_EQ(provider.ObserveFunction(kFunction)->resources.size(), 1U) << "not taken for gone";
+  EXPECT_TRUE(absl::IsUnavailable(provider.PutBinding(Wanted()).status()));
+  EXPECT_TRUE(absl::IsUnavailable(provider.DeleteBinding(kFunction)));
+  EXPECT_FALSE(sysfs.Outstanding(kPci)) << "nothing was begun on it";
+  pci.SetGroupOpen(group, false);
+  EXPECT_TRUE(provider.ObserveFunction(kFunction)->facts.gone);
+  EXPECT_TRUE(provider.DeleteBinding(kFunction).ok());
+}
+
 TEST_F(HotplugProviderTest, AFunctionThatAVmHoldsOpenIsNotUnbound) {
   Plug();
   ASSERT_TRUE(provider.PutBinding(Wanted()).ok());

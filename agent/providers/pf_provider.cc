@@ -33,6 +33,7 @@ absl::StatusOr<PfProvider::Pf> PfProvider::Find(const NicId& pf) {
     if (!pci.ok()) continue;
     FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(*pci));
     if (device.physfn) continue;  // a VF, whatever MAC it shows
+    FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(device));
     FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo with_vfs, rtnetlink_->GetLinkWithVfs(link.ifindex));
     return Pf{std::move(with_vfs), std::move(device), std::move(links), {}};
   }

@@ -22,6 +22,13 @@ absl::Status VfioBinding::CheckIdle(const PciAddress& pci) {
                                        "kernel yet"));
 }
 
+absl::Status VfioBinding::CheckIdle(const PciDevice& device) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(device.address));
+  if (!device.busy) return absl::OkStatus();
+  return absl::UnavailableError(StrCat("the kernel is at work on ", device.address.ToString(),
+                                       ": a driver or VFs come or go, or it is being removed"));
+}
+
 std::optional<ObservedResource> VfioBinding::Observe(const PciDevice& device, const VfId& vf) {
   // The override alone is what an attempt leaves whose driver did not bind. Of a busy
   // function it is not known, so nobody may take the binding for gone.
@@ -31,7 +38,7 @@ std::optional<ObservedResource> VfioBinding::Observe(const PciDevice& device, co
   }
   ObservedResource binding;
   binding.key = DriverBindingKey(vf);
-  DriverBindingSpec spec{vf, device.driver, {}, {}, {}};
+  DriverBindingSpec spec{vf, device.busy ? kBusyDriver : device.driver, {}, {}, {}};
   if (device.iommu_group) {
     if (absl::StatusOr<VfioNode> node = sysfs_->GetVfioNode(*device.iommu_group); node.ok()) {
       spec.node_uid = node->uid;
@@ -45,8 +52,8 @@ std::optional<ObservedResource> VfioBinding::Observe(const PciDevice& device, co
 
 absl::StatusOr<ObservedResource> VfioBinding::Put(const PciAddress& pci,
                                                   const DriverBindingSpec& wanted) {
-  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(pci));
   FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(pci));
+  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(device));
   if (device.driver != wanted.driver) {
     // Where autoprobe is off, without an override no driver would bind at all. It comes
     // first: a function that has it and no driver was taken by us, and from then on no
@@ -81,8 +88,8 @@ absl::StatusOr<ObservedResource> VfioBinding::Put(const PciAddress& pci,
 }
 
 absl::Status VfioBinding::Unbind(const PciAddress& pci) {
-  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(pci));
   FAIRLEAD_ASSIGN_OR_RETURN(const PciDevice device, sysfs_->Device(pci));
+  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(device));
   if (device.driver == config_->vf_driver) {
     // Unbinding a VF that a VM still holds open blocks in the kernel with locks
     // held: look first. QEMU closes the group a moment after it let the device go.

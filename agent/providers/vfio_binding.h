@@ -21,6 +21,8 @@ class VfioBinding {
 
   // kUnavailable while a write to the function that passed its deadline is on its way.
   absl::Status CheckIdle(const PciAddress& pci);
+  // The same while the kernel does something of its own to it for long.
+  absl::Status CheckIdle(const PciDevice& device);
   // What of it is, or may be, ours: bound, or left half done.
   std::optional<ObservedResource> Observe(const PciDevice& device, const VfId& vf);
   // Takes the function from whatever driver has it, and sets the node.

@@ -99,6 +99,13 @@ void Engine::ContinueFunction(Unit& unit, const StoredObject& object, Attachment
   unit.waits_for = MissingObservation(unit, attachment);
   if (!unit.waits_for.empty()) return;
   if (GiveUpTaken(unit, attachment)) return;
+  if (const VfFacts* vf = facts_.FindVf(attachment.vf); vf != nullptr && vf->leaving) {
+    PortUnitFailed(unit, kStep,
+                   absl::UnavailableError(absl::StrCat(
+                       "the function is being pulled, and VM ", attachment.vm,
+                       " still holds it: the kernel waits until the guest lets go of it")));
+    return;
+  }
   ClaimLeftBehind(unit, attachment);
   if (PlaceAgain(unit, object, attachment)) return;
   if (const absl::Status& error = vms_[attachment.vm].error; !error.ok()) {

@@ -121,7 +121,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fs::create_directories(group);
   Fill(device, group, Fields(text));
 
-  LinuxSysfsPort port({.sysfs = tree.root.string(), .dev = tree.root.string(), .write_helper = ""});
+  static LinuxSysfsPort port({.sysfs = tree.root.string(),
+                              .dev = tree.root.string(),
+                              .write_helper = FAIRLEAD_SYSFS_WRITE});
   if (const auto shown = port.Device(address); shown.ok()) {
     if (!(shown->address == address) || shown->driver.find('/') != std::string::npos) std::abort();
     if (!shown->total_vfs.has_value() && !shown->virtfns.empty()) std::abort();

@@ -374,6 +374,34 @@ TEST_F(HotplugTest, AFunctionThatIsPulledFromAReadyPortIsWaitedForAndTakenAgain)
   ExpectGivenBack(*vm);
 }
 
+// The guest is paused, or does not hear its hot-plug port.
+TEST_F(HotplugTest, AFunctionThatIsPulledAndThatItsGuestDoesNotLetGoIsSaidAndWaitedFor) {
+  BeginWithPort();
+  const auto vm = ReadyOne();
+  const uint32_t group = *Function()->iommu_group;
+  host->pci.SetGroupOpen(group, true);
+  host->network->RemoveLink(Link(0));
+  host->pci.RemoveDevice(Pci());
+  host->uevents.Lose();  // the kernel says nothing before it is gone: an audit finds it
+  const v1::ObjectStatus said = WaitReason(v1::OBJECT_STATE_DEGRADED,
+                                           "the function is being pulled, and VM a still holds it");
+  EXPECT_EQ(said.step(), "function");
+  EXPECT_THAT(ShownPort().vfs(0).detail(), HasSubstr("being pulled"));
+  EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0) << "the kernel has asked it";
+  host->Stop();
+  host->Start();
+  WaitReason(v1::OBJECT_STATE_DEGRADED, "VM a still holds it");
+  for (const QmpDevice& device : vm->devices()) {
+    if (!device.host.empty()) vm->Unplug(device.id);
+  }
+  host->pci.SetGroupOpen(group, false);
+  host->uevents.Emit("remove", DevPath(0), "pci");
+  WaitWentAway();
+  ExpectNothingLeft(*vm);
+  Plug();
+  host->WaitReady("a-red");
+}
+
 TEST_F(HotplugTest, ADeviceThatQemuKeepsOfAPulledFunctionIsRemoved) {
   BeginWithPort();
   const auto vm = ReadyOne();

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/ports/sysfs/child_writer.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +14,7 @@
 #include "agent/base/error.h"
 #include "agent/base/text.h"
 #include "agent/base/unique_fd.h"
+#include "agent/ports/sysfs/child_process.h"
 
 namespace fairlead {
 namespace {
@@ -25,44 +23,6 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr int kHelperRefused = 255;  // sysfs_write_main.cc
-
-// What the child inherits: nothing but three ends of /dev/null and default
-// signals. A netlink or monitor socket that slipped into a child which hangs for
-// minutes would stay open as long.
-class SpawnSetup {
- public:
-  SpawnSetup() {
-    ::posix_spawn_file_actions_init(&actions_);
-    ::posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDWR, 0);
-    ::posix_spawn_file_actions_adddup2(&actions_, 0, 1);
-    ::posix_spawn_file_actions_adddup2(&actions_, 0, 2);
-    ::posix_spawn_file_actions_addclosefrom_np(&actions_, 3);
-    ::posix_spawnattr_init(&attributes_);
-    sigset_t none, all;
-    ::sigemptyset(&none);
-    ::sigfillset(&all);
-    ::posix_spawnattr_setsigmask(&attributes_, &none);
-    ::posix_spawnattr_setsigdefault(&attributes_, &all);
-    // A group of its own: an interrupt typed at a terminal is for the agent.
-    ::posix_spawnattr_setpgroup(&attributes_, 0);
-    ::posix_spawnattr_setflags(
-        &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  }
-  SpawnSetup(const SpawnSetup&) = delete;
-  SpawnSetup& operator=(const SpawnSetup&) = delete;
-  ~SpawnSetup() {
-    ::posix_spawn_file_actions_destroy(&actions_);
-    ::posix_spawnattr_destroy(&attributes_);
-  }
-  int Spawn(pid_t* pid, const char* program, char* const argv[]) {
-    char* const no_environment[] = {nullptr};
-    return ::posix_spawn(pid, program, &actions_, &attributes_, argv, no_environment);
-  }
-
- private:
-  posix_spawn_file_actions_t actions_;
-  posix_spawnattr_t attributes_;
-};
 
 // True when the child has ended before the deadline.
 bool WaitForEnd(int pidfd, steady_clock::time_point until) {
@@ -78,14 +38,6 @@ bool WaitForEnd(int pidfd, steady_clock::time_point until) {
   }
 }
 
-pid_t Wait(pid_t pid, int* status, int flags) {
-  pid_t got;
-  do {
-    got = ::waitpid(pid, status, flags);
-  } while (got < 0 && errno == EINTR);
-  return got;
-}
-
 }  // namespace
 
 ChildWriter::ChildWriter(std::string helper, std::string root)
@@ -97,16 +49,8 @@ absl::Status ChildWriter::Write(const PciAddress& device, const std::string& pat
   const auto until = steady_clock::now() + deadline;
   FAIRLEAD_RETURN_IF_ERROR(CheckIdle(device, asked));
 
-  std::string args[] = {helper_, "--root", root_, path, value};
-  char* argv[] = {args[0].data(), args[1].data(), args[2].data(),
-                  args[3].data(), args[4].data(), nullptr};
-  pid_t pid = -1;
-  if (const int err = SpawnSetup().Spawn(&pid, helper_.c_str(), argv); err != 0) {
-    // Not SystemError: the errno of a status of this class is sysfs's own.
-    return absl::FailedPreconditionError(StrCat(asked, ": cannot start the helper ", helper_, " (",
-                                                strerrordesc_np(err),
-                                                "); check that Fairlead is installed whole"));
-  }
+  FAIRLEAD_ASSIGN_OR_RETURN(const pid_t pid,
+                            StartChild({helper_, "--root", root_, path, value}, asked));
   // The pid cannot be reused before we reap it, so there is no race here.
   UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   const int pidfd_error = pidfd.valid() ? 0 : errno;
@@ -122,7 +66,7 @@ absl::Status ChildWriter::Write(const PciAddress& device, const std::string& pat
                "for what the device's driver waits for"));
   }
   int status = 0;
-  if (Wait(pid, &status, 0) != pid) {
+  if (WaitChild(pid, &status, 0) != pid) {
     return SystemError(errno, StrCat(asked, ": wait for the helper"));
   }
   if (WIFSIGNALED(status)) {
@@ -157,11 +101,7 @@ absl::Status ChildWriter::CheckIdle(const PciAddress& device, std::string_view a
 }
 
 void ChildWriter::ReapLocked() {
-  // Anything but "still running" means that the child is gone.
-  std::erase_if(left_, [](const Left& left) {
-    int status = 0;
-    return Wait(left.pid, &status, WNOHANG) != 0;
-  });
+  std::erase_if(left_, [](const Left& left) { return !ChildRuns(left.pid); });
 }
 
 }  // namespace fairlead

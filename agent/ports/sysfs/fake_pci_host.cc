@@ -91,11 +91,33 @@ void FakePciHost::RemoveDevice(const PciAddress& address) {
   for (const PciAddress& one : doomed) {
     const auto it = functions_.find(one);
     if (it == functions_.end()) continue;
-    const std::optional<uint32_t> group = it->second.device.iommu_group;
-    functions_.erase(it);
-    outstanding_.erase(one);
-    UpdateVfioNode(group);
+    if (!Leave(it->second)) Erase(one);
   }
+}
+
+// Whether its removal has to wait.
+bool FakePciHost::Leave(Function& function) {
+  if (!IsVfioDriver(function.device.driver) || !HeldOpen(function)) return function.leaving;
+  function.leaving = true;
+  function.device.driver.clear();  // its link is what goes first
+  return true;
+}
+
+// A write that hangs is one of the child that does it, and not of the function.
+void FakePciHost::Erase(const PciAddress& address) {
+  const auto it = functions_.find(address);
+  if (it == functions_.end()) return;
+  const std::optional<uint32_t> group = it->second.device.iommu_group;
+  functions_.erase(it);
+  UpdateVfioNode(group);
+}
+
+bool FakePciHost::HeldOpen(const Function& function) const {
+  return function.device.iommu_group && open_groups_.contains(*function.device.iommu_group);
+}
+
+bool FakePciHost::Busy(const Function& function) const {
+  return function.leaving || outstanding_.contains(function.device.address);
 }
 
 std::optional<PciDevice> FakePciHost::Find(const PciAddress& address) const {
@@ -154,6 +176,10 @@ void FakePciHost::HangNext(SysfsMethod method, const PciAddress& address) {
 
 bool FakePciHost::Release(const PciAddress& address) {
   std::lock_guard lock(mutex_);
+  return ReleaseLocked(address);
+}
+
+bool FakePciHost::ReleaseLocked(const PciAddress& address) {
   const auto found = outstanding_.find(address);
   if (found == outstanding_.end()) return false;
   const Write write = found->second;
@@ -212,10 +238,13 @@ absl::StatusOr<PciDevice> FakePciHost::Device(const PciAddress& address) {
   FAIRLEAD_RETURN_IF_ERROR(Enter(SysfsMethod::kDevice, &address));
   const std::string asked = StrCat("read PCI device ", address.ToString());
   FAIRLEAD_ASSIGN_OR_RETURN(Function * function, Get(address, asked));
-  if (function->device.total_vfs.has_value()) FAIRLEAD_RETURN_IF_ERROR(CheckIdle(address, asked));
   PciDevice device = function->device;
-  device.busy = outstanding_.contains(address);
-  if (device.busy) device.driver_override.clear();
+  device.busy = Busy(*function);
+  if (device.busy) {
+    device.driver_override.clear();
+    device.num_vfs = 0;
+    device.virtfns.clear();
+  }
   return device;
 }
 
@@ -261,11 +290,18 @@ absl::StatusOr<std::vector<PciAddress>> FakePciHost::IommuGroup(uint32_t group) 
 absl::Status FakePciHost::LongWrite(const PciAddress& address, const Write& write,
                                     std::string_view asked) {
   FAIRLEAD_RETURN_IF_ERROR(Enter(write.method, &address));
-  FAIRLEAD_RETURN_IF_ERROR(Get(address, asked).status());
+  FAIRLEAD_ASSIGN_OR_RETURN(const Function* function, Get(address, asked));
   FAIRLEAD_RETURN_IF_ERROR(CheckIdle(address, asked));
+  bool waits = function->leaving && write.method != SysfsMethod::kUnbind;  // it has no driver
+  if (write.method == SysfsMethod::kSetNumVfs && write.count == 0) {
+    for (const PciAddress& vf : function->device.virtfns) waits |= Leave(functions_.at(vf));
+  }
   const auto hang = std::find(hangs_.begin(), hangs_.end(), std::make_pair(address, write.method));
-  if (hang == hangs_.end()) return Apply(address, write, asked);
-  hangs_.erase(hang);
+  if (hang != hangs_.end()) {
+    hangs_.erase(hang);
+  } else if (!waits) {
+    return Apply(address, write, asked);
+  }
   outstanding_[address] = write;
   return absl::DeadlineExceededError(
       StrCat(asked, ": the kernel has not answered in time; the write goes on"));
@@ -277,6 +313,9 @@ absl::Status FakePciHost::Apply(const PciAddress& address, const Write& write,
   switch (write.method) {
     case SysfsMethod::kSetNumVfs:
       return ApplyNumVfs(*function, write.count, asked);
+    case SysfsMethod::kSetDriverOverride:
+      function->device.driver_override = write.driver;
+      return absl::OkStatus();
     case SysfsMethod::kProbe:
       ProbeFunction(*function);
       return absl::OkStatus();
@@ -313,14 +352,7 @@ absl::Status FakePciHost::ApplyNumVfs(Function& pf, uint16_t count, std::string_
     const std::vector<PciAddress> gone = std::exchange(device.virtfns, {});
     device.num_vfs = 0;
     if (vfs_changed_) vfs_changed_(device.address, 0);
-    for (const PciAddress& address : gone) {
-      const auto found = functions_.find(address);
-      if (found == functions_.end()) continue;
-      const std::optional<uint32_t> group = found->second.device.iommu_group;
-      functions_.erase(found);
-      outstanding_.erase(address);
-      UpdateVfioNode(group);
-    }
+    for (const PciAddress& address : gone) Erase(address);
     return absl::OkStatus();
   }
   device.num_vfs = count;
@@ -377,7 +409,8 @@ void FakePciHost::UnbindFunction(Function& function) {
 void FakePciHost::UpdateVfioNode(std::optional<uint32_t> group) {
   if (!group.has_value()) return;
   const bool held = std::any_of(functions_.begin(), functions_.end(), [&](const auto& entry) {
-    return entry.second.device.iommu_group == group && IsVfioDriver(entry.second.device.driver);
+    return entry.second.device.iommu_group == group &&
+           (IsVfioDriver(entry.second.device.driver) || entry.second.leaving);
   });
   if (!held) {
     nodes_.erase(*group);
@@ -409,12 +442,8 @@ absl::Status FakePciHost::SetAutoprobe(const PciAddress& pf, bool on) {
 absl::Status FakePciHost::SetDriverOverride(const PciAddress& address, std::string_view driver) {
   RunHook(SysfsMethod::kSetDriverOverride, address);
   std::lock_guard lock(mutex_);
-  FAIRLEAD_RETURN_IF_ERROR(Enter(SysfsMethod::kSetDriverOverride, &address));
-  const std::string asked = StrCat("set the driver override of ", address.ToString());
-  FAIRLEAD_ASSIGN_OR_RETURN(Function * function, Get(address, asked));
-  FAIRLEAD_RETURN_IF_ERROR(CheckIdle(address, asked));
-  function->device.driver_override = std::string(driver);
-  return absl::OkStatus();
+  return LongWrite(address, {SysfsMethod::kSetDriverOverride, 0, std::string(driver)},
+                   StrCat("set the driver override of ", address.ToString()));
 }
 
 absl::Status FakePciHost::Probe(const PciAddress& address) {
@@ -440,8 +469,17 @@ void FakePciHost::SetGroupOpen(uint32_t group, bool open) {
   std::lock_guard lock(mutex_);
   if (open) {
     open_groups_.insert(group);
-  } else {
-    open_groups_.erase(group);
+    return;
+  }
+  open_groups_.erase(group);
+  std::vector<PciDevice> gone;
+  for (const auto& [address, function] : functions_) {
+    if (function.leaving && !HeldOpen(function)) gone.push_back(function.device);
+  }
+  for (const PciDevice& device : gone) {
+    Erase(device.address);
+    ReleaseLocked(device.address);  // what waited for its lock, or for its end, comes back
+    if (device.physfn) ReleaseLocked(*device.physfn);
   }
 }
 

@@ -12,6 +12,8 @@
 //     keeps VFs unbound; a driver that is not loaded binds nothing; all success
 //   - a bound VFIO driver makes /dev/vfio/GROUP (root, 0600), the last one
 //     unbound takes it away
+//   - a function that a process has open by its VFIO group is removed, or taken away by
+//     numvfs, only when that closes it
 //
 // Threading: safe from any thread (one mutex).
 // Ownership: must outlive every FakeSysfsPort on it.
@@ -88,7 +90,9 @@ class FakePciHost {
   // Hot-plug: the function comes behind the bridge, in an IOMMU group of its own, and
   // is offered to its driver.
   void Plug(const PciAddress& bridge, const FakeFunctionOptions& options);
-  // Takes a function away, as hot-unplug does; a PF takes its VFs with it.
+  // Takes a function away, as hot-unplug does; a PF takes its VFs with it. One that a
+  // process has open by its group is being removed until that closes it: busy, without
+  // a driver, its node still there, and what is written to it hangs.
   void RemoveDevice(const PciAddress& address);
 
   std::optional<PciDevice> Find(const PciAddress& address) const;
@@ -110,15 +114,14 @@ class FakePciHost {
   // and does nothing. Several queue up.
   void FailNext(SysfsMethod method, absl::Status status,
                 std::optional<PciAddress> address = std::nullopt);
-  // The next call of kSetNumVfs, kProbe, kUnbind or kReset on `address` hangs in
-  // the "kernel": it returns kDeadlineExceeded at once and is outstanding until
+  // The next call of kSetNumVfs, kSetDriverOverride, kProbe, kUnbind or kReset on
+  // `address` hangs in the "kernel": it returns kDeadlineExceeded at once and is outstanding until
   // Release.
   void HangNext(SysfsMethod method, const PciAddress& address);
   // Lets what hangs on `address` come back; it then takes effect, as a write
   // that the kernel finishes late does. False when nothing hangs there.
   bool Release(const PciAddress& address);
-  // Runs at the start of each of these four and of kSetDriverOverride, without a lock: it
-  // may block the caller.
+  // Runs at the start of each of these five, without a lock: it may block the caller.
   void SetHook(std::function<void(SysfsMethod method, const PciAddress& address)> hook);
 
   // Told when a PF's driver has made VFs, or taken them away (0); must not call back.
@@ -149,6 +152,7 @@ class FakePciHost {
     bool bridge = false;
     std::optional<PciAddress> parent;  // the bridge that it is behind, if known
     bool resettable = true;
+    bool leaving = false;  // see RemoveDevice
     int resets = 0;
     FakePfOptions pf;  // of a PF
   };
@@ -159,7 +163,8 @@ class FakePciHost {
   };
   struct Write {
     SysfsMethod method;
-    uint16_t count = 0;  // kSetNumVfs
+    uint16_t count = 0;       // kSetNumVfs
+    std::string driver = {};  // kSetDriverOverride
   };
 
   void RunHook(SysfsMethod method, const PciAddress& address);
@@ -171,6 +176,11 @@ class FakePciHost {
   void Bind(Function& function, const std::string& driver);
   void ProbeFunction(Function& function);
   void UnbindFunction(Function& function);
+  bool ReleaseLocked(const PciAddress& address);
+  bool Leave(Function& function);
+  void Erase(const PciAddress& address);
+  bool HeldOpen(const Function& function) const;
+  bool Busy(const Function& function) const;
   void UpdateVfioNode(std::optional<uint32_t> group);
   absl::StatusOr<Function*> Get(const PciAddress& address, std::string_view asked);
   absl::Status CheckIdle(const PciAddress& address, std::string_view asked) const;

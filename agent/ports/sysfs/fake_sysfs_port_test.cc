@@ -31,10 +31,16 @@ class FakeContractHost final : public SysfsContractHost {
   PciAddress pf() const override { return kPf; }
   PciAddress bridge() const override { return kBridge; }
   std::string pf_netdev() const override { return "pf0"; }
+  void Hold(const PciAddress&, uint32_t group) override {
+    held_ = group;
+    host_.SetGroupOpen(group, true);
+  }
+  void LetGo() override { host_.SetGroupOpen(held_, false); }
 
  private:
   FakePciHost host_;
   FakeSysfsPort port_{host_};
+  uint32_t held_ = 0;
 };
 
 std::unique_ptr<SysfsContractHost> MakeFake() { return std::make_unique<FakeContractHost>(); }
@@ -98,7 +104,7 @@ TEST_F(FakeSysfsPortTest, HungWriteIsOutstandingUntilItTakesEffectLate) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(port_.SetNumVfs(kPf, 2, kDeadline)));
   EXPECT_TRUE(port_.Outstanding(kPf));
   EXPECT_THAT(host_.Find(kPf)->virtfns, IsEmpty());
-  EXPECT_TRUE(absl::IsUnavailable(port_.Device(kPf).status()));
+  EXPECT_TRUE(port_.Device(kPf)->busy);
   EXPECT_TRUE(absl::IsUnavailable(port_.SetNumVfs(kPf, 0, kDeadline)));
   EXPECT_TRUE(host_.Release(kPf));
   EXPECT_FALSE(port_.Outstanding(kPf));
@@ -117,6 +123,29 @@ TEST_F(FakeSysfsPortTest, AVfWithAHungWriteIsShownAsBusy) {
   EXPECT_TRUE(host_.Release(kVf0));
   EXPECT_FALSE(port_.Device(kVf0)->busy);
   EXPECT_EQ(port_.Device(kVf0)->driver_override, "vfio-pci");
+}
+
+TEST_F(FakeSysfsPortTest, AFunctionThatIsPulledWhileAVmHoldsItIsBusyUntilThatLetsGo) {
+  ASSERT_TRUE(port_.SetNumVfs(kPf, 1, kDeadline).ok());
+  ASSERT_TRUE(port_.Unbind(kVf0, kDeadline).ok());
+  ASSERT_TRUE(port_.SetDriverOverride(kVf0, "vfio-pci").ok());
+  ASSERT_TRUE(port_.Probe(kVf0, kDeadline).ok());
+  const uint32_t group = *port_.Device(kVf0)->iommu_group;
+  host_.SetGroupOpen(group, true);
+  host_.RemoveDevice(kVf0);
+  const auto leaving = port_.Device(kVf0);
+  ASSERT_TRUE(leaving.ok()) << leaving.status();
+  EXPECT_TRUE(leaving->busy);
+  EXPECT_EQ(leaving->driver, "");
+  EXPECT_TRUE(*port_.VfioGroupInUse(group));
+  EXPECT_FALSE(port_.Outstanding(kVf0)) << "nothing of ours hangs";
+  EXPECT_TRUE(port_.Unbind(kVf0, kDeadline).ok()) << "it has no driver";
+  EXPECT_TRUE(absl::IsDeadlineExceeded(port_.SetDriverOverride(kVf0, "")));
+  EXPECT_TRUE(port_.Outstanding(kVf0));
+  host_.SetGroupOpen(group, false);
+  EXPECT_TRUE(absl::IsNotFound(port_.Device(kVf0).status()));
+  EXPECT_FALSE(port_.Outstanding(kVf0));
+  EXPECT_TRUE(absl::IsNotFound(port_.GetVfioNode(group).status()));
 }
 
 TEST_F(FakeSysfsPortTest, SharedGroupListsAllMembersButBridges) {

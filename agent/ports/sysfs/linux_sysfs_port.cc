@@ -99,7 +99,9 @@ absl::StatusOr<std::vector<PciAddress>> ReadVirtfns(const std::string& folder,
 }  // namespace
 
 LinuxSysfsPort::LinuxSysfsPort(LinuxSysfsOptions options)
-    : options_(std::move(options)), writer_(options_.write_helper, options_.sysfs) {}
+    : options_(std::move(options)),
+      writer_(options_.write_helper, options_.sysfs),
+      reader_(options_.write_helper, options_.sysfs) {}
 
 std::string LinuxSysfsPort::Folder(const PciAddress& address) const {
   return StrCat(options_.sysfs, "/bus/pci/devices/", address.ToString());
@@ -146,14 +148,21 @@ absl::StatusOr<PciDevice> LinuxSysfsPort::Device(const PciAddress& address) {
 
   FAIRLEAD_ASSIGN_OR_RETURN(const auto driver, ReadLinkName(path("driver")));
   device.driver = driver.value_or("");
-  // Reading driver_override takes the device lock (drivers/pci/pci-sysfs.c), which a
-  // write that hangs holds: unbind, probe, reset or numvfs.
-  device.busy = writer_.Outstanding(address);
-  if (!device.busy) {
-    FAIRLEAD_ASSIGN_OR_RETURN(const auto override, ReadOptionalSysfsFile(path("driver_override")));
-    // printk's way to show a null string (drivers/pci/pci-sysfs.c).
-    if (override.has_value() && *override != "(null)") device.driver_override = *override;
-  }
+  device.busy = writer_.Outstanding(address) || reader_.Outstanding(address);
+  // For what takes the device lock, which is held by a write of ours that hangs, and by the
+  // removal of a function that a VM has open (vfio_unregister_group_dev waits for it).
+  const auto read_locked =
+      [&](std::string_view name) -> absl::StatusOr<std::optional<std::string>> {
+    if (device.busy) return std::optional<std::string>();
+    auto content = reader_.Read(address, path(name), options_.lock_deadline);
+    device.busy = absl::IsDeadlineExceeded(content.status()) || reader_.Outstanding(address);
+    if (device.busy) return std::optional<std::string>();
+    return content;
+  };
+  // driver_override_show, drivers/pci/pci-sysfs.c
+  FAIRLEAD_ASSIGN_OR_RETURN(const auto override, read_locked("driver_override"));
+  // printk's way to show a null string.
+  if (override.has_value() && *override != "(null)") device.driver_override = *override;
 
   FAIRLEAD_ASSIGN_OR_RETURN(const auto node, ReadOptionalSysfsFile(path("numa_node")));
   if (node.has_value()) {
@@ -177,9 +186,13 @@ absl::StatusOr<PciDevice> LinuxSysfsPort::Device(const PciAddress& address) {
   FAIRLEAD_ASSIGN_OR_RETURN(const uint64_t total_vfs,
                             ParseSysfsNumber(*total, UINT16_MAX, path("sriov_totalvfs")));
   device.total_vfs = static_cast<uint16_t>(total_vfs);
-  // Reading sriov_numvfs takes the device lock too.
-  FAIRLEAD_RETURN_IF_ERROR(writer_.CheckIdle(address, asked));
-  FAIRLEAD_ASSIGN_OR_RETURN(device.num_vfs, ReadNumber<uint16_t>(path("sriov_numvfs"), UINT16_MAX));
+  // sriov_numvfs_show, drivers/pci/iov.c
+  FAIRLEAD_ASSIGN_OR_RETURN(const auto count, read_locked("sriov_numvfs"));
+  if (device.busy) return device;
+  if (!count.has_value()) return SystemError(ENOENT, StrCat("read ", path("sriov_numvfs")));
+  FAIRLEAD_ASSIGN_OR_RETURN(const uint64_t num_vfs,
+                            ParseSysfsNumber(*count, UINT16_MAX, path("sriov_numvfs")));
+  device.num_vfs = static_cast<uint16_t>(num_vfs);
   FAIRLEAD_ASSIGN_OR_RETURN(const auto autoprobe,
                             ReadOptionalSysfsFile(path("sriov_drivers_autoprobe")));
   if (autoprobe.has_value()) {
@@ -284,9 +297,9 @@ absl::Status LinuxSysfsPort::SetDriverOverride(const PciAddress& address, std::s
   FAIRLEAD_RETURN_IF_ERROR(
       CheckOffered(address, "driver_override", asked, "the kernel has no driver override"));
   // The store takes the device lock too (driver_set_override, drivers/base/driver.c).
-  FAIRLEAD_RETURN_IF_ERROR(writer_.CheckIdle(address, asked));
   // A lone line end is how the kernel takes "none": an empty write never reaches it.
-  return WriteSysfsFile(StrCat(Folder(address), "/driver_override"), StrCat(driver, "\n"), asked);
+  return writer_.Write(address, StrCat(Folder(address), "/driver_override"), StrCat(driver, "\n"),
+                       asked, options_.lock_deadline);
 }
 
 absl::Status LinuxSysfsPort::Probe(const PciAddress& address, Deadline deadline) {

@@ -4,16 +4,17 @@
 //
 // Threading: safe from several threads at once.
 // Errors: as sysfs_port.h says, and:
-//   kUnavailable     an earlier write to that device is outstanding (any write;
-//                    Device of a PF as well, whose sriov_numvfs cannot be read
-//                    while a write to it runs), or its VFs are just changing
+//   kUnavailable     an earlier write to that device is outstanding (any write), or
+//                    its VFs are just changing
 //   kUnimplemented   the device offers no SR-IOV, or no reset
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "agent/ports/sysfs/child_reader.h"
 #include "agent/ports/sysfs/child_writer.h"
 #include "agent/ports/sysfs/sysfs_port.h"
 
@@ -22,8 +23,10 @@ namespace fairlead {
 struct LinuxSysfsOptions {
   std::string sysfs = "/sys";
   std::string dev = "/dev";
-  // Absolute path of the program that does the long writes.
+  // Absolute path of the program that does what may block for long.
   std::string write_helper = "/usr/libexec/fairlead/fairlead-sysfs-write";
+  // For what takes a device's lock and no time: past it the device counts as busy.
+  std::chrono::milliseconds lock_deadline{2000};
 };
 
 class LinuxSysfsPort final : public SysfsPort {
@@ -56,6 +59,7 @@ class LinuxSysfsPort final : public SysfsPort {
 
   const LinuxSysfsOptions options_;
   ChildWriter writer_;
+  ChildReader reader_;
 };
 
 }  // namespace fairlead

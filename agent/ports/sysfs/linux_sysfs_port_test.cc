@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -41,11 +42,13 @@ class LinuxSysfsPortTest : public ::testing::Test {
     root_ = ::mkdtemp(pattern.data());
     fs::create_directories(root_ / "bus/pci/devices");
     Write("bus/pci/drivers_probe", "");
-    port_.emplace(
-        LinuxSysfsOptions{root_.string(), (root_ / "dev").string(), FAIRLEAD_SYSFS_WRITE});
+    port_.emplace(Options());
   }
   ~LinuxSysfsPortTest() override { fs::remove_all(root_); }
 
+  LinuxSysfsOptions Options(SysfsPort::Deadline lock_deadline = kLong) {
+    return {root_.string(), (root_ / "dev").string(), FAIRLEAD_SYSFS_WRITE, lock_deadline};
+  }
   void Write(const fs::path& path, std::string_view text) {
     fs::create_directories((root_ / path).parent_path());
     std::ofstream(root_ / path, std::ios::binary) << text;
@@ -298,7 +301,7 @@ TEST_F(LinuxSysfsPortTest, HelperRefusesAPathThatLeadsOutOfSysfs) {
 
 TEST_F(LinuxSysfsPortTest, MissingHelperIsSaidSo) {
   AddPf();
-  LinuxSysfsPort port({root_.string(), (root_ / "dev").string(), "/nonexistent/helper"});
+  LinuxSysfsPort port({root_.string(), (root_ / "dev").string(), "/nonexistent/helper", kLong});
   const absl::Status status = port.SetNumVfs(kPf, 1, kLong);
   EXPECT_THAT(std::string(status.message()), HasSubstr("/nonexistent/helper"));
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
@@ -316,7 +319,7 @@ TEST_F(LinuxSysfsPortTest, HungWriteReturnsAtItsDeadlineAndStaysOutstanding) {
   // Neither a second write nor a read that takes the same lock may hang as well.
   EXPECT_TRUE(absl::IsUnavailable(port_->SetNumVfs(kPf, 0, kLong)));
   EXPECT_TRUE(absl::IsUnavailable(port_->SetDriverOverride(kPf, "vfio-pci")));
-  EXPECT_TRUE(absl::IsUnavailable(port_->Device(kPf).status()));
+  EXPECT_TRUE(port_->Device(kPf)->busy);
   Unblock(numvfs, kPf);
   EXPECT_FALSE(port_->Outstanding(kPf));
   // Reaped: this process has no child left at all.
@@ -341,6 +344,52 @@ TEST_F(LinuxSysfsPortTest, AVfWithAHungWriteIsShownAsBusyWithoutAReadThatWouldHa
   Unblock(reset, kVf);
   EXPECT_FALSE(port_->Device(kVf)->busy);
   EXPECT_EQ(port_->Device(kVf)->driver_override, "vfio-pci");
+}
+
+// As the kernel removes a function that a VM does not let go of: a FIFO that nobody writes
+// to is an attribute whose lock is not given.
+TEST_F(LinuxSysfsPortTest, AFunctionWhoseLockIsHeldIsShownAsBusyAndTheOthersAreRead) {
+  AddFunction(kVf);
+  Link(Of(kVf) / "iommu_group", "../../../../kernel/iommu_groups/7");
+  const fs::path override = Of(kVf) / "driver_override";
+  fs::remove(root_ / override);
+  ASSERT_EQ(::mkfifo((root_ / override).c_str(), 0600), 0);
+  port_.emplace(Options(kShort));
+  for (int round = 0; round < 100; ++round) {  // one child for all of them hangs
+    const absl::StatusOr<PciDevice> busy = port_->Device(kVf);
+    ASSERT_TRUE(busy.ok()) << busy.status();
+    ASSERT_TRUE(busy->busy);
+    EXPECT_EQ(busy->iommu_group, 7U);
+  }
+  EXPECT_FALSE(port_->Outstanding(kVf)) << "no write is";
+  LinuxSysfsPort patient(Options());
+  AddPf();
+  Write(Of(kPf) / "driver_override", "mlx5_core\n");
+  EXPECT_EQ(patient.Device(kPf)->driver_override, "mlx5_core");
+  { UniqueFd writer(::open((root_ / override).c_str(), O_WRONLY | O_CLOEXEC)); }
+  fs::remove(root_ / override);
+  Write(override, "vfio-pci\n");
+  while (port_->Device(kVf)->busy) ::usleep(1000);
+  EXPECT_EQ(port_->Device(kVf)->driver_override, "vfio-pci");
+}
+
+TEST_F(LinuxSysfsPortTest, TheVfsOfAPfWhoseLockIsHeldAreNotReadEither) {
+  AddPf();
+  fs::remove(root_ / Of(kPf) / "sriov_numvfs");
+  ASSERT_EQ(::mkfifo((root_ / Of(kPf) / "sriov_numvfs").c_str(), 0600), 0);
+  port_.emplace(Options(kShort));
+  EXPECT_TRUE(port_->Device(kPf)->busy);
+  EXPECT_EQ(port_->Device(kPf)->total_vfs, 16);
+}
+
+TEST_F(LinuxSysfsPortTest, AReaderThatSomebodyEndsIsReplaced) {
+  AddFunction(kVf);
+  ASSERT_TRUE(port_->Device(kVf).ok());
+  std::ifstream list("/proc/self/task/" + std::to_string(::gettid()) + "/children");
+  pid_t reader = 0;
+  ASSERT_TRUE(list >> reader);
+  ASSERT_EQ(::kill(reader, SIGKILL), 0);
+  EXPECT_TRUE(port_->Device(kVf).ok());
 }
 
 class VfioNodeTest : public LinuxSysfsPortTest {

@@ -2,6 +2,7 @@
 #include "agent/ports/sysfs/sysfs_contract.h"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -213,6 +214,30 @@ TEST_P(SysfsContract, ResetOfAFunctionSucceeds) {
   ASSERT_NO_FATAL_FAILURE(MakeUnboundVf(&vf));
   const absl::Status status = port().Reset(vf, kDeadline);
   EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST_P(SysfsContract, AFunctionThatIsRemovedWhileSomebodyHasItOpenIsBusyUntilThatLetsGo) {
+  PciAddress vf;
+  ASSERT_NO_FATAL_FAILURE(MakeUnboundVf(&vf));
+  ASSERT_NO_FATAL_FAILURE(BindToVfio(vf));
+  const uint32_t group = *port().Device(vf)->iommu_group;
+  ASSERT_NO_FATAL_FAILURE(host_->Hold(vf, group));
+  constexpr SysfsPort::Deadline kShort{3000};
+  EXPECT_TRUE(absl::IsDeadlineExceeded(port().SetNumVfs(host_->pf(), 0, kShort)));
+  EXPECT_TRUE(port().Outstanding(host_->pf()));
+  EXPECT_TRUE(Pf().busy);
+  const absl::StatusOr<PciDevice> leaving = port().Device(vf);
+  ASSERT_TRUE(leaving.ok()) << leaving.status();
+  EXPECT_TRUE(leaving->busy);
+  EXPECT_EQ(leaving->driver, "") << "that link goes first";
+  EXPECT_FALSE(port().Outstanding(vf)) << "nobody wrote to it";
+  EXPECT_THAT(port().VfioGroupInUse(group),
+              ::testing::ResultOf([](const auto& s) { return s.ok() && *s; }, true));
+  host_->LetGo();
+  while (port().Outstanding(host_->pf())) ::usleep(1000);
+  EXPECT_TRUE(absl::IsNotFound(port().Device(vf).status()));
+  EXPECT_FALSE(Pf().busy);
+  EXPECT_EQ(Pf().num_vfs, 0);
 }
 
 TEST_P(SysfsContract, DeviceWithoutSriovSaysUnimplemented) {

@@ -26,6 +26,9 @@ class SysfsContractHost {
   virtual std::string pf_netdev() const = 0;
   // The bridge that the PF is behind.
   virtual PciAddress bridge() const = 0;
+  // Has the function, the only one of its group, open as a VM does; and closes it again.
+  virtual void Hold(const PciAddress& function, uint32_t group) = 0;
+  virtual void LetGo() = 0;
 };
 
 using SysfsContractFactory = std::unique_ptr<SysfsContractHost> (*)();

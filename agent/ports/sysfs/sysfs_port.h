@@ -7,10 +7,11 @@
 // may be used from several threads at once.
 // Errors: SystemError with the errno of the failed file operation; what sysfs
 // holds is bounded (64 KiB a file) and validated, junk is kDataLoss. Writes
-// that can block for minutes (numvfs, unbind, probe, reset) run in a child
-// process and return kDeadlineExceeded when `deadline` passes; the child is
-// then left to finish, since a write inside the kernel cannot be called back,
-// and `Outstanding` tells about it.
+// that can block for minutes (numvfs, override, unbind, probe, reset) run in a
+// child process and return kDeadlineExceeded when `deadline`, or a short one of the
+// port's own, passes; the child is then left to finish, since a write inside the
+// kernel cannot be called back, and `Outstanding` tells about it. So do reads that
+// wait for a device's lock; `PciDevice::busy` tells about them.
 #pragma once
 
 #include <chrono>
@@ -37,8 +38,10 @@ struct PciDevice {
   uint32_t class_code = 0;      // 24 bits: base class, sub-class, interface
   std::string driver;           // "" = none bound
   std::string driver_override;  // "" = none
-  // A write to it has not come back from the kernel: driver_override, whose read
-  // would wait for the same lock, was not read. (A PF is not shown at all then.)
+  // Its lock is held: a write to it has not come back from the kernel (`Outstanding`), or
+  // the kernel does something of its own to it for long, as it does while it removes a
+  // function that a VM has open. driver_override, num_vfs and virtfns were not read, and
+  // nothing can be done to it.
   bool busy = false;
   int numa_node = -1;
   std::optional<uint32_t> iommu_group;
@@ -64,8 +67,7 @@ class SysfsPort {
 
   virtual ~SysfsPort() = default;
 
-  // kNotFound when there is no such device, kUnavailable for an SR-IOV capable one
-  // that is busy.
+  // kNotFound when there is no such device.
   virtual absl::StatusOr<PciDevice> Device(const PciAddress& address) = 0;
   // The functions directly behind a PCI bridge (a root port, a switch's port) now,
   // ascending. kNotFound when there is no such device, kFailedPrecondition when it is

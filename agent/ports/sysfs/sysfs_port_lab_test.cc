@@ -2,10 +2,14 @@
 //
 // The contract on a real kernel: needs the lab's guest, whose PF $LAB_FACTS
 // names, and changes its VFs. There is no skipping: without the facts it fails.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/vfio.h>
+#include <sys/ioctl.h>
 
 #include <filesystem>
 
+#include "agent/base/unique_fd.h"
 #include "agent/ports/sysfs/linux_sysfs_port.h"
 #include "agent/ports/sysfs/sysfs_contract.h"
 #include "agent/ports/test_lab.h"
@@ -25,7 +29,25 @@ class LabHost final : public SysfsContractHost {
     return PciAddress::Parse(above.string()).value_or(PciAddress());
   }
 
+  // The order of vfio.rst.
+  void Hold(const PciAddress& function, uint32_t group) override {
+    container_ = UniqueFd(::open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC));
+    group_ = UniqueFd(::open(("/dev/vfio/" + std::to_string(group)).c_str(), O_RDWR | O_CLOEXEC));
+    int container = container_.get();
+    ASSERT_EQ(::ioctl(group_.get(), VFIO_GROUP_SET_CONTAINER, &container), 0);
+    ASSERT_EQ(::ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
+    device_ =
+        UniqueFd(::ioctl(group_.get(), VFIO_GROUP_GET_DEVICE_FD, function.ToString().c_str()));
+    ASSERT_TRUE(device_.valid());
+  }
+  void LetGo() override {
+    device_ = UniqueFd();
+    group_ = UniqueFd();
+    container_ = UniqueFd();
+  }
+
  private:
+  UniqueFd container_, group_, device_;
   const PciAddress pf_;
   const std::string netdev_;
   LinuxSysfsPort port_{{"/sys", "/dev", FAIRLEAD_SYSFS_WRITE}};

@@ -3,7 +3,7 @@
 the face virtio."""
 import os
 
-from host import Function, Pinger, eventually, ip, need, network_yaml, read
+from host import Function, Pinger, eventually, ip, need, network_yaml, read, run
 from scene import Scene as Base
 
 A, FAR = "10.0.0.1", "10.0.0.100"
@@ -156,6 +156,38 @@ def pulled_while_ready(s):
     s.given_back()
 
 
+def pulled_while_paused(s):
+    """Pulled while the VM is paused, so that its guest does not let go: the kernel waits in the removal, with the lock of
+    the function held. The port says so, the agent answers, ends and starts; the rest comes by itself once the VM runs."""
+    s.ask()
+    s.f0.plug()
+    s.ready()
+    s.a.monitor("stop")
+    try:
+        run("lab-function", "unplug", "f0", "0")
+
+        def said():
+            status = s.agent.port(PORT)
+            return status.get("state") == "degraded" and "is being pulled, and VM a still holds it" in status["reason"]
+
+        eventually("the port says that the VM holds its function", said)
+        need(s.f0.present(), "the function is gone, although the VM holds it")
+        need("being pulled" in s.agent.ctl("get", "vfs", "-o", "yaml").stdout, "get vfs does not say it")
+        s.agent.stop()
+        s.agent.start()
+        eventually("the next agent says it too", said)
+    finally:
+        s.a.monitor("cont")
+    eventually("the function is gone", lambda: not s.f0.present())
+    s.waits("waits for the function")
+    eventually("VM a has nothing of it", lambda: not s.a.devices())
+    s.untouched("while it waits")
+    s.f0.plug()
+    s.ready()
+    s.reaches_its_far_end()
+    s.given_back()
+
+
 def pulled_at_any_moment(s):
     """Pulled while it is being bound, plugged on, or given back, wherever that is: it comes to rest each time."""
     s.ask()
@@ -263,5 +295,5 @@ def refusals(s):
                                                       "--offload", "must", check=False))
 
 
-GROUPS = [[nobody_asked, refusals, intent_first, function_first, pulled_while_ready, pulled_at_any_moment, killed_while_ready,
-           killed_meanwhile, deadline, host_uses_it, known_by_its_slot, not_configured]]
+GROUPS = [[nobody_asked, refusals, intent_first, function_first, pulled_while_ready, pulled_while_paused, pulled_at_any_moment,
+           killed_while_ready, killed_meanwhile, deadline, host_uses_it, known_by_its_slot, not_configured]]
