@@ -38,7 +38,8 @@ void FillVf(const Engine& engine, const PfFacts& pf, const VfFacts& vf, v1::Host
   out.set_state(why.empty()                ? "free"
                 : engine.InUseByOthers(id) ? "in use by someone else"
                                            : "not usable");
-  out.set_detail(why);
+  out.set_detail(
+      why.empty() && !vf.can_reset ? "it offers no reset: given on as its last user left it" : why);
 }
 
 void FillEswitch(const EswitchSettings& settings, v1::HostState::Pf::Eswitch& out) {

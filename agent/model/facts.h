@@ -29,6 +29,7 @@ struct VfFacts {
   PciAddress pci;
   std::string driver;           // "" = none bound
   std::string driver_override;  // "" = none
+  bool can_reset = true;        // else it is given on as its last user left it
   std::optional<uint32_t> iommu_group;
   std::vector<PciAddress> group_peers;  // other devices in that group, bridges left out
   std::string netdev;                   // of a host driver, "" if none

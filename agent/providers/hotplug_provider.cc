@@ -199,6 +199,7 @@ absl::StatusOr<HotplugProvider::OneFunction> HotplugProvider::Read(const Hotplug
   facts.device = device.device;
   facts.driver = device.busy ? kBusyDriver : device.driver;
   facts.driver_override = device.driver_override;
+  facts.can_reset = device.can_reset;
   facts.iommu_group = device.iommu_group;
   if (device.iommu_group) {
     const absl::StatusOr<std::vector<PciAddress>> members = sysfs_->IommuGroup(*device.iommu_group);

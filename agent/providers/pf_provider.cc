@@ -172,6 +172,7 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const NicId& ni
   facts.pci = device.address;
   facts.driver = device.busy ? kBusyDriver : device.driver;
   facts.driver_override = device.driver_override;
+  facts.can_reset = device.can_reset;
   facts.iommu_group = device.iommu_group;
   if (device.iommu_group) {
     FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<PciAddress> members,

@@ -253,6 +253,19 @@ TEST_F(HotplugTest, OfAPortThatKnowsItsFunctionByTheSlotWhateverComesIsIt) {
   EXPECT_EQ(Function()->driver_override, "");
 }
 
+TEST_F(HotplugTest, AFunctionWithoutAResetIsGivenBackAndShownAsThat) {
+  BeginWithPort();
+  const auto vm = AskForOne();
+  FakeFunctionOptions without;
+  without.resettable = false;
+  Plug(0, Mac(0), without);
+  host->WaitReady("a-red");
+  host->Detach("a", "red");
+  host->WaitGone("a-red");
+  ExpectGivenBack(*vm);
+  EXPECT_THAT(ShownPort().vfs(0).detail(), HasSubstr("offers no reset"));
+}
+
 TEST_F(HotplugTest, ADeviceThatIsNotOnTheListIsRefusedByName) {
   BeginWithPort([](DaemonConfig& config) { PortOf(config).devices = {{0x15b3, 0x101e}}; });
   AskForOne();

@@ -74,6 +74,7 @@ void FakePciHost::Plug(const PciAddress& bridge, const FakeFunctionOptions& opti
   function.parent = bridge;
   function.native_driver = options.driver;
   function.netdev = options.netdev;
+  function.resettable = options.resettable;
   function.device.address = options.address;
   function.device.vendor = options.vendor;
   function.device.device = options.device;
@@ -239,6 +240,7 @@ absl::StatusOr<PciDevice> FakePciHost::Device(const PciAddress& address) {
   const std::string asked = StrCat("read PCI device ", address.ToString());
   FAIRLEAD_ASSIGN_OR_RETURN(Function * function, Get(address, asked));
   PciDevice device = function->device;
+  device.can_reset = function->resettable;
   device.busy = Busy(*function);
   if (device.busy) {
     device.driver_override.clear();

@@ -77,6 +77,7 @@ struct FakeFunctionOptions {
   uint32_t class_code = 0x020000;
   std::string driver = "virtio-pci";  // what matches it by its ids, "" for none
   std::string netdev;                 // what that driver makes, "" for none
+  bool resettable = true;
 };
 
 class FakePciHost {

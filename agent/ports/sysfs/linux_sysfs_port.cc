@@ -164,6 +164,8 @@ absl::StatusOr<PciDevice> LinuxSysfsPort::Device(const PciAddress& address) {
   // printk's way to show a null string.
   if (override.has_value() && *override != "(null)") device.driver_override = *override;
 
+  device.can_reset = std::binary_search(entries->begin(), entries->end(), "reset");
+
   FAIRLEAD_ASSIGN_OR_RETURN(const auto node, ReadOptionalSysfsFile(path("numa_node")));
   if (node.has_value()) {
     FAIRLEAD_ASSIGN_OR_RETURN(device.numa_node,

@@ -43,6 +43,7 @@ struct PciDevice {
   // function that a VM has open. driver_override, num_vfs and virtfns were not read, and
   // nothing can be done to it.
   bool busy = false;
+  bool can_reset = false;  // it offers a reset of its own
   int numa_node = -1;
   std::optional<uint32_t> iommu_group;
   std::vector<std::string> netdevs;  // names below net/
