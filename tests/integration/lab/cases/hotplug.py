@@ -295,5 +295,7 @@ def refusals(s):
                                                       "--offload", "must", check=False))
 
 
-GROUPS = [[nobody_asked, refusals, intent_first, function_first, pulled_while_ready, pulled_while_paused, pulled_at_any_moment,
-           killed_while_ready, killed_meanwhile, deadline, host_uses_it, known_by_its_slot, not_configured]]
+GROUPS = [
+    [nobody_asked, refusals, intent_first, function_first, pulled_while_ready, pulled_while_paused, pulled_at_any_moment],
+    [killed_while_ready, killed_meanwhile, deadline, host_uses_it, known_by_its_slot, not_configured],
+]
