@@ -219,6 +219,8 @@ class Engine {
   // What must be observed before the attachment's rules, or all of it, are compared
   // with anything; asks for it. "" = all is known.
   std::string MissingForRules(const Attachment& attachment);
+  // Of a NIC that no configuration names any more, what that means for a port.
+  static std::string NotListed(const Attachment& attachment);
   std::string MissingObservation(Unit& unit, const Attachment& attachment);
   absl::StatusOr<std::vector<Resource>> CompilePortUnit(const StoredObject& object,
                                                         const Attachment& attachment) const;

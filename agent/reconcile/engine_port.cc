@@ -115,13 +115,17 @@ void Engine::ReconcilePort(Unit& unit) {
   Announce(ref);
 }
 
+std::string Engine::NotListed(const Attachment& attachment) {
+  return absl::StrCat(attachment.vf.pf.is_hotplug_port() ? "the hot-plug port " : "the PF ",
+                      attachment.vf.pf.ToString(),
+                      " of its VF is not in the configuration any more, so nothing of it is "
+                      "touched: list it again");
+}
+
 std::string Engine::MissingForRules(const Attachment& attachment) {
   const auto pf = pf_scope_.find(attachment.vf.pf);
   if (pf == pf_scope_.end()) {
-    return absl::StrCat(attachment.vf.pf.is_hotplug_port() ? "the hot-plug port " : "the PF ",
-                        attachment.vf.pf.ToString(),
-                        " of its VF is not in the configuration any more, so nothing of it is "
-                        "touched: list it again");
+    return NotListed(attachment);
   }
   if (!pf->second.known) {
     return pf->second.error.ok() ? "the NIC is being observed"

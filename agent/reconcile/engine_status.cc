@@ -202,6 +202,7 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       if (unit.ready_generation == 0) status.observed_generation = attachment->generation;
       if (const auto pf = pf_scope_.find(attachment->vf.pf); pf == pf_scope_.end()) {
         status.state = ObjectState::kDegraded;
+        status.reason = NotListed(*attachment);
         status.permanent = true;
       } else if (!pf->second.error.ok()) {
         status.state = ObjectState::kDegraded;
