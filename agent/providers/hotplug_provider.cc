@@ -44,12 +44,33 @@ absl::StatusOr<std::map<uint16_t, PciAddress>> HotplugProvider::Functions(
   return functions;
 }
 
+// The kernel takes the link to the driver away first and then has the driver let go,
+// which waits for whoever has the group open (__device_release_driver, drivers/base/dd.c,
+// and vfio_unregister_group_dev). Of a group with others nothing can be said without the
+// lock: the node may be theirs.
+absl::StatusOr<bool> HotplugProvider::Leaving(const PciDevice& device) {
+  if (!device.driver.empty() || !device.iommu_group || sysfs_->Outstanding(device.address)) {
+    return false;
+  }
+  const absl::StatusOr<std::vector<PciAddress>> members = sysfs_->IommuGroup(*device.iommu_group);
+  if (!device.busy && (!members.ok() || members->size() != 1)) return false;
+  return sysfs_->VfioGroupInUse(*device.iommu_group);
+}
+
+// Whether the lock is held meanwhile, and shows it as busy, depends on the kernel.
+absl::StatusOr<PciDevice> HotplugProvider::Look(const PciAddress& address) {
+  FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(address));
+  FAIRLEAD_ASSIGN_OR_RETURN(const bool leaving, Leaving(device));
+  device.busy |= leaving;
+  return device;
+}
+
 absl::StatusOr<PciDevice> HotplugProvider::Find(const VfId& id) {
   FAIRLEAD_ASSIGN_OR_RETURN(const HotplugPortConfig* port, ConfigOf(id.pf));
   FAIRLEAD_ASSIGN_OR_RETURN(const auto functions, Functions(*port));
   const auto at = functions.find(id.index);
   if (at != functions.end()) {
-    absl::StatusOr<PciDevice> device = sysfs_->Device(at->second);
+    absl::StatusOr<PciDevice> device = Look(at->second);
     if (!absl::IsNotFound(device.status())) {
       last_seen_[id] = at->second;
       return device;
@@ -82,7 +103,7 @@ absl::StatusOr<HotplugProvider::Observation> HotplugProvider::Observe(const NicI
   }
   if (!functions.ok()) return functions.status();
   for (const auto& [index, address] : *functions) {
-    const absl::StatusOr<PciDevice> device = sysfs_->Device(address);
+    const absl::StatusOr<PciDevice> device = Look(address);
     if (absl::IsNotFound(device.status())) continue;  // it just went
     if (!device.ok()) return device.status();
     // What leads on to others, and what its physical function makes, is not brought by
@@ -176,16 +197,6 @@ absl::StatusOr<std::string> HotplugProvider::WhyHostUses(const LinkInfo& link) {
     if (other.lower == link.ifindex) return uses(StrCat("carries ", other.name));
   }
   return "";
-}
-
-// The kernel takes the link to the driver away first and then has the driver let go,
-// which waits for whoever has the group open (__device_release_driver, drivers/base/dd.c).
-absl::StatusOr<bool> HotplugProvider::Leaving(const PciDevice& device) {
-  if (!device.busy || !device.driver.empty() || !device.iommu_group ||
-      sysfs_->Outstanding(device.address)) {
-    return false;
-  }
-  return sysfs_->VfioGroupInUse(*device.iommu_group);
 }
 
 absl::StatusOr<HotplugProvider::OneFunction> HotplugProvider::Read(const HotplugPortConfig& port,
@@ -287,6 +298,7 @@ absl::Status HotplugProvider::DeleteBinding(const VfId& id) {
   const absl::StatusOr<PciDevice> device = Find(id);
   if (absl::IsNotFound(device.status())) return CheckNothingOutstanding(id);
   if (!device.ok()) return device.status();
+  FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(*device));
   const absl::Status given_back = GiveBack(*device);
   return absl::IsNotFound(given_back) ? absl::OkStatus() : given_back;
 }

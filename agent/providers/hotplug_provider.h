@@ -59,7 +59,10 @@ class HotplugProvider {
   absl::StatusOr<PciDevice> Find(const VfId& id);
   absl::StatusOr<OneFunction> Read(const HotplugPortConfig& port, const VfId& id,
                                    const PciDevice& device);
+  // It is being removed, and that waits for the VM that has it open.
   absl::StatusOr<bool> Leaving(const PciDevice& device);
+  // sysfs's, and one that is leaving is busy.
+  absl::StatusOr<PciDevice> Look(const PciAddress& address);
   std::string WhyNotToTake(const HotplugPortConfig& port, const PciDevice& device) const;
   absl::StatusOr<std::vector<LinkInfo>> LinksOf(const PciDevice& device);
   absl::StatusOr<std::string> WhyHostUses(const LinkInfo& link);

@@ -356,22 +356,39 @@ TEST_F(HotplugProviderTest, AnOperationThatHangsOnAFunctionThatIsPulledIsWaitedF
 }
 
 TEST_F(HotplugProviderTest, AFunctionThatIsPulledWhileAVmHoldsItIsLeavingAndNotTouched) {
+  for (const bool holds_lock : {true, false}) {
+    SCOPED_TRACE(holds_lock ? "the kernel holds its lock" : "its lock can be had");
+    pci.SetRemovalHoldsLock(holds_lock);
+    Plug();
+    ASSERT_TRUE(provider.PutBinding(Wanted()).ok());
+    EXPECT_FALSE(Function().leaving);
+    const uint32_t group = *pci.Find(kPci)->iommu_group;
+    pci.SetGroupOpen(group, true);
+    Unplug();
+    EXPECT_TRUE(Function().leaving);
+    EXPECT_EQ(Function().driver, kBusyDriver);
+    EXPECT_THAT(Refused(), HasSubstr("being pulled, and a VM still holds it"));
+    EXPECT_EQ(provider.ObserveFunction(kFunction)->resources.size(), 1U) << "not taken for gone";
+    EXPECT_TRUE(absl::IsUnavailable(provider.PutBinding(Wanted()).status()));
+    EXPECT_TRUE(absl::IsUnavailable(provider.DeleteBinding(kFunction)));
+    EXPECT_FALSE(sysfs.Outstanding(kPci)) << "nothing was begun on it";
+    pci.SetGroupOpen(group, false);
+    EXPECT_TRUE(provider.ObserveFunction(kFunction)->facts.gone);
+    EXPECT_TRUE(provider.DeleteBinding(kFunction).ok());
+  }
+}
+
+TEST_F(HotplugProviderTest, ADriverlessFunctionWhoseGroupOthersShareIsNotTakenForOneThatLeaves) {
   Plug();
-  ASSERT_TRUE(provider.PutBinding(Wanted()).ok());
+  ASSERT_TRUE(sysfs.Unbind(kPci, SysfsPort::Deadline(1000)).ok());
+  PciDevice other;
+  other.address = {0, 3, 0, 0};
+  other.driver = "vfio-pci";
+  other.iommu_group = pci.Find(kPci)->iommu_group;
+  pci.AddDevice(other);
+  pci.SetGroupOpen(*other.iommu_group, true);
   EXPECT_FALSE(Function().leaving);
-  const uint32_t group = *pci.Find(kPci)->iommu_group;
-  pci.SetGroupOpen(group, true);
-  Unplug();
-  EXPECT_TRUE(Function().leaving);
-  EXPECT_EQ(Function().driver, kBusyDriver);
-  EXPECT_THAT(Refused(), HasSubstr("being pulled, and a VM still holds it"));
-  EXPECT_EQ(provider.ObserveFunction(kFunction)->resources.size(), 1U) << "not taken for gone";
-  EXPECT_TRUE(absl::IsUnavailable(provider.PutBinding(Wanted()).status()));
-  EXPECT_TRUE(absl::IsUnavailable(provider.DeleteBinding(kFunction)));
-  EXPECT_FALSE(sysfs.Outstanding(kPci)) << "nothing was begun on it";
-  pci.SetGroupOpen(group, false);
-  EXPECT_TRUE(provider.ObserveFunction(kFunction)->facts.gone);
-  EXPECT_TRUE(provider.DeleteBinding(kFunction).ok());
+  EXPECT_EQ(pci.Calls(SysfsMethod::kVfioGroupInUse), 0) << "a VM may be about to open it";
 }
 
 TEST_F(HotplugProviderTest, AFunctionThatAVmHoldsOpenIsNotUnbound) {

@@ -118,7 +118,8 @@ bool FakePciHost::HeldOpen(const Function& function) const {
 }
 
 bool FakePciHost::Busy(const Function& function) const {
-  return function.leaving || outstanding_.contains(function.device.address);
+  return (function.leaving && removal_holds_lock_) ||
+         outstanding_.contains(function.device.address);
 }
 
 std::optional<PciDevice> FakePciHost::Find(const PciAddress& address) const {
@@ -156,6 +157,11 @@ void FakePciHost::SetDriverLoaded(std::string_view driver, bool loaded) {
   } else if (const auto found = loaded_.find(driver); found != loaded_.end()) {
     loaded_.erase(found);
   }
+}
+
+void FakePciHost::SetRemovalHoldsLock(bool holds) {
+  std::lock_guard lock(mutex_);
+  removal_holds_lock_ = holds;
 }
 
 void FakePciHost::SetNetdevs(const PciAddress& address, std::vector<std::string> netdevs) {
@@ -294,7 +300,9 @@ absl::Status FakePciHost::LongWrite(const PciAddress& address, const Write& writ
   FAIRLEAD_RETURN_IF_ERROR(Enter(write.method, &address));
   FAIRLEAD_ASSIGN_OR_RETURN(const Function* function, Get(address, asked));
   FAIRLEAD_RETURN_IF_ERROR(CheckIdle(address, asked));
-  bool waits = function->leaving && write.method != SysfsMethod::kUnbind;  // it has no driver
+  // The link that unbind goes by is gone; the override has a lock of its own on newer kernels.
+  bool waits = function->leaving && write.method != SysfsMethod::kUnbind &&
+               (removal_holds_lock_ || write.method == SysfsMethod::kReset);
   if (write.method == SysfsMethod::kSetNumVfs && write.count == 0) {
     for (const PciAddress& vf : function->device.virtfns) waits |= Leave(functions_.at(vf));
   }
@@ -389,7 +397,7 @@ void FakePciHost::Bind(Function& function, const std::string& driver) {
 
 void FakePciHost::ProbeFunction(Function& function) {
   PciDevice& device = function.device;
-  if (!device.driver.empty()) return;
+  if (!device.driver.empty() || function.leaving) return;
   if (!device.driver_override.empty()) {
     Bind(function, device.driver_override);
     return;

@@ -92,9 +92,13 @@ class FakePciHost {
   // is offered to its driver.
   void Plug(const PciAddress& bridge, const FakeFunctionOptions& options);
   // Takes a function away, as hot-unplug does; a PF takes its VFs with it. One that a
-  // process has open by its group is being removed until that closes it: busy, without
-  // a driver, its node still there, and what is written to it hangs.
+  // process has open by its group is being removed until that closes it: without a
+  // driver, its node still there, busy, and what is written to it hangs.
   void RemoveDevice(const PciAddress& address);
+
+  // Without: such a function is not busy and only its reset hangs, as on kernels whose
+  // driver_override does not wait for the lock of the device.
+  void SetRemovalHoldsLock(bool holds);
 
   std::optional<PciDevice> Find(const PciAddress& address) const;
   int ResetCount(const PciAddress& address) const;
@@ -197,6 +201,7 @@ class FakePciHost {
   std::map<SysfsMethod, int> calls_;
   std::function<void(SysfsMethod, const PciAddress&)> hook_;
   std::function<void(const PciAddress&, uint16_t)> vfs_changed_;
+  bool removal_holds_lock_ = true;
   uint32_t next_group_ = 10;
 };
 

@@ -150,7 +150,8 @@ absl::StatusOr<PciDevice> LinuxSysfsPort::Device(const PciAddress& address) {
   device.driver = driver.value_or("");
   device.busy = writer_.Outstanding(address) || reader_.Outstanding(address);
   // For what takes the device lock, which is held by a write of ours that hangs, and by the
-  // removal of a function that a VM has open (vfio_unregister_group_dev waits for it).
+  // removal of a function that a VM has open (vfio_unregister_group_dev waits for it). Where
+  // the override has a lock of its own, which some kernels gave it, it is read all the same.
   const auto read_locked =
       [&](std::string_view name) -> absl::StatusOr<std::optional<std::string>> {
     if (device.busy) return std::optional<std::string>();

@@ -39,9 +39,9 @@ struct PciDevice {
   std::string driver;           // "" = none bound
   std::string driver_override;  // "" = none
   // Its lock is held: a write to it has not come back from the kernel (`Outstanding`), or
-  // the kernel does something of its own to it for long, as it does while it removes a
-  // function that a VM has open. driver_override, num_vfs and virtfns were not read, and
-  // nothing can be done to it.
+  // the kernel does something of its own to it for long, as some kernels do while they
+  // remove a function that a VM has open (on others only sriov_numvfs waits for the lock).
+  // driver_override, num_vfs and virtfns were not read, and nothing can be done to it.
   bool busy = false;
   bool can_reset = false;  // it offers a reset of its own
   int numa_node = -1;
