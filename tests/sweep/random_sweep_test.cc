@@ -5,7 +5,7 @@
 // what is wanted is so, what is not ours is as it was, and after the last removal nothing is left.
 //
 // Environment: FAIRLEAD_SEED=N runs that seed alone, and says what it does;
-//              FAIRLEAD_SEEDS=N runs so many (default 25), from FAIRLEAD_FIRST_SEED on (default 1).
+//              FAIRLEAD_SEEDS=N runs so many (default 15), from FAIRLEAD_FIRST_SEED on (default 1).
 #include <errno.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -486,7 +486,7 @@ TEST(RandomSweepTest, WhatIsWantedIsSoWhenItIsOver) {
     return;
   }
   const uint64_t first = FromEnvironment("FAIRLEAD_FIRST_SEED", 1);
-  const uint64_t count = FromEnvironment("FAIRLEAD_SEEDS", 25);
+  const uint64_t count = FromEnvironment("FAIRLEAD_SEEDS", 15);
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(StrCat("FAIRLEAD_SEED=", seed));
     RandomSweep(seed, false).Run();

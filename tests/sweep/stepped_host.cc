@@ -96,7 +96,25 @@ void SteppedHost::Kill() {
   disk_ = std::move(left);
 }
 
+// As the kernel: a VM that has a function holds its VFIO group open.
+void SteppedHost::VmsHoldGroups() {
+  std::set<std::string> held;
+  for (const auto& [id, vm] : vms()) {
+    for (const QmpDevice& device : vm->devices()) held.insert(device.host);
+  }
+  if (held == held_) return;
+  held_ = held;
+  for (uint16_t number = 0; number < options_.machine.pfs; ++number) {
+    const std::optional<PciDevice> pf = pci.Find(PfAddress(number));
+    for (const PciAddress& address : pf->virtfns) {
+      const std::optional<PciDevice> vf = pci.Find(address);
+      if (vf->iommu_group) pci.SetGroupOpen(*vf->iommu_group, held.contains(address.ToString()));
+    }
+  }
+}
+
 bool SteppedHost::Step() {
+  VmsHoldGroups();
   if (kill_soon_) Kill();
   return running() && scheduler_->Step();
 }

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,7 @@ class SteppedHost : public FakeMachine, public Controller {
   };
 
   v1::Reply Call(const v1::Request& request) override;
+  void VmsHoldGroups();
   // False: there is nothing to do now, or no agent any more.
   bool Step();
 
@@ -87,6 +89,7 @@ class SteppedHost : public FakeMachine, public Controller {
   std::unique_ptr<SteppedScheduler> scheduler_;
   std::unique_ptr<Core> core_;
   uint32_t store_id_ = 0;
+  std::set<std::string> held_;  // functions, by a VM
   bool kill_soon_ = false;
 };
 
