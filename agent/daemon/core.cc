@@ -20,11 +20,6 @@ namespace {
 constexpr std::chrono::milliseconds kTick{100};
 constexpr std::chrono::milliseconds kReconnectPause{200};
 
-uint64_t Nanoseconds(std::chrono::system_clock::time_point time) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count());
-}
-
 }  // namespace
 
 Core::Core(Scheduler* scheduler, const Clock* clock, Publish publish)
@@ -40,7 +35,7 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Start(Scheduler* scheduler, const Cl
                                                   StoreContents contents, Publish publish) {
   auto core = std::unique_ptr<Core>(new Core(scheduler, clock, std::move(publish)));
   Core* self = core.get();
-  core->start_ns_ = Nanoseconds(clock->WallNow());
+  core->start_ns_ = UnixNanoseconds(clock->WallNow());
   core->store_ = std::move(store);
   config.providers.store_id = config.engine.compile.store_id = core->store_->id();
 
@@ -154,7 +149,7 @@ void Core::FlushEvents() {
     v1::Event event;
     event.set_sequence(++sequence_);
     event.set_agent_start(start_ns_);
-    event.set_time(Nanoseconds(clock_->WallNow()));
+    event.set_time(UnixNanoseconds(clock_->WallNow()));
     event.set_gone(waiting.gone);
     ToProto(waiting.status, event.mutable_status());
     publish_(ref.ToString(), event.SerializeAsString());

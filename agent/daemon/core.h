@@ -43,8 +43,6 @@ class Core {
   // A serialised v1.Request; `answer` is called once with the v1.Reply, maybe later.
   void Handle(std::string_view request, Service::Answer answer);
 
-  const Engine& engine() const { return *engine_; }
-
  private:
   Core(Scheduler* scheduler, const Clock* clock, Publish publish);
   void OnStatus(const ObjectStatus& status, bool gone);

@@ -11,6 +11,7 @@
 // kMaxViolations; each names its field's path.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -94,7 +95,8 @@ std::variant<Change, std::vector<Violation>> Admit(const v1::Request& request, c
                                                    const HostKnowledge& host,
                                                    const AdmissionLimits& limits);
 
-// The wire form of stored objects and of their status.
+// The wire form of stored objects, of their status, and of times.
+uint64_t UnixNanoseconds(std::chrono::system_clock::time_point time);
 void ToProto(const Object& object, v1::Object* out);
 void ToProto(const ObjectStatus& status, v1::ObjectStatus* out);
 void ToProto(const ErrorRecord& record, v1::LastError* out);

@@ -90,11 +90,11 @@ void Fill(const Endpoint& endpoint, v1::Object* out) {
   wire->set_vtep(endpoint.vtep.ToString());
 }
 
-uint64_t Nanoseconds(std::chrono::system_clock::time_point time) {
+}  // namespace
+
+uint64_t UnixNanoseconds(std::chrono::system_clock::time_point time) {
   return static_cast<uint64_t>(std::chrono::nanoseconds(time.time_since_epoch()).count());
 }
-
-}  // namespace
 
 void ToProto(const Object& object, v1::Object* out) {
   out->Clear();
@@ -134,8 +134,8 @@ void ToProto(const ErrorRecord& record, v1::LastError* out) {
   out->set_permanent(record.permanent);
   out->set_generation(record.generation);
   out->set_times(record.times);
-  out->set_first_time(Nanoseconds(record.first));
-  out->set_last_time(Nanoseconds(record.last));
+  out->set_first_time(UnixNanoseconds(record.first));
+  out->set_last_time(UnixNanoseconds(record.last));
   if (record.retry_in) out->set_retry_in_ms(static_cast<uint32_t>(record.retry_in->count()));
 }
 

@@ -60,8 +60,7 @@ class SteppedHost : public FakeMachine, public Controller {
   // differs from store to store.
   std::string Picture() const;
 
-  ManualClock& clock() { return clock_; }
-  // What the next request is called; the same one again is the same request.
+  // As it stands, with its own id: a controller that had no answer sends the same one again.
   v1::Reply Repeat(const v1::Request& request) { return Call(request); }
 
  private:

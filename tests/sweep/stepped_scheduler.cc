@@ -80,12 +80,9 @@ class SteppedScheduler::SteppedLane final : public Lane {
     stats.running_for = Since(*began_);
     began_.reset();
     const bool was_parked = std::exchange(parked_, false);
-    // The work may crash the agent, and with it this lane.
-    const std::weak_ptr<bool> alive = alive_;
-    const std::shared_ptr<Shared> shared = shared_;
     item.work();
-    if (alive.expired()) return;
-    shared->posted.push_back([this, alive, was_parked, stats, done = std::move(item.done)] {
+    const std::weak_ptr<bool> alive = alive_;  // its `done` may come after this lane's end
+    shared_->posted.push_back([this, alive, was_parked, stats, done = std::move(item.done)] {
       if (alive.expired()) return;
       if (was_parked && on_parked_) {
         const auto callback = on_parked_;
