@@ -153,6 +153,7 @@ def monitor_held(s):
 def no_free_vf(s):
     """No VF is free: all are listed with their reasons; the port is attached when one is given back."""
     taken = [ByHand(1, "vfio-pci"), ByHand(2, "virtio-pci"), ByHand(3, "vfio-pci")]
+    ip("link", "set", taken[1].netdev(), "addrgenmode", "none")  # no address of its own that comes between two snapshots
     ip("link", "set", taken[1].netdev(), "up")
     before = s.snapshot()
     try:
