@@ -72,7 +72,7 @@ absl::Status AddHandOut(const CompileConfig& config, const Port& port, const Att
   guest.vm = attachment.vm;
   guest.uuid = attachment.vm_uuid;
   guest.port = port.id;
-  guest.device_id = GuestDeviceId(config.store_id, attachment.port_ordinal, attachment.lease);
+  guest.device_id = GuestDeviceIdOf(config.store_id, attachment);
   guest.host = vf;
   guest.bus = attachment.bus;
   add(GuestDeviceKey(attachment.vm, port.id), guest, {binding});

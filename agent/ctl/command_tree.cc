@@ -33,6 +33,12 @@ constexpr char kWatchHelp[] =
     "  event   a fairlead.v1.Event\n"
     "  note    \"note\" is lost, restart, away, back or unreadable; \"text\" says it in words\n\n";
 
+constexpr char kTakeOverHelp[] =
+    "After the agent's store was lost: let the controller send its objects again, adopt what the\n"
+    "old store's agent made (--dry-run shows what goes to whom), look at what is left, and purge\n"
+    "that. Adopting changes nothing on the host; purging unplugs what it names from its VMs. Only\n"
+    "VMs that some object names are asked.\n\n";
+
 constexpr char kCompletionHelp[] =
     "For one user:\n"
     "  bash  in ~/.bashrc: source <(fairleadctl completion bash)\n"
@@ -124,6 +130,7 @@ void CommandTree::AddChanges() {
   AddOutput(sub, {"table", "json", "yaml"});
 
   AddAttach();
+  AddTakeOver();
 
   sub = Command("detach", "Remove a VM's ports from a VPC", Options::Command::kDetach);
   Note(sub->add_option("--vm", o_.vm, "The VM's id")->required(), Values::From::kIds, {"vm"});
@@ -141,6 +148,23 @@ void CommandTree::AddChanges() {
   AddIgnoreMissing(sub);
   AddDryRun(sub);
   AddWait(sub, "Wait until nothing of the objects is left (default: 2m)");
+  AddOutput(sub, {"table", "json", "yaml"});
+}
+
+void CommandTree::AddTakeOver() {
+  CLI::App* sub =
+      Command("adopt", "Give the objects of another store to the objects here that they fit",
+              Options::Command::kAdopt);
+  sub->footer(std::string(kTakeOverHelp) + kExitCodes);
+  sub->add_option("STORE", o_.store, "Its id, as `get foreign` shows it")->required();
+  AddDryRun(sub);
+  AddOutput(sub, {"table", "json", "yaml"});
+
+  sub = Command("purge", "Take apart the objects of another store that no object here has",
+                Options::Command::kPurge);
+  sub->footer(std::string(kTakeOverHelp) + kExitCodes);
+  sub->add_option("STORE", o_.store, "Its id, as `get foreign` shows it")->required();
+  AddDryRun(sub);
   AddOutput(sub, {"table", "json", "yaml"});
 }
 
@@ -176,7 +200,10 @@ void CommandTree::AddAttach() {
 
 void CommandTree::AddReads() {
   CLI::App* sub = Command("get", "List objects, NICs or rules", Options::Command::kGet);
-  Note(sub->add_option("KIND", raw_.kind, "vpcs, subnets, vms, ports, endpoints, pfs, vfs or rules")
+  Note(sub->add_option("KIND", raw_.kind,
+                       "vpcs, subnets, vms, ports, endpoints, pfs, vfs, rules, drifts (what others "
+                       "changed) or "
+                       "foreign (objects of another store)")
            ->required(),
        Values::From::kList, Plurals(false));
   Note(sub->add_option("ID", o_.id, "Only this one"), Values::From::kIdsOfKind);

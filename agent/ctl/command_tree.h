@@ -56,6 +56,7 @@ class CommandTree {
   void AddIgnoreMissing(CLI::App* app);
   void AddChanges();
   void AddAttach();
+  void AddTakeOver();
   void AddReads();
 
   Options& o_;

@@ -41,16 +41,38 @@ int Get(Session& s) {
   }
   if (int code = s.AskHost(o.kind == "rule", &reply); code != kOk) return code;
   const v1::HostState& host = reply.host();
-  const std::string json = o.kind == "pf"   ? PfsDocument(host, o.id)
-                           : o.kind == "vf" ? VfsDocument(host, o.id)
-                                            : RulesDocument(host, o.id);
+  const std::string json = o.kind == "pf"        ? PfsDocument(host, o.id)
+                           : o.kind == "vf"      ? VfsDocument(host, o.id)
+                           : o.kind == "drift"   ? DriftsDocument(host, o.id)
+                           : o.kind == "foreign" ? ForeignDocument(host, o.id)
+                                                 : RulesDocument(host, o.id);
   if (json.empty()) return s.NotThere(StrCat(o.kind, "/", o.id));
   if (!s.table()) {
     s.PrintDocument(json);
   } else {
-    out << (o.kind == "pf"   ? RenderPfs(host, o.id, o.wide)
-            : o.kind == "vf" ? RenderVfs(host, o.id)
-                             : RenderRules(host, o.id));
+    out << (o.kind == "pf"        ? RenderPfs(host, o.id, o.wide)
+            : o.kind == "vf"      ? RenderVfs(host, o.id)
+            : o.kind == "drift"   ? RenderDrifts(host, o.id)
+            : o.kind == "foreign" ? RenderForeign(host, o.id)
+                                  : RenderRules(host, o.id));
+  }
+  return kOk;
+}
+
+int TakeOver(Session& s) {
+  const Options& o = s.options();
+  v1::Request request;
+  request.set_dry_run(o.dry_run);
+  request.mutable_take_over()->set_mode(
+      o.command == Options::Command::kAdopt ? v1::TakeOver::MODE_ADOPT : v1::TakeOver::MODE_PURGE);
+  request.mutable_take_over()->set_store_id(o.store);
+  v1::Reply reply;
+  if (int code = s.Ask(std::move(request), &reply); code != kOk) return code;
+  if (!reply.has_taken_over()) return s.Unexpected();
+  if (s.table()) {
+    *s.world().out << RenderTakenOver(reply.taken_over());
+  } else {
+    s.PrintDocument(ToJson(reply.taken_over()));
   }
   return kOk;
 }
@@ -167,6 +189,9 @@ int Run(Session& s) {
       return RunDetach(s);
     case Options::Command::kDelete:
       return RunDelete(s);
+    case Options::Command::kAdopt:
+    case Options::Command::kPurge:
+      return TakeOver(s);
     case Options::Command::kGet:
       return Get(s);
     case Options::Command::kDescribe:

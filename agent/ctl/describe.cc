@@ -111,6 +111,16 @@ void AddLastError(const v1::LastError& error, const v1::ObjectStatus& status, Fa
                           : "");
 }
 
+void AddDrifts(const v1::ObjectWithStatus& object, Facts* facts) {
+  for (const v1::Drift& drift : object.drifts()) {
+    facts->Add("Changed by others",
+               StrCat(TimeText(drift.noticed_time()), " ", drift.resource(), ": ", drift.change(),
+                      drift.repaired_time() == 0
+                          ? std::string("; not repaired yet")
+                          : StrCat("; repaired ", TimeText(drift.repaired_time()))));
+  }
+}
+
 }  // namespace
 
 std::string AskedOf(const v1::ObjectStatus& status) {
@@ -166,6 +176,7 @@ std::string DescribeObject(const v1::ObjectWithStatus& object, const v1::GetRepl
   const std::string ref = RefTextOf(object);
   AddStatus(ref, object.status(), &facts);
   AddLastError(object.last_error(), object.status(), &facts);
+  AddDrifts(object, &facts);
   std::string out = Printable(ref) + "\n" + facts.Print("  ");
   std::string members;
   for (const auto& other : all.objects()) {

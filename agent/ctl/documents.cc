@@ -75,6 +75,22 @@ std::string RulesDocument(const v1::HostState& host, std::string_view id) {
   return List("rules", std::move(items), id);
 }
 
+std::string DriftsDocument(const v1::HostState& host, std::string_view id) {
+  Json items = Json::array();
+  for (const auto& drift : host.drifts()) {
+    if (MatchesDrift(drift, id)) items.push_back(ValueOf(drift));
+  }
+  return List("drifts", std::move(items), id);
+}
+
+std::string ForeignDocument(const v1::HostState& host, std::string_view id) {
+  Json items = Json::array();
+  for (const auto& object : host.foreign()) {
+    if (MatchesForeign(object, id)) items.push_back(ValueOf(object));
+  }
+  return List("foreign", std::move(items), id);
+}
+
 struct Description::Parts {
   Json json = Json::object();
 };

@@ -3,7 +3,8 @@
 // Purpose: what is printed for scripts, where it is not simply a message of the
 // agent: JSON texts, in json.h's mapping.
 //
-//   get pfs, vfs, rules   {"pfs": [...]}, {"vfs": [...]}, {"rules": [...]}
+//   get pfs, vfs, rules,  {"pfs": [...]}, {"vfs": [...]}, {"rules": [...]},
+//   drifts, foreign       {"drifts": [...]}, {"foreign": [...]}
 //   describe              {"objects": [...], "pfs": [...], "vfs": [...]}; of these
 //                         only what was asked for
 //   watch -o json         one object a line, by its "type"
@@ -30,6 +31,8 @@ namespace fairlead {
 std::string PfsDocument(const v1::HostState& host, std::string_view id);
 std::string VfsDocument(const v1::HostState& host, std::string_view id);
 std::string RulesDocument(const v1::HostState& host, std::string_view id);
+std::string DriftsDocument(const v1::HostState& host, std::string_view id);
+std::string ForeignDocument(const v1::HostState& host, std::string_view id);
 
 // Gathers what one `describe` was asked for.
 class Description {

@@ -42,6 +42,8 @@ struct Options {
     kAttach,
     kDetach,
     kDelete,
+    kAdopt,
+    kPurge,
     kGet,
     kDescribe,
     kWatch,
@@ -71,6 +73,7 @@ struct Options {
   std::string kind, id;                                            // get: singular kind
   std::vector<WatchedItem> watched;                                // watch; empty: everything
   std::string until;                                               // watch: "", "ready", "gone"
+  std::string store;                                               // adopt, purge
   std::string shell;                                               // completion
   std::vector<std::string> words;                                  // complete: the line so far
 };

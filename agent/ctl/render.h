@@ -12,8 +12,10 @@
 
 namespace fairlead::v1 {
 class Accepted;
+class Drift;
 class GetReply;
 class HostState;
+class HostState_Foreign;
 class HostState_Pf;
 class HostState_Pf_Eswitch;
 class HostState_Rule;
@@ -24,6 +26,7 @@ class ObjectStatus;
 class ObjectWithStatus;
 class Plan;
 class Rejected;
+class TakenOver;
 }  // namespace fairlead::v1
 
 namespace fairlead {
@@ -54,21 +57,26 @@ using DescribePath = std::function<std::string(const std::string& path)>;
 std::string RenderRejected(const v1::Rejected& rejected, const DescribePath& describe = nullptr);
 std::string RenderAccepted(const v1::Accepted& accepted);
 std::string RenderPlan(const v1::Plan& plan);
+std::string RenderTakenOver(const v1::TakenOver& taken_over);
 
 // `kind` is a v1.ObjectKind; objects of other kinds are left out.
 std::string RenderObjects(const v1::GetReply& reply, int kind);
-// With an id (PF: MAC, netdev or PCI address; VF: PF/index or PCI address; rule:
-// part of its location or owner), only those.
+// With an id (PF: MAC, netdev or PCI address; VF: PF/index or PCI address; rule, drift,
+// foreign object: part of its place or owner), only those.
 // `wide`: with what its eswitch is, and is to be.
 std::string RenderPfs(const v1::HostState& host, std::string_view id, bool wide = false);
 std::string RenderVfs(const v1::HostState& host, std::string_view id);
 std::string RenderRules(const v1::HostState& host, std::string_view id);
+std::string RenderDrifts(const v1::HostState& host, std::string_view id);
+std::string RenderForeign(const v1::HostState& host, std::string_view id);
 // "mode switchdev, encap basic"; "" of one that says nothing.
 std::string EswitchText(const v1::HostState_Pf_Eswitch& eswitch);
 // What such an id means; "" fits all.
 bool MatchesPf(const v1::HostState_Pf& pf, std::string_view id);
 bool MatchesVf(const v1::HostState_Pf& pf, const v1::HostState_Vf& vf, std::string_view id);
 bool MatchesRule(const v1::HostState_Rule& rule, std::string_view id);
+bool MatchesDrift(const v1::Drift& drift, std::string_view id);
+bool MatchesForeign(const v1::HostState_Foreign& object, std::string_view id);
 int FreeVfs(const v1::HostState_Pf& pf);
 // What is set on it beside MAC and VLAN, as far as its PF reports it.
 std::string VfSettingsText(const v1::HostState_Vf& vf);

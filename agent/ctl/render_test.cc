@@ -285,14 +285,41 @@ TEST(Render, StatusSaysWhatIsNotWell) {
   Health health = RenderStatus(From<v1::HostState>(kHost), all);
   EXPECT_TRUE(health.troubled);
   EXPECT_EQ(health.text,
-            "Agent:    0.1.0\n"
-            "Store:    s1\n"
-            "Tunnel:   fl-vxlan0 local 192.0.2.1\n"
-            "Objects:  2 ready, 1 failed\n"
-            "PF:       pf0 0000:01:00.0 compute, 2 VFs, 1 free\n"
+            "Agent:         0.1.0\n"
+            "Store:         s1\n"
+            "At its start:  still looking at what was there\n"
+            "Tunnel:        fl-vxlan0 local 192.0.2.1\n"
+            "Objects:       2 ready, 1 failed\n"
+            "PF:            pf0 0000:01:00.0 compute, 2 VFs, 1 free\n"
             "Not well:\n"
             "  port/a0 failed: no free VF\n");
   EXPECT_FALSE(RenderStatus(From<v1::HostState>(kHost), v1::GetReply()).troubled);
+}
+
+TEST(Render, StatusTellsTheStartWhatOthersChangedAndWhatIsOthers) {
+  auto host = From<v1::HostState>(kHost);
+  host.mutable_start()->set_complete(true);
+  host.mutable_start()->set_adopted(12);
+  host.mutable_start()->set_repaired(1);
+  host.mutable_start()->set_took_ms(40);
+  host.set_drifts_noticed(3);
+  host.set_drifts_repaired(2);
+  auto* drift = host.add_drifts();
+  drift->set_owner("port/a0");
+  drift->set_resource("representor/52:54:00:00:00:01/0");
+  drift->set_change("up yes -> no");
+  auto* foreign = host.add_foreign();
+  foreign->set_store_id("0badcafe");
+  foreign->set_resource("tunnel/host");
+  const std::string text = RenderStatus(host, v1::GetReply()).text;
+  EXPECT_THAT(text, HasSubstr("12 adopted, 1 repaired, 0 removed, 0 of other stores left alone; "
+                              "took 40 ms"));
+  EXPECT_THAT(text, HasSubstr("3 noticed, 2 repaired since the start"));
+  EXPECT_THAT(text, HasSubstr("1 objects, left alone (fairleadctl get foreign)"));
+  EXPECT_THAT(RenderDrifts(host, "port/a0"),
+              AllOf(HasSubstr("up yes -> no"), HasSubstr("not yet")));
+  EXPECT_THAT(RenderDrifts(host, "port/b0"), Not(HasSubstr("up yes")));
+  EXPECT_THAT(RenderForeign(host, "0badcafe"), HasSubstr("tunnel/host"));
 }
 
 TEST(Render, AParkedLaneOrAPfThatCannotBeUsedIsTrouble) {

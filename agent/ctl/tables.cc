@@ -255,6 +255,15 @@ bool MatchesRule(const v1::HostState::Rule& rule, std::string_view id) {
          rule.owner().find(id) != std::string::npos;
 }
 
+bool MatchesDrift(const v1::Drift& drift, std::string_view id) {
+  return id.empty() || drift.resource().find(id) != std::string::npos ||
+         drift.owner().find(id) != std::string::npos;
+}
+
+bool MatchesForeign(const v1::HostState::Foreign& object, std::string_view id) {
+  return id.empty() || object.resource().find(id) != std::string::npos || object.store_id() == id;
+}
+
 int FreeVfs(const v1::HostState::Pf& pf) {
   return static_cast<int>(std::count_if(pf.vfs().begin(), pf.vfs().end(),
                                         [](const auto& vf) { return vf.state() == "free"; }));
@@ -353,11 +362,50 @@ std::string RenderRules(const v1::HostState& host, std::string_view id) {
   return table.Print();
 }
 
+std::string RenderDrifts(const v1::HostState& host, std::string_view id) {
+  Table table({"NOTICED", "OWNER", "RESOURCE", "REPAIRED", "CHANGE"});
+  for (const auto& drift : host.drifts()) {
+    if (!MatchesDrift(drift, id)) continue;
+    table.Row({TimeText(drift.noticed_time()), drift.owner(), drift.resource(),
+               drift.repaired_time() == 0 ? "not yet" : TimeText(drift.repaired_time()),
+               drift.change()});
+  }
+  return table.Print();
+}
+
+std::string RenderForeign(const v1::HostState& host, std::string_view id) {
+  Table table({"STORE", "RESOURCE", "DETAIL"});
+  for (const auto& object : host.foreign()) {
+    if (MatchesForeign(object, id)) {
+      table.Row({object.store_id(), object.resource(), object.detail()});
+    }
+  }
+  return table.Print();
+}
+
+std::string RenderTakenOver(const v1::TakenOver& taken_over) {
+  std::string out = taken_over.taken().empty() ? "nothing was there to take\n" : "";
+  for (const std::string& text : taken_over.taken())
+    StrAppend(&out, "taken  ", Printable(text), "\n");
+  for (const std::string& text : taken_over.left())
+    StrAppend(&out, "left   ", Printable(text), "\n");
+  return out;
+}
+
+// "512 adopted, 1 repaired, 0 removed; 40 ms"
+std::string StartText(const v1::HostState::Start& start) {
+  if (!start.complete()) return "still looking at what was there";
+  return StrCat(start.adopted(), " adopted, ", start.repaired(), " repaired, ", start.removed(),
+                " removed, ", start.foreign(), " of other stores left alone; took ",
+                start.took_ms(), " ms");
+}
+
 Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
   Health health;
   Facts facts;
   facts.Add("Agent", host.version());
   facts.Add("Store", host.store_id());
+  facts.Add("At its start", StartText(host.start()));
   facts.Add("Tunnel", host.tunnel().empty() ? "none" : host.tunnel());
   std::map<int, int> states;
   std::string trouble;
@@ -371,6 +419,14 @@ Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
   }
   std::vector<std::string> counts;
   for (const auto& [state, count] : states) counts.push_back(StrCat(count, " ", StateText(state)));
+  if (host.drifts_noticed() != 0) {
+    facts.Add("Changed by others", StrCat(host.drifts_noticed(), " noticed, ",
+                                          host.drifts_repaired(), " repaired since the start"));
+  }
+  if (!host.foreign().empty()) {
+    facts.Add("Of other stores",
+              StrCat(host.foreign().size(), " objects, left alone (fairleadctl get foreign)"));
+  }
   facts.Add("Objects", counts.empty() ? "none" : StrJoin(counts, ", "));
   for (const auto& pf : host.pfs()) {
     const bool hotplug = !pf.hotplug().empty();

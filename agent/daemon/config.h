@@ -22,7 +22,7 @@ struct DaemonConfig {
   std::string state_dir = "/var/lib/fairlead";
   std::string log_level = "info";  // trace, debug, info, warning, error
   ServerOptions server;
-  ProviderConfig providers;  // store_id is filled in later
+  ProviderConfig providers;  // marks are filled in later
   EngineConfig engine;       // compile settings follow from the above
 };
 

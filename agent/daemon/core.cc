@@ -18,6 +18,7 @@ namespace fairlead {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{100};
+constexpr int kDriftLinesPerTick = 10;
 constexpr std::chrono::milliseconds kReconnectPause{200};
 
 }  // namespace
@@ -37,7 +38,10 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Start(Scheduler* scheduler, const Cl
   Core* self = core.get();
   core->start_ns_ = UnixNanoseconds(clock->WallNow());
   core->store_ = std::move(store);
-  config.providers.store_id = config.engine.compile.store_id = core->store_->id();
+  config.engine.compile.store_id = core->store_->id();
+  std::set<uint32_t> taken_over;
+  for (const TakenOverStore& taken : contents.taken_over) taken_over.insert(taken.id);
+  config.providers.marks = std::make_shared<OwnMarks>(core->store_->id(), std::move(taken_over));
 
   core->inbox_ = std::make_shared<EventInbox>(
       core->store_->id(), scheduler->poster(),
@@ -62,9 +66,8 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Start(Scheduler* scheduler, const Cl
           spdlog::info("lane '{}' goes on", stats.name);
         }
       });
-  core->engine_ = std::make_unique<Engine>(
-      config.engine, core->executor_.get(), clock,
-      [self](const ObjectStatus& status, bool gone) { self->OnStatus(status, gone); });
+  Engine::Listener* listener = self;
+  core->engine_ = std::make_unique<Engine>(config.engine, core->executor_.get(), clock, listener);
   ServiceOptions service;
   service.agent_start = core->start_ns_;
   service.limits.tunnel_local = config.engine.compile.tunnel_local;
@@ -120,6 +123,11 @@ absl::Status Core::Subscribe(const Ports& ports, const ProviderConfig& config) {
 }
 
 void Core::Tick() {
+  if (drift_lines_ > kDriftLinesPerTick) {
+    spdlog::warn("and {} more changes of this kind (fairleadctl get drifts)",
+                 drift_lines_ - kDriftLinesPerTick);
+  }
+  drift_lines_ = 0;
   executor_->Tick();
   scheduler_->After(kTick, [this, alive = std::weak_ptr<bool>(alive_)] {
     if (!alive.expired()) Tick();
@@ -142,6 +150,24 @@ void Core::OnStatus(const ObjectStatus& status, bool gone) {
     });
   }
   waiting_[status.ref] = {status, gone};
+}
+
+// Somebody who flushes a table changes thousands of rules at once.
+void Core::OnDrift(const Drift& drift) {
+  if (++drift_lines_ > kDriftLinesPerTick) return;
+  if (drift.repaired) {
+    spdlog::info("{}: {} is as wanted again", drift.owner, drift.resource);
+  } else {
+    spdlog::warn("{}: somebody changed {}: {}; it is being repaired", drift.owner, drift.resource,
+                 drift.change);
+  }
+}
+
+void Core::OnStarted(const StartReport& report) {
+  spdlog::info(
+      "what was found at the start: {} resources adopted, {} repaired, {} removed, {} of other "
+      "stores left alone; {} ms",
+      report.adopted, report.repaired, report.removed, report.foreign, report.took.count());
 }
 
 void Core::FlushEvents() {

@@ -26,7 +26,7 @@
 
 namespace fairlead {
 
-class Core {
+class Core : private Engine::Listener {
  public:
   // A serialised v1.Event, under its topic.
   using Publish = std::function<void(const std::string& topic, const std::string& event)>;
@@ -36,7 +36,7 @@ class Core {
                                                      DaemonConfig config, Ports ports,
                                                      std::unique_ptr<Store> store,
                                                      StoreContents contents, Publish publish);
-  ~Core();
+  ~Core() override;
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
@@ -45,7 +45,9 @@ class Core {
 
  private:
   Core(Scheduler* scheduler, const Clock* clock, Publish publish);
-  void OnStatus(const ObjectStatus& status, bool gone);
+  void OnStatus(const ObjectStatus& status, bool gone) override;
+  void OnDrift(const Drift& drift) override;
+  void OnStarted(const StartReport& report) override;
   void FlushEvents();
   void OnVmEvents(const std::string& vm, const EventInbox::VmEvents& events);
   void OnEvents(const EventInbox::Batch& batch);
@@ -71,6 +73,7 @@ class Core {
   std::unique_ptr<DevlinkPort::Subscription> devlink_events_;
   uint64_t start_ns_ = 0;
   uint64_t sequence_ = 0;
+  int drift_lines_ = 0;  // in this tick
   struct Waiting {
     ObjectStatus status;
     bool gone = false;

@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "agent/base/text.h"
 #include "agent/daemon/version.h"
+#include "agent/intent/admit.h"
 
 namespace fairlead {
 
@@ -115,6 +116,23 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
     const TunnelFacts& tunnel = *engine.facts().tunnel;
     out.set_tunnel(StrCat(tunnel.device, " local ", tunnel.local.ToString(), " port ",
                           tunnel.udp_port, " mtu ", tunnel.mtu));
+  }
+  const StartReport& start = engine.start_report();
+  v1::HostState::Start* report = out.mutable_start();
+  report->set_adopted(start.adopted);
+  report->set_repaired(start.repaired);
+  report->set_removed(start.removed);
+  report->set_foreign(start.foreign);
+  report->set_complete(start.complete);
+  report->set_took_ms(static_cast<uint64_t>(start.took.count()));
+  for (const Drift& drift : engine.drifts()) ToProto(drift, out.add_drifts());
+  out.set_drifts_noticed(engine.drifts_noticed());
+  out.set_drifts_repaired(engine.drifts_repaired());
+  for (const ForeignObject& object : engine.Foreign()) {
+    v1::HostState::Foreign* item = out.add_foreign();
+    item->set_store_id(absl::StrFormat("%08x", object.store));
+    item->set_resource(object.resource);
+    item->set_detail(object.words);
   }
   uint64_t ready = 0;
   engine.world().ForEach([&](const StoredObject& stored) {

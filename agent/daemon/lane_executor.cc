@@ -386,6 +386,8 @@ void LaneExecutor::Compute(std::function<void()> work, std::function<void(absl::
 void LaneExecutor::LeaseGranted(Lease lease) { leases_->Grant(lease); }
 void LaneExecutor::LeaseEnded(Lease lease) { leases_->End(lease); }
 
+void LaneExecutor::TakeOver(uint32_t store) { config_->marks->TakeOver(store); }
+
 void LaneExecutor::ReleaseVm(const std::string& vm) {
   const std::string name = StrCat("vm ", vm);
   const auto it = lanes_.find(name);

@@ -66,6 +66,7 @@ class LaneExecutor final : public Executor {
   void Compute(std::function<void()> work, std::function<void(absl::Status)> done) override;
   void LeaseGranted(Lease lease) override;
   void LeaseEnded(Lease lease) override;
+  void TakeOver(uint32_t store) override;
   void ReleaseVm(const std::string& vm) override;
 
   std::vector<LaneStats> Lanes() const;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "agent/base/text.h"
 #include "agent/daemon/host_view.h"
@@ -87,7 +89,26 @@ std::string Acceptance(const v1::Request& request, const Change& change, const W
 }
 
 bool IsChange(const v1::Request& request) {
-  return request.has_apply() || request.has_add_vm_to_vpc() || request.has_remove_vm_from_vpc();
+  return request.has_apply() || request.has_add_vm_to_vpc() || request.has_remove_vm_from_vpc() ||
+         request.has_take_over();
+}
+
+// The store that is meant; what is wrong with the request otherwise.
+std::variant<uint32_t, std::vector<Violation>> StoreOf(const v1::TakeOver& take_over) {
+  uint32_t store = 0;
+  if (take_over.mode() != v1::TakeOver::MODE_ADOPT &&
+      take_over.mode() != v1::TakeOver::MODE_PURGE) {
+    return std::vector<Violation>{
+        {"take_over.mode", ViolationCode::kInvalid, "is neither MODE_ADOPT nor MODE_PURGE"}};
+  }
+  const std::string& id = take_over.store_id();
+  const bool digits = id.size() == 8 && std::all_of(id.begin(), id.end(), absl::ascii_isxdigit);
+  if (!digits || !absl::SimpleHexAtoi(id, &store) || store == 0) {
+    return std::vector<Violation>{
+        {"take_over.store_id", ViolationCode::kInvalid,
+         StrCat(Quoted(id), " is no store id, which is eight hexadecimal digits and not 0")}};
+  }
+  return store;
 }
 
 }  // namespace
@@ -203,6 +224,7 @@ void Service::Process(Pending& pending) {
     }
   }
   std::vector<Violation> violations = CheckOrder(request);
+  if (violations.empty() && request.has_take_over()) return TakeOverFor(pending);
   Change change;
   if (violations.empty()) {
     HostKnowledge host;
@@ -259,6 +281,41 @@ void Service::Commit(Pending& pending, Change change) {
     Finish();
     Next();
   });
+}
+
+// Others wait meanwhile: what is taken over is given to what was accepted before it.
+void Service::TakeOverFor(Pending& pending) {
+  const v1::Request& request = pending.request;
+  const std::variant<uint32_t, std::vector<Violation>> store = StoreOf(request.take_over());
+  if (const auto* violations = std::get_if<std::vector<Violation>>(&store)) {
+    pending.answer(Rejection(request, *violations));
+    return Finish();
+  }
+  const bool adopt = request.take_over().mode() == v1::TakeOver::MODE_ADOPT;
+  engine_->TakeOverStore(
+      std::get<uint32_t>(store),
+      adopt ? Engine::TakeOverMode::kAdopt : Engine::TakeOverMode::kPurge, request.dry_run(),
+      [this, alive = std::weak_ptr<bool>(alive_)](const absl::StatusOr<TakeOver>& result) {
+        if (alive.expired()) return;
+        const Pending& pending = *queue_.front();
+        if (result.ok()) {
+          v1::Reply reply = ReplyTo(pending.request);
+          for (const std::string& text : result->taken) reply.mutable_taken_over()->add_taken(text);
+          for (const std::string& text : result->left) reply.mutable_taken_over()->add_left(text);
+          reply.mutable_taken_over();
+          pending.answer(Serialise(reply));
+        } else {
+          const ViolationCode code = absl::IsNotFound(result.status()) ? ViolationCode::kNotFound
+                                     : absl::IsUnavailable(result.status())
+                                         ? ViolationCode::kBusy
+                                         : ViolationCode::kConflict;
+          pending.answer(Rejection(
+              pending.request,
+              {{"take_over", code, StrCat("nothing was changed: ", result.status().message())}}));
+        }
+        Finish();
+        Next();
+      });
 }
 
 void Service::DryRunFor(Pending& pending, const Change& change) {
@@ -323,6 +380,9 @@ std::string Service::GetAnswer(const v1::Request& request) const {
     if (status) ToProto(*status, item->mutable_status());
     if (const std::optional<ErrorRecord> error = engine_->LastErrorOf(ref)) {
       ToProto(*error, item->mutable_last_error());
+    }
+    for (const Drift& drift : engine_->drifts()) {
+      if (drift.owner == ref.ToString()) ToProto(drift, item->add_drifts());
     }
   };
   if (kind && !get.id().empty()) {

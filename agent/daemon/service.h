@@ -57,6 +57,7 @@ class Service {
   void Process(Pending& pending);
   void Commit(Pending& pending, Change change);
   void DryRunFor(Pending& pending, const Change& change);
+  void TakeOverFor(Pending& pending);
   void Finish();
   std::string GetAnswer(const v1::Request& request) const;
   std::string HostAnswer(const v1::Request& request) const;

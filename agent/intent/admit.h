@@ -27,12 +27,14 @@ namespace fairlead::v1 {
 class Request;
 class Object;
 class ObjectStatus;
+class Drift;
 class LastError;
 }  // namespace fairlead::v1
 
 namespace fairlead {
 
 struct ObjectStatus;
+struct Drift;
 struct ErrorRecord;
 
 inline constexpr uint32_t kProtocolVersion = 1;
@@ -100,5 +102,6 @@ uint64_t UnixNanoseconds(std::chrono::system_clock::time_point time);
 void ToProto(const Object& object, v1::Object* out);
 void ToProto(const ObjectStatus& status, v1::ObjectStatus* out);
 void ToProto(const ErrorRecord& record, v1::LastError* out);
+void ToProto(const Drift& drift, v1::Drift* out);
 
 }  // namespace fairlead

@@ -139,4 +139,13 @@ void ToProto(const ErrorRecord& record, v1::LastError* out) {
   if (record.retry_in) out->set_retry_in_ms(static_cast<uint32_t>(record.retry_in->count()));
 }
 
+void ToProto(const Drift& drift, v1::Drift* out) {
+  out->Clear();
+  out->set_owner(drift.owner);
+  out->set_resource(drift.resource);
+  out->set_change(drift.change);
+  out->set_noticed_time(UnixNanoseconds(drift.noticed));
+  if (drift.repaired) out->set_repaired_time(UnixNanoseconds(*drift.repaired));
+}
+
 }  // namespace fairlead

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/base/text.h"
+#include "agent/model/resource.h"
 
 namespace fairlead {
 
@@ -56,6 +57,11 @@ std::string_view AttachmentPhaseName(AttachmentPhase phase) {
       return "releasing";
   }
   return "attachment";
+}
+
+std::string GuestDeviceIdOf(uint32_t store_id, const Attachment& attachment) {
+  if (!attachment.guest_id.empty()) return attachment.guest_id;
+  return GuestDeviceId(store_id, attachment.port_ordinal, attachment.lease);
 }
 
 }  // namespace fairlead

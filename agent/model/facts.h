@@ -152,6 +152,8 @@ struct Attachment {
   std::string vm;  // "" = none
   Uuid vm_uuid;
   std::string bus;  // root port chosen, "" = none
+  std::string guest_id =
+      {};  // of its device in QEMU, where another store gave it; "": GuestDeviceId
   std::string vpc;
   // Of the VPC whose block its representor joins; none: no rule of this host carries it.
   std::optional<Vni> vni = {};
@@ -160,5 +162,8 @@ struct Attachment {
   std::optional<MacAddress> vf_mac = {};  // that the VF had when it was leased, and gets back
   friend bool operator==(const Attachment&, const Attachment&) = default;
 };
+
+// The id of the attachment's device in QEMU.
+std::string GuestDeviceIdOf(uint32_t store_id, const Attachment& attachment);
 
 }  // namespace fairlead

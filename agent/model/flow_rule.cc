@@ -58,16 +58,8 @@ struct ActionText {
   std::string operator()(const ActionDrop&) const { return "drop"; }
 };
 
-}  // namespace
-
-std::string RuleLocation::ToString() const {
-  return StrCat(TableName(table), "/", chain, "/", priority, "/", handle);
-}
-
-// Changing this text changes every content hash, and with it makes the agent
-// replace every rule of a host at the next start: model_test pins it.
-std::string FlowRule::ToString() const {
-  std::string out = StrCat(location.ToString(), " ", EtherName(match.ethertype));
+std::string MatchText(const RuleMatch& match) {
+  std::string out = EtherName(match.ethertype);
   if (match.in_device) StrAppend(&out, " in ", DeviceName(*match.in_device));
   if (match.dst_mac) StrAppend(&out, " dst_mac ", match.dst_mac->ToString());
   if (match.dst_mac_mask != MacAddress(kExact)) {
@@ -79,7 +71,19 @@ std::string FlowRule::ToString() const {
   if (match.vni) StrAppend(&out, " vni ", match.vni->value());
   if (match.outer_dst) StrAppend(&out, " outer_dst ", match.outer_dst->ToString());
   if (match.outer_udp_port) StrAppend(&out, " outer_port ", *match.outer_udp_port);
-  StrAppend(&out, " ->");
+  return out;
+}
+
+}  // namespace
+
+std::string RuleLocation::ToString() const {
+  return StrCat(TableName(table), "/", chain, "/", priority, "/", handle);
+}
+
+// Changing this text changes every content hash, and with it makes the agent
+// replace every rule of a host at the next start: model_test pins it.
+std::string FlowRule::ToString() const {
+  std::string out = StrCat(location.ToString(), " ", MatchText(match), " ->");
   for (size_t i = 0; i < actions.size(); ++i) {
     StrAppend(&out, i == 0 ? " " : ", ", std::visit(ActionText(), actions[i]));
   }
@@ -88,6 +92,11 @@ std::string FlowRule::ToString() const {
 }
 
 uint64_t FlowRule::ContentHash() const { return StableHash(ToString()); }
+
+uint32_t FlowRule::MatchHash() const {
+  return static_cast<uint32_t>(
+      StableHash(StrCat(TableName(location.table), " ", location.priority, " ", MatchText(match))));
+}
 
 std::vector<DeviceRef> OutputsOf(const FlowRule& rule) {
   std::vector<DeviceRef> out;

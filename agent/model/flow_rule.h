@@ -114,6 +114,9 @@ struct FlowRule {
   // A stable text of all of it, for people, `--dry-run`, and ContentHash.
   std::string ToString() const;
   uint64_t ContentHash() const;
+  // Of table, priority and match alone: what finds the rule of an object whose chain and
+  // handle, which its number in a store gave it, are not known.
+  uint32_t MatchHash() const;
   friend bool operator==(const FlowRule&, const FlowRule&) = default;
 };
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/model/resource.h"
 
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "agent/base/text.h"
 
 namespace fairlead {
@@ -54,6 +58,22 @@ ResourceKey GuestDeviceKey(std::string_view vm, std::string_view port) {
 std::string GuestDeviceId(uint32_t store_id, uint32_t port_ordinal, Lease lease) {
   return StrCat(kGuestDevicePrefix, absl::StrFormat("%08x", store_id), "-p", port_ordinal, "-l",
                 lease);
+}
+
+std::optional<GuestDeviceName> ParseGuestDeviceId(std::string_view id) {
+  if (!id.starts_with(kGuestDevicePrefix)) return std::nullopt;
+  const std::vector<std::string> parts = absl::StrSplit(
+      absl::string_view(id.data(), id.size()).substr(kGuestDevicePrefix.size()), '-');
+  GuestDeviceName name;
+  if (parts.size() != 3 || !absl::SimpleHexAtoi(parts[0], &name.store) ||
+      !absl::SimpleAtoi(parts[1].substr(std::min<size_t>(1, parts[1].size())),
+                        &name.port_ordinal) ||
+      !absl::SimpleAtoi(parts[2].substr(std::min<size_t>(1, parts[2].size())), &name.lease)) {
+    return std::nullopt;
+  }
+  // Only what GuestDeviceId makes, to the letter.
+  if (id != GuestDeviceId(name.store, name.port_ordinal, name.lease)) return std::nullopt;
+  return name;
 }
 
 }  // namespace fairlead

@@ -141,6 +141,13 @@ struct GuestDeviceSpec {
 // "fairlead-<store id>-p<port ordinal>-l<lease>": whose it is can be read off the
 // VM. Another store's numbers begin at 1 too, and its devices are not ours.
 std::string GuestDeviceId(uint32_t store_id, uint32_t port_ordinal, Lease lease);
+// What such an id says; none for any other text.
+struct GuestDeviceName {
+  uint32_t store = 0;
+  uint32_t port_ordinal = 0;
+  Lease lease = 0;
+};
+std::optional<GuestDeviceName> ParseGuestDeviceId(std::string_view id);
 inline constexpr std::string_view kGuestDevicePrefix = "fairlead-";
 
 using ResourceSpec =
@@ -167,10 +174,12 @@ struct ObservedResource {
   ResourceSpec spec;
   // False for an object of somebody else in a place that we would use.
   bool ours = true;
+  uint32_t mark = 0;        // id of the store whose mark it carries; 0: none
   std::string owner_words;  // of a foreign one: what it is and whose mark it carries, if known
   RuleHardware hardware = RuleHardware::kUnknown;       // flow rules
   uint32_t in_hw_count = 0;                             // flow rules
   uint64_t content_hash = 0;                            // flow rules, from the cookie
+  uint32_t match_hash = 0;                              // flow rules, from the cookie
   NeighbourState neighbour = NeighbourState::kUnknown;  // neighbours
   std::string neighbour_detail;  // "10.0.0.2 dev pf0 lladdr .. REACHABLE", "no route to 10.0.0.2"
   uint32_t ifindex = 0;          // representor, tunnel

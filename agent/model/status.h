@@ -63,4 +63,30 @@ struct ErrorRecord {
   std::optional<std::chrono::milliseconds> retry_in;  // it is not over, and tried again then
 };
 
+// A resource that stood as wanted and that somebody else changed, or took away.
+struct Drift {
+  std::string owner;     // whose it is: "port/web-0", "host", "pool/<pf>"
+  std::string resource;  // ResourceKey
+  std::string change;    // before -> after: "up yes -> no"; "there -> gone"
+  std::chrono::system_clock::time_point noticed;
+  std::optional<std::chrono::system_clock::time_point> repaired;  // none: not yet, or never
+};
+
+// An object of a Fairlead with another store: never touched, until an operator says so.
+struct ForeignObject {
+  uint32_t store = 0;
+  std::string resource;  // ResourceKey; of a guest device "guest-device/<vm>/<id>"
+  std::string words;     // what it is, for people
+};
+
+// What the agent made of what it found when it started, in resources.
+struct StartReport {
+  uint64_t adopted = 0;   // found as wanted, and left alone
+  uint64_t repaired = 0;  // made, or changed
+  uint64_t foreign = 0;   // of other stores, and left alone
+  uint64_t removed = 0;   // this store's, and wanted by nobody any more
+  bool complete = false;  // all that the store knows was looked at; else these are so far
+  std::chrono::milliseconds took{0};  // from the start until then
+};
+
 }  // namespace fairlead

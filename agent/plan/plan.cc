@@ -49,8 +49,6 @@ struct SummaryText {
   }
 };
 
-std::string Summary(const ResourceSpec& spec) { return std::visit(SummaryText(), spec); }
-
 // Whether the kernel or QEMU can change the observed one into the wanted one
 // where it is. Both are of one kind and differ.
 bool ChangesInPlace(const ResourceSpec& wanted, const ResourceSpec& observed) {
@@ -159,6 +157,8 @@ Operation CreateOf(const Resource& wanted) {
 }
 
 }  // namespace
+
+std::string Summary(const ResourceSpec& spec) { return std::visit(SummaryText(), spec); }
 
 std::string_view VerbName(Operation::Verb verb) {
   switch (verb) {

@@ -25,6 +25,8 @@ struct Operation {
   // For people: "mtu 1500 -> 9000", the rule's text, ...
   std::string detail;
 };
+// Its attributes, for people: "driver vfio-pci", the text of a rule, ...
+std::string Summary(const ResourceSpec& spec);
 std::string_view VerbName(Operation::Verb verb);   // "create", "update", "delete"
 std::string Describe(const Operation& operation);  // "create flow-rule/...: <detail>"
 

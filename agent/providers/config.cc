@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_format.h"
-
 namespace fairlead {
 
 const PfConfig* ProviderConfig::FindPf(const NicId& id) const {
@@ -19,7 +17,5 @@ const HotplugPortConfig* ProviderConfig::FindHotplugPort(const NicId& id) const 
                    [&](const HotplugPortConfig& port) { return NicId(port.port) == id; });
   return it == hotplug_ports.end() ? nullptr : &*it;
 }
-
-std::string ProviderConfig::OwnerMark() const { return absl::StrFormat("fairlead %08x", store_id); }
 
 }  // namespace fairlead

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "agent/base/types.h"
 #include "agent/model/facts.h"
 #include "agent/model/intent.h"
+#include "agent/providers/own_marks.h"
 
 namespace fairlead {
 
@@ -75,7 +77,7 @@ struct ProviderConfig {
   HypervisorConfig hypervisor;
   std::optional<IpAddress> management_address;
   std::string vf_driver = "vfio-pci";
-  uint32_t store_id = 0;
+  std::shared_ptr<OwnMarks> marks;                    // filled in when the store is open
   std::chrono::milliseconds sriov_deadline{120'000};  // sriov_numvfs
   std::chrono::milliseconds bind_deadline{10'000};    // unbind, probe, reset
   std::chrono::milliseconds qmp_deadline{10'000};
@@ -87,8 +89,6 @@ struct ProviderConfig {
 
   const PfConfig* FindPf(const NicId& pf) const;
   const HotplugPortConfig* FindHotplugPort(const NicId& port) const;
-  // "fairlead 0a1b2c3d": the ifalias of what this store's agent made.
-  std::string OwnerMark() const;
 };
 
 }  // namespace fairlead

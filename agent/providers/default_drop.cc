@@ -13,22 +13,22 @@
 namespace fairlead {
 
 absl::Status PutDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPoint& at,
-                            uint32_t store_id) {
+                            const OwnMarks& marks) {
   const FlowRule rule = DefaultDropRule(table);
   // The rule names no device.
   const DeviceNames no_names = [](uint32_t) { return std::optional<std::string>(); };
-  FAIRLEAD_ASSIGN_OR_RETURN(TcFilter filter, Lower(rule, no_names, store_id));
+  FAIRLEAD_ASSIGN_OR_RETURN(TcFilter filter, Lower(rule, no_names, marks.store()));
   const TcFilterRef ref{at, filter.id, filter.match.ethertype};
   const std::vector<absl::StatusOr<TcFilterInfo>> there = tc.Get({&ref, 1});
   if (there.size() == 1 && there[0].ok()) {
     const std::optional<CookieParts> cookie =
         there[0]->cookie ? ParseCookie(*there[0]->cookie) : std::nullopt;
-    if (there[0]->cookie == filter.cookie) return absl::OkStatus();  // it stands
-    if (!cookie || cookie->store_id != store_id) {
+    if (!cookie || !marks.Owns(cookie->store_id)) {
       return absl::AlreadyExistsError(StrCat("the place of the drop rule that ends ",
                                              rule.location.ToString(),
                                              " holds somebody else's rule: left alone"));
     }
+    if (cookie->content_hash == rule.ContentHash()) return absl::OkStatus();  // it stands
   }
   const TcChange change{TcChange::Verb::kPut, at, std::move(filter)};
   const std::vector<absl::Status> results = tc.Apply({&change, 1});
@@ -37,7 +37,7 @@ absl::Status PutDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPo
 }
 
 absl::StatusOr<bool> HasDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPoint& at,
-                                    uint32_t store_id) {
+                                    const OwnMarks& marks) {
   const FlowRule rule = DefaultDropRule(table);
   const TcFilterRef ref{at,
                         {rule.location.chain, rule.location.priority, rule.location.handle},
@@ -46,7 +46,9 @@ absl::StatusOr<bool> HasDefaultDrop(TcPort& tc, const RuleTable& table, const Tc
   if (found.size() != 1) return absl::InternalError("no answer about the drop rule");
   if (absl::IsNotFound(found[0].status())) return false;
   if (!found[0].ok()) return found[0].status();
-  return found[0]->cookie == MakeCookie(store_id, rule);
+  const std::optional<CookieParts> cookie =
+      found[0]->cookie ? ParseCookie(*found[0]->cookie) : std::nullopt;
+  return cookie && marks.Owns(cookie->store_id) && cookie->content_hash == rule.ContentHash();
 }
 
 }  // namespace fairlead

@@ -7,14 +7,15 @@
 #include "absl/status/statusor.h"
 #include "agent/model/flow_rule.h"
 #include "agent/ports/tc/tc_port.h"
+#include "agent/providers/own_marks.h"
 
 namespace fairlead {
 
 absl::Status PutDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPoint& at,
-                            uint32_t store_id);
+                            const OwnMarks& marks);
 
 // Whether it stands there, as this store's agent made it.
 absl::StatusOr<bool> HasDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPoint& at,
-                                    uint32_t store_id);
+                                    const OwnMarks& marks);
 
 }  // namespace fairlead

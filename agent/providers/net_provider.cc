@@ -24,7 +24,8 @@ absl::StatusOr<std::optional<ObservedResource>> NetProvider::ObserveTunnel() {
   spec.mtu = link->mtu;
   spec.up = link->up;
   tunnel.ours =
-      link->kind == "vxlan" && link->vxlan_collect_md && link->alias == config_->OwnerMark();
+      link->kind == "vxlan" && link->vxlan_collect_md && config_->marks->OwnsAlias(link->alias);
+  tunnel.mark = StoreOfAlias(link->alias);
   if (!tunnel.ours) {
     tunnel.owner_words = absl::StrCat(
         "the link ", link->name,
@@ -35,7 +36,7 @@ absl::StatusOr<std::optional<ObservedResource>> NetProvider::ObserveTunnel() {
   if (tunnel.ours) {
     FAIRLEAD_ASSIGN_OR_RETURN(spec.default_drop,
                               HasDefaultDrop(*tc_, {RuleTable::Kind::kTunnelIngress, {}},
-                                             {0, link->ifindex}, config_->store_id));
+                                             {0, link->ifindex}, *config_->marks));
   }
   tunnel.spec = std::move(spec);
   tunnel.ifindex = link->ifindex;
@@ -55,11 +56,11 @@ absl::StatusOr<ObservedResource> NetProvider::PutTunnel(const TunnelSpec& wanted
   if (made) {
     FAIRLEAD_ASSIGN_OR_RETURN(
         const uint32_t ifindex,
-        rtnetlink_->CreateVxlan({wanted.device, wanted.udp_port, config_->OwnerMark()}));
+        rtnetlink_->CreateVxlan({wanted.device, wanted.udp_port, config_->marks->Alias()}));
     link = rtnetlink_->GetLink(ifindex);
   }
   if (!link.ok()) return link.status();
-  if (link->alias != config_->OwnerMark() || link->kind != "vxlan") {
+  if (!config_->marks->OwnsAlias(link->alias) || link->kind != "vxlan") {
     return absl::AlreadyExistsError(
         absl::StrCat("a link named ", wanted.device,
                      " is there that this agent did not make; remove it, or give the tunnel "
@@ -76,7 +77,7 @@ absl::StatusOr<ObservedResource> NetProvider::PutTunnel(const TunnelSpec& wanted
       FAIRLEAD_RETURN_IF_ERROR(tc_->AddClsact(link->ifindex, 0));
     }
     FAIRLEAD_RETURN_IF_ERROR(PutDefaultDrop(*tc_, {RuleTable::Kind::kTunnelIngress, {}},
-                                            {0, link->ifindex}, config_->store_id));
+                                            {0, link->ifindex}, *config_->marks));
     return rtnetlink_->SetLinkUp(link->ifindex, true);
   }();
   if (!status.ok()) {
@@ -93,7 +94,7 @@ absl::Status NetProvider::DeleteTunnel(const TunnelSpec& there) {
   const absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(there.device);
   if (absl::IsNotFound(link.status())) return absl::OkStatus();
   if (!link.ok()) return link.status();
-  if (link->alias != config_->OwnerMark()) {
+  if (!config_->marks->OwnsAlias(link->alias)) {
     return absl::AlreadyExistsError(
         absl::StrCat(there.device, " is not this agent's any more: left alone"));
   }

@@ -233,13 +233,18 @@ absl::Status PfProvider::ReadRepresentor(const Pf& pf, const VfId& id, OneVf& re
     if (link.ok()) {
       facts.representor = link->name;
       facts.representor_refused = WhyNoRepresentor(*link);
+      const bool others = StoreOfAlias(link->alias) != 0 && !config_->marks->OwnsAlias(link->alias);
+      if (others && facts.representor_refused.empty()) {
+        facts.representor_refused =
+            StrCat("it carries the mark '", link->alias, "', of a Fairlead with another store");
+      }
       facts.representor_ifindex = link->ifindex;
       FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link->ifindex));
-      const bool ours = link->alias == config_->OwnerMark();
+      const bool ours = config_->marks->OwnsAlias(link->alias);
       const absl::StatusOr<Vni> vni = Vni::Make(qdisc.ingress_block & Vni::kMax);
       const bool in_block = qdisc.clsact && IsFairleadBlock(qdisc.ingress_block) && vni.ok();
       // The mark alone is what an attempt leaves that broke off before the qdisc.
-      if (in_block || ours) {
+      if (in_block || ours || others) {
         ObservedResource representor;
         representor.key = RepresentorKey(id);
         RepresentorSpec spec{id, std::nullopt, link->up, false};
@@ -247,10 +252,15 @@ absl::Status PfProvider::ReadRepresentor(const Pf& pf, const VfId& id, OneVf& re
         if (in_block) {
           FAIRLEAD_ASSIGN_OR_RETURN(spec.default_drop,
                                     HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *vni},
-                                                   {qdisc.ingress_block, 0}, config_->store_id));
+                                                   {qdisc.ingress_block, 0}, *config_->marks));
         }
         representor.spec = spec;
         representor.ours = ours;
+        representor.mark = StoreOfAlias(link->alias);
+        if (!ours) {
+          representor.owner_words =
+              StrCat("the netdev ", link->name, " with the mark '", link->alias, "'");
+        }
         representor.ifindex = link->ifindex;
         result.resources.push_back(std::move(representor));
       }
@@ -493,9 +503,9 @@ absl::StatusOr<LinkInfo> PfProvider::Representor(const VfId& vf) {
 }
 
 absl::Status PfProvider::CheckOwner(const LinkInfo& link) const {
-  if (link.alias.empty() || link.alias == config_->OwnerMark()) return absl::OkStatus();
+  if (link.alias.empty() || config_->marks->OwnsAlias(link.alias)) return absl::OkStatus();
   return absl::AlreadyExistsError(StrCat(link.name, " carries the mark '", link.alias,
-                                         "', which is not this agent's ('", config_->OwnerMark(),
+                                         "', which is not this agent's ('", config_->marks->Alias(),
                                          "'): left alone"));
 }
 
@@ -518,20 +528,20 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
   }
   if (!bound) {
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, false));
-    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAlias(link.ifindex, config_->OwnerMark()));
+    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAlias(link.ifindex, config_->marks->Alias()));
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAddrGenNone(link.ifindex, true));
     FAIRLEAD_RETURN_IF_ERROR(tc_->AddClsact(link.ifindex, block));
   }
   const RuleTable table{RuleTable::Kind::kVpcBlock, *wanted.vni};
   FAIRLEAD_ASSIGN_OR_RETURN(const bool stood,
-                            HasDefaultDrop(*tc_, table, {block, 0}, config_->store_id));
-  FAIRLEAD_RETURN_IF_ERROR(PutDefaultDrop(*tc_, table, {block, 0}, config_->store_id));
+                            HasDefaultDrop(*tc_, table, {block, 0}, *config_->marks));
+  FAIRLEAD_RETURN_IF_ERROR(PutDefaultDrop(*tc_, table, {block, 0}, *config_->marks));
   FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, wanted.up));
   FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo now, rtnetlink_->GetLink(link.ifindex));
   ObservedResource observed;
   observed.key = RepresentorKey(wanted.vf);
   FAIRLEAD_ASSIGN_OR_RETURN(const bool drop,
-                            HasDefaultDrop(*tc_, table, {block, 0}, config_->store_id));
+                            HasDefaultDrop(*tc_, table, {block, 0}, *config_->marks));
   observed.spec = RepresentorSpec{wanted.vf, wanted.vni, now.up, drop};
   observed.ifindex = now.ifindex;
   observed.table_is_new = !bound && !stood;

@@ -62,7 +62,7 @@ class NetProviderTest : public ::testing::Test {
  protected:
   NetProviderTest() {
     config.tunnel.local = Ip("192.0.2.1");
-    config.store_id = 7;
+    config.marks = std::make_shared<OwnMarks>(7);
     LinkInfo underlay;
     underlay.name = "eth0";
     underlay.ifindex = 10;
@@ -201,7 +201,7 @@ class PfProviderTest : public ::testing::Test {
           {vf, representor.name, MacAddress({2, 0, 0, 0, 1, static_cast<uint8_t>(vf)})});
     }
     config.pfs.push_back(pf);
-    config.store_id = 7;
+    config.marks = std::make_shared<OwnMarks>(7);
     config.management_address = Ip("192.0.2.1");
     FakePfOptions options;
     options.address = kPfPci;

@@ -19,11 +19,13 @@ RuleHardware HardwareOf(const TcFilterInfo& info) {
 
 }  // namespace
 
-absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table) {
+absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table, bool to_read) {
   uint32_t ifindex = 0;
   if (table.kind == RuleTable::Kind::kTunnelIngress) {
     FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo tunnel, rtnetlink_->GetLink(config_->tunnel.device));
-    if (tunnel.alias != config_->OwnerMark()) {
+    // What is in another store's tunnel is read, for whoever may adopt it.
+    const bool readable = to_read && StoreOfAlias(tunnel.alias) != 0;
+    if (!readable && !config_->marks->OwnsAlias(tunnel.alias)) {
       return absl::NotFoundError(
           StrCat("the tunnel ", config_->tunnel.device, " of this agent is not there"));
     }
@@ -67,7 +69,7 @@ std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply
                        change.rule.location.handle};
       out.filter.match.ethertype = change.rule.match.ethertype;
     } else {
-      absl::StatusOr<TcFilter> filter = Lower(change.rule, names, config_->store_id);
+      absl::StatusOr<TcFilter> filter = Lower(change.rule, names, config_->marks->store());
       if (!filter.ok()) {
         results[i] = filter.status();
         continue;
@@ -119,7 +121,7 @@ absl::Status RuleProvider::Replace(TcChange& put, const absl::Status& refusal) {
   if (there.empty() || !there.front().ok()) return refusal;  // another rule has its match
   const std::optional<CookieParts> cookie =
       there.front()->cookie ? ParseCookie(*there.front()->cookie) : std::nullopt;
-  if (!cookie || cookie->store_id != config_->store_id) {
+  if (!cookie || !config_->marks->Owns(cookie->store_id)) {
     return absl::AlreadyExistsError("somebody else's rule is in its place; remove it");
   }
   put.exclusive = false;
@@ -161,7 +163,7 @@ absl::StatusOr<std::optional<ObservedResource>> RuleProvider::Judge(
 }
 
 absl::StatusOr<std::vector<ObservedResource>> RuleProvider::Observe(const RuleTable& table) {
-  const absl::StatusOr<TcAttachPoint> at = PointOf(table);
+  const absl::StatusOr<TcAttachPoint> at = PointOf(table, /*to_read=*/true);
   if (absl::IsNotFound(at.status())) return std::vector<ObservedResource>{};
   if (!at.ok()) return at.status();
   FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<TcFilterInfo> filters, tc_->Dump(*at));
@@ -174,15 +176,16 @@ absl::StatusOr<std::vector<ObservedResource>> RuleProvider::Observe(const RuleTa
     observed.key = FlowRuleKey(rule.location);
     const std::optional<CookieParts> cookie =
         info.cookie ? ParseCookie(*info.cookie) : std::nullopt;
-    observed.ours = cookie && cookie->store_id == config_->store_id &&
-                    cookie->owner_hash == OwnerHash(rule.location);
-    if (observed.ours) {
+    observed.ours = cookie && config_->marks->Owns(cookie->store_id);
+    if (cookie) {
+      observed.mark = cookie->store_id;
+      observed.match_hash = cookie->match_hash;
       observed.content_hash = cookie->content_hash;
-    } else {
-      observed.owner_words = cookie && cookie->store_id != config_->store_id
-                                 ? absl::StrFormat("a %s rule with the cookie of store %08x",
-                                                   info.kind, cookie->store_id)
-                                 : StrCat("a ", info.kind, " rule that this agent did not make");
+    }
+    if (!observed.ours) {
+      observed.owner_words = cookie ? absl::StrFormat("a %s rule with the cookie of store %08x",
+                                                      info.kind, cookie->store_id)
+                                    : StrCat("a ", info.kind, " rule that this agent did not make");
     }
     observed.hardware = HardwareOf(info);
     observed.in_hw_count = info.in_hw_count;

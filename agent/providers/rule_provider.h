@@ -38,7 +38,7 @@ class RuleProvider {
   absl::Status Replace(TcChange& put, const absl::Status& refusal);
   absl::StatusOr<std::optional<ObservedResource>> Judge(const TcChange& sent, const Change& change,
                                                         const absl::StatusOr<TcFilterInfo>& seen);
-  absl::StatusOr<TcAttachPoint> PointOf(const RuleTable& table);
+  absl::StatusOr<TcAttachPoint> PointOf(const RuleTable& table, bool to_read = false);
 
   const ProviderConfig* config_;
   RtnetlinkPort* rtnetlink_;

@@ -25,7 +25,7 @@ class RuleProviderLabTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!TestNetdevsim::Available()) GTEST_SKIP() << "this kernel has no netdevsim";
-    config_.store_id = 0x0a1b2c3d;
+    config_.marks = std::make_shared<OwnMarks>(0x0a1b2c3d);
     table_ = {RuleTable::Kind::kVpcBlock, *Vni::Make(1000)};
     links_ = *LinuxRtnetlinkPort::Create();
     tc_ = *LinuxTcPort::Create();

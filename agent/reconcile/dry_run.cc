@@ -126,6 +126,7 @@ class PlanningExecutor final : public Executor {
   void Compute(std::function<void()>, std::function<void(absl::Status)>) override {}
   void LeaseGranted(Lease) override {}
   void LeaseEnded(Lease) override {}
+  void TakeOver(uint32_t /*store*/) override {}
   void ReleaseVm(const std::string&) override {}
 
   void RunUntilIdle() {
@@ -164,21 +165,14 @@ class PlanningExecutor final : public Executor {
 
 }  // namespace
 
-class DryRunner {
+class DryRunner : private Engine::Listener {
  public:
   // On the loop thread: takes the copy.
   DryRunner(const Engine& real, Change change,
             std::map<std::string, absl::StatusOr<VmObservation>> vms)
       : change_(std::move(change)),
         executor_(real, real.facts_, vms),
-        copy_(real.config_, &executor_, real.clock_,
-              [this](const ObjectStatus& status, bool gone) {
-                if (gone) {
-                  last_.erase(status.ref);
-                } else {
-                  last_[status.ref] = status;
-                }
-              }),
+        copy_(real.config_, &executor_, real.clock_, this),
         claimant_before_(real.claimant_) {
     Engine& copy = copy_;
     copy.world_ = real.world_;
@@ -196,6 +190,8 @@ class DryRunner {
     copy.observed_ = real.observed_;
     copy.wanted_ = real.wanted_;
     copy.claimant_ = real.claimant_;
+    copy.start_.complete = true;
+    copy.kept_ = real.kept_;
     copy.units_ = real.units_;
     copy.announced_ = real.announced_;
     copy.failed_ports_ = real.failed_ports_;
@@ -249,6 +245,16 @@ class DryRunner {
   }
 
  private:
+  void OnStatus(const ObjectStatus& status, bool gone) override {
+    if (gone) {
+      last_.erase(status.ref);
+    } else {
+      last_[status.ref] = status;
+    }
+  }
+  void OnDrift(const Drift& /*drift*/) override {}
+  void OnStarted(const StartReport& /*report*/) override {}
+
   Change change_;
   PlanningExecutor executor_;
   std::map<ObjectRef, ObjectStatus> last_;

@@ -84,18 +84,19 @@ std::string LaneOf(const Resource& resource) {
   return std::visit(Visitor{}, resource.spec);
 }
 
-Engine::Engine(EngineConfig config, Executor* executor, const Clock* clock, StatusListener listener)
-    : config_(std::move(config)),
-      executor_(executor),
-      clock_(clock),
-      listener_(std::move(listener)) {}
+Engine::Engine(EngineConfig config, Executor* executor, const Clock* clock, Listener* listener)
+    : config_(std::move(config)), executor_(executor), clock_(clock), listener_(listener) {}
 
 Engine::~Engine() = default;
 
 void Engine::Start(StoreContents contents) {
+  started_at_ = clock_->Now();
   world_ = World(std::move(contents.objects), contents.next_ordinal);
   next_lease_ = contents.next_lease;
   next_transaction_ = contents.next_transaction;
+  for (const TakenOverStore& store : contents.taken_over) {
+    if (store.keep) kept_.insert(store.id);
+  }
   for (Attachment& attachment : contents.attachments) {
     executor_->LeaseGranted(attachment.lease);
     TakeLease(std::move(attachment));
@@ -119,6 +120,7 @@ void Engine::Start(StoreContents contents) {
     MarkDirty(RefOfObject(ref));
   });
   MarkHost();
+  for (auto& [ref, unit] : units_) unit.since_start = true;
   Audit();
   ScheduleAudit();
 }
@@ -281,6 +283,7 @@ void Engine::Pump() {
   }
   if (queue_.empty() && orphans_pending_) CollectOrphans();
   FlushRules();
+  if (!start_.complete && queue_.empty()) FinishStart();
   in_pump_ = false;
   if (!queue_.empty()) SchedulePump();
 }
@@ -344,6 +347,7 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
   }
   if (diff.operations.empty()) {
     if (!rules_only) SettleClaims(unit, wanted);
+    if (unit.drifts > 0 && !rules_only) DriftsMended(unit);
     return Progress::kSettled;
   }
   std::vector<Operation> group;
@@ -484,6 +488,7 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
       ObservePf(eswitch->pf);  // representors came or went, maybe also when it failed
     }
     if (result.status.ok()) {
+      if (!start_.complete) CountForStart(unit, operation);
       SetObserved(operation.resource.key, std::move(result.observed));
       if (result.removal_pending && unit != nullptr && !unit->removal_asked) {
         unit->removal_asked = clock_->Now();

@@ -26,6 +26,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/compile/compile.h"
+#include "agent/compile/take_over.h"
 #include "agent/model/facts.h"
 #include "agent/model/status.h"
 #include "agent/model/world.h"
@@ -52,11 +53,20 @@ struct EngineConfig {
 
 class Engine {
  public:
-  // Told of every change of a status; `gone` when the object was removed and
-  // nothing of it is left.
-  using StatusListener = std::function<void(const ObjectStatus& status, bool gone)>;
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // Every change of a status; `gone` when the object was removed and nothing of it is
+    // left.
+    virtual void OnStatus(const ObjectStatus& status, bool gone) = 0;
+    // Once when it is noticed, and once when it is mended.
+    virtual void OnDrift(const Drift& drift) = 0;
+    // Once, when all that was there at the start was looked at.
+    virtual void OnStarted(const StartReport& report) = 0;
+  };
 
-  Engine(EngineConfig config, Executor* executor, const Clock* clock, StatusListener listener);
+  // Does not own `listener`, which outlives it.
+  Engine(EngineConfig config, Executor* executor, const Clock* clock, Listener* listener);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -90,6 +100,16 @@ class Engine {
   // PFs that the configuration lists and that could not be observed, and why.
   std::vector<NicId> missing_pfs() const;
   std::string pf_error(const NicId& pf) const;
+  // Of what was observed: what carries another store's mark.
+  std::vector<ForeignObject> Foreign() const;
+  // What became of what was there when this agent started.
+  const StartReport& start_report() const { return start_; }
+  // The newest kDriftsKept that were noticed since the start, oldest first; and how many
+  // there were, and were mended, in all.
+  static constexpr size_t kDriftsKept = 64;
+  const std::deque<Drift>& drifts() const { return drifts_; }
+  uint64_t drifts_noticed() const { return drifts_noticed_; }
+  uint64_t drifts_repaired() const { return drifts_repaired_; }
   // Whether a rule at this place is wanted; handle 0 stands for any of the
   // priority, priority 0 for any of the table.
   bool Wants(const RuleLocation& location) const;
@@ -134,6 +154,14 @@ class Engine {
     std::vector<ObjectStatus> blocked;
   };
   void PlanFor(const Change& change, std::function<void(absl::StatusOr<DryRun>)> done);
+
+  // Takes over the objects of another store: kAdopt gives them to those accepted objects
+  // that they fit and keeps the rest, kPurge takes apart what no object of this store has.
+  // Durable when `done` is called, or refused and nothing changed. No change may be
+  // accepted meanwhile. `dry_run`: only says what would be taken.
+  enum class TakeOverMode : uint8_t { kAdopt, kPurge };
+  void TakeOverStore(uint32_t store, TakeOverMode mode, bool dry_run,
+                     std::function<void(absl::StatusOr<TakeOver>)> done, int tries = 25);
 
  private:
   friend class DryRunner;
@@ -205,7 +233,7 @@ class Engine {
   // Whether a port's end goes on without that, and says so: the NIC cannot do it to a VF,
   // or did not, time and again.
   static bool CutOffRefused(Unit& unit, const Operation& operation, const absl::Status& status);
-  bool PlaceAgain(Unit& unit, const StoredObject& object, const Attachment& attachment);
+  bool PlaceAgain(Unit& unit, const Attachment& attachment);
   std::set<std::string> TakenRootPorts(const std::string& vm, const std::string& but) const;
   void ReleaseVmIfUnused(const std::string& vm);
   void EndLease(Unit& unit, const Attachment& attachment);
@@ -245,6 +273,26 @@ class Engine {
 
   // --- observation (engine_observe.cc, engine_vm.cc)
   void SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed);
+  // The same for what an observation, and no doing of the agent's, has shown.
+  void Saw(const ResourceKey& key, std::optional<ObservedResource> observed);
+  bool AsKnown(const ResourceKey& key, const std::optional<ObservedResource>& observed) const;
+
+  // --- drift, and the report of the start (engine_drift.cc)
+  void NoteDrift(const ResourceKey& key, const std::optional<ObservedResource>& now);
+  void DriftsMended(Unit& unit);
+
+  // --- objects of other stores (engine_take_over.cc)
+  struct Survey;
+  void Find(uint32_t store, std::function<void(absl::StatusOr<FoundObjects>)> done);
+  void OnTakenOver(uint32_t store, TakeOverMode mode, const TakeOver& plan);
+  // Why a port waits for an operator: its VM has a device that may be the port's; "" = it has none.
+  std::string WhyMayBeFound(const Port& port) const;
+  bool OfOurs(const ResourceKey& key) const;  // claimed, and ours by its mark
+  void NoteForeign(const VfId& vf, const ObservedResource* representor);
+  void NoteForeignDevices(const std::string& vm, const std::vector<GuestDeviceInfo>& devices);
+  void CountForStart(const Unit* unit, const Operation& operation);
+  void FinishStart();
+  bool LookedAtAll() const;
   void ObservePf(const NicId& pf);
   void OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result);
   // Observes one VF for the port that waits for it; `verify`: as the last look
@@ -254,7 +302,9 @@ class Engine {
   // an attachment of ours can have made.
   void TakeVf(const VfId& vf, const VfFacts& facts, const std::vector<ObservedResource>& resources);
   // Replaces what is known of a table by `rules`.
-  void TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules);
+  // `seen`: by a dump; else it follows from something else that was seen.
+  void TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules,
+                 bool seen = false);
   // What is known of the table may be wrong: nothing is compared with it before it
   // was read again.
   void DistrustTable(const RuleTable& table);
@@ -300,7 +350,7 @@ class Engine {
   EngineConfig config_;
   Executor* executor_;
   const Clock* clock_;
-  StatusListener listener_;
+  Listener* listener_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
   World world_;
@@ -346,6 +396,18 @@ class Engine {
   std::map<RuleTable, Scope> table_scope_;
   Scope tunnel_scope_, neighbour_scope_;
   bool neighbours_due_ = false;  // they are observed in a moment
+
+  // What carries another store's mark: representors of VFs that are not leased, and
+  // devices of VMs that no lease names.
+  std::map<VfId, ObservedResource> foreign_representors_;
+  std::map<std::string, std::vector<GuestDeviceInfo>> foreign_devices_;
+  // Stores whose objects this one adopted: what nobody wants of them stays until a purge.
+  std::set<uint32_t> kept_;
+  std::deque<Drift> drifts_;
+  uint64_t drifts_noticed_ = 0, drifts_repaired_ = 0;
+  StartReport start_;
+  std::chrono::steady_clock::time_point started_at_;
+  std::set<ResourceKey> touched_;  // made or changed; until the start is complete
 
   std::set<VfId> shunned_;  // an attach failed on them: others are taken first
   std::set<std::string> failed_ports_;

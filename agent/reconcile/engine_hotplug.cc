@@ -107,7 +107,7 @@ void Engine::ContinueFunction(Unit& unit, const StoredObject& object, Attachment
     return;
   }
   ClaimLeftBehind(unit, attachment);
-  if (PlaceAgain(unit, object, attachment)) return;
+  if (PlaceAgain(unit, attachment)) return;
   if (const absl::Status& error = vms_[attachment.vm].error; !error.ok()) {
     PortUnitFailed(unit, "vm connect", error);
     return;

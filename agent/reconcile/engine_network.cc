@@ -84,8 +84,11 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   if (unit.ref.kind == UnitKind::kOrphans) return std::vector<Resource>{};
   if (unit.ref.kind == UnitKind::kHost || unit.ref.kind == UnitKind::kPool) {
     if (!tunnel_scope_.known) return absl::UnavailableError("the tunnel is being observed");
+    // Rules of an adopted store that nobody claims stand on it.
+    const auto tunnel = observed_.find(TunnelKey());
+    const bool kept = tunnel != observed_.end() && kept_.contains(tunnel->second.mark);
     std::vector<Resource> wanted =
-        CompileHost(config_.compile, facts_, /*tunnel_wanted=*/!leases_of_block_.empty());
+        CompileHost(config_.compile, facts_, /*tunnel_wanted=*/kept || !leases_of_block_.empty());
     // Each pool is a unit of its own: a PF that hangs or fails holds up no other.
     std::erase_if(wanted, [&](const Resource& r) {
       const bool of_nic = r.key.kind == ResourceKind::kVfPool || r.key.kind == ResourceKind::kPf;
@@ -239,6 +242,8 @@ void Engine::CollectOrphans() {
   for (const auto& [key, observed] : observed_) {
     if (key.kind != ResourceKind::kFlowRule && key.kind != ResourceKind::kNeighbour) continue;
     if (!observed.ours || claimant_.contains(key)) continue;
+    const bool neighbour = key.kind == ResourceKind::kNeighbour;  // which has no mark
+    if (neighbour ? !kept_.empty() : kept_.contains(observed.mark)) continue;
     const auto* of_table = std::get_if<FlowRuleSpec>(&observed.spec);
     const bool in_block =
         of_table != nullptr && of_table->rule.location.table.kind == RuleTable::Kind::kVpcBlock;

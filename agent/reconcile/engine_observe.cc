@@ -26,12 +26,22 @@ bool SameEvidence(const ObservedResource& a, const ObservedResource& b) {
 
 }  // namespace
 
-void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed) {
+bool Engine::AsKnown(const ResourceKey& key,
+                     const std::optional<ObservedResource>& observed) const {
   const auto it = observed_.find(key);
-  if (observed ? (it != observed_.end() && SameEvidence(it->second, *observed))
-               : it == observed_.end()) {
-    return;
-  }
+  if (!observed) return it == observed_.end();
+  return it != observed_.end() && SameEvidence(it->second, *observed);
+}
+
+void Engine::Saw(const ResourceKey& key, std::optional<ObservedResource> observed) {
+  if (AsKnown(key, observed)) return;
+  NoteDrift(key, observed);
+  SetObserved(key, std::move(observed));
+}
+
+void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed) {
+  if (AsKnown(key, observed)) return;
+  const auto it = observed_.find(key);
   const bool hardware_changed =
       it != observed_.end() && observed && it->second.hardware != observed->hardware;
   if (observed) {
@@ -141,14 +151,14 @@ void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result)
       for (const VfFacts& vf : old->second.vfs) {
         const auto same = [&vf](const VfFacts& now) { return now.index == vf.index; };
         if (std::any_of(result->facts.vfs.begin(), result->facts.vfs.end(), same)) continue;
-        SetObserved(RepresentorKey({pf, vf.index}), std::nullopt);
-        SetObserved(DriverBindingKey({pf, vf.index}), std::nullopt);
+        Saw(RepresentorKey({pf, vf.index}), std::nullopt);
+        Saw(DriverBindingKey({pf, vf.index}), std::nullopt);
       }
     }
     facts_.pfs[pf] = result->facts;
     for (const ObservedResource& resource : result->resources) {
       if (resource.key == VfPoolKey(pf) || resource.key == PfKey(pf)) {
-        SetObserved(resource.key, resource);
+        Saw(resource.key, resource);
       }
     }
     for (const VfFacts& vf : result->facts.vfs) {
@@ -199,19 +209,23 @@ void Engine::TakeVf(const VfId& vf, const VfFacts& facts,
       std::erase_if(pf->second.vfs, [&](const VfFacts& known) { return known.index == vf.index; });
     }
   }
+  const auto representor =
+      std::find_if(resources.begin(), resources.end(),
+                   [&](const ObservedResource& r) { return r.key == RepresentorKey(vf); });
   const auto it = attachments_.find(vf);
+  const bool none = representor == resources.end() || it != attachments_.end();
+  NoteForeign(vf, none ? nullptr : &*representor);
   if (it == attachments_.end()) return;  // not ours: nothing of it is to be compared
   if (vf.pf.is_hotplug_port() && facts.gone) LoseFunction(it->second);
   for (const ResourceKey& key : {RepresentorKey(vf), DriverBindingKey(vf)}) {
     const auto seen = std::find_if(resources.begin(), resources.end(),
                                    [&](const ObservedResource& r) { return r.key == key; });
-    SetObserved(key,
-                seen == resources.end() ? std::nullopt : std::optional<ObservedResource>(*seen));
+    Saw(key, seen == resources.end() ? std::nullopt : std::optional<ObservedResource>(*seen));
   }
   if (const auto known = observed_.find(VfKey(vf)); known != observed_.end()) {
     ObservedResource updated = known->second;
     std::get<VfSpec>(updated.spec) = SpecAsSeen(it->second, facts);
-    SetObserved(VfKey(vf), updated);
+    Saw(VfKey(vf), updated);
   }
   UpdateBound(it->second.port);
 }
@@ -257,7 +271,7 @@ void Engine::ObserveTunnel() {
         claimant_[TunnelKey()] = {UnitKind::kHost, ""};
         UnitOf({UnitKind::kHost, ""}).keys.insert(TunnelKey());
       }
-      SetObserved(TunnelKey(), *std::move(result));
+      Saw(TunnelKey(), *std::move(result));
     } else {
       if (!std::exchange(tunnel_scope_.retry_due, true)) {
         executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_)] {
@@ -311,7 +325,7 @@ void Engine::ObserveNeighbours() {
           std::set<ResourceKey> present;
           for (const ObservedResource& neighbour : *result) {
             present.insert(neighbour.key);
-            SetObserved(neighbour.key, neighbour);
+            Saw(neighbour.key, neighbour);
           }
           std::vector<ResourceKey> gone;
           for (const auto& [key, observed] : observed_) {
@@ -319,7 +333,7 @@ void Engine::ObserveNeighbours() {
               gone.push_back(key);
             }
           }
-          for (const ResourceKey& key : gone) SetObserved(key, std::nullopt);
+          for (const ResourceKey& key : gone) Saw(key, std::nullopt);
           if (!std::exchange(neighbour_scope_.known, true)) {
             for (const auto& [ref, unit] : units_) {
               if (ref.kind == UnitKind::kVtep) MarkDirty(UnitRef(ref));

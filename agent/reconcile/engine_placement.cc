@@ -76,6 +76,13 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
     return;
   }
 
+  unit.waits_for = WhyMayBeFound(port);
+  if (!unit.waits_for.empty()) {
+    unit.step = "vf placement";
+    unit.failed = false;
+    return;
+  }
+
   Attachment attachment;
   attachment.lease = next_lease_;
   absl::StatusOr<std::string> bus = PlaceGuestDevice(
@@ -251,15 +258,15 @@ std::set<std::string> Engine::TakenRootPorts(const std::string& vm, const std::s
 
 // A VM that was started anew may have other root ports free than before. True
 // when the port goes on elsewhere, or cannot.
-bool Engine::PlaceAgain(Unit& unit, const StoredObject& object, const Attachment& attachment) {
+bool Engine::PlaceAgain(Unit& unit, const Attachment& attachment) {
   if (attachment.vm.empty() || observed_.contains(GuestDeviceKey(attachment.vm, attachment.port))) {
     return false;
   }
   const VmState& vm = vms_[attachment.vm];
   if (!vm.error.ok() || !vm.facts) return false;
-  absl::StatusOr<std::string> bus = PlaceGuestDevice(
-      *vm.facts, GuestDeviceId(config_.compile.store_id, object.ordinal, attachment.lease),
-      attachment.bus, TakenRootPorts(attachment.vm, attachment.port));
+  absl::StatusOr<std::string> bus =
+      PlaceGuestDevice(*vm.facts, GuestDeviceIdOf(config_.compile.store_id, attachment),
+                       attachment.bus, TakenRootPorts(attachment.vm, attachment.port));
   if (!bus.ok()) {
     PortUnitFailed(unit, "guest-device placement", bus.status());
     return true;

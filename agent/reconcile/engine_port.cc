@@ -253,7 +253,7 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
   }
   if (attachment.vni) unit.waits_for = UnobservedNicOf(port.vpc);
   if (!unit.waits_for.empty()) return;
-  if (missing.empty() && PlaceAgain(unit, object, attachment)) return;
+  if (missing.empty() && PlaceAgain(unit, attachment)) return;
   absl::StatusOr<std::vector<Resource>> wanted = CompilePortUnit(object, attachment);
   if (!wanted.ok()) {
     unit.waits_for = missing.empty() ? std::string(wanted.status().message()) : missing;

@@ -47,8 +47,7 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
       unit.removal_overdue = waited >= config_.removal_patience;
       unit.step = "guest-device delete";
       unit.waits_for = absl::StrCat(
-          "QEMU was asked to remove ",
-          GuestDeviceId(config_.compile.store_id, attachment.port_ordinal, attachment.lease),
+          "QEMU was asked to remove ", GuestDeviceIdOf(config_.compile.store_id, attachment),
           " from VM ", attachment.vm, " and has not confirmed it",
           unit.removal_overdue
               ? absl::StrCat(" for ",
@@ -249,6 +248,7 @@ void Engine::ReleaseVmIfUnused(const std::string& vm) {
     return;
   }
   vms_.erase(vm);
+  NoteForeignDevices(vm, {});
   executor_->ReleaseVm(vm);
 }
 

@@ -181,8 +181,7 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
   status.lease = attachment->lease;
   status.guest_bus = attachment->bus;
   if (!attachment->vm.empty()) {
-    status.guest_device =
-        GuestDeviceId(config_.compile.store_id, attachment->port_ordinal, attachment->lease);
+    status.guest_device = GuestDeviceIdOf(config_.compile.store_id, *attachment);
   }
   if (const VfFacts* vf = facts_.FindVf(attachment->vf)) {
     status.vf_pci = vf->pci.ToString();
@@ -356,12 +355,12 @@ void Engine::Announce(const ObjectRef& ref) {
     if (it == announced_.end()) return;
     announced_.erase(it);
     status.state = ObjectState::kRemoving;
-    listener_(status, true);
+    listener_->OnStatus(status, true);
     return;
   }
   if (it != announced_.end() && it->second == status) return;
   announced_[ref] = status;
-  listener_(status, false);
+  listener_->OnStatus(status, false);
 }
 
 void Engine::AnnounceVm(const std::string& vm) {

@@ -188,7 +188,7 @@ void Engine::ObserveTable(const RuleTable& table) {
       if (table.kind == RuleTable::Kind::kVpcBlock && known && !BlockInUse(table.vni)) {
         result->clear();
       }
-      TakeTable(table, *result);
+      TakeTable(table, *result, /*seen=*/true);
       orphans_pending_ = true;
       if (first) {
         for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
@@ -212,7 +212,8 @@ void Engine::ObserveTable(const RuleTable& table) {
   });
 }
 
-void Engine::TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules) {
+void Engine::TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules,
+                       bool seen) {
   std::map<ResourceKey, const ObservedResource*> now;
   for (const ObservedResource& rule : rules) now[rule.key] = &rule;
   const std::string prefix = TablePrefix(table);
@@ -223,8 +224,10 @@ void Engine::TakeTable(const RuleTable& table, const std::vector<ObservedResourc
        ++it) {
     if (!now.contains(it->first)) gone.push_back(it->first);
   }
-  for (const ResourceKey& key : gone) SetObserved(key, std::nullopt);
-  for (const auto& [key, rule] : now) SetObserved(key, *rule);
+  for (const ResourceKey& key : gone) {
+    seen ? Saw(key, std::nullopt) : SetObserved(key, std::nullopt);
+  }
+  for (const auto& [key, rule] : now) Saw(key, *rule);
 }
 
 void Engine::OnTableChanged(const RuleTable& table) {

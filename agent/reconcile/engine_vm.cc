@@ -48,22 +48,22 @@ void Engine::OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> r
   }
   if (result.ok()) {
     state.facts = std::move(result->facts);
+    NoteForeignDevices(vm, result->devices);
     for (const auto& [vf, attachment] : attachments_) {
       if (attachment.vm != vm) continue;
-      const std::string id =
-          GuestDeviceId(config_.compile.store_id, attachment.port_ordinal, attachment.lease);
+      const std::string id = GuestDeviceIdOf(config_.compile.store_id, attachment);
       const auto seen = std::find_if(result->devices.begin(), result->devices.end(),
                                      [&](const GuestDeviceInfo& d) { return d.id == id; });
       const ResourceKey key = GuestDeviceKey(vm, attachment.port);
       if (seen == result->devices.end()) {
-        SetObserved(key, std::nullopt);
+        Saw(key, std::nullopt);
         continue;
       }
       ObservedResource device;
       device.key = key;
       device.spec =
           GuestDeviceSpec{vm, attachment.vm_uuid, attachment.port, seen->id, seen->host, seen->bus};
-      SetObserved(key, device);
+      Saw(key, device);
     }
   }
   for (const auto& [vf, attachment] : attachments_) {
@@ -81,8 +81,7 @@ void Engine::OnVmChanged(const std::string& vm) {
 std::optional<std::string> Engine::PortOfDevice(const std::string& vm,
                                                 const std::string& device) const {
   for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vm == vm && GuestDeviceId(config_.compile.store_id, attachment.port_ordinal,
-                                             attachment.lease) == device) {
+    if (attachment.vm == vm && GuestDeviceIdOf(config_.compile.store_id, attachment) == device) {
       return attachment.port;
     }
   }
@@ -118,7 +117,7 @@ void Engine::OnGuestDeviceDeleted(const std::string& vm, const std::string& devi
     unit.removal_asked.reset();
     unit.removal_overdue = false;
   }
-  SetObserved(GuestDeviceKey(vm, *port), std::nullopt);
+  Saw(GuestDeviceKey(vm, *port), std::nullopt);
   OnVmChanged(vm);
   Announce({ObjectKind::kPort, *port});
 }

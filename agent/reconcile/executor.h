@@ -91,6 +91,8 @@ class Executor {
   // of a lease and after its last.
   virtual void LeaseGranted(Lease lease) = 0;
   virtual void LeaseEnded(Lease lease) = 0;
+  // From now on what carries this store's mark is this agent's, too.
+  virtual void TakeOver(uint32_t store) = 0;
   // No attachment asks for this VM any more: its monitor is let go.
   virtual void ReleaseVm(const std::string& vm) = 0;
 };

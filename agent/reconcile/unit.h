@@ -44,6 +44,8 @@ struct Unit {
   std::string step;       // what failed or is under way
   std::string waits_for;  // what it waits for, for people
   ErrorRecord last_error;
+  uint32_t drifts = 0;       // that were noticed and not mended yet
+  bool since_start = false;  // the store knew it when the agent started
 
   // Ports only.
   bool scanned = false;     // what an earlier run of the agent left was claimed

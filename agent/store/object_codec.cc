@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/base/text.h"
+#include "agent/model/resource.h"
 #include "nlohmann/json.hpp"
 
 namespace fairlead {
@@ -351,6 +352,7 @@ std::string EncodeAttachment(const Attachment& attachment) {
                {"bus", attachment.bus},
                {"vpc", attachment.vpc},
                {"vni", attachment.vni ? attachment.vni->value() : 0}};
+  if (!attachment.guest_id.empty()) json["guest_id"] = attachment.guest_id;
   if (attachment.vlan) json["vlan"] = attachment.vlan->value();
   if (attachment.mac) json["mac"] = attachment.mac->ToString();
   if (attachment.vf_mac) json["vf_mac"] = attachment.vf_mac->ToString();
@@ -375,6 +377,10 @@ absl::StatusOr<Attachment> DecodeAttachment(const VfId& vf, std::string_view bod
     attachment.vm_uuid = std::move(parsed).value_or(Uuid());
   }
   attachment.bus = fields.Text("bus");
+  attachment.guest_id = fields.OptionalText("guest_id").value_or("");
+  if (!attachment.guest_id.empty() && !ParseGuestDeviceId(attachment.guest_id)) {
+    fields.Fail("has a bad 'guest_id'");
+  }
   attachment.vpc = fields.Id("vpc");
   attachment.vni = TakeOptionalVni(fields);
   attachment.vlan = TakeVlan(fields);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "agent/base/error.h"
 #include "agent/base/text.h"
 #include "agent/base/unique_fd.h"
@@ -62,6 +63,9 @@ constexpr char kNextOrdinal[] = "next_ordinal";
 constexpr char kNextLease[] = "next_lease";
 constexpr char kNextTransaction[] = "next_transaction";
 constexpr char kScrubs[] = "scrubs";
+// "taken_over:<store id>": one of the two.
+constexpr char kTakenOver[] = "taken_over:";
+constexpr uint64_t kKept = 1, kPurged = 2;
 
 struct Statements {
   Statement begin, commit, rollback;
@@ -70,6 +74,7 @@ struct Statements {
   Statement put_attachment, remove_attachment, all_attachments;
   Statement put_controller, all_controllers;
   Statement put_answer, prune_answers, all_answers;
+  Statement taken_over;
 };
 
 absl::StatusOr<Statements> PrepareAll(const Database& db) {
@@ -98,6 +103,7 @@ absl::StatusOr<Statements> PrepareAll(const Database& db) {
       {&s.prune_answers,
        "DELETE FROM answers WHERE controller = ?1 AND number <= (SELECT number FROM answers "
        "WHERE controller = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)"},
+      {&s.taken_over, "SELECT name, value FROM meta WHERE name GLOB 'taken_over:*' ORDER BY name"},
       {&s.all_answers, "SELECT controller, request_id, answer FROM answers ORDER BY number"},
   };
   for (const auto& [statement, sql] : all) {
@@ -170,6 +176,7 @@ class SqliteStore final : public Store {
   absl::Status LoadAttachments(StoreContents& contents);
   absl::Status LoadControllers(StoreContents& contents);
   absl::Status LoadAnswers(StoreContents& contents);
+  absl::Status LoadTakenOver(StoreContents& contents);
   absl::Status Write(const StoreBatch& batch);
   absl::Status WriteChange(const Change& change);
   absl::Status WriteAttachment(const Attachment& attachment);
@@ -285,6 +292,7 @@ absl::StatusOr<StoreContents> SqliteStore::Load() {
   FAIRLEAD_RETURN_IF_ERROR(LoadAttachments(contents));
   FAIRLEAD_RETURN_IF_ERROR(LoadControllers(contents));
   FAIRLEAD_RETURN_IF_ERROR(LoadAnswers(contents));
+  FAIRLEAD_RETURN_IF_ERROR(LoadTakenOver(contents));
   return contents;
 }
 
@@ -348,6 +356,22 @@ absl::Status SqliteStore::LoadAnswers(StoreContents& contents) {
   });
 }
 
+absl::Status SqliteStore::LoadTakenOver(StoreContents& contents) {
+  constexpr std::string_view kHead = kTakenOver;
+  return ForEachRow(statements_.taken_over, [&](const Statement& row) -> absl::Status {
+    const std::string name = row.Bytes(0);
+    TakenOverStore store;
+    const uint64_t mode = row.Integer(1);
+    if (!absl::SimpleAtoi(name.substr(kHead.size()), &store.id) || store.id == 0 ||
+        (mode != kKept && mode != kPurged)) {
+      return absl::DataLossError(StrCat("store ", db_.path(), ": its ", name, " is ", mode));
+    }
+    store.keep = mode == kKept;
+    contents.taken_over.push_back(store);
+    return absl::OkStatus();
+  });
+}
+
 absl::Status SqliteStore::WriteChange(const Change& change) {
   const auto remove = [&](const ObjectRef& ref) {
     return statements_.remove_object.Bind(1, ObjectKindName(ref.kind)).Bind(2, ref.id).Run();
@@ -405,6 +429,10 @@ absl::Status SqliteStore::Write(const StoreBatch& batch) {
   if (batch.next_lease) FAIRLEAD_RETURN_IF_ERROR(SetMeta(kNextLease, *batch.next_lease));
   if (batch.next_transaction) {
     FAIRLEAD_RETURN_IF_ERROR(SetMeta(kNextTransaction, *batch.next_transaction));
+  }
+  if (batch.taken_over) {
+    FAIRLEAD_RETURN_IF_ERROR(SetMeta(StrCat(kTakenOver, batch.taken_over->id),
+                                     batch.taken_over->keep ? kKept : kPurged));
   }
   if (batch.controller) {
     FAIRLEAD_RETURN_IF_ERROR(statements_.put_controller.Bind(1, batch.controller->id)

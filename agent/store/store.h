@@ -41,6 +41,14 @@ struct AnswerRecord {
 };
 inline constexpr size_t kAnswersPerController = 256;
 
+// Another store whose marks count as this agent's own.
+struct TakenOverStore {
+  uint32_t id = 0;
+  // What nobody wants of it is kept (it was adopted) or taken away (it was purged).
+  bool keep = false;
+  friend bool operator==(const TakenOverStore&, const TakenOverStore&) = default;
+};
+
 struct StoreContents {
   uint32_t next_ordinal = 1;
   Lease next_lease = 1;
@@ -49,6 +57,7 @@ struct StoreContents {
   std::vector<Attachment> attachments;
   std::vector<ControllerRecord> controllers;
   std::vector<AnswerRecord> answers;  // oldest first
+  std::vector<TakenOverStore> taken_over;
 };
 
 // One transaction.
@@ -60,6 +69,7 @@ struct StoreBatch {
   std::optional<uint64_t> next_transaction;
   std::optional<ControllerRecord> controller;
   std::optional<AnswerRecord> answer;
+  std::optional<TakenOverStore> taken_over;  // inserted or replaced, by id
 };
 
 class Store {

@@ -110,6 +110,7 @@ inline Attachment RandomAttachment(Random& random, uint16_t index) {
     attachment.vm = "vm-1";
     attachment.vm_uuid = RandomUuid(random);
     attachment.bus = "rp2";
+    if (random() % 2 != 0) attachment.guest_id = "fairlead-0a1b2c3d-p3-l7";
   }
   attachment.vpc = "vpc-1";
   attachment.vni = *Vni::Make(1 + Below(random, Vni::kMax));
@@ -138,6 +139,7 @@ class Expected {
     if (batch.next_transaction) next_transaction_ = *batch.next_transaction;
     if (batch.controller) controllers_[batch.controller->id] = *batch.controller;
     if (batch.answer) answers_.push_back(*batch.answer);
+    if (batch.taken_over) taken_over_[batch.taken_over->id] = *batch.taken_over;
   }
 
   friend bool operator==(const Expected&, const Expected&) = default;
@@ -157,6 +159,7 @@ class Expected {
       expected.controllers_[record.id] = record;
     }
     expected.answers_ = contents.answers;
+    for (const TakenOverStore& store : contents.taken_over) expected.taken_over_[store.id] = store;
     return expected;
   }
 
@@ -171,6 +174,7 @@ class Expected {
   std::map<VfId, Attachment> attachments_;
   std::map<std::string, ControllerRecord> controllers_;
   std::vector<AnswerRecord> answers_;
+  std::map<uint32_t, TakenOverStore> taken_over_;
 };
 
 // A batch that fits what is there: several objects, some removed, journal and
@@ -209,6 +213,9 @@ inline StoreBatch RandomBatch(Random& random, const Expected& now, uint32_t numb
   batch.next_transaction = number + 3;
   batch.controller = {"controller-1", 1, number};
   batch.answer = {"controller-1", StrCat("request-", number), std::string(random() % 3000, 'a')};
+  if (random() % 4 == 0) {
+    batch.taken_over = TakenOverStore{1 + Below(random, 3), random() % 2 != 0};
+  }
   return batch;
 }
 

@@ -142,14 +142,10 @@ bool SendsWithinBlock(const FlowRule& rule) {
                      [](const DeviceRef& to) { return to.kind == DeviceRef::Kind::kRepresentor; });
 }
 
-uint32_t OwnerHash(const RuleLocation& location) {
-  return static_cast<uint32_t>(StableHash(location.ToString()));
-}
-
 TcCookie MakeCookie(uint32_t store_id, const FlowRule& rule) {
   TcCookie cookie;
   PutBe(store_id, 4, cookie.data());
-  PutBe(OwnerHash(rule.location), 4, cookie.data() + 4);
+  PutBe(rule.MatchHash(), 4, cookie.data() + 4);
   PutBe(rule.ContentHash(), 8, cookie.data() + 8);
   return cookie;
 }
@@ -157,7 +153,7 @@ TcCookie MakeCookie(uint32_t store_id, const FlowRule& rule) {
 std::optional<CookieParts> ParseCookie(const TcCookie& cookie) {
   CookieParts parts;
   parts.store_id = static_cast<uint32_t>(GetBe(cookie.data(), 4));
-  parts.owner_hash = static_cast<uint32_t>(GetBe(cookie.data() + 4, 4));
+  parts.match_hash = static_cast<uint32_t>(GetBe(cookie.data() + 4, 4));
   parts.content_hash = GetBe(cookie.data() + 8, 8);
   if (parts.store_id == 0) return std::nullopt;
   return parts;

@@ -27,16 +27,14 @@ namespace fairlead {
 // The name of the netdev with this ifindex; nothing when there is none.
 using DeviceNames = std::function<std::optional<std::string>(uint32_t ifindex)>;
 
-// The 16 bytes of an action cookie, big endian: store id (4), owner hash (4),
-// content hash (8). The owner is the place: the low half of StableHash of
-// RuleLocation::ToString(), so a cookie that was copied elsewhere does not match.
+// The 16 bytes of an action cookie, big endian: store id (4), FlowRule::MatchHash (4),
+// FlowRule::ContentHash (8).
 struct CookieParts {
   uint32_t store_id = 0;
-  uint32_t owner_hash = 0;
+  uint32_t match_hash = 0;
   uint64_t content_hash = 0;
   friend bool operator==(const CookieParts&, const CookieParts&) = default;
 };
-uint32_t OwnerHash(const RuleLocation& location);
 TcCookie MakeCookie(uint32_t store_id, const FlowRule& rule);
 // Nothing when it cannot be one of Fairlead's: a store id is never 0.
 std::optional<CookieParts> ParseCookie(const TcCookie& cookie);

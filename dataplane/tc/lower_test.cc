@@ -218,7 +218,7 @@ TEST(Lower, ADeliveryWithinItsBlockIsNeverForHardwareAlone) {
   EXPECT_EQ(filter->flags, TcFilter::Flags::kNone) << "mlx5: can't forward from a VF to itself";
 }
 
-TEST(Cookie, TellsStorePlaceAndContent) {
+TEST(Cookie, TellsStoreMatchAndContent) {
   const FlowRule rule = Rule({ActionDrop{}});
   const TcCookie cookie = MakeCookie(kStore, rule);
   EXPECT_EQ(cookie[0], 1);  // big endian
@@ -226,11 +226,8 @@ TEST(Cookie, TellsStorePlaceAndContent) {
   auto parts = ParseCookie(cookie);
   ASSERT_TRUE(parts.has_value());
   EXPECT_EQ(parts->store_id, kStore);
-  EXPECT_EQ(parts->owner_hash, OwnerHash(rule.location));
+  EXPECT_EQ(parts->match_hash, rule.MatchHash());
   EXPECT_EQ(parts->content_hash, rule.ContentHash());
-  FlowRule other = rule;
-  other.location.handle = 8;
-  EXPECT_NE(OwnerHash(other.location), OwnerHash(rule.location));
 }
 
 TEST(Cookie, WithoutAStoreIsNotOurs) {

@@ -156,6 +156,19 @@ TEST_F(EventTest, WhenDevlinksEventsAreLostEverythingIsLookedAtAgain) {
   });
 }
 
+// No event told of it: the session was gone, and another client had the monitor meanwhile.
+TEST_F(EventTest, ADeviceThatWentWhileTheMonitorWasAwayIsPluggedInAgain) {
+  Begin({}, [](DaemonConfig& config) { config.engine.audit_every = std::chrono::hours(1); });
+  const auto vm = Attached("a", "red", "10.0.0.5");
+  const std::string device = host->WaitReady("a-red").guest_device();
+  vm->SetHeldByOther(true);
+  vm->Disconnect();
+  ASSERT_TRUE(vm->Unplug(device));
+  vm->SetHeldByOther(false);
+  host->WaitUntil("it is in the VM again", [&] { return vm->Find(device).has_value(); });
+  host->WaitReady("a-red");
+}
+
 // A kernel without devlink: a NIC's representors are configured, and nothing is heard.
 TEST_F(EventTest, AHostWhoseKernelHasNoDevlinkStarts) {
   FakeHostOptions options;

@@ -105,6 +105,14 @@ FakeMachine::FakeMachine(FakeMachineOptions options, FakeQmpPort::Delivery event
   char name[] = "/tmp/fairlead-test-XXXXXX";
   folder_ = ::mkdtemp(name);
   for (uint16_t pf = 0; pf < options.pfs; ++pf) AddPf(pf);
+  if (options.hotplug_port) {
+    pci.AddBridge(kHotplugPort);
+    HotplugPortConfig port;
+    port.port = kHotplugPort;
+    port.name = "dpu0";
+    config.providers.hotplug_ports.push_back(port);
+    config.engine.pfs.push_back(kHotplugPort);
+  }
   pci.SetVfsChanged([devlink = devlink](const PciAddress& pf, uint16_t count) {
     devlink->SetVfCount(DevlinkHandle::Pci(pf), count).IgnoreError();  // or it has no devlink
   });

@@ -38,6 +38,8 @@ struct FakeMachineOptions {
   // PFs from this number on are as an Intel 82576 (igb): no representors, everything of a
   // VF but a minimum rate can be set.
   uint16_t first_igb = UINT16_MAX;
+  // Functions may come by hot-plug, at kHotplugPort, known by their MACs.
+  bool hotplug_port = false;
 };
 
 class FakeMachine {
@@ -63,6 +65,7 @@ class FakeMachine {
 
   static constexpr uint32_t kPfLink = 10;  // of pf0, which has the tunnel's local address
   static constexpr char kLocal[] = "192.0.2.1";
+  static constexpr PciAddress kHotplugPort{0, 0, 0x1c, 0};
   static PciAddress PfAddress(uint16_t pf = 0);
   static MacAddress PfMac(uint16_t pf = 0);
   static DevlinkHandle Nic(uint16_t pf = 0) { return DevlinkHandle::Pci(PfAddress(pf)); }

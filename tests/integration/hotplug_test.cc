@@ -16,7 +16,7 @@ using ::testing::Not;
 
 class HotplugTest : public AgentTest {
  protected:
-  static constexpr PciAddress kPort{0, 0, 0x1c, 0};
+  static constexpr PciAddress kPort = FakeMachine::kHotplugPort;
   static constexpr PciAddress Pci(uint8_t function = 0) { return {0, 0x20, 0, function}; }
   static constexpr uint32_t Link(uint8_t function) { return 500U + function; }
   static MacAddress Mac(uint8_t n) { return MacAddress({0x52, 0x54, 0, 0, 4, n}); }
@@ -26,15 +26,7 @@ class HotplugTest : public AgentTest {
   }
 
   void BeginWithPort(const Configure& configure = nullptr) {
-    Begin({}, [&](DaemonConfig& config) {
-      host->pci.AddBridge(kPort);
-      HotplugPortConfig port;
-      port.port = kPort;
-      port.name = "dpu0";
-      config.providers.hotplug_ports.push_back(port);
-      config.engine.pfs.push_back(kPort);
-      if (configure) configure(config);
-    });
+    Begin({.hotplug_port = true}, configure);
     before_ = Quiet();
   }
   static HotplugPortConfig& PortOf(DaemonConfig& config) {

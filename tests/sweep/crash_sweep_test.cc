@@ -101,6 +101,27 @@ v1::Request Detach(SteppedHost&) {
   return request;
 }
 
+// The port as an object: to where it is to be.
+v1::Request PortIn(const std::string& vm, const std::string& vpc) {
+  v1::Request request;
+  v1::Port* port = request.mutable_apply()->add_upsert()->mutable_port();
+  port->set_id(kPort);
+  port->set_vm(vm);
+  port->set_vpc(vpc);
+  port->set_subnet(vpc + "-1");
+  port->add_addresses("10.0.0.5");
+  return request;
+}
+v1::Request ToAnotherVm(SteppedHost&) { return PortIn("b", "red"); }
+v1::Request ToAnotherVpc(SteppedHost&) { return PortIn("a", "blue"); }
+v1::Request ToAnotherVni(SteppedHost&) {
+  v1::Request request;
+  v1::Vpc* vpc = request.mutable_apply()->add_upsert()->mutable_vpc();
+  vpc->set_id("red");
+  vpc->set_vni(1001);
+  return request;
+}
+
 void Overlay(SteppedHost& host) {
   host.MakeVpc("red", 1000, "10.0.0.0/24");
   host.AddVm("a");
@@ -110,9 +131,40 @@ void OverlayWithNeighbour(SteppedHost& host) {
   host.AddVm("b");
   host.Attach("b", "red", "10.0.0.6");
 }
+void TwoVpcs(SteppedHost& host) {
+  Overlay(host);
+  host.MakeVpc("blue", 2000, "10.0.0.0/24");
+  v1::Request b;
+  v1::Vm* vm = b.mutable_apply()->add_upsert()->mutable_vm();
+  vm->set_id("b");
+  vm->set_uuid(FakeMachine::UuidOf("b"));
+  EXPECT_TRUE(host.Send(b).has_accepted());
+  host.AddVm("b");
+}
 void Vlan(SteppedHost& host) {
   host.MakeVlan("red", 100, "10.0.0.0/24");
   host.AddVm("a");
+}
+constexpr PciAddress kFunction{0, 0x20, 0, 0};
+// A function that a DPU brought, at the machine's hot-plug port.
+void FunctionThere(SteppedHost& host) {
+  Overlay(host);
+  LinkInfo link;
+  link.name = "hot0";
+  link.ifindex = 500;
+  link.mac = *MacAddress::Parse("52:54:00:00:04:00");
+  host.network->AddLink(link);
+  FakeFunctionOptions function;
+  function.address = kFunction;
+  function.netdev = link.name;
+  host.pci.Plug(FakeMachine::kHotplugPort, function);
+  host.uevents.Emit("add", "/devices/pci0000:00/0000:00:1c.0/0000:20:00.0", "pci");
+}
+v1::Request AttachFunction(SteppedHost& host) {
+  v1::Request request = Attach(host);
+  request.mutable_add_vm_to_vpc()->set_function(v1::FUNCTION_SOURCE_HOTPLUG);
+  request.mutable_add_vm_to_vpc()->set_mac("52:54:00:00:04:00");
+  return request;
 }
 std::function<void(SteppedHost&)> Then(void (*prepare)(SteppedHost&),
                                        v1::Request (*request)(SteppedHost&)) {
@@ -242,10 +294,24 @@ const auto kDetaches = ::testing::Values(
     Scenario{"DetachBesideAnother", {}, Then(OverlayWithNeighbour, Attach), Detach, false},
     Scenario{"DetachSwitchdev", kSwitchdev, Then(Overlay, Attach), Detach, false},
     Scenario{"DetachVlan", {.first_igb = 0}, Then(Vlan, AttachWithMac), Detach, false});
+const auto kMoves = ::testing::Values(
+    Scenario{"MoveToAnotherVm", {}, Then(TwoVpcs, Attach), ToAnotherVm, true},
+    Scenario{"MoveToAnotherVpc", {}, Then(TwoVpcs, Attach), ToAnotherVpc, true},
+    Scenario{"VpcWithAnotherVni", {}, Then(TwoVpcs, Attach), ToAnotherVni, true},
+    Scenario{"MoveToAnotherVpcSwitchdev", kSwitchdev, Then(TwoVpcs, Attach), ToAnotherVpc, true});
+const auto kHotplugs = ::testing::Values(
+    Scenario{"AttachFunction", {.hotplug_port = true}, FunctionThere, AttachFunction, true},
+    Scenario{"DetachFunction",
+             {.hotplug_port = true},
+             Then(FunctionThere, AttachFunction),
+             Detach,
+             false});
 const auto kName = [](const auto& info) { return std::string(info.param.name); };
 
 INSTANTIATE_TEST_SUITE_P(Attach, CrashSweep, kAttaches, kName);
 INSTANTIATE_TEST_SUITE_P(Detach, CrashSweep, kDetaches, kName);
+INSTANTIATE_TEST_SUITE_P(Move, CrashSweep, kMoves, kName);
+INSTANTIATE_TEST_SUITE_P(Hotplug, CrashSweep, kHotplugs, kName);
 INSTANTIATE_TEST_SUITE_P(Attach, CrashSweepRefused, kAttaches, kName);
 
 }  // namespace

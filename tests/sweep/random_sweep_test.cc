@@ -111,6 +111,7 @@ class RandomSweep {
     const std::string empty = host_.Picture();
     host_.Start();
     Calm();
+    TakeAVfByHand();
     for (const char* vpc : {"red", "blue"}) {
       host_.MakeVpc(vpc, vnis_[vpc], "10.0.0.0/24");
     }
@@ -120,7 +121,8 @@ class RandomSweep {
     ExpectAsWanted();
     RemoveAll();
     Calm();
-    EXPECT_EQ(WithoutVms(host_.Picture()), WithoutVms(empty));
+    ExpectByHand();
+    EXPECT_EQ(WithoutVfs(host_.Picture()), WithoutVfs(empty));
   }
 
  private:
@@ -153,6 +155,28 @@ class RandomSweep {
     ASSERT_TRUE(tc.AddClsact(FakeMachine::kPfLink + 1, 0).ok());
     host_.network->AddForeignFilter({.ifindex = FakeMachine::kPfLink + 1}, filter);
     for (const char* vm : {"a", "b", "c"}) AddVm(vm);
+  }
+
+  // A VF that somebody gave to a VM of his, and a representor that carries the mark of a
+  // Fairlead with another store.
+  void TakeAVfByHand() {
+    const PciAddress vf = host_.VfAddress(3, 1);
+    ASSERT_TRUE(host_.pci.SetDriverOverride(vf, "vfio-pci").ok());
+    ASSERT_TRUE(host_.pci.Probe(vf).ok());
+    FakeRtnetlinkPort links(host_.network);
+    ASSERT_TRUE(links.SetAlias(FakeMachine::Representor(2, 1), kOthersMark).ok());
+    resets_ = host_.pci.ResetCount(vf);
+  }
+  void ExpectByHand() {
+    const PciAddress vf = host_.VfAddress(3, 1);
+    const auto function = host_.pci.Find(vf);
+    ASSERT_TRUE(function);
+    EXPECT_EQ(function->driver, "vfio-pci") << "somebody else's VF";
+    EXPECT_EQ(host_.pci.ResetCount(vf), resets_);
+    FakeRtnetlinkPort links(host_.network);
+    EXPECT_EQ(links.GetLink(FakeMachine::Representor(2, 1))->alias, kOthersMark);
+    EXPECT_THAT(host_.Host().foreign(), ::testing::SizeIs(1));
+    ASSERT_TRUE(links.SetAlias(FakeMachine::Representor(2, 1), "").ok());
   }
 
   void AddVm(const std::string& vm) {
@@ -462,7 +486,7 @@ class RandomSweep {
   }
 
   // Before the first start there were no VFs.
-  static std::string WithoutVms(const std::string& picture) {
+  static std::string WithoutVfs(const std::string& picture) {
     std::string text;
     for (const std::string& line : std::vector<std::string>(absl::StrSplit(picture, '\n'))) {
       if (!line.starts_with("vf ")) StrAppend(&text, line, "\n");
@@ -470,11 +494,14 @@ class RandomSweep {
     return text;
   }
 
+  static constexpr char kOthersMark[] = "fairlead 0badcafe";
+
   const bool aloud_;
   Dice dice_;
   Storm storm_;
   SteppedHost host_;
   int requests_ = 0;
+  int resets_ = 0;                                       // of the VF that somebody else has
   std::set<std::pair<std::string, std::string>> ports_;  // VM, VPC
   std::set<std::string> endpoints_;
   std::map<std::string, uint32_t> vnis_{{"red", 1000}, {"blue", 2000}};

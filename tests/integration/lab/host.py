@@ -180,10 +180,13 @@ class Agent:
 
     def start(self):
         """Returns when the agent answers and its VF pool is there."""
+        self.launch()
+        eventually("the agent answers and its VF pool is there", self.idle)
+
+    def launch(self):
         with open(self.LOG, "a") as log:
             self.process = subprocess.Popen([f"{BUILD}/agent/daemon/fairleadd", "--config", self.CONFIG],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        eventually("the agent answers and its VF pool is there", self.idle)
 
     def idle(self):
         need(self.process.poll() is None, f"fairleadd ended with status {self.process.poll()}:\n{self.tail()}")

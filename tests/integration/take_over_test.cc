@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole agent on the fakes, its store lost: what the old store's agent made stays and
+// is listed, until it is adopted or purged.
+#include <algorithm>
+#include <filesystem>
+
+#include "tests/integration/agent_fixture.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+class TakeOverTest : public AgentTest {
+ protected:
+  void SendEndpoint() {
+    ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
+                      FillEndpoint(apply, "far", "red", "52:54:00:00:09:01", "10.0.0.9",
+                                   "192.0.2.2");
+                    })
+                    .has_accepted());
+  }
+
+  // The agent starts with an empty store; what it finds is another's.
+  void LoseStore() {
+    host->Stop();
+    store_ = host_store_;
+    for (const auto& entry : std::filesystem::directory_iterator(host->config.state_dir)) {
+      if (entry.path().filename().string().starts_with("store.sqlite")) {
+        std::filesystem::remove(entry.path());
+      }
+    }
+    host->Start();
+  }
+  // Where a VF has no MAC of its own.
+  void AttachC() {
+    v1::Request request = host->AddVmRequest("c", "prov", "10.1.0.5");
+    request.mutable_add_vm_to_vpc()->set_mac("52:54:00:00:0c:01");
+    const v1::Reply reply = host->Send(request);
+    ASSERT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
+  }
+  void SendVm(const std::string& id) {
+    ASSERT_TRUE(host->Apply([&](v1::Apply& apply) {
+                      v1::Vm* vm = apply.add_upsert()->mutable_vm();
+                      vm->set_id(id);
+                      vm->set_uuid(FakeHost::UuidOf(id));
+                    })
+                    .has_accepted());
+  }
+  void NoteStore() { host_store_ = host->Host().store_id(); }
+
+  v1::Reply TakeOver(v1::TakeOver::Mode mode, const std::string& store, bool dry_run = false) {
+    v1::Request request;
+    request.set_dry_run(dry_run);
+    request.mutable_take_over()->set_mode(mode);
+    request.mutable_take_over()->set_store_id(store);
+    return host->Send(request);
+  }
+  v1::TakenOver Adopt(bool dry_run = false) {
+    return Done(TakeOver(v1::TakeOver::MODE_ADOPT, store_, dry_run));
+  }
+  v1::TakenOver Purge() { return Done(TakeOver(v1::TakeOver::MODE_PURGE, store_)); }
+  static v1::TakenOver Done(const v1::Reply& reply) {
+    EXPECT_TRUE(reply.has_taken_over()) << reply.ShortDebugString();
+    return reply.taken_over();
+  }
+
+  std::vector<std::string> Foreign() {
+    std::vector<std::string> names;
+    const v1::HostState state = host->Host();
+    for (const auto& object : state.foreign()) {
+      EXPECT_EQ(object.store_id(), store_);
+      names.push_back(object.resource());
+    }
+    return names;
+  }
+  void WaitForeign(const std::string& what) {
+    host->WaitUntil(what + " is listed as another store's", [&] {
+      const auto names = Foreign();
+      return std::any_of(names.begin(), names.end(),
+                         [&](const std::string& name) { return name.starts_with(what); });
+    });
+  }
+  std::vector<TcFilter> TunnelRules() {
+    FakeRtnetlinkPort links(host->network);
+    const absl::StatusOr<LinkInfo> tunnel = links.GetLink("fl-vxlan0");
+    return tunnel.ok() ? host->network->Filters({0, tunnel->ifindex}) : std::vector<TcFilter>();
+  }
+
+  std::string store_;  // that was lost
+  std::string host_store_;
+};
+
+// The controller sends everything again, in another order than before: every object gets
+// another number, until what is found gives it back the old one.
+TEST_F(TakeOverTest, WhatIsAdoptedServesOnUntouched) {
+  Begin({.pfs = 2, .first_igb = 1});
+  host->MakeVlan("prov", 100, "10.1.0.0/24");
+  SendEndpoint();
+  const auto a = Attached("a", "red", "10.0.0.5");
+  const auto b = Attached("b", "red", "10.0.0.6");
+  const auto c = host->AddVm("c");
+  AttachC();
+  host->WaitReady("c-prov");
+  std::map<std::string, v1::ObjectStatus> before;
+  for (const char* port : {"a-red", "b-red", "c-prov"}) before[port] = host->WaitReady(port);
+  const std::vector<TcFilter> block = Block(1000), tunnel = TunnelRules();
+  const std::string leftovers = host->Leftovers();
+  NoteStore();
+  LoseStore();
+
+  host->MakeVpc("blue", 2000, "10.0.0.0/24");
+  host->MakeVlan("prov", 100, "10.1.0.0/24");
+  AttachC();
+  host->MakeVpc("red", 1000, "10.0.0.0/24");
+  SendEndpoint();
+  host->Attach("b", "red", "10.0.0.6");
+  host->Attach("a", "red", "10.0.0.5");
+  WaitForeign("tunnel/");
+  WaitForeign("representor/");
+  WaitForeign("guest-device/c/");
+  WaitForeign("flow-rule/tunnel/");
+  EXPECT_EQ(Block(1000), block) << "what is another store's is never touched";
+
+  const v1::TakenOver plan = Adopt(/*dry_run=*/true);
+  EXPECT_EQ(plan.taken_size(), 3) << plan.DebugString();
+  EXPECT_THAT(Foreign(), Not(IsEmpty())) << "a dry run takes nothing";
+
+  host->network->ClearCalls();
+  const int writes = PciWrites();
+  const v1::TakenOver taken = Adopt();
+  EXPECT_THAT(taken.taken(), Contains(HasSubstr("port/a-red: VF " + before["a-red"].vf())));
+  EXPECT_THAT(taken.taken(), Contains(HasSubstr("port/c-prov: VF " + before["c-prov"].vf())));
+  EXPECT_THAT(taken.left(), IsEmpty());
+  for (const auto& [port, status] : before) {
+    const v1::ObjectStatus now = host->WaitReady(port);
+    EXPECT_EQ(now.vf(), status.vf()) << port;
+    EXPECT_EQ(now.guest_device(), status.guest_device()) << port;
+  }
+  host->WaitUntil("nothing is another's", [&] { return Foreign().empty(); });
+  EXPECT_EQ(Block(1000), block);
+  EXPECT_EQ(TunnelRules(), tunnel);
+  EXPECT_EQ(host->Leftovers(), leftovers);
+  EXPECT_EQ(PciWrites(), writes);
+  ExpectNetworkUntouched();
+  for (const auto& vm : {a, b, c}) EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);
+
+  // It is its own from now on: over a restart, and when it goes.
+  host->Stop();
+  host->network->ClearCalls();
+  host->Start();
+  for (const auto& [port, status] : before) EXPECT_EQ(host->WaitReady(port).vf(), status.vf());
+  ExpectNetworkUntouched();
+  EXPECT_EQ(host->Host().start().repaired(), 0U);
+  for (const char* vm : {"a", "b"}) host->Detach(vm, "red");
+  host->Detach("c", "prov");
+  for (const auto& [port, status] : before) host->WaitGone(port);
+  EXPECT_FALSE(a->Find(before["a-red"].guest_device()));
+  EXPECT_THAT(Block(1000), IsEmpty());
+}
+
+TEST_F(TakeOverTest, WhatFitsNobodyIsKeptUntilAPurge) {
+  Begin();
+  SendEndpoint();
+  Quiet();
+  const TwoVms vms = TwoAttached();
+  const std::string device_b = host->WaitReady("b-red").guest_device();
+  NoteStore();
+  LoseStore();
+  host->MakeVpc("red", 1000, "10.0.0.0/24");
+  host->Attach("a", "red", "10.0.0.5");
+  // Of VM b only that there is one: its port is not sent.
+  SendVm("b");
+  WaitForeign("tunnel/");
+  WaitForeign("representor/");
+  const std::vector<TcFilter> block = Block(1000);
+  const v1::TakenOver taken = Adopt();
+  EXPECT_EQ(taken.taken_size(), 1) << taken.DebugString();
+  EXPECT_THAT(taken.left(), Contains(HasSubstr("of VM b: no port fits it")));
+  host->WaitReady("a-red");
+  EXPECT_TRUE(vms.b->Find(device_b));
+  WaitForeign("representor/" + FakeHost::VfName(1));
+  EXPECT_GE(Block(1000).size(), block.size()) << "b's rules, and those of its endpoint, stand";
+
+  // Its controller comes late: the port waits for the operator, and a second adoption gives it
+  // what is its own.
+  host->Attach("b", "red", "10.0.0.6");
+  const auto waits = host->WaitPort("b-red", [&](const auto& s) {
+    return s && s->reason().find("fairleadctl adopt " + store_) != std::string::npos;
+  });
+  EXPECT_EQ(waits->state(), v1::OBJECT_STATE_PENDING);
+  EXPECT_EQ(Adopt().taken_size(), 1);
+  EXPECT_EQ(host->WaitReady("b-red").guest_device(), device_b);
+  EXPECT_EQ(Block(1000).size(), block.size());
+  EXPECT_EQ(vms.b->Calls(QmpMethod::kRequestRemoval), 0);
+}
+
+TEST_F(TakeOverTest, APurgeAfterAnAdoptionTakesWhatIsLeft) {
+  Begin();
+  const std::string idle = Quiet();
+  const TwoVms vms = TwoAttached();
+  const std::string device_b = host->WaitReady("b-red").guest_device();
+  NoteStore();
+  LoseStore();
+  host->MakeVpc("red", 1000, "10.0.0.0/24");
+  host->Attach("a", "red", "10.0.0.5");
+  SendVm("b");
+  WaitForeign("tunnel/");
+  WaitForeign("representor/");
+  EXPECT_EQ(Adopt().taken_size(), 1);
+  host->WaitReady("a-red");
+  EXPECT_TRUE(vms.b->Find(device_b));
+  const v1::TakenOver purged = Purge();
+  EXPECT_EQ(purged.taken_size(), 1) << purged.DebugString();
+  host->WaitUntil("nothing is another's", [&] { return Foreign().empty(); });
+  host->WaitUntil("b's device is gone", [&] { return !vms.b->Find(device_b); });
+  EXPECT_EQ(host->WaitReady("a-red").vf(), FakeHost::VfName(0));
+  host->Detach("a", "red");
+  host->WaitGone("a-red");
+  WaitNothingLeft(idle);
+}
+
+TEST_F(TakeOverTest, APurgeTakesEverythingOfALostStoreApart) {
+  Begin();
+  const std::string idle = Quiet();
+  SendEndpoint();
+  const TwoVms vms = TwoAttached();
+  NoteStore();
+  LoseStore();
+  SendVm("a");
+  SendVm("b");
+  WaitForeign("tunnel/");
+  WaitForeign("representor/");
+  EXPECT_EQ(Purge().taken_size(), 2);
+  WaitNothingLeft(idle);
+  EXPECT_THAT(Foreign(), IsEmpty());
+}
+
+TEST_F(TakeOverTest, WhatCannotBeMeantIsRefusedByName) {
+  Begin();
+  Attached("a", "red", "10.0.0.5");
+  NoteStore();
+  const auto refused = [&](v1::TakeOver::Mode mode, const std::string& store) {
+    const v1::Reply reply = TakeOver(mode, store);
+    EXPECT_TRUE(reply.has_rejected()) << reply.ShortDebugString();
+    return reply.rejected().violations_size() == 0 ? "" : reply.rejected().violations(0).reason();
+  };
+  EXPECT_THAT(refused(v1::TakeOver::MODE_ADOPT, host_store_), HasSubstr("own store"));
+  EXPECT_THAT(refused(v1::TakeOver::MODE_PURGE, "0badcafe"), HasSubstr("nothing on this host"));
+  EXPECT_THAT(refused(v1::TakeOver::MODE_PURGE, "0x0badca"), HasSubstr("eight hexadecimal"));
+  EXPECT_THAT(refused(v1::TakeOver::MODE_PURGE, "00000000"), HasSubstr("not 0"));
+  EXPECT_THAT(refused(v1::TakeOver::MODE_UNSPECIFIED, "0badcafe"), HasSubstr("MODE_ADOPT"));
+  EXPECT_EQ(host->WaitReady("a-red").state(), v1::OBJECT_STATE_READY);
+}
+
+}  // namespace
+}  // namespace fairlead
