@@ -2,33 +2,23 @@
 //
 // fairleadd: reads its configuration, opens the kernel's ports, runs an agent
 // until SIGTERM or SIGINT. With --simulate: agents on machines that a file tells of.
-#include <fcntl.h>
 #include <signal.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <google/protobuf/stubs/logging.h>
-
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <iostream>
 #include <utility>
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
-#include "agent/daemon/agent.h"
-#include "agent/daemon/private_folder.h"
+#include "agent/daemon/config.h"
+#include "agent/daemon/run.h"
 #include "agent/daemon/version.h"
-#include "agent/ports/devlink/linux_devlink_port.h"
-#include "agent/ports/qmp/linux_qmp_port.h"
-#include "agent/ports/rtnetlink/linux_rtnetlink_port.h"
-#include "agent/ports/sysfs/linux_sysfs_port.h"
-#include "agent/ports/tc/linux_tc_port.h"
-#include "agent/ports/uevent/linux_uevent_port.h"
+#include "agent/runtime/lane.h"
+#include "agent/runtime/loop.h"
 #include "agent/simulate/host_model.h"
 #include "agent/simulate/simulation.h"
 
@@ -67,79 +57,6 @@ void SetUpLog(const std::string& level) {
   log->set_level(spdlog::level::from_str(level));
   log->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(log));
-}
-
-// The folder that holds the store: root's alone.
-std::string SocketFolder(const std::string& endpoint) {
-  const std::string path = endpoint.starts_with("ipc://") ? endpoint.substr(6) : "";
-  return std::filesystem::path(path).parent_path().string();
-}
-
-// The program for writes that can block stands beside this one in the build
-// tree, or in libexec when installed.
-std::string WriteHelper() {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  for (const std::filesystem::path& candidate :
-       {self.parent_path() / "../libexec/fairlead/fairlead-sysfs-write",
-        self.parent_path() / "../ports/sysfs/fairlead-sysfs-write"}) {
-    if (std::filesystem::exists(candidate, error)) {
-      return std::filesystem::weakly_canonical(candidate, error).string();
-    }
-  }
-  return "/usr/libexec/fairlead/fairlead-sysfs-write";
-}
-
-// As many as are allowed: libzmq ends the process when it accepts a connection and none is
-// left for it (transport/server.h). Returns how many that is.
-uint64_t RaiseFileLimit() {
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return 0;
-  const rlim_t before = std::exchange(files.rlim_cur, files.rlim_max);
-  return ::setrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : before;
-}
-
-// What every run of an agent needs of the process.
-void SetUpProcess() {
-  // A peer that goes away must not take the agent along.
-  ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGHUP, SIG_IGN);  // there is nothing to reload; VMs must not notice
-  // What is wrong with a message is told to its sender, not to the log.
-  google::protobuf::SetLogHandler(nullptr);
-}
-
-absl::Status Run(const DaemonConfig& config) {
-  FAIRLEAD_RETURN_IF_ERROR(Annotate(MakePrivateFolder(config.state_dir), "state_dir"));
-  for (const std::string& endpoint : {config.server.requests, config.server.events}) {
-    const std::string folder = SocketFolder(endpoint);
-    std::error_code error;
-    if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  }
-  SetUpProcess();
-  RaiseFileLimit();
-  const SystemClock clock;
-  LinuxSysfsOptions sysfs_options;
-  sysfs_options.write_helper = WriteHelper();
-  LinuxSysfsPort sysfs(sysfs_options);
-  LinuxQmpPort qmp;
-  LinuxUeventPort uevent;
-  Ports ports;
-  ports.sysfs = &sysfs;
-  ports.qmp = &qmp;
-  ports.uevent = &uevent;
-  ports.rtnetlink = [] { return LinuxRtnetlinkPort::Create(); };
-  ports.tc = [] { return LinuxTcPort::Create(); };
-  ports.devlink = [] { return LinuxDevlinkPort::Create(); };
-  Loop loop;
-  FAIRLEAD_RETURN_IF_ERROR(loop.OnSignals({SIGTERM, SIGINT}, [&loop](int signal) {
-    spdlog::info("signal {}: stopping; what runs for VMs stays as it is", signal);
-    loop.Stop();
-  }));
-  FAIRLEAD_ASSIGN_OR_RETURN(const std::unique_ptr<Agent> agent,
-                            Agent::Start(&loop, &clock, config, ports));
-  spdlog::info("fairleadd {} answers at {}", kFairleadVersion, config.server.requests);
-  loop.Run();
-  return absl::OkStatus();
 }
 
 absl::Status Simulate(const HostModel& model, const SimulationOptions& options) {
@@ -255,7 +172,8 @@ int Main(int argc, char** argv) {
     return Printed();
   }
   SetUpLog(config->log_level);
-  return Ended(Run(*config));
+  KernelPorts kernel;
+  return Ended(RunAgent(*config, kernel.ports()));
 }
 
 }  // namespace
