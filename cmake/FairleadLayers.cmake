@@ -101,7 +101,7 @@ function(fairlead_library name)
   fairlead_options_(fairlead_${name})
 endfunction()
 
-# A program of the product.
+# A program of the product, or one that tests run in the lab.
 function(fairlead_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})

@@ -45,11 +45,8 @@ absl::Status SteppedHost::Watch::After(const PortCall& call) {
 SteppedHost::SteppedHost(SteppedHostOptions options)
     : FakeMachine(options.machine, FakeQmpPort::Delivery::kCallingThread),
       options_(std::move(options)),
-      plain_(ports()) {
+      faulty_(ports(), &watch_) {
   config.providers.group_close_patience = std::chrono::milliseconds(0);  // it really waits
-  sysfs_ = WithFaults(plain_.sysfs, &watch_);
-  qmp_port_ = WithFaults(plain_.qmp, &watch_);
-  uevent_port_ = WithFaults(plain_.uevent, &watch_);
 }
 
 SteppedHost::~SteppedHost() {
@@ -66,21 +63,7 @@ void SteppedHost::Start() {
   store_id_ = (*store)->id();
   auto contents = (*store)->Load();
   ASSERT_TRUE(contents.ok()) << contents.status();
-  Ports ports;
-  ports.sysfs = sysfs_.get();
-  ports.qmp = qmp_port_.get();
-  ports.uevent = uevent_port_.get();
-  const auto wrapped = [watch = &watch_](auto make) {
-    return [watch, make]() -> decltype(make()) {
-      auto port = make();
-      if (!port.ok()) return port.status();
-      return WithFaults(*std::move(port), watch);
-    };
-  };
-  ports.rtnetlink = wrapped(plain_.rtnetlink);
-  ports.tc = wrapped(plain_.tc);
-  if (plain_.devlink) ports.devlink = wrapped(plain_.devlink);
-  auto core = Core::Start(scheduler_.get(), &clock_, config, ports,
+  auto core = Core::Start(scheduler_.get(), &clock_, config, faulty_.ports(),
                           std::make_unique<FaultyStore>(*std::move(store), &watch_),
                           *std::move(contents), [](const std::string&, const std::string&) {});
   ASSERT_TRUE(core.ok()) << core.status();

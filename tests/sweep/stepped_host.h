@@ -16,10 +16,10 @@
 
 #include "agent/base/clock.h"
 #include "agent/daemon/core.h"
-#include "agent/ports/fault/faulty_ports.h"
 #include "agent/store/volatile_vfs.h"
 #include "tests/integration/controller.h"
 #include "tests/integration/fake_machine.h"
+#include "tests/sweep/ports_with_faults.h"
 #include "tests/sweep/stepped_scheduler.h"
 
 namespace fairlead {
@@ -80,10 +80,7 @@ class SteppedHost : public FakeMachine, public Controller {
   ManualClock clock_;
   const SteppedHostOptions options_;
   Watch watch_;
-  Ports plain_;
-  std::unique_ptr<SysfsPort> sysfs_;
-  std::unique_ptr<QmpPort> qmp_port_;
-  std::unique_ptr<UeventPort> uevent_port_;
+  PortsWithFaults faulty_;
   std::unique_ptr<VolatileDisk> disk_ = std::make_unique<VolatileDisk>();
   std::unique_ptr<SteppedScheduler> scheduler_;
   std::unique_ptr<Core> core_;
