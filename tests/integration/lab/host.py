@@ -178,14 +178,14 @@ class Agent:
         self.pool = config.get("vfs") or PF["max_vfs"]
         write(self.CONFIG, agent_config(**config))
 
-    def start(self):
+    def start(self, program="fairleadd", *words):
         """Returns when the agent answers and its VF pool is there."""
         self.launch()
         eventually("the agent answers and its VF pool is there", self.idle)
 
     def launch(self):
         with open(self.LOG, "a") as log:
-            self.process = subprocess.Popen([f"{BUILD}/agent/daemon/fairleadd", "--config", self.CONFIG],
+            self.process = subprocess.Popen([f"{BUILD}/agent/daemon/{program}", "--config", self.CONFIG, *words],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def idle(self):
@@ -214,6 +214,11 @@ class Agent:
 
     def ctl(self, *words, check=True, **options):
         return run(f"{BUILD}/agent/ctl/fairleadctl", "--timeout", "60s", *words, check=check, **options)
+
+    def begin(self, *words):
+        """A fairleadctl that is not waited for."""
+        return subprocess.Popen([f"{BUILD}/agent/ctl/fairleadctl", *words], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def apply(self, yaml, *words, check=True):
         return self.ctl("apply", "-f", "-", *words, check=check, input=yaml)
@@ -344,6 +349,23 @@ class Pinger:
         self.vm.sh("kill $(cat /tmp/pinger.pid)")
 
 
+class SteadyPing:
+    """A ping in a VM every few milliseconds, counted there by sequence number (tests/lab/src/steadyping.c)."""
+    LOG = "/tmp/steadyping.log"
+
+    def __init__(self, vm, target, milliseconds):
+        self.vm = vm
+        vm.sh(f"steadyping {target} {milliseconds} >{self.LOG} 2>&1 & echo $! >/tmp/steadyping.pid")
+
+    def stop(self):
+        """All that it has to tell, as text, and how many were sent, lost, and answered twice."""
+        self.vm.sh("kill $(cat /tmp/steadyping.pid)")
+        text = eventually(f"VM {self.vm.name}'s steadyping has told",
+                          lambda: (t := self.vm.sh(f"cat {self.LOG}")) and "sent " in t and t)
+        words = text[text.index("sent "):].split()
+        return text.strip(), int(words[1]), int(words[3]), int(words[5])
+
+
 class Heard:
     """Captures the frames that a VM receives at an interface, from construction to `stop`."""
 
@@ -366,28 +388,49 @@ def frames_from(heard, *macs):
 
 
 # ---- far ends ----------------------------------------------------------------------------------------------------------
+def another_host(number):
+    """One more host in the underlay, beside the remote one and with such facts as it."""
+    made = {"netns": f"remote{number}", "netdev": f"up{number}", "address": f"192.0.2.{10 + number}"}
+    ip("netns", "add", made["netns"])
+    ip("-n", REMOTE["netns"], "link", "add", made["netdev"], "link", REMOTE["netdev"],
+       "address", f"52:54:00:00:03:{number:02x}", "mtu", PF["mtu"], "netns", made["netns"],
+       "type", "macvlan", "mode", "bridge")
+    ip("-n", made["netns"], "address", "add", f"{made['address']}/24", "dev", made["netdev"])
+    ip("-n", made["netns"], "link", "set", made["netdev"], "up")
+    return made
+
+
 class Far:
     """A tenant's machine on another host: a namespace with one VNI of the remote host's overlay."""
 
-    def __init__(self, name, vni, mac, *addresses):
-        self.name, self.mac, self.addresses = name, mac, addresses
+    def __init__(self, name, vni, mac, *addresses, host=REMOTE):
+        self.name, self.vni, self.mac, self.addresses = name, vni, mac, addresses
         self.dev = f"vx{vni}"
-        ns = REMOTE["netns"]
-        ip("-n", ns, "link", "add", self.dev, "type", "vxlan", "id", vni, "dstport", VXLAN_PORT,
-           "local", REMOTE["address"], "remote", LOCAL["address"])
         ip("netns", "add", name)
-        ip("-n", ns, "link", "set", self.dev, "netns", name)
+        self.plug(host)
+
+    def plug(self, host):
+        self.host = host
+        ip("-n", host["netns"], "link", "add", self.dev, "type", "vxlan", "id", self.vni, "dstport", VXLAN_PORT,
+           "local", host["address"], "remote", LOCAL["address"])
+        ip("-n", host["netns"], "link", "set", self.dev, "netns", self.name)
         # Says nothing of its own accord, so that what is heard was provoked. (In a message of its own: the kernel would
         # bring the link up first.)
-        ip("-n", name, "link", "set", self.dev, "address", mac, "mtu", FACTS["inner_mtu"], "addrgenmode", "none")
-        ip("-n", name, "link", "set", self.dev, "up")
-        for address in addresses:
-            ip("-n", name, "address", "add", *([f"{address}/64", "nodad"] if ":" in address else [f"{address}/24"]),
-               "dev", self.dev)
+        ip("-n", self.name, "link", "set", self.dev, "address", self.mac, "mtu", FACTS["inner_mtu"],
+           "addrgenmode", "none")
+        ip("-n", self.name, "link", "set", self.dev, "up")
+        for address in self.addresses:
+            ip("-n", self.name, "address", "add",
+               *([f"{address}/64", "nodad"] if ":" in address else [f"{address}/24"]), "dev", self.dev)
+
+    def move(self, host):
+        """To another host, with all that is its own."""
+        ip("-n", self.name, "link", "del", self.dev)
+        self.plug(host)
 
     def yaml(self, vpc):
         return (f'---\nkind: Endpoint\nid: {self.name}\nvpc: {vpc}\nmac: "{self.mac}"\n'
-                f'addresses: [{", ".join(map(json.dumps, self.addresses))}]\nvtep: {REMOTE["address"]}\n')
+                f'addresses: [{", ".join(map(json.dumps, self.addresses))}]\nvtep: {self.host["address"]}\n')
 
     def run(self, *words, check=True):
         return run("ip", "netns", "exec", self.name, *words, check=check)
@@ -407,9 +450,36 @@ def network_yaml(vpc, vni, *prefixes):
 
 
 # ---- what is there -----------------------------------------------------------------------------------------------------
-def snapshot(*vms):
-    """All that an agent could leave behind, by iproute2, sysfs and QMP alone."""
-    return run(FACTS["paths"]["snapshot"], *(vm.name for vm in vms)).stdout.splitlines()
+def snapshot(*vms, everywhere=True):
+    """All that an agent could leave behind, by iproute2, sysfs and QMP alone; other network namespaces too, unless not
+    `everywhere`: that takes a quarter of the time."""
+    return run(FACTS["paths"]["snapshot"], *([] if everywhere else ["--host"]),
+               *(vm.name for vm in vms)).stdout.splitlines()
+
+
+def filters():
+    """Of each rule (place, chain, priority, handle, the kernel's number of its first action, dst_mac) -> packets."""
+    found = {}
+    places = [("dev", "fl-vxlan0", "ingress")] + [("block", str(q["ingress_block"])) for q in
+                                                  json.loads(run("tc", "-j", "qdisc", "show").stdout)
+                                                  if q.get("ingress_block")]
+    for place in sorted(set(places)):
+        for item in json.loads(run("tc", "-s", "-j", "filter", "show", *place).stdout):
+            options = item.get("options", {})
+            if "handle" in options:
+                action = options["actions"][0]
+                found[(place, item["chain"], item["pref"], options["handle"], action.get("index"),
+                       options.get("keys", {}).get("dst_mac"))] = action.get("stats", {}).get("packets", 0)
+    need(found, "no rule is shown")
+    return found
+
+
+def need_kept(before, now):
+    """The rules of `before` (filters) stand, none was made again, and they have gone on counting."""
+    gone = [key for key in before if key not in now]
+    need(not gone, f"rules have other handles: {gone[:5]}")
+    back = [key for key, packets in before.items() if now[key] < packets]
+    need(not back, f"counters began again: {back[:5]}")
 
 
 def difference(before, after):

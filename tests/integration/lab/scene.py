@@ -7,6 +7,10 @@ TIMING = {"retry_first": 200, "retry_most": 2000, "audit_every": 5000, "removal_
 KINDS = {"ports": "port", "vms": "vm", "endpoints": "endpoint", "subnets": "subnet", "vpcs": "vpc"}
 
 
+def attach_words(vm, vpc, address):
+    return ["attach", "--vm", vm.name, "--uuid", vm.uuid, "--vpc", vpc, "--address", address]
+
+
 class Scene:
     """Between cases the VMs run, no object is there but those of `lasting`, and the host is as `baseline` says. A face
     derives from it what its cases need, and puts it up in the constructor, ending with `settled`."""
@@ -40,8 +44,7 @@ class Scene:
         self.agent.start()
 
     def attach(self, vm, vpc, address, *words, check=True, wait=True):
-        return self.agent.ctl("attach", "--vm", vm.name, "--uuid", vm.uuid, "--vpc", vpc, "--address", address,
-                              *(["--wait"] if wait else []), *words, check=check)
+        return self.agent.ctl(*attach_words(vm, vpc, address), *(["--wait"] if wait else []), *words, check=check)
 
     def give_up(self, vm, vpc):
         """Removes what a failed attach left in the store, if anything."""

@@ -7,8 +7,8 @@ import subprocess
 import time
 
 import wire
-from host import (FACTS, LOCAL, PATIENCE, PF, REMOTE, VFS, ByHand, Failure, Heard, driver_of, eventually, frames_from, ip,
-                  need, run)
+from host import (FACTS, LOCAL, PATIENCE, PF, REMOTE, VFS, ByHand, Heard, driver_of, eventually, filters, frames_from,
+                  ip, need, need_kept, run)
 from overlay import A, A6, B_BLUE, B_RED, FAR, FAR6, Overlay as Scene
 
 # ---- what a controller may get wrong --------------------------------------------------------------------------------
@@ -387,27 +387,9 @@ def restart(s):
     need((s.a.devices(), s.b.devices()) == devices, "a device was plugged again")
     now = filters()
     need(counted.keys() == now.keys(), "rules have other handles")
-    back = [key for key, packets in counted.items() if now[key] < packets]
-    need(not back, f"counters began again: {back}")
+    need_kept(counted, now)
     need(any(now[key] > packets for key, packets in counted.items()), "no counter moved")
     return f"{len(now)} rules, {len(ports)} ports"
-
-
-def filters():
-    """(place, chain, priority, handle, the kernel's number of its first action) of each filter -> packets."""
-    found = {}
-    places = [("dev", "fl-vxlan0", "ingress")] + [("block", str(q["ingress_block"])) for q in
-                                                  json.loads(run("tc", "-j", "qdisc", "show").stdout)
-                                                  if q.get("ingress_block")]
-    for place in sorted(set(places)):
-        for item in json.loads(run("tc", "-s", "-j", "filter", "show", *place).stdout):
-            options = item.get("options", {})
-            if "handle" in options:
-                action = options["actions"][0]
-                found[(place, item["chain"], item["pref"], options["handle"], action.get("index"))] = \
-                    action.get("stats", {}).get("packets", 0)
-    need(found, "no rule is shown")
-    return found
 
 
 def device_del_unanswered(s):
