@@ -13,6 +13,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(NL REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
 find_library(FAIRLEAD_LIBZMQ zmq REQUIRED)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-cpp)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 
 add_library(fairlead_external_asio INTERFACE)
 target_compile_definitions(fairlead_external_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)

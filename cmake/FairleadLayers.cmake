@@ -35,7 +35,7 @@ set(FAIRLEAD_ALLOWED_providers base model pipeline absl ports_sysfs ports_rtnetl
 set(FAIRLEAD_ALLOWED_reconcile base model store pipeline compile plan absl)
 set(FAIRLEAD_ALLOWED_daemon base model proto intent store pipeline compile plan reconcile runtime
     transport ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_qmp dataplane_tc providers absl protobuf yaml_tree spdlog
-    cli11 threads)
+    cli11 systemd threads)
 # The agent on the ports' fakes, which this library alone may use outside of tests.
 set(FAIRLEAD_ALLOWED_simulate base model absl yaml_tree runtime transport daemon ports_sysfs ports_rtnetlink ports_tc
     ports_devlink ports_qmp ports_uevent threads)
@@ -53,6 +53,7 @@ set(FAIRLEAD_TARGET_json nlohmann_json::nlohmann_json)
 set(FAIRLEAD_TARGET_yaml fairlead_external_yaml)
 set(FAIRLEAD_TARGET_spdlog spdlog::spdlog)
 set(FAIRLEAD_TARGET_cli11 CLI11::CLI11)
+set(FAIRLEAD_TARGET_systemd PkgConfig::SYSTEMD)
 
 function(fairlead_resolve_ out)
   set(resolved "")

@@ -8,6 +8,7 @@
 
 #include "agent/base/text.h"
 #include "agent/base/types.h"
+#include "agent/base/version.h"
 #include "agent/ctl/command_tree.h"
 #include "agent/ctl/json.h"
 #include "agent/ctl/kinds.h"
@@ -146,7 +147,7 @@ std::string ReadWatched(const CommandTree& tree, Options* o) {
 
 }  // namespace
 
-const char* ClientVersion() { return FAIRLEAD_VERSION; }
+const char* ClientVersion() { return kFairleadVersion; }
 
 std::string EventsBeside(const std::string& endpoint) {
   const size_t slash = endpoint.rfind('/');

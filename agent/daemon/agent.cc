@@ -73,6 +73,13 @@ absl::Status Agent::Begin() {
   return absl::OkStatus();
 }
 
+Standing Agent::standing() const {
+  if (core_ != nullptr) return core_->standing();
+  Standing standing;
+  standing.counts = StrCat("waits for its store: ", store_problem_);
+  return standing;
+}
+
 void Agent::TryAgainLater(const absl::Status& why) {
   const std::string problem(StdView(why.message()));
   if (problem != store_problem_) {

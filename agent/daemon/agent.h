@@ -29,6 +29,9 @@ class Agent {
   static absl::StatusOr<std::unique_ptr<Agent>> Start(Loop* loop, const Clock* clock,
                                                       DaemonConfig config, Ports ports);
 
+  // How it stands; of one that waits for its store, that.
+  Standing standing() const;
+
  private:
   Agent(Loop* loop, const Clock* clock, DaemonConfig config, Ports ports);
   void OnRequest(const ReplyAddress& from, std::string_view payload, bool malformed);

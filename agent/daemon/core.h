@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "agent/daemon/config.h"
 #include "agent/daemon/event_inbox.h"
+#include "agent/daemon/host_view.h"
 #include "agent/daemon/lane_executor.h"
 #include "agent/daemon/service.h"
 #include "agent/reconcile/engine.h"
@@ -42,6 +43,8 @@ class Core : private Engine::Listener {
 
   // A serialised v1.Request; `answer` is called once with the v1.Reply, maybe later.
   void Handle(std::string_view request, Service::Answer answer);
+
+  Standing standing() const { return StandingOf(*engine_); }
 
  private:
   Core(Scheduler* scheduler, const Clock* clock, Publish publish);

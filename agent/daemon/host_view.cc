@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/daemon/host_view.h"
 
+#include <map>
+#include <string>
+
 #include "absl/strings/str_format.h"
 #include "agent/base/text.h"
-#include "agent/daemon/version.h"
+#include "agent/base/version.h"
 #include "agent/intent/admit.h"
 
 namespace fairlead {
@@ -141,6 +144,28 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
   });
   out.set_objects_ready(ready);
   out.set_objects_total(engine.world().size());
+}
+
+Standing StandingOf(const Engine& engine) {
+  std::map<ObjectState, size_t> objects;
+  engine.world().ForEach([&](const StoredObject& stored) {
+    if (const auto status = engine.StatusOf(RefOf(stored.object))) ++objects[status->state];
+  });
+  std::vector<std::string> states;
+  for (const auto& [state, count] : objects) {
+    states.push_back(StrCat(count, " ", ObjectStateName(state)));
+  }
+  size_t vfs = 0;
+  for (const auto& [id, pf] : engine.facts().pfs) vfs += pf.vfs.size();
+  Standing standing;
+  standing.unobserved = StrJoin(engine.unobserved(), ", ");
+  standing.counts =
+      StrCat(engine.world().size(), " objects", states.empty() ? "" : ": ", StrJoin(states, ", "),
+             "; ", engine.attachments().size(), " of ", vfs, " VFs leased");
+  for (const NicId& nic : engine.missing_pfs()) {
+    StrAppend(&standing.counts, "; NIC ", nic.ToString(), ": ", engine.pf_error(nic));
+  }
+  return standing;
 }
 
 }  // namespace fairlead

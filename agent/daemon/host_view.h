@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: the host as the wire protocol shows it.
+// Purpose: the host as the wire protocol shows it, and as a line for an operator does.
 // Threading: pure functions; on the loop thread, which owns the engine.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "agent/model/intent.h"
@@ -15,5 +16,12 @@ namespace fairlead {
 
 void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<LaneStats>& lanes,
                    bool with_rules, v1::HostState& out);
+
+struct Standing {
+  std::string unobserved;  // what was not observed yet since the start; "" = nothing
+  std::string counts;      // "3 objects: 2 ready, 1 failed; 1 of 4 VFs leased"
+};
+
+Standing StandingOf(const Engine& engine);
 
 }  // namespace fairlead

@@ -9,18 +9,21 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <iostream>
+#include <memory>
 #include <utility>
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
+#include "agent/base/version.h"
 #include "agent/daemon/config.h"
 #include "agent/daemon/run.h"
-#include "agent/daemon/version.h"
 #include "agent/runtime/lane.h"
 #include "agent/runtime/loop.h"
 #include "agent/simulate/host_model.h"
 #include "agent/simulate/simulation.h"
+#include "agent/store/store.h"
 
 namespace fairlead {
 namespace {
@@ -100,6 +103,26 @@ int Ended(const absl::Status& status) {
   return kFailed;
 }
 
+// For whoever is about to remove the store: what goes on by it. Waits for nobody: the store of
+// an agent that runs is refused.
+int PrintLeases(const std::string& state_dir) {
+  const std::string path = StrCat(state_dir, "/store.sqlite");
+  if (!std::filesystem::exists(path)) return kOk;
+  const auto contents = [&path]() -> absl::StatusOr<StoreContents> {
+    FAIRLEAD_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenSqliteStore({path}));
+    return store->Load();
+  }();
+  if (!contents.ok()) {
+    std::cerr << "fairleadd: " << contents.status().message() << "\n";
+    return kFailed;
+  }
+  for (const Attachment& lease : contents->attachments) {
+    std::cout << "port/" << lease.port << " of vm/" << lease.vm << ", VF " << lease.vf.ToString()
+              << "\n";
+  }
+  return Printed();
+}
+
 int SimulateMain(const std::string& path, const SimulationOptions& options, bool check) {
   const absl::StatusOr<HostModel> model = LoadHostModel(path);
   if (!model.ok()) {
@@ -130,6 +153,12 @@ int Main(int argc, char** argv) {
   CLI::Option* config_file =
       app.add_option("-c,--config", path, "The configuration file")->capture_default_str();
   app.add_flag("--check", check, "Only say whether the configuration, or the model, is good");
+  std::string leases;
+  CLI::Option* print_leases =
+      app.add_option("--leases", leases,
+                     "Only print what the store in this folder, of an agent that does not run, "
+                     "has leased, a VF a line")
+          ->excludes(config_file);
   std::string model, latency = "none";
   SimulationOptions simulation;
   simulation.run_dir = DefaultRunDir();
@@ -162,6 +191,7 @@ int Main(int argc, char** argv) {
     simulation.latency = latency == "realistic";
     return SimulateMain(model, simulation, check);
   }
+  if (*print_leases) return PrintLeases(leases);
   const absl::StatusOr<DaemonConfig> config = LoadConfig(path);
   if (!config.ok()) {
     std::cerr << "fairleadd: " << config.status().message() << "\n";

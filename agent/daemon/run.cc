@@ -12,9 +12,10 @@
 #include <utility>
 
 #include "agent/base/error.h"
+#include "agent/base/version.h"
 #include "agent/daemon/agent.h"
 #include "agent/daemon/private_folder.h"
-#include "agent/daemon/version.h"
+#include "agent/daemon/service_manager.h"
 #include "agent/ports/devlink/linux_devlink_port.h"
 #include "agent/ports/rtnetlink/linux_rtnetlink_port.h"
 #include "agent/ports/tc/linux_tc_port.h"
@@ -98,6 +99,7 @@ absl::Status RunAgent(const DaemonConfig& config, const Ports& ports) {
   FAIRLEAD_ASSIGN_OR_RETURN(const std::unique_ptr<Agent> agent,
                             Agent::Start(&loop, &clock, config, ports));
   spdlog::info("fairleadd {} answers at {}", kFairleadVersion, config.server.requests);
+  const ServiceManager service_manager(&loop, &clock, [&agent] { return agent->standing(); });
   loop.Run();
   return absl::OkStatus();
 }

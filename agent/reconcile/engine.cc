@@ -569,14 +569,20 @@ void Engine::SetSettled(Unit& unit, bool settled) {
 
 bool Engine::VpcSettled(const std::string& vpc) const { return !unsettled_of_vpc_.contains(vpc); }
 
-bool Engine::observed_once() const {
+std::vector<std::string> Engine::unobserved() const {
+  std::vector<std::string> missing;
   for (const NicId& pf : config_.pfs) {
     const auto it = pf_scope_.find(pf);
-    if (it == pf_scope_.end() || !it->second.known) return false;
+    if (it == pf_scope_.end() || !it->second.known) {
+      missing.push_back(absl::StrCat("NIC ", pf.ToString()));
+    }
   }
-  if (!tunnel_scope_.known || !neighbour_scope_.known) return false;
-  return std::all_of(table_scope_.begin(), table_scope_.end(),
-                     [](const auto& entry) { return entry.second.known; });
+  if (!tunnel_scope_.known) missing.push_back("the tunnel");
+  if (!neighbour_scope_.known) missing.push_back("the neighbours");
+  const auto tables = std::count_if(table_scope_.begin(), table_scope_.end(),
+                                    [](const auto& entry) { return !entry.second.known; });
+  if (tables > 0) missing.push_back(absl::StrCat(tables, " tables of rules"));
+  return missing;
 }
 
 }  // namespace fairlead

@@ -117,8 +117,10 @@ class Engine {
   std::string eswitch_problem(const NicId& pf) const;
   // Why the VFs of a PF could not be made; "" = nothing failed.
   std::string pool_problem(const NicId& pf) const;
-  // True once everything was observed after the start.
-  bool observed_once() const;
+  // True once everything was observed after the start, or is known to hang.
+  bool observed_once() const { return unobserved().empty(); }
+  // What was not, in words.
+  std::vector<std::string> unobserved() const;
 
   std::optional<ObjectStatus> StatusOf(const ObjectRef& ref) const;
   // What went wrong last with an object since the start; none: nothing did.
