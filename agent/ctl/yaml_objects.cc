@@ -69,7 +69,8 @@ class ObjectReader {
       }
       const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(key.scalar);
       if (field == nullptr) {
-        Problem(key, StrCat("a ", kind->scalar, " has no field ", Quoted(key.scalar), "; it has ",
+        const char* article = kind->scalar.starts_with("E") ? "an " : "a ";
+        Problem(key, StrCat(article, kind->scalar, " has no field ", Quoted(key.scalar), "; it has ",
                             FieldsOf(*message)));
       } else {
         AddPlaces(StrCat(base, ".", key.scalar), document.items[i + 1]);

@@ -180,10 +180,10 @@ class Agent:
 
     def start(self, program="fairleadd", *words):
         """Returns when the agent answers and its VF pool is there."""
-        self.launch()
+        self.launch(program, *words)
         eventually("the agent answers and its VF pool is there", self.idle)
 
-    def launch(self):
+    def launch(self, program="fairleadd", *words):
         with open(self.LOG, "a") as log:
             self.process = subprocess.Popen([f"{BUILD}/agent/daemon/{program}", "--config", self.CONFIG, *words],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)

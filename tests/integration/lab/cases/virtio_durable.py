@@ -6,8 +6,7 @@ import os
 import shutil
 import subprocess
 
-from cases.virtio import filters
-from host import VFS, driver_of, eventually, ip, need, network_yaml, run
+from host import VFS, driver_of, eventually, filters, ip, need, network_yaml, run
 from overlay import A, A6, B_RED, FAR, RED_PREFIXES, Overlay
 
 STATE = "/run/fairlead/state"
@@ -276,6 +275,5 @@ def bad_store(s):
     s.agent.wait_state("a-red-1", "ready")
 
 
-FACE = "virtio"
 Scene = Overlay
 GROUPS = [[changed_by_others, vm_reboots_and_dies, lost_store, bad_store]]
