@@ -70,8 +70,8 @@ class ObjectReader {
       const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(key.scalar);
       if (field == nullptr) {
         const char* article = kind->scalar.starts_with("E") ? "an " : "a ";
-        Problem(key, StrCat(article, kind->scalar, " has no field ", Quoted(key.scalar), "; it has ",
-                            FieldsOf(*message)));
+        Problem(key, StrCat(article, kind->scalar, " has no field ", Quoted(key.scalar),
+                            "; it has ", FieldsOf(*message)));
       } else {
         AddPlaces(StrCat(base, ".", key.scalar), document.items[i + 1]);
         Set(message, field, document.items[i + 1]);
