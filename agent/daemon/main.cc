@@ -164,7 +164,8 @@ int Main(int argc, char** argv) {
   simulation.run_dir = DefaultRunDir();
   CLI::Option* simulate =
       app.add_option("--simulate", model, "Run on the host that this file tells of; needs no root")
-          ->excludes(config_file);
+          ->excludes(config_file)
+          ->excludes(print_leases);
   app.add_option("--run-dir", simulation.run_dir, "With --simulate: for sockets and stores")
       ->needs(simulate)
       ->capture_default_str();
