@@ -114,13 +114,6 @@ v1::Request PortIn(const std::string& vm, const std::string& vpc) {
 }
 v1::Request ToAnotherVm(SteppedHost&) { return PortIn("b", "red"); }
 v1::Request ToAnotherVpc(SteppedHost&) { return PortIn("a", "blue"); }
-v1::Request ToAnotherVni(SteppedHost&) {
-  v1::Request request;
-  v1::Vpc* vpc = request.mutable_apply()->add_upsert()->mutable_vpc();
-  vpc->set_id("red");
-  vpc->set_vni(1001);
-  return request;
-}
 
 void Overlay(SteppedHost& host) {
   host.MakeVpc("red", 1000, "10.0.0.0/24");
@@ -297,7 +290,6 @@ const auto kDetaches = ::testing::Values(
 const auto kMoves = ::testing::Values(
     Scenario{"MoveToAnotherVm", {}, Then(TwoVpcs, Attach), ToAnotherVm, true},
     Scenario{"MoveToAnotherVpc", {}, Then(TwoVpcs, Attach), ToAnotherVpc, true},
-    Scenario{"VpcWithAnotherVni", {}, Then(TwoVpcs, Attach), ToAnotherVni, true},
     Scenario{"MoveToAnotherVpcSwitchdev", kSwitchdev, Then(TwoVpcs, Attach), ToAnotherVpc, true});
 const auto kHotplugs = ::testing::Values(
     Scenario{"AttachFunction", {.hotplug_port = true}, FunctionThere, AttachFunction, true},
