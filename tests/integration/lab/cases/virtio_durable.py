@@ -9,6 +9,7 @@ import subprocess
 from host import VFS, driver_of, eventually, filters, ip, need, network_yaml, run
 from overlay import A, A6, B_RED, FAR, RED_PREFIXES, Overlay
 
+OTHER_UUID = "00000000-0000-4000-8000-00000000000b"
 STATE = "/run/fairlead/state"
 STORE = f"{STATE}/store.sqlite"
 
@@ -102,16 +103,17 @@ def vm_reboots_and_dies(s):
     need(s.agent.port("b-red-1")["guest_device"] == device, "its device was plugged in again")
 
     s.b.stop()
-    status = s.agent.wait_state("b-red-1", "degraded")
-    need("monitor" in status["reason"], f"the status does not say that its monitor is gone: {status['reason']}")
-    need(driver_of(status["vf_pci"]) == "vfio-pci", "the VF was taken apart though the VM may come back")
-    s.b.start("--uuid", "00000000-0000-4000-8000-00000000000b")
-    eventually("the status names the other VM's UUID",
-               lambda: "00000000-0000-4000-8000-00000000000b" in s.agent.port("b-red-1")["reason"])
-    need(not s.b.devices(), "another VM got the port's device")
-    s.b.stop()
-    s.b.start()
-    s.b.wait()
+    try:
+        status = s.agent.wait_state("b-red-1", "degraded")
+        need("monitor" in status["reason"], f"the status does not say that its monitor is gone: {status['reason']}")
+        need(driver_of(status["vf_pci"]) == "vfio-pci", "the VF was taken apart though the VM may come back")
+        s.b.start("--uuid", OTHER_UUID)
+        eventually("the status names the other VM's UUID", lambda: OTHER_UUID in s.agent.port("b-red-1")["reason"])
+        need(not s.b.devices(), "another VM got the port's device")
+    finally:
+        s.b.stop()
+        s.b.start()
+        s.b.wait()
     works_again(s)
 
 
