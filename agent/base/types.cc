@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
@@ -239,6 +240,20 @@ std::string NicId::ToString() const {
 }
 
 std::string VfId::ToString() const { return StrCat(pf.ToString(), "/", index); }
+
+absl::StatusOr<VfId> VfId::Parse(std::string_view text) {
+  const size_t slash = text.rfind('/');
+  const std::string_view digits = slash == std::string_view::npos ? "" : text.substr(slash + 1);
+  VfId out;
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), out.index);
+  if (digits.empty() || error != std::errc() || end != digits.data() + digits.size()) {
+    return absl::InvalidArgumentError(
+        StrCat(Quoted(text), " is not a VF: write PF/INDEX, like 52:54:00:00:00:01/3"));
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(out.pf, NicId::Parse(text.substr(0, slash)));
+  return out;
+}
 
 absl::Status CheckObjectId(std::string_view id) {
   if (id.empty()) return absl::InvalidArgumentError("the id is empty");

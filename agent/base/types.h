@@ -194,12 +194,20 @@ struct VfId {
   NicId pf;
   uint16_t index = 0;
 
-  std::string ToString() const;  // "52:54:00:00:00:01/3"
+  // "52:54:00:00:00:01/3", and back.
+  std::string ToString() const;
+  static absl::StatusOr<VfId> Parse(std::string_view text);
   friend auto operator<=>(const VfId&, const VfId&) = default;
   template <typename H>
   friend H AbslHashValue(H h, const VfId& v) {
     return H::combine(std::move(h), v.pf, v.index);
   }
+};
+
+// What a device has counted, as it sees it: what a VF sends its representor receives.
+struct TrafficCounters {
+  uint64_t rx_packets = 0, tx_packets = 0, rx_bytes = 0, tx_bytes = 0;
+  friend bool operator==(const TrafficCounters&, const TrafficCounters&) = default;
 };
 
 // The fencing token of one tenancy of a VF. Larger is newer; 0 is "none".

@@ -221,6 +221,19 @@ TEST(StableHashTest, HasThePublishedValues) {
   EXPECT_EQ(StableHash("foobar"), 0x85944171f73967e8ULL);
 }
 
+TEST(VfIdTest, IsItsNicAndANumber) {
+  for (const char* text : {"52:54:00:00:00:01/0", "52:54:00:00:00:01/65535", "0000:00:04.0/3"}) {
+    const absl::StatusOr<VfId> vf = VfId::Parse(text);
+    ASSERT_TRUE(vf.ok()) << vf.status();
+    EXPECT_EQ(vf->ToString(), text);
+  }
+  for (const char* bad :
+       {"", "/", "/3", "3", "52:54:00:00:00:01", "52:54:00:00:00:01/", "52:54:00:00:00:01/65536",
+        "52:54:00:00:00:01/-1", "52:54:00:00:00:01/3 ", "52:54:00:00:00:01/+3", "pf0/3"}) {
+    EXPECT_FALSE(VfId::Parse(bad).ok()) << bad;
+  }
+}
+
 TEST(NicIdTest, IsAPfsMacOrTheAddressOfAHotplugPort) {
   const auto pf = NicId::Parse("52:54:00:00:00:01");
   const auto port = NicId::Parse("0000:00:04.0");

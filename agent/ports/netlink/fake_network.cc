@@ -89,6 +89,7 @@ uint32_t FakeNetwork::AddLink(LinkInfo info) {
   return With([&](State& state) {
     if (info.ifindex == 0) info.ifindex = state.NextIfIndex();
     info.ingress_block = 0;
+    if (!info.counters) info.counters.emplace();  // every device counts
     Link& link = state.links[info.ifindex];
     link.info = std::move(info);
     state.LinkEvent(RtnetlinkEvent::Kind::kLinkChanged, link);

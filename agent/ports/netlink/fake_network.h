@@ -39,6 +39,7 @@ namespace fairlead {
 struct FakeVfDriver {
   bool mac = true, vlan = true, spoof_check = true, trust = true, rate = true, link_state = true;
   bool min_rate = true;
+  bool keeps_trust = false;            // it says yes to taking it away, and does not
   bool spoof_check_needs_mac = false;  // mlx5 and mlx4: EPERM without one
   // Above this the maximum rate is refused, and without carrier every rate is. 0: any goes.
   uint32_t link_mbps = 0;

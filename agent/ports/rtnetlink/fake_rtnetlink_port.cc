@@ -180,8 +180,8 @@ absl::Status FakeRtnetlinkPort::SetVfSpoofCheck(uint32_t pf_ifindex, uint16_t vf
 
 absl::Status FakeRtnetlinkPort::SetVfTrust(uint32_t pf_ifindex, uint16_t vf, bool on) {
   return ChangeVf("SetVfTrust", pf_ifindex, vf, on ? "on" : "off", &FakeVfDriver::trust,
-                  [&](const FakeNetwork::Link&, VfInfo& info) {
-                    info.trust = on;
+                  [&](const FakeNetwork::Link& pf, VfInfo& info) {
+                    if (on || !pf.vf_driver.keeps_trust) info.trust = on;
                     return true;
                   });
 }

@@ -101,6 +101,24 @@ TEST(DecodeLink, ALinkThatStandsOnOneOfAnotherNamespaceStandsOnNoneOfOurs) {
   EXPECT_EQ((*link)->lower, 0u);
 }
 
+// Of whatever length: kernels append to it.
+TEST(DecodeLink, CountersAreTheHeadOfTheStatistics) {
+  for (const size_t length : {4U, 24U, 26U}) {
+    std::vector<uint64_t> numbers(length);
+    for (size_t i = 0; i < length; ++i) numbers[i] = i + 1;
+    const auto* bytes = reinterpret_cast<const uint8_t*>(numbers.data());
+    Message message = Link();
+    message.Put(IFLA_STATS64, std::vector<uint8_t>(bytes, bytes + length * sizeof(uint64_t)));
+    auto link = DecodeLink(Payload(message));
+    ASSERT_TRUE(link.ok()) << link.status();
+    EXPECT_EQ((*link)->counters, (TrafficCounters{1, 2, 3, 4}));
+  }
+  EXPECT_EQ((*DecodeLink(Payload(Link())))->counters, std::nullopt);
+  Message cut = Link();
+  cut.Put(IFLA_STATS64, std::vector<uint8_t>(31));
+  EXPECT_FALSE(DecodeLink(Payload(cut)).ok());
+}
+
 TEST(DecodeLink, AnInfiniBandAddressIsNoMac) {
   Message message = Link();
   message.Put(IFLA_ADDRESS, std::vector<uint8_t>(20, 1));

@@ -29,6 +29,7 @@ TEST_P(RtnetlinkContract, ALinkIsFoundByNameAndByIndex) {
   EXPECT_TRUE(by_name->mac.IsUnicast());
   EXPECT_FALSE(by_name->up);
   EXPECT_GT(by_name->mtu, 0u);
+  EXPECT_TRUE(by_name->counters.has_value());
   auto by_index = port().GetLink(ifindex);
   ASSERT_TRUE(by_index.ok()) << by_index.status();
   EXPECT_EQ(by_index->name, "fleth0");

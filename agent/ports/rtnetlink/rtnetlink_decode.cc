@@ -35,6 +35,16 @@ bool DecodeAddrGenNone(const AttributeSet& link) {
          IN6_ADDR_GEN_MODE_NONE;
 }
 
+// The head of rtnl_link_stats64, which grows with the kernel.
+std::optional<TrafficCounters> DecodeCounters(const AttributeSet& link) {
+  struct Head {
+    uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes;
+  };
+  const auto head = link.Struct<Head>(IFLA_STATS64);
+  if (!head) return std::nullopt;
+  return TrafficCounters{head->rx_packets, head->tx_packets, head->rx_bytes, head->tx_bytes};
+}
+
 std::vector<VfInfo> DecodeVfs(const AttributeSet& list, DecodeError* error) {
   std::vector<VfInfo> vfs;
   list.ForEach([&](uint16_t type, Bytes payload) {
@@ -139,6 +149,7 @@ absl::StatusOr<std::optional<LinkInfo>> DecodeLink(Bytes payload) {
   info.permanent_mac = link.Mac(IFLA_PERM_ADDRESS);
   info.alias = link.String(IFLA_IFALIAS, kMaxIfAlias).value_or("");
   info.addr_gen_none = DecodeAddrGenNone(link);
+  info.counters = DecodeCounters(link);
   info.master = link.U32(IFLA_MASTER).value_or(0);
   // With a namespace's number the index is one of that namespace (half a veth pair).
   if (!link.Has(IFLA_LINK_NETNSID)) info.lower = link.U32(IFLA_LINK).value_or(0);

@@ -44,13 +44,14 @@ struct LinkInfo {
   uint32_t mtu = 0;
   MacAddress mac;
   std::optional<MacAddress> permanent_mac;
-  std::string alias;                       // ifalias, where ownership shows
-  std::string kind;                        // IFLA_INFO_KIND: "vxlan", "" for hardware
-  uint32_t master = 0;                     // the bond or bridge that it is a part of (IFLA_MASTER)
-  uint32_t lower = 0;                      // what a VLAN or macvlan stands on (IFLA_LINK)
-  bool addr_gen_none = false;              // no IPv6 link-local address by itself
-  uint32_t ingress_block = 0;              // not filled here; see TcPort
-  std::optional<std::vector<VfInfo>> vfs;  // GetLinkWithVfs only; absent: the NIC reports none
+  std::string alias;                        // ifalias, where ownership shows
+  std::string kind;                         // IFLA_INFO_KIND: "vxlan", "" for hardware
+  uint32_t master = 0;                      // the bond or bridge that it is a part of (IFLA_MASTER)
+  uint32_t lower = 0;                       // what a VLAN or macvlan stands on (IFLA_LINK)
+  bool addr_gen_none = false;               // no IPv6 link-local address by itself
+  uint32_t ingress_block = 0;               // not filled here; see TcPort
+  std::optional<TrafficCounters> counters;  // IFLA_STATS64
+  std::optional<std::vector<VfInfo>> vfs;   // GetLinkWithVfs only; absent: the NIC reports none
   // kind "vxlan":
   bool vxlan_collect_md = false;
   uint16_t vxlan_port = 0;

@@ -150,6 +150,12 @@ void FakePciHost::SetIommuGroup(const PciAddress& address, std::optional<uint32_
   UpdateVfioNode(group);
 }
 
+void FakePciHost::SetResetFails(const PciAddress& address, absl::Status status) {
+  std::lock_guard lock(mutex_);
+  const auto found = functions_.find(address);
+  if (found != functions_.end()) found->second.reset_fails = std::move(status);
+}
+
 void FakePciHost::SetDriverLoaded(std::string_view driver, bool loaded) {
   std::lock_guard lock(mutex_);
   if (loaded) {
@@ -337,6 +343,7 @@ absl::Status FakePciHost::Apply(const PciAddress& address, const Write& write,
         return absl::UnimplementedError(
             StrCat(asked, ": the device offers no reset of one function"));
       }
+      if (!function->reset_fails.ok()) return Annotate(function->reset_fails, asked);
       ++function->resets;
       return absl::OkStatus();
     default:

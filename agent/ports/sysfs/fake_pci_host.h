@@ -119,6 +119,8 @@ class FakePciHost {
   // and does nothing. Several queue up.
   void FailNext(SysfsMethod method, absl::Status status,
                 std::optional<PciAddress> address = std::nullopt);
+  // From now on a reset of the function fails so, each time; OK: it does not any more.
+  void SetResetFails(const PciAddress& address, absl::Status status);
   // The next call of kSetNumVfs, kSetDriverOverride, kProbe, kUnbind or kReset on
   // `address` hangs in the "kernel": it returns kDeadlineExceeded at once and is outstanding until
   // Release.
@@ -157,6 +159,7 @@ class FakePciHost {
     bool bridge = false;
     std::optional<PciAddress> parent;  // the bridge that it is behind, if known
     bool resettable = true;
+    absl::Status reset_fails;
     bool leaving = false;  // see RemoveDevice
     int resets = 0;
     FakePfOptions pf;  // of a PF
