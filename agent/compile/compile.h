@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -47,10 +48,13 @@ std::string WhyEswitchOtherwise(const PfFacts& pf);
 // What of a PF that will carry such networks is still to be made, or to be seen; "" =
 // nothing, or it will carry none.
 std::string WhatIsToCome(const Vpc& vpc, const PfFacts& pf, const std::string& vf_driver);
+// VFs that nobody may get, and why.
+using Quarantined = std::map<VfId, std::string>;
 // Why a VF cannot be leased now; "" = it can. `leased` and `shunned` (an attach on it
 // failed a moment ago: another is better) are the agent's own knowledge.
 std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& vf_driver,
-                       const std::set<VfId>& leased, const std::set<VfId>& shunned);
+                       const std::set<VfId>& leased, const std::set<VfId>& shunned,
+                       const Quarantined& quarantined = {});
 
 // Who has a MAC in the port's VPC; none if nobody.
 using MacOwner = std::function<std::optional<ObjectRef>(const MacAddress&)>;
@@ -62,7 +66,8 @@ using MacOwner = std::function<std::optional<ObjectRef>(const MacAddress&)>;
 // for each PF or VF why not; kUnavailable: a PF is to come (WhatIsToCome).
 absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts& facts,
                                const std::string& vf_driver, const std::set<VfId>& leased,
-                               const std::set<VfId>& shunned, const MacOwner& mac_owner);
+                               const std::set<VfId>& shunned, const MacOwner& mac_owner,
+                               const Quarantined& quarantined = {});
 
 // The same for a port whose function hot-plug brings: the one that is there and is it.
 // kUnavailable: it is to come yet; kFailedPrecondition: it is there and may not be

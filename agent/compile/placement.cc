@@ -140,10 +140,14 @@ std::string WhatIsToCome(const Vpc& vpc, const PfFacts& pf, const std::string& v
 }
 
 std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& vf_driver,
-                       const std::set<VfId>& leased, const std::set<VfId>& shunned) {
+                       const std::set<VfId>& leased, const std::set<VfId>& shunned,
+                       const Quarantined& quarantined) {
   const VfId id{pf.id, vf.index};
   if (!pf.refused.empty()) return StrCat("its PF is not used: ", pf.refused);
   if (leased.contains(id)) return "leased to another port";
+  if (const auto why = quarantined.find(id); why != quarantined.end()) {
+    return StrCat("quarantined: ", why->second);
+  }
   if (shunned.contains(id)) return "an attach on it failed a moment ago";
   if (pf.is_hotplug_port()) {
     if (!vf.refused.empty()) return vf.refused;
@@ -184,7 +188,8 @@ std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& 
 
 absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts& facts,
                                const std::string& vf_driver, const std::set<VfId>& leased,
-                               const std::set<VfId>& shunned, const MacOwner& mac_owner) {
+                               const std::set<VfId>& shunned, const MacOwner& mac_owner,
+                               const Quarantined& quarantined) {
   if (port.function == FunctionSource::kHotplug) {
     return PlaceFunction(port, facts, vf_driver, leased, shunned);
   }
@@ -234,7 +239,7 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
     VfReasons of_vfs;
     bool free_with_other_mac = false;
     for (const VfFacts* vf : vfs) {
-      std::string why = WhyNotFree(pf, *vf, vf_driver, leased, shunned);
+      std::string why = WhyNotFree(pf, *vf, vf_driver, leased, shunned, quarantined);
       if (why.empty()) {
         why = WhyNotForPort(port, pf, *vf, mac_owner);
         if (why.empty()) return VfId{pf.id, vf->index};

@@ -197,6 +197,22 @@ TEST(PlacePortTest, AVfWithAMacThatIsSomebodyElsesInTheVpcIsPassedOver) {
   EXPECT_EQ(PlacePort(port, kOverlay, facts, "vfio-pci", {}, {}, own)->index, 0);
 }
 
+TEST(PlacePortTest, AQuarantinedVfIsNobodysAndItsReasonIsSaid) {
+  const PfFacts pf = MakePf(1, 2);
+  const Quarantined one{{VfId{Mac(1), 0}, "trust is on"}};
+  const auto place = [&](const Quarantined& quarantined) {
+    return PlacePort(MakePort(), kOverlay, HostWith({pf}), "vfio-pci", {}, {}, Nobody, quarantined);
+  };
+  EXPECT_EQ(place({})->index, 0);
+  EXPECT_EQ(place(one)->index, 1);
+  EXPECT_EQ(WhyNotFree(pf, pf.vfs[0], "vfio-pci", {}, {}, one), "quarantined: trust is on");
+  Quarantined all = one;
+  all[VfId{Mac(1), 1}] = "mac is left";
+  EXPECT_THAT(Message(place(all).status()),
+              ::testing::AllOf(HasSubstr("VF 0: quarantined: trust is on"),
+                               HasSubstr("VF 1: quarantined: mac is left")));
+}
+
 TEST(PlacePortTest, ThePfWithTheFewestLeasesThenTheLowestIndex) {
   HostFacts facts = HostWith({MakePf(1, 4), MakePf(2, 4)});
   std::set<VfId> leased;

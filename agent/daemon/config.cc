@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <set>
 
@@ -152,6 +153,31 @@ void ReadPf(YamlFields& reader, const YamlNode& node, const std::string& path, P
       {"mac", "vfs"});
 }
 
+void ReadSanitation(YamlFields& reader, const YamlNode& node, const std::string& path,
+                    SanitationPolicy* policy) {
+  const auto quarantines = [](const std::string& t) -> absl::StatusOr<bool> {
+    if (t == "accept" || t == "quarantine") return t == "quarantine";
+    return absl::InvalidArgumentError(StrCat("must be accept or quarantine, not ", Quoted(t)));
+  };
+  const auto check = [](const std::string& t) -> absl::StatusOr<std::string> {
+    for (const char* known : kSanitationChecks) {
+      if (t == known) return t;
+    }
+    return absl::InvalidArgumentError(
+        StrCat(Quoted(t), " is none of ", StrJoin(kSanitationChecks, ", ")));
+  };
+  reader.Map(node, path,
+             {{"unprovable", reader.Value<bool>(&policy->unprovable_quarantines, quarantines)},
+              {"accept", [&](const YamlNode& list, const std::string& here) {
+                 reader.List(list, here, std::size(kSanitationChecks),
+                             [&](const YamlNode& e, const std::string& at) {
+                               std::string name;
+                               reader.Value<std::string>(&name, check)(e, at);
+                               if (!name.empty()) policy->accepted.insert(name);
+                             });
+               }}});
+}
+
 }  // namespace
 
 absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
@@ -262,6 +288,10 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                     reader.Mistake(list, here, "names no root port: no VM could be given a device");
                   }
                 }}});
+        }},
+       {"sanitation",
+        [&](const YamlNode& node, const std::string& path) {
+          ReadSanitation(reader, node, path, &engine.sanitation);
         }},
        {"timing_ms",
         [&](const YamlNode& node, const std::string& path) {

@@ -61,6 +61,19 @@ TEST(ConfigTest, MistakesOfHotplugPortsAreAllListed) {
               HasSubstr("hotplug_ports no port"));
 }
 
+TEST(ConfigTest, WhatCannotBeProvenOfAVfIsAcceptedUnlessSaidOtherwise) {
+  EXPECT_EQ(ParseConfig(kLeast)->engine.sanitation, SanitationPolicy());
+  const absl::StatusOr<DaemonConfig> strict = ParseConfig(
+      std::string(kLeast) + "sanitation: {unprovable: quarantine, accept: [guid, counters]}\n");
+  ASSERT_TRUE(strict.ok()) << strict.status();
+  EXPECT_EQ(strict->engine.sanitation, (SanitationPolicy{true, {"guid", "counters"}}));
+  EXPECT_THAT(
+      ErrorOf(std::string(kLeast) + "sanitation: {unprovable: ignore, accept: [pkey], on: no}\n"),
+      AllOf(HasSubstr("sanitation.unprovable must be accept or quarantine, not 'ignore'"),
+            HasSubstr("sanitation.accept[0] 'pkey' is none of driver, reset, mac"),
+            HasSubstr("sanitation.on")));
+}
+
 TEST(ConfigTest, TheShippedFileIsGood) {
   const absl::StatusOr<DaemonConfig> config =
       LoadConfig(FAIRLEAD_SOURCE_DIR "/packaging/fairleadd.yaml");

@@ -30,12 +30,19 @@ void FillVf(const Engine& engine, const PfFacts& pf, const VfFacts& vf, v1::Host
     out.set_netdev(vf.netdev);
   }
   const VfId id{pf.id, vf.index};
+  const SanitationRecord* record = engine.SanitationOf(id);
+  if (record != nullptr) ToProto(*record, *out.mutable_sanitation());
   const auto lease = engine.attachments().find(id);
   if (lease != engine.attachments().end()) {
     out.set_state("leased");
     out.set_port(lease->second.port);
     out.set_lease(lease->second.lease);
     out.set_detail(vf.leaving ? vf.refused : std::string(AttachmentPhaseName(lease->second.phase)));
+    return;
+  }
+  if (record != nullptr && record->verdict == Verdict::kQuarantined) {
+    out.set_state("quarantined");
+    out.set_detail(record->reason);
     return;
   }
   const std::string why = engine.WhyNotFree(id);
@@ -53,6 +60,24 @@ void FillEswitch(const EswitchSettings& settings, v1::HostState::Pf::Eswitch& ou
 }
 
 }  // namespace
+
+void ToProto(const SanitationRecord& record, v1::HostState::Vf::Sanitation& out) {
+  out.set_verdict(std::string(VerdictName(record.verdict)));
+  out.set_reason(record.reason);
+  out.set_checked_at(UnixNanoseconds(record.checked_at));
+  out.set_lease(record.lease);
+  out.set_port(record.port);
+  out.set_vm(record.vm);
+  out.set_released_by(record.released_by);
+  if (!record.released_by.empty()) out.set_released_at(UnixNanoseconds(record.released_at));
+  for (const Finding& finding : record.findings) {
+    v1::HostState::Vf::Sanitation::Finding* item = out.add_findings();
+    item->set_what(finding.what);
+    item->set_state(std::string(FindingStateName(finding.state)));
+    item->set_value(finding.value);
+    item->set_why(finding.why);
+  }
+}
 
 void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<LaneStats>& lanes,
                    bool with_rules, v1::HostState& out) {

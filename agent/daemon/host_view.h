@@ -24,4 +24,6 @@ struct Standing {
 
 Standing StandingOf(const Engine& engine);
 
+void ToProto(const SanitationRecord& record, v1::HostState::Vf::Sanitation& out);
+
 }  // namespace fairlead

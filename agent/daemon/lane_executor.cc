@@ -178,7 +178,8 @@ ApplyResult LaneExecutor::ApplyOne(LaneContext& lane, const Operation& operation
                : keep(hotplug->PutFunction(s));
         return;
       }
-      remove ? void(result.status = work.pf->DeleteVf(s)) : keep(work.pf->PutVf(s));
+      remove ? void(result.status = work.pf->DeleteVf(s, &result.cleaning))
+             : keep(work.pf->PutVf(s));
     }
     void operator()(const RepresentorSpec& s) {
       remove ? void(result.status = work.pf->DeleteRepresentor(s.vf))
@@ -307,7 +308,7 @@ void LaneExecutor::ObserveVf(const VfId& vf,
           return VfObservation{std::move(seen.facts), std::move(seen.resources)};
         }
         FAIRLEAD_ASSIGN_OR_RETURN(PfProvider::OneVf seen, context.work->pf->ObserveVf(vf));
-        return VfObservation{std::move(seen.facts), std::move(seen.resources)};
+        return VfObservation{std::move(seen.facts), std::move(seen.resources), seen.counters};
       },
       std::move(done));
 }
@@ -357,14 +358,23 @@ void LaneExecutor::ObserveVm(const std::string& vm, const Uuid& uuid,
 }
 
 void LaneExecutor::Commit(StoreBatch batch, std::function<void(absl::Status)> done) {
+  // No object's status tells of it: its port is gone.
+  std::vector<std::string> quarantined;
+  for (const SanitationRecord& record : batch.sanitation) {
+    if (record.verdict != Verdict::kQuarantined) continue;
+    quarantined.push_back(StrCat(record.vf.ToString(), ": ", record.reason));
+  }
   Ask<bool>(
       "store", "commit", kStoreDeadline,
       [store = store_, batch = std::move(batch)](LaneContext&) -> absl::StatusOr<bool> {
         FAIRLEAD_RETURN_IF_ERROR(store->Commit(batch));
         return true;
       },
-      [done = std::move(done)](absl::StatusOr<bool> result) {
+      [done = std::move(done), quarantined = std::move(quarantined)](absl::StatusOr<bool> result) {
         if (!result.ok()) spdlog::error("the store: {}", std::string(result.status().message()));
+        for (const std::string& vf : result.ok() ? quarantined : std::vector<std::string>{}) {
+          spdlog::warn("quarantined VF {}", vf);
+        }
         done(result.status());
       });
 }

@@ -150,6 +150,7 @@ void Service::Handle(std::string_view frame, Answer answer) {
   const v1::Request& request = pending->request;
   if (request.has_get()) return answer(GetAnswer(request));
   if (request.has_get_host()) return answer(HostAnswer(request));
+  if (request.has_release_vf()) return ReleaseVf(request, std::move(answer));
   if (!IsChange(request)) {
     answer(Rejection(
         request, {{"", ViolationCode::kUnsupported, "this agent does not know what is asked"}}));
@@ -357,6 +358,50 @@ void Service::DryRunFor(Pending& pending, const Change& change) {
     for (const ObjectStatus& status : run.blocked) ToProto(status, plan->add_blocked());
     own->answer(Serialise(reply));
   });
+}
+
+// Beside the changes: it may take its time, and none of them depends on it.
+void Service::ReleaseVf(const v1::Request& request, Answer answer) {
+  const v1::ReleaseVf& release = request.release_vf();
+  std::vector<Violation> violations = CheckOrder(request);
+  const absl::StatusOr<VfId> vf = VfId::Parse(release.vf());
+  if (!vf.ok()) {
+    violations.push_back(
+        {"release_vf.vf", ViolationCode::kInvalid, std::string(vf.status().message())});
+  }
+  if (request.dry_run()) {
+    violations.push_back(
+        {"dry_run", ViolationCode::kUnsupported, "there is no dry run of a VF's release"});
+  }
+  if (request.revision() != 0) {
+    violations.push_back(
+        {"revision", ViolationCode::kUnsupported, "the release of a VF has no revision"});
+  }
+  if (!violations.empty()) return answer(Rejection(request, violations));
+  engine_->ReleaseVf(
+      *vf, release.force(), request.controller_id(),
+      [request, answer = std::move(answer)](const absl::StatusOr<SanitationRecord>& record) {
+        const auto refuse = [&](ViolationCode code, std::string why) {
+          answer(Rejection(request, {{"release_vf.vf", code, std::move(why)}}));
+        };
+        if (const absl::Status& status = record.status(); !status.ok()) {
+          return refuse(absl::IsNotFound(status)             ? ViolationCode::kNotFound
+                        : absl::IsFailedPrecondition(status) ? ViolationCode::kConflict
+                        : absl::IsAborted(status)            ? ViolationCode::kStore
+                                                             : ViolationCode::kBusy,
+                        std::string(status.message()));
+        }
+        if (record->verdict == Verdict::kQuarantined) {
+          return refuse(
+              ViolationCode::kConflict,
+              StrCat("VF ", record->vf.ToString(),
+                     " was cleaned and checked again and stays quarantined: ", record->reason));
+        }
+        v1::Reply reply = ReplyTo(request);
+        reply.mutable_vf_released()->set_vf(record->vf.ToString());
+        ToProto(*record, *reply.mutable_vf_released()->mutable_sanitation());
+        answer(Serialise(reply));
+      });
 }
 
 std::string Service::GetAnswer(const v1::Request& request) const {

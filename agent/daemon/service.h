@@ -59,6 +59,7 @@ class Service {
   void DryRunFor(Pending& pending, const Change& change);
   void TakeOverFor(Pending& pending);
   void Finish();
+  void ReleaseVf(const v1::Request& request, Answer answer);
   std::string GetAnswer(const v1::Request& request) const;
   std::string HostAnswer(const v1::Request& request) const;
   // Epoch and revision; empty when in order.

@@ -40,8 +40,10 @@ struct VfFacts {
   VfSettings settings;               // as the PF reports them
   std::string representor;           // netdev name, "" if none is known
   uint32_t representor_ifindex = 0;  // 0: it is not there
-  std::string representor_refused;   // why that netdev may not be used; "" = it may
-  std::string representor_awaited;   // why devlink's has no netdev yet; "" = none is to come
+  uint32_t representor_mtu = 0;
+  bool representor_up = false;
+  std::string representor_refused;  // why that netdev may not be used; "" = it may
+  std::string representor_awaited;  // why devlink's has no netdev yet; "" = none is to come
   // Of a hot-plugged function:
   uint16_t vendor = 0, device = 0;  // PCI ids
   std::string refused;              // why it may not be handed out; "" = it may
@@ -160,6 +162,7 @@ struct Attachment {
   std::optional<VlanId> vlan = {};        // of the VPC, where the NIC carries it in a VLAN
   std::optional<MacAddress> mac = {};     // that the port asked for when it was attached
   std::optional<MacAddress> vf_mac = {};  // that the VF had when it was leased, and gets back
+  std::optional<uint32_t> mtu = {};       // of its representor when it was leased
   friend bool operator==(const Attachment&, const Attachment&) = default;
 };
 

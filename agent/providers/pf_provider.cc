@@ -159,6 +159,7 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::ObserveVf(const VfId& vf) {
   // The VF is gone; its representor may still stand.
   OneVf gone;
   gone.facts.index = vf.index;
+  gone.facts.gone = true;
   FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(pf, vf, gone));
   return gone;
 }
@@ -239,6 +240,9 @@ absl::Status PfProvider::ReadRepresentor(const Pf& pf, const VfId& id, OneVf& re
             StrCat("it carries the mark '", link->alias, "', of a Fairlead with another store");
       }
       facts.representor_ifindex = link->ifindex;
+      facts.representor_mtu = link->mtu;
+      facts.representor_up = link->up;
+      result.counters = link->counters;
       FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link->ifindex));
       const bool ours = config_->marks->OwnsAlias(link->alias);
       const absl::StatusOr<Vni> vni = Vni::Make(qdisc.ingress_block & Vni::kMax);
@@ -413,7 +417,7 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
 }
 
 // The VF is given back without what its tenant had on it.
-absl::Status PfProvider::DeleteVf(const VfSpec& as) {
+absl::Status PfProvider::DeleteVf(const VfSpec& as, std::optional<VfCleaning>* did) {
   const VfId& vf = as.vf;
   const absl::StatusOr<Pf> found = Find(vf.pf);
   if (absl::IsNotFound(found.status())) return absl::OkStatus();
@@ -422,38 +426,59 @@ absl::Status PfProvider::DeleteVf(const VfSpec& as) {
   if (vf.index >= pf.device.virtfns.size()) return absl::OkStatus();
   // A write that hung must not come back when somebody else has the VF.
   FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(pf.device.virtfns[vf.index]));
-  absl::Status reset = sysfs_->Reset(pf.device.virtfns[vf.index], config_->bind_deadline);
-  if (!reset.ok() && !absl::IsUnimplemented(reset)) return reset;  // it may have none
-  return ClearVf(pf, vf.index, as.mac.value_or(MacAddress()));
+  VfCleaning cleaning;
+  const absl::Status reset = sysfs_->Reset(pf.device.virtfns[vf.index], config_->bind_deadline);
+  const bool none = absl::IsUnimplemented(reset);
+  cleaning.reset = reset.ok() ? VfCleaning::Reset::kDone
+                   : none     ? VfCleaning::Reset::kNone
+                              : VfCleaning::Reset::kFailed;
+  if (!reset.ok()) cleaning.reset_words = std::string(reset.message());
+  // A write that goes on in the kernel is left alone. Else the rest is cleared all the same.
+  const bool hangs = absl::IsDeadlineExceeded(reset);
+  const absl::Status cleared =
+      hangs ? reset : ClearVf(pf, vf.index, as.mac.value_or(MacAddress()), cleaning);
+  if (did != nullptr) *did = std::move(cleaning);
+  return reset.ok() || none ? cleared : reset;
 }
 
 // What the PF tells the VF is made as nobody's, and seen to be. What the NIC has no
 // call for, nobody can have set through it. A MAC that it came with is its own.
-absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index, const MacAddress& own_mac) {
+absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index, const MacAddress& own_mac,
+                                 VfCleaning& did) {
   FAIRLEAD_ASSIGN_OR_RETURN(std::optional<VfInfo> seen, ReadVf(pf, index));
   if (!seen) return absl::OkStatus();
   const uint32_t link = pf.link.ifindex;
   struct Setting {
     const char* name;
+    std::set<std::string> checks;  // as a record of it names them
     std::function<bool(const VfInfo&)> clean;
     std::function<absl::Status()> clear;
     bool needs_mac = false;
     bool settable = true;
   };
   std::vector<Setting> settings = {
-      {"trust", [](const VfInfo& vf) { return !vf.trust.value_or(false); },
+      {"trust",
+       {"trust"},
+       [](const VfInfo& vf) { return !vf.trust.value_or(false); },
        [&] { return rtnetlink_->SetVfTrust(link, index, false); }},
-      {"VLAN", [](const VfInfo& vf) { return vf.vlan == 0; },
+      {"VLAN",
+       {"vlan"},
+       [](const VfInfo& vf) { return vf.vlan == 0; },
        [&] { return rtnetlink_->SetVfVlan(link, index, 0); }},
-      {"rate", [](const VfInfo& vf) { return vf.max_tx_mbps == 0 && vf.min_tx_mbps == 0; },
+      {"rate",
+       {"max-rate", "min-rate"},
+       [](const VfInfo& vf) { return vf.max_tx_mbps == 0 && vf.min_tx_mbps == 0; },
        [&] {
          const absl::Status cleared = rtnetlink_->SetVfRate(link, index, 0, 0);
-         if (pf.link.carrier) return cleared;
-         return Annotate(cleared, StrCat(pf.link.name,
-                                         " has no link, without which some NICs "
-                                         "(igb's) take no rate; it is tried again"));
+         if (cleared.ok() || absl::IsUnimplemented(cleared) || pf.link.carrier) return cleared;
+         return absl::UnavailableError(StrCat(pf.link.name,
+                                              " has no link, without which some NICs (igb's) take "
+                                              "no rate; it is tried again: ",
+                                              cleared.message()));
        }},
-      {"MAC", [&](const VfInfo& vf) { return vf.mac == own_mac; },
+      {"MAC",
+       {"mac"},
+       [&](const VfInfo& vf) { return vf.mac == own_mac; },
        [&] {
          absl::Status cleared = rtnetlink_->SetVfMac(link, index, own_mac);
          // mlx5 and mlx4 check nothing against no MAC, and refuse to be asked to.
@@ -464,9 +489,14 @@ absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index, const MacAddress&
          }
          return cleared;
        }},
-      {"spoof check", [](const VfInfo& vf) { return vf.spoof_check.value_or(true); },
-       [&] { return rtnetlink_->SetVfSpoofCheck(link, index, true); }, /*needs_mac=*/true},
-      {"link state", [](const VfInfo& vf) { return !vf.link_disabled; },
+      {"spoof check",
+       {"spoof-check"},
+       [](const VfInfo& vf) { return vf.spoof_check.value_or(true); },
+       [&] { return rtnetlink_->SetVfSpoofCheck(link, index, true); },
+       /*needs_mac=*/true},
+      {"link state",
+       {"link-state"},
+       [](const VfInfo& vf) { return !vf.link_disabled; },
        [&] { return rtnetlink_->SetVfLinkDisabled(link, index, false); }},
   };
   absl::Status failed;  // the first; the rest is cleared all the same
@@ -477,6 +507,7 @@ absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index, const MacAddress&
     // A spoof check that is refused for want of a MAC comes with the next tenant's.
     setting.settable =
         !absl::IsUnimplemented(cleared) && !(ErrnoOf(cleared) == EPERM && setting.needs_mac);
+    if (!setting.settable) did.no_call.insert(setting.checks.begin(), setting.checks.end());
     if (setting.settable && failed.ok()) {
       failed = Annotate(cleared,
                         StrCat("clear the ", setting.name, " of VF ", index, " of ", pf.link.name));

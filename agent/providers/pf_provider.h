@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "agent/model/facts.h"
 #include "agent/model/resource.h"
+#include "agent/model/sanitation.h"
 #include "agent/ports/devlink/devlink_port.h"
 #include "agent/ports/rtnetlink/rtnetlink_port.h"
 #include "agent/ports/sysfs/sysfs_port.h"
@@ -43,8 +44,9 @@ class PfProvider {
   };
   absl::StatusOr<Observation> Observe(const NicId& pf);
   struct OneVf {
-    VfFacts facts;
+    VfFacts facts;  // `gone` when it is not there
     std::vector<ObservedResource> resources;
+    std::optional<TrafficCounters> counters;  // of its representor
   };
   absl::StatusOr<OneVf> ObserveVf(const VfId& vf);
 
@@ -58,8 +60,9 @@ class PfProvider {
   absl::StatusOr<ObservedResource> PutRepresentor(const RepresentorSpec& wanted);
   absl::StatusOr<ObservedResource> PutBinding(const DriverBindingSpec& wanted);
   // Gone is success.
-  // `as`: what it has afterwards, a MAC or none; all else is cleared.
-  absl::Status DeleteVf(const VfSpec& as);
+  // `as`: what it has afterwards, a MAC or none; all else is cleared. `did`, if given, is
+  // told what was done, also when it fails; nothing while the VF is not there.
+  absl::Status DeleteVf(const VfSpec& as, std::optional<VfCleaning>* did = nullptr);
   absl::Status DeleteRepresentor(const VfId& vf);
   absl::Status DeleteBinding(const VfId& vf);
 
@@ -80,7 +83,7 @@ class PfProvider {
   absl::StatusOr<LinkInfo> FindRepresentor(const Pf& pf, const VfId& vf);
   // None: the PF reports nothing of it.
   absl::StatusOr<std::optional<VfInfo>> ReadVf(const Pf& pf, uint16_t index);
-  absl::Status ClearVf(const Pf& pf, uint16_t index, const MacAddress& own_mac);
+  absl::Status ClearVf(const Pf& pf, uint16_t index, const MacAddress& own_mac, VfCleaning& did);
   absl::Status CheckOwner(const LinkInfo& link) const;
   absl::StatusOr<LinkInfo> Representor(const VfId& vf);
   const RepresentorConfig* RepresentorOf(const VfId& vf) const;

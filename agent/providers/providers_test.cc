@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "agent/base/error.h"
 #include "agent/base/text.h"
 #include "agent/ports/devlink/fake_devlink_port.h"
 #include "agent/ports/rtnetlink/fake_rtnetlink_port.h"
@@ -392,6 +393,7 @@ TEST_F(LegacyPfTest, ARateThatCannotBeClearedIsSaidAndAllElseIsCleared) {
   network->ChangeLink(10, [](LinkInfo& link) { link.carrier = false; });
   EXPECT_THAT(std::string(pf.DeleteVf({{kPf, 0}}).message()),
               AllOf(HasSubstr("clear the rate of VF 0"), HasSubstr("pf0 has no link")));
+  EXPECT_TRUE(absl::IsUnavailable(pf.DeleteVf({{kPf, 0}}))) << "it may come";
   EXPECT_TRUE(Vf(0).mac.IsZero());
 }
 
@@ -403,6 +405,35 @@ TEST_F(LegacyPfTest, WhatTheNicHasNoCallForIsNobodysToClear) {
   });
   const absl::Status deleted = pf.DeleteVf({{kPf, 0}});
   EXPECT_TRUE(deleted.ok()) << deleted;
+  EXPECT_EQ(Vf(0).vlan, 0);
+}
+
+TEST_F(LegacyPfTest, WhatGivingAVfBackDidIsSaid) {
+  using Reset = VfCleaning::Reset;
+  std::optional<VfCleaning> did;
+  EXPECT_TRUE(pf.DeleteVf({{kPf, 0}}, &did).ok());
+  EXPECT_EQ(did, (VfCleaning{Reset::kDone, "", {}}));
+  network->SetVfDriver(10, {.spoof_check = false, .trust = false});
+  ChangeVf([](VfInfo& vf) { vf.trust = true; });
+  EXPECT_TRUE(pf.DeleteVf({{kPf, 0}}, &did).ok());
+  EXPECT_EQ(did, (VfCleaning{Reset::kDone, "", {"trust"}}));
+  did.reset();
+  EXPECT_TRUE(pf.DeleteVf({{kPf, 7}}, &did).ok());
+  EXPECT_EQ(did, std::nullopt) << "there is no such VF";
+}
+
+TEST_F(LegacyPfTest, OfAVfWhoseResetIsRefusedTheRestIsClearedAllTheSame) {
+  host.SetResetFails(kVf0Pci, SystemError(EPERM, "reset", "never"));
+  ChangeVf([](VfInfo& vf) {
+    vf.mac = kTenant;
+    vf.vlan = 100;
+  });
+  std::optional<VfCleaning> did;
+  EXPECT_THAT(std::string(pf.DeleteVf({{kPf, 0}}, &did).message()), HasSubstr("never"));
+  ASSERT_TRUE(did);
+  EXPECT_EQ(did->reset, VfCleaning::Reset::kFailed);
+  EXPECT_THAT(did->reset_words, HasSubstr("never"));
+  EXPECT_TRUE(Vf(0).mac.IsZero());
   EXPECT_EQ(Vf(0).vlan, 0);
 }
 

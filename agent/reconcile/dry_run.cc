@@ -69,6 +69,9 @@ class PlanningExecutor final : public Executor {
         if (const auto* binding = std::get_if<DriverBindingSpec>(&operation.resource.spec)) {
           GiveBack(binding->vf);
         }
+        if (const auto* vf = std::get_if<VfSpec>(&operation.resource.spec)) {
+          result.cleaning = Clean(*vf);
+        }
       }
       results.push_back(std::move(result));
       applied.push_back(operation);
@@ -89,6 +92,7 @@ class PlanningExecutor final : public Executor {
     const VfFacts* facts = facts_.FindVf(vf);
     VfObservation observation;
     if (facts != nullptr) observation.facts = *facts;
+    if (facts != nullptr && facts->representor_ifindex != 0) observation.counters.emplace();
     Later([done, observation] { done(observation); });
   }
   void ObserveTunnel(
@@ -156,6 +160,30 @@ class PlanningExecutor final : public Executor {
     }
   }
 
+  // As its NIC takes it: what is reported of it is as nobody's.
+  VfCleaning Clean(const VfSpec& as) {
+    VfCleaning cleaning;
+    const auto pf = facts_.pfs.find(as.vf.pf);
+    if (pf == facts_.pfs.end()) return cleaning;
+    for (VfFacts& vf : pf->second.vfs) {
+      if (vf.index != as.vf.index) continue;
+      cleaning.reset = vf.can_reset ? VfCleaning::Reset::kDone : VfCleaning::Reset::kNone;
+      vf.representor_up = false;
+      VfSettings& set = vf.settings;
+      if (set.vlan) vf.mac = as.mac.value_or(MacAddress());
+      const auto put = [](auto& setting, auto value) {
+        if (setting) setting = value;
+      };
+      put(set.vlan, uint16_t{0});
+      put(set.spoof_check, true);
+      put(set.trust, false);
+      put(set.max_tx_mbps, 0U);
+      put(set.min_tx_mbps, 0U);
+      put(set.link_disabled, false);
+    }
+    return cleaning;
+  }
+
   HostFacts facts_;
   std::map<VfId, MacAddress> macs_;  // that the ports asked for
   std::map<std::string, absl::StatusOr<VmObservation>> vms_;
@@ -178,6 +206,8 @@ class DryRunner : private Engine::Listener {
     copy.world_ = real.world_;
     copy.facts_ = real.facts_;
     copy.attachments_ = real.attachments_;
+    copy.sanitation_ = real.sanitation_;
+    copy.quarantined_ = real.quarantined_;
     copy.vf_of_port_ = real.vf_of_port_;
     copy.leases_of_vpc_ = real.leases_of_vpc_;
     copy.leases_of_block_ = real.leases_of_block_;

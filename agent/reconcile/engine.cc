@@ -101,6 +101,7 @@ void Engine::Start(StoreContents contents) {
     executor_->LeaseGranted(attachment.lease);
     TakeLease(std::move(attachment));
   }
+  for (SanitationRecord& record : contents.sanitation) SetSanitation(std::move(record));
   for (const auto& [vf, attachment] : attachments_) {
     UnitOf({UnitKind::kPort, attachment.port}, attachment.vpc);
     MarkDirty({UnitKind::kPort, attachment.port});
@@ -327,7 +328,7 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
     // They are shared: made and kept, never taken away for not being wanted.
     const bool of_nic = key.kind == ResourceKind::kVfPool || key.kind == ResourceKind::kPf;
     if (of_nic && !wanted.contains(key)) continue;
-    if (left_alone(key)) continue;
+    if (left_alone(key) || GivenUp(unit, key)) continue;
     const auto it = observed_.find(key);
     if (it != observed_.end()) seen.insert(*it);
   }
@@ -474,6 +475,7 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
       }
     }
     if (unit != nullptr && CutOffRefused(*unit, operation, result.status)) continue;
+    if (unit != nullptr && CleaningRefused(*unit, operation, result)) continue;
     const auto* rule = std::get_if<FlowRuleSpec>(&operation.resource.spec);
     if (!result.status.ok() && rule != nullptr &&
         (ref.kind == UnitKind::kPort || IsTransient(result.status))) {

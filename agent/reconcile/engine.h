@@ -28,9 +28,11 @@
 #include "agent/compile/compile.h"
 #include "agent/compile/take_over.h"
 #include "agent/model/facts.h"
+#include "agent/model/sanitation.h"
 #include "agent/model/status.h"
 #include "agent/model/world.h"
 #include "agent/plan/plan.h"
+#include "agent/plan/sanitation.h"
 #include "agent/reconcile/executor.h"
 #include "agent/reconcile/unit.h"
 
@@ -38,6 +40,7 @@ namespace fairlead {
 
 struct EngineConfig {
   CompileConfig compile;
+  SanitationPolicy sanitation = {};
   std::vector<NicId> pfs;  // that the configuration lists, those that were found
   std::chrono::milliseconds retry_first{500};  // back-off of transient failures
   std::chrono::milliseconds retry_most{30'000};
@@ -130,6 +133,14 @@ class Engine {
   // Such an object as it was; null when there is none.
   const Object* RemovedObject(const ObjectRef& ref) const;
 
+  // What was found when the last lease of a VF ended; null: none did.
+  const SanitationRecord* SanitationOf(const VfId& vf) const;
+  // Frees a quarantined VF: cleaned and checked again, or by `force` as it is. `done` is given
+  // its record, once that is durable; still quarantined: what was found is in it.
+  // kNotFound: there is no such VF; kFailedPrecondition: it is not quarantined, or in use;
+  // kAborted: the store did not take it; else it cannot be done now.
+  using ReleaseDone = std::function<void(absl::StatusOr<SanitationRecord>)>;
+  void ReleaseVf(const VfId& vf, bool force, const std::string& who, ReleaseDone done);
   // Why a VF is not free, as placement sees it; "" = free.
   std::string WhyNotFree(const VfId& vf) const;
   // Whether a driver that is not ours to take away serves somebody with it.
@@ -211,7 +222,7 @@ class Engine {
   void SetSettled(Unit& unit, bool settled);
   void CollectOrphans();
 
-  // --- ports (engine_port.cc, engine_release.cc)
+  // --- ports (engine_port.cc, engine_release.cc, engine_sanitation.cc)
   void ReconcilePort(Unit& unit);
   absl::StatusOr<VfId> Place(const Port& port, const std::set<VfId>& shunned) const;
   bool AnotherVfIsFree(const std::string& port) const;
@@ -238,7 +249,30 @@ class Engine {
   bool PlaceAgain(Unit& unit, const Attachment& attachment);
   std::set<std::string> TakenRootPorts(const std::string& vm, const std::string& but) const;
   void ReleaseVmIfUnused(const std::string& vm);
-  void EndLease(Unit& unit, const Attachment& attachment);
+  // With what is known of the VF then; none: nothing was done to it under the lease, or
+  // whoever brought it has to know.
+  void EndLease(Unit& unit, const Attachment& attachment,
+                std::optional<SanitationRecord> record = std::nullopt);
+  // Whether a port's end goes on without a part of the cleaning of its VF.
+  bool CleaningRefused(Unit& unit, const Operation& operation, const ApplyResult& result);
+  static bool GivenUp(const Unit& unit, const ResourceKey& key);
+  // Sees to it that the VF of a lease is cleaned before that ends, whatever was done with it.
+  void CleanOnce(const Unit& unit, const Attachment& attachment);
+  SanitationEvidence EvidenceOf(const Unit& unit, const Attachment& attachment) const;
+  // What is known of a VF on which nothing is left to be done; none: it is cleaned, or looked
+  // at, once more. `rule` still sends to it; "" = none does.
+  std::optional<SanitationRecord> Sanitize(Unit& unit, const Attachment& attachment,
+                                           const std::string& rule);
+  void SetSanitation(SanitationRecord record);
+  struct VfRelease;
+  absl::Status WhyNotToRelease(const VfId& vf, bool force) const;
+  void ObserveReleased(const std::shared_ptr<VfRelease>& release,
+                       std::function<void(const VfObservation&)> then);
+  void CleanReleased(const std::shared_ptr<VfRelease>& release, const VfObservation& seen);
+  void JudgeReleased(const std::shared_ptr<VfRelease>& release, const VfObservation& seen);
+  void StoreRelease(const std::shared_ptr<VfRelease>& release, SanitationRecord record);
+  void EndRelease(const std::shared_ptr<VfRelease>& release,
+                  absl::StatusOr<SanitationRecord> result);
   void ForgetBlockIfUnused(std::optional<Vni> vni);
   void PortUnitFailed(Unit& unit, std::string step, absl::Status error);
   Attachment* AttachmentOf(const std::string& port);
@@ -268,6 +302,7 @@ class Engine {
   // Which rule of another unit still sends, or may send, to the VF; "" = none does.
   std::string StillSentTo(const Unit& unit, const Attachment& attachment) const;
   void ClaimLeftBehind(Unit& unit, const Attachment& attachment);
+  void CountAsSet(const Attachment& attachment);
   VfSpec SpecAsSeen(const Attachment& attachment, const VfFacts& facts) const;
   void WakeFailedPorts();
   void WakeWaitingPorts();
@@ -411,7 +446,10 @@ class Engine {
   std::chrono::steady_clock::time_point started_at_;
   std::set<ResourceKey> touched_;  // made or changed; until the start is complete
 
-  std::set<VfId> shunned_;  // an attach failed on them: others are taken first
+  std::map<VfId, SanitationRecord> sanitation_;
+  Quarantined quarantined_;   // of these, and why
+  std::set<VfId> releasing_;  // an operator's release is under way
+  std::set<VfId> shunned_;    // an attach failed on them: others are taken first
   std::set<std::string> failed_ports_;
   std::set<std::string> waiting_ports_;  // for an observation, or the host's unit
   std::map<std::string, std::set<std::string>> waiting_on_vpc_;  // ports, by VPC

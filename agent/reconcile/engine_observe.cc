@@ -243,6 +243,7 @@ void Engine::RefreshVf(const VfId& vf, const UnitRef& waiting, bool verify) {
       TakeVf(vf, result->facts, result->resources);
       if (unit != nullptr) {
         unit->verified = verify;
+        unit->giving_back.counters = result->counters;
         MarkDirty(waiting);
       }
     } else if (unit != nullptr) {

@@ -11,9 +11,9 @@
 namespace fairlead {
 
 absl::StatusOr<VfId> Engine::Place(const Port& port, const std::set<VfId>& shunned) const {
-  return PlacePort(port, *world_.FindVpc(port.vpc), facts_, config_.compile.vf_driver, LeasedVfs(),
-                   shunned,
-                   [&](const MacAddress& mac) { return world_.OwnerOfMac(port.vpc, mac); });
+  return PlacePort(
+      port, *world_.FindVpc(port.vpc), facts_, config_.compile.vf_driver, LeasedVfs(), shunned,
+      [&](const MacAddress& mac) { return world_.OwnerOfMac(port.vpc, mac); }, quarantined_);
 }
 
 bool Engine::AnotherVfIsFree(const std::string& port) const {
@@ -143,6 +143,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
     attachment.vlan = vpc.vlan;
     const VfFacts* facts = facts_.FindVf(*vf);
     if (facts->mac && facts->mac->IsUnicast()) attachment.vf_mac = facts->mac;
+    if (facts->representor_ifindex != 0) attachment.mtu = facts->representor_mtu;
   }
   ++next_lease_;
   ++next_transaction_;
@@ -285,7 +286,7 @@ std::string Engine::WhyTakenMeanwhile(const Attachment& attachment) const {
   const VfFacts* vf = facts_.FindVf(attachment.vf);
   const auto pf = facts_.pfs.find(attachment.vf.pf);
   if (vf == nullptr || pf == facts_.pfs.end()) return "it is gone";
-  return fairlead::WhyNotFree(pf->second, *vf, config_.compile.vf_driver, others, {});
+  return fairlead::WhyNotFree(pf->second, *vf, config_.compile.vf_driver, others, {}, quarantined_);
 }
 
 bool Engine::GiveUpTaken(Unit& unit, const Attachment& attachment) {

@@ -56,7 +56,8 @@ uint64_t Engine::FactsFingerprint(const std::string& vm) const {
       absl::StrAppend(&text, "|", vf.index, vf.driver, vf.netdev, vf.netdev_up, vf.representor,
                       vf.representor_ifindex, vf.representor_refused, vf.representor_awaited,
                       vf.refused, vf.iommu_group.value_or(0), vf.mac ? vf.mac->ToString() : "");
-      absl::StrAppend(&text, attachments_.contains(VfId{mac, vf.index}) ? "L" : "");
+      absl::StrAppend(&text, attachments_.contains(VfId{mac, vf.index}) ? "L" : "",
+                      quarantined_.contains(VfId{mac, vf.index}) ? "Q" : "");
     }
   }
   const auto it = vms_.find(vm);
@@ -168,6 +169,20 @@ VfSpec Engine::SpecAsSeen(const Attachment& attachment, const VfFacts& facts) co
   return {attachment.vf, its_own ? port->mac : facts.mac, facts.settings};
 }
 
+// A VF is there as long as its PF has it: whether its settings are ours cannot be seen, so
+// what is leased counts as set until it was cleaned.
+void Engine::CountAsSet(const Attachment& attachment) {
+  const VfFacts* facts = facts_.FindVf(attachment.vf);
+  const bool there = !attachment.vf.pf.is_hotplug_port() || facts != nullptr;
+  if (!there || observed_.contains(VfKey(attachment.vf))) return;
+  ObservedResource vf;
+  vf.key = VfKey(attachment.vf);
+  const VfSpec spec =
+      facts == nullptr ? VfSpec{attachment.vf, {}, {}} : SpecAsSeen(attachment, *facts);
+  vf.spec = spec;
+  observed_[vf.key] = vf;
+}
+
 // After a restart the unit does not know yet what it had made: the attachment
 // names it, and rules carry the port's ordinal as their handle.
 void Engine::ClaimLeftBehind(Unit& unit, const Attachment& attachment) {
@@ -183,18 +198,7 @@ void Engine::ClaimLeftBehind(Unit& unit, const Attachment& attachment) {
         keys.push_back(key);
       }
     }
-    // A VF is there as long as its PF has it: whether its settings are ours
-    // cannot be seen, so what is leased counts as set until it was cleaned.
-    const bool there = !attachment.vf.pf.is_hotplug_port() || facts_.FindVf(attachment.vf);
-    if (there && !observed_.contains(VfKey(attachment.vf))) {
-      ObservedResource vf;
-      vf.key = VfKey(attachment.vf);
-      const VfFacts* facts = facts_.FindVf(attachment.vf);
-      const VfSpec spec =
-          facts == nullptr ? VfSpec{attachment.vf, {}, {}} : SpecAsSeen(attachment, *facts);
-      vf.spec = spec;
-      observed_[vf.key] = vf;
-    }
+    CountAsSet(attachment);
     unit.scanned = true;
   }
   for (const ResourceKey& key : keys) {
@@ -364,6 +368,7 @@ void Engine::SetPhase(Unit& unit, Attachment attachment, AttachmentPhase phase) 
     if (status.ok() && it != attachments_.end() && it->second.lease == attachment.lease) {
       it->second = attachment;
       unit->verified = false;
+      unit->giving_back = {};
       unit->removal_asked.reset();
       unit->removal_overdue = false;
       unit->not_cut_off.clear();

@@ -23,6 +23,7 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
   if (CutOff(unit, attachment)) return;
   unit.waits_for = MissingObservation(unit, attachment);
   if (!unit.waits_for.empty()) return;
+  CleanOnce(unit, attachment);
   ClaimLeftBehind(unit, attachment);
   const ResourceKey device = GuestDeviceKey(attachment.vm, attachment.port);
   if (!attachment.vm.empty()) {
@@ -84,7 +85,8 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
     RefreshVf(attachment.vf, unit.ref, /*verify=*/true);
     return;
   }
-  if (const std::string rule = StillSentTo(unit, attachment); !rule.empty()) {
+  const std::string rule = StillSentTo(unit, attachment);
+  if (!rule.empty()) {
     // Whoever got the VF next would get another tenant's frames.
     unit.step = "flow-rule delete";
     unit.waits_for = absl::StrCat("the rule ", rule, " may still send to its VF");
@@ -93,7 +95,11 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
     });
     return;
   }
-  EndLease(unit, attachment);
+  // What hot-plug brought goes back to whoever brought it.
+  if (unit.fresh_lease || attachment.vf.pf.is_hotplug_port()) return EndLease(unit, attachment);
+  if (std::optional<SanitationRecord> record = Sanitize(unit, attachment, rule)) {
+    EndLease(unit, attachment, std::move(record));
+  }
 }
 
 std::string Engine::StillSentTo(const Unit& unit, const Attachment& attachment) const {
@@ -201,7 +207,7 @@ std::optional<Operation> Engine::LinkOff(const Unit& unit, const Attachment& att
     return operation;
   }
   const auto it = observed_.find(RepresentorKey(attachment.vf));
-  if (it == observed_.end() || !it->second.ours) return std::nullopt;
+  if (it == observed_.end() || !it->second.ours || !unit.not_cut_off.empty()) return std::nullopt;
   RepresentorSpec spec = std::get<RepresentorSpec>(it->second.spec);
   if (!spec.up || spec.vni != attachment.vni) return std::nullopt;
   spec.up = false;
@@ -214,9 +220,15 @@ std::optional<Operation> Engine::LinkOff(const Unit& unit, const Attachment& att
 
 bool Engine::CutOffRefused(Unit& unit, const Operation& operation, const absl::Status& status) {
   const auto* vf = std::get_if<VfSpec>(&operation.resource.spec);
-  const bool cuts_off = vf != nullptr && vf->settings.link_disabled == true;
-  if (!cuts_off || status.ok()) return false;
-  if (IsTransient(status) && unit.attempts < kMostCutOffTries) return false;
+  const auto* representor = std::get_if<RepresentorSpec>(&operation.resource.spec);
+  const bool of_vf = vf != nullptr && vf->settings.link_disabled == true;
+  const bool of_representor =
+      representor != nullptr && !representor->up && operation.verb == Operation::Verb::kUpdate;
+  if ((!of_vf && !of_representor) || status.ok()) return false;
+  // Not every NIC has a call for the link of a VF; a representor can be taken down, so that
+  // it is not counts only when it is refused for good, time and again.
+  const bool early = unit.attempts < kMostCutOffTries;
+  if (of_vf ? IsTransient(status) && early : IsTransient(status) || early) return false;
   unit.not_cut_off =
       absl::StrCat("its VF cannot be cut off on this NIC meanwhile: ", status.message());
   return true;
@@ -260,12 +272,14 @@ void Engine::ForgetBlockIfUnused(std::optional<Vni> vni) {
   if (scope != table_scope_.end() && !scope->second.in_flight) table_scope_.erase(scope);
 }
 
-void Engine::EndLease(Unit& unit, const Attachment& attachment) {
+void Engine::EndLease(Unit& unit, const Attachment& attachment,
+                      std::optional<SanitationRecord> record) {
   unit.in_flight = true;
   StoreBatch batch;
   batch.released.push_back(attachment.vf);
+  if (record) batch.sanitation.push_back(*record);
   executor_->Commit(std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref,
-                                       attachment](absl::Status status) {
+                                       attachment, record](absl::Status status) {
     if (alive.expired()) return;
     Unit* unit = FindUnit(ref);
     if (unit == nullptr) return;
@@ -276,6 +290,7 @@ void Engine::EndLease(Unit& unit, const Attachment& attachment) {
       return;
     }
     executor_->LeaseEnded(attachment.lease);
+    if (record) SetSanitation(*record);
     DropLease(attachment);
     UpdateBound(attachment.port);
     // What is seen of the VF from now on is not ours to compare.
@@ -295,6 +310,7 @@ void Engine::EndLease(Unit& unit, const Attachment& attachment) {
     unit->removal_asked.reset();
     unit->removal_overdue = false;
     unit->verified = false;
+    unit->giving_back = {};
     const bool failed = attachment.phase != AttachmentPhase::kReleasing;
     const StoredObject* object = world_.Find({ObjectKind::kPort, attachment.port});
     const bool lost = !unit->function_lost.empty();  // it waits for another

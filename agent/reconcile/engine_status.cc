@@ -418,7 +418,8 @@ std::string Engine::WhyNotFree(const VfId& vf) const {
   const auto pf = facts_.pfs.find(vf.pf);
   const VfFacts* facts = facts_.FindVf(vf);
   if (pf == facts_.pfs.end() || facts == nullptr) return "not on this host";
-  return fairlead::WhyNotFree(pf->second, *facts, config_.compile.vf_driver, LeasedVfs(), {});
+  return fairlead::WhyNotFree(pf->second, *facts, config_.compile.vf_driver, LeasedVfs(), {},
+                              quarantined_);
 }
 
 bool Engine::InUseByOthers(const VfId& vf) const {

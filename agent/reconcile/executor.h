@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "agent/model/facts.h"
 #include "agent/model/resource.h"
+#include "agent/model/sanitation.h"
 #include "agent/plan/plan.h"
 #include "agent/store/store.h"
 
@@ -32,6 +33,8 @@ struct ApplyResult {
   // A guest device whose removal was asked for and not yet answered: `observed`
   // still shows it, and an event will come.
   bool removal_pending = false;
+  // Of a VF that was given back, also when that failed; none: it was not there.
+  std::optional<VfCleaning> cleaning = {};
 };
 
 // What a PF showed: itself, its VFs, and the resources of both, whoever made them.
@@ -41,7 +44,8 @@ struct PfObservation {
 };
 struct VfObservation {
   VfFacts facts;
-  std::vector<ObservedResource> resources;  // representor, driver-binding
+  std::vector<ObservedResource> resources;       // representor, driver-binding
+  std::optional<TrafficCounters> counters = {};  // of its representor
 };
 struct GuestDeviceInfo {
   std::string id;  // QEMU id, with kGuestDevicePrefix

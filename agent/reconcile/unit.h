@@ -9,12 +9,14 @@
 #include <chrono>
 #include <compare>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
 
 #include "absl/status/status.h"
 #include "agent/model/resource.h"
+#include "agent/model/sanitation.h"
 #include "agent/model/status.h"
 
 namespace fairlead {
@@ -28,6 +30,19 @@ struct UnitRef {
   std::string id;  // of the object; a kPool's PF; a kVtep's outer address; "" for the others
   std::string ToString() const;  // "port/web-0", "vtep/10.0.0.2", "host"
   friend auto operator<=>(const UnitRef&, const UnitRef&) = default;
+};
+
+// How far a VF has come on its way back from a port.
+struct GivingBack {
+  std::optional<VfCleaning> did;  // the last cleaning; none: none was done, or it is gone
+  bool cleaned = false;           // it was, without an error
+  struct Refusal {
+    int times = 0;  // for good
+    std::string words;
+  };
+  std::map<ResourceKey, Refusal> refused;
+  int dirty_looks = 0;  // that found it dirty all the same
+  std::optional<TrafficCounters> counters;
 };
 
 struct Unit {
@@ -54,6 +69,7 @@ struct Unit {
   uint64_t ready_generation = 0;
   bool fresh_lease = false;  // nothing was done yet: is the VF still free?
   bool verified = false;     // teardown: the VF was observed afresh and nothing is left
+  GivingBack giving_back;    // teardown
   std::string not_cut_off;   // teardown: why its VF or function still reaches others
   absl::Status cause;        // why an attach is, or was, rolled back
   std::string cause_step;

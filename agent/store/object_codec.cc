@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/store/object_codec.h"
 
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -76,6 +77,7 @@ class Fields {
     return texts;
   }
 
+  bool ok() const { return error_.empty(); }
   bool Has(const char* key) const { return error_.empty() && json_.contains(key); }
 
   std::optional<bool> OptionalBool(const char* key) {
@@ -127,7 +129,12 @@ class Fields {
 
   template <typename Enum, size_t kCount>
   Enum Named(const char* key, const Enum (&all)[kCount], std::string_view (*name)(Enum)) {
-    const std::string text = Text(key);
+    return OneOf(key, Text(key), all, name);
+  }
+
+  template <typename Enum, size_t kCount>
+  Enum OneOf(const char* key, const std::string& text, const Enum (&all)[kCount],
+             std::string_view (*name)(Enum)) {
     for (const Enum value : all) {
       if (text == name(value)) return value;
     }
@@ -202,6 +209,24 @@ std::optional<VlanId> TakeVlan(Fields& fields) {
 uint32_t TakeRate(Fields& fields, const char* key) {
   if (!fields.Has(key)) return 0;
   return static_cast<uint32_t>(fields.Number(key, 1, std::numeric_limits<uint32_t>::max()));
+}
+
+std::optional<uint32_t> TakeMtu(Fields& fields) {
+  if (!fields.Has("mtu")) return std::nullopt;
+  return static_cast<uint32_t>(fields.Number("mtu", 0, std::numeric_limits<uint32_t>::max()));
+}
+
+using WallTime = std::chrono::system_clock::time_point;
+
+uint64_t Nanoseconds(WallTime time) {
+  const auto since = std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch());
+  return since.count() < 0 ? 0 : static_cast<uint64_t>(since.count());
+}
+
+WallTime TakeTime(Fields& fields, const char* key) {
+  const uint64_t ns = fields.Number(key, 0, std::numeric_limits<int64_t>::max());
+  return WallTime(std::chrono::duration_cast<WallTime::duration>(
+      std::chrono::nanoseconds(static_cast<int64_t>(ns))));
 }
 
 // 0 stands for none.
@@ -356,6 +381,7 @@ std::string EncodeAttachment(const Attachment& attachment) {
   if (attachment.vlan) json["vlan"] = attachment.vlan->value();
   if (attachment.mac) json["mac"] = attachment.mac->ToString();
   if (attachment.vf_mac) json["vf_mac"] = attachment.vf_mac->ToString();
+  if (attachment.mtu) json["mtu"] = *attachment.mtu;
   return Dump(json);
 }
 
@@ -386,8 +412,66 @@ absl::StatusOr<Attachment> DecodeAttachment(const VfId& vf, std::string_view bod
   attachment.vlan = TakeVlan(fields);
   attachment.mac = fields.OptionalParsed<MacAddress>("mac");
   attachment.vf_mac = fields.OptionalParsed<MacAddress>("vf_mac");
+  attachment.mtu = TakeMtu(fields);
   if (absl::Status status = fields.Finish(); !status.ok()) return status;
   return attachment;
+}
+
+// Findings as one list of each of their parts: a body has no object within the object.
+std::string EncodeSanitation(const SanitationRecord& record) {
+  Json what = Json::array(), state = Json::array(), value = Json::array(), why = Json::array();
+  for (const Finding& finding : record.findings) {
+    what.push_back(finding.what);
+    state.push_back(FindingStateName(finding.state));
+    value.push_back(finding.value);
+    why.push_back(finding.why);
+  }
+  Json json = {{"verdict", VerdictName(record.verdict)},
+               {"reason", record.reason},
+               {"what", what},
+               {"state", state},
+               {"value", value},
+               {"why", why},
+               {"checked_at", Nanoseconds(record.checked_at)},
+               {"lease", record.lease},
+               {"port", record.port},
+               {"vm", record.vm}};
+  if (record.own_mac) json["own_mac"] = record.own_mac->ToString();
+  if (record.mtu) json["mtu"] = *record.mtu;
+  if (!record.released_by.empty()) {
+    json["released_by"] = record.released_by;
+    json["released_at"] = Nanoseconds(record.released_at);
+  }
+  return Dump(json);
+}
+
+absl::StatusOr<SanitationRecord> DecodeSanitation(const VfId& vf, std::string_view body) {
+  Fields fields(StrCat("record of VF ", vf.ToString()), body);
+  SanitationRecord record;
+  record.vf = vf;
+  record.verdict = fields.Named("verdict", kAllVerdicts, VerdictName);
+  record.reason = fields.Text("reason");
+  const std::vector<std::string> what = fields.Texts("what"), state = fields.Texts("state"),
+                                 value = fields.Texts("value"), why = fields.Texts("why");
+  if (state.size() != what.size() || value.size() != what.size() || why.size() != what.size()) {
+    fields.Fail("has lists of different lengths");
+  }
+  for (size_t i = 0; fields.ok() && i < what.size(); ++i) {
+    const FindingState named = fields.OneOf("state", state[i], kAllFindingStates, FindingStateName);
+    record.findings.push_back({what[i], named, value[i], why[i]});
+  }
+  record.checked_at = TakeTime(fields, "checked_at");
+  record.lease = fields.Number("lease", 1, std::numeric_limits<uint64_t>::max());
+  record.port = fields.Id("port");
+  record.vm = fields.Id("vm", /*may_be_empty=*/true);
+  record.own_mac = fields.OptionalParsed<MacAddress>("own_mac");
+  record.mtu = TakeMtu(fields);
+  if (fields.Has("released_by")) {
+    record.released_by = fields.Id("released_by");
+    record.released_at = TakeTime(fields, "released_at");
+  }
+  if (absl::Status status = fields.Finish(); !status.ok()) return status;
+  return record;
 }
 
 }  // namespace fairlead

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: objects and attachments as JSON text, the form in which the store
+// Purpose: objects, attachments and records of VFs as JSON text, the form in which the store
 // keeps them. The format is the store's own; a change of it needs a new schema
 // version in sqlite_store.cc. (A key that is added and whose absence means what held before
 // needs none: an earlier version refuses a store that has it.)
@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "agent/model/facts.h"
 #include "agent/model/intent.h"
+#include "agent/model/sanitation.h"
 
 namespace fairlead {
 
@@ -33,5 +34,9 @@ absl::StatusOr<Object> DecodeObject(const ObjectRef& ref, std::string_view body)
 // Everything but the VF, which is the row's key.
 std::string EncodeAttachment(const Attachment& attachment);
 absl::StatusOr<Attachment> DecodeAttachment(const VfId& vf, std::string_view body);
+
+// The same.
+std::string EncodeSanitation(const SanitationRecord& record);
+absl::StatusOr<SanitationRecord> DecodeSanitation(const VfId& vf, std::string_view body);
 
 }  // namespace fairlead

@@ -39,6 +39,47 @@ TEST(ObjectCodec, EveryAttachmentComesBackAsItWas) {
   }
 }
 
+TEST(ObjectCodec, EveryRecordOfAVfComesBackAsItWas) {
+  Random random(3);
+  for (int i = 0; i < 500; ++i) {
+    const SanitationRecord record = RandomSanitation(random, static_cast<uint16_t>(i));
+    const auto again = DecodeSanitation(record.vf, EncodeSanitation(record));
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_TRUE(*again == record) << EncodeSanitation(record);
+  }
+}
+
+TEST(ObjectCodec, TheStoredFormOfARecordStaysWhatItWas) {
+  const VfId vf{*MacAddress::Parse("52:54:00:00:00:01"), 3};
+  SanitationRecord record;
+  record.vf = vf;
+  record.verdict = Verdict::kReleased;
+  record.reason = "vlan is 100: should be none";
+  record.findings = {{"vlan", FindingState::kDirty, "100", "should be none"},
+                     {"guid", FindingState::kUnprovable, "", "x"}};
+  record.checked_at = std::chrono::system_clock::time_point(std::chrono::nanoseconds(5));
+  record.lease = 7;
+  record.port = "a-lan";
+  record.released_by = "fairleadctl";
+  record.released_at = record.checked_at;
+  const std::string text =
+      R"({"checked_at":5,"lease":7,"port":"a-lan","reason":"vlan is 100: should be none",)"
+      R"("released_at":5,"released_by":"fairleadctl","state":["dirty","unprovable"],)"
+      R"("value":["100",""],"verdict":"released","vm":"","what":["vlan","guid"],)"
+      R"("why":["should be none","x"]})";
+  EXPECT_EQ(EncodeSanitation(record), text);
+  const auto refusal = [&](std::string_view from, std::string_view to) {
+    std::string damaged = text;
+    damaged.replace(damaged.find(from), from.size(), to);
+    return std::string(DecodeSanitation(vf, damaged).status().message());
+  };
+  EXPECT_THAT(refusal(R"(["100",""])", R"(["100"])"), HasSubstr("lists of different lengths"));
+  EXPECT_THAT(refusal("unprovable", "unlikely"), HasSubstr("unknown 'state'"));
+  EXPECT_THAT(refusal(R"("verdict":"released")", R"("verdict":"freed")"),
+              HasSubstr("unknown 'verdict'"));
+  EXPECT_THAT(refusal("a-lan", "../x"), HasSubstr("bad 'port'"));
+}
+
 // The names of enumerators are a file format: a renamed one must not get by.
 TEST(ObjectCodec, TheStoredFormStaysWhatItWas) {
   Port port;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -20,13 +21,11 @@ namespace {
 
 // "FLed", in SQLite's header (sqlite.org/fileformat2.html, offset 68).
 constexpr int64_t kApplicationId = 0x464c6564;
-// Grows with every change of the tables or of a body's JSON form.
-constexpr int64_t kSchemaVersion = 1;
 constexpr int kBusyMilliseconds = 2000;
 
 // Numbers of the model are unsigned, SQLite's are signed: a column keeps the 64
 // bits, so one above 2^63 shows as negative in a shell.
-constexpr char kCreateTables[] = R"sql(
+constexpr char kFirstTables[] = R"sql(
 CREATE TABLE meta(
   name TEXT PRIMARY KEY NOT NULL,
   value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -56,7 +55,22 @@ CREATE INDEX answers_of_controller ON answers(controller, number);
 PRAGMA application_id = 1179411812;
 PRAGMA user_version = 1;
 )sql";
-static_assert(kApplicationId == 1179411812 && kSchemaVersion == 1);
+static_assert(kApplicationId == 1179411812);
+
+constexpr char kSanitationTable[] = R"sql(
+CREATE TABLE sanitation(
+  pf TEXT NOT NULL,
+  vf INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY(pf, vf)) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 2;
+)sql";
+
+// What lifts a store from each version to the next, beginning with an empty file. There is
+// one more with every change of the tables or of a body's JSON form.
+constexpr const char* kLifts[] = {kFirstTables, kSanitationTable};
+constexpr int64_t kSchemaVersion = std::size(kLifts);
+static_assert(kSchemaVersion == 2);  // as the last of them says
 
 constexpr char kStoreId[] = "store_id";
 constexpr char kNextOrdinal[] = "next_ordinal";
@@ -72,6 +86,7 @@ struct Statements {
   Statement set_meta, get_meta, scrub;
   Statement put_object, remove_object, all_objects;
   Statement put_attachment, remove_attachment, all_attachments;
+  Statement put_sanitation, all_sanitation;
   Statement put_controller, all_controllers;
   Statement put_answer, prune_answers, all_answers;
   Statement taken_over;
@@ -95,6 +110,8 @@ absl::StatusOr<Statements> PrepareAll(const Database& db) {
       {&s.put_attachment, "INSERT OR REPLACE INTO attachments(pf, vf, body) VALUES(?1, ?2, ?3)"},
       {&s.remove_attachment, "DELETE FROM attachments WHERE pf = ?1 AND vf = ?2"},
       {&s.all_attachments, "SELECT pf, vf, body FROM attachments ORDER BY pf, vf"},
+      {&s.put_sanitation, "INSERT OR REPLACE INTO sanitation(pf, vf, body) VALUES(?1, ?2, ?3)"},
+      {&s.all_sanitation, "SELECT pf, vf, body FROM sanitation ORDER BY pf, vf"},
       {&s.put_controller,
        "INSERT OR REPLACE INTO controllers(id, epoch, revision) VALUES(?1, ?2, ?3)"},
       {&s.all_controllers, "SELECT id, epoch, revision FROM controllers ORDER BY id"},
@@ -167,19 +184,22 @@ class SqliteStore final : public Store {
   absl::Status Commit(const StoreBatch& batch) override;
 
  private:
-  absl::StatusOr<bool> CheckWhoseFile();
-  absl::Status Create();
+  absl::StatusOr<int64_t> CheckWhoseFile();
+  absl::Status Lift(int64_t version);
+  absl::Status FirstNumbers();
   absl::Status CheckIntegrity();
   absl::StatusOr<uint64_t> Meta(std::string_view name, uint64_t least, uint64_t most);
   absl::Status SetMeta(std::string_view name, uint64_t value);
   absl::Status LoadObjects(StoreContents& contents);
   absl::Status LoadAttachments(StoreContents& contents);
+  absl::Status LoadSanitation(StoreContents& contents);
   absl::Status LoadControllers(StoreContents& contents);
   absl::Status LoadAnswers(StoreContents& contents);
   absl::Status LoadTakenOver(StoreContents& contents);
   absl::Status Write(const StoreBatch& batch);
   absl::Status WriteChange(const Change& change);
   absl::Status WriteAttachment(const Attachment& attachment);
+  absl::Status WriteSanitation(const SanitationRecord& record);
   void Rollback();
   absl::Status Scrub();
 
@@ -188,36 +208,45 @@ class SqliteStore final : public Store {
   uint32_t id_ = 0;
 };
 
-// True: the file is new and empty.
-absl::StatusOr<bool> SqliteStore::CheckWhoseFile() {
+// The schema version that it has; 0: the file is new and empty.
+absl::StatusOr<int64_t> SqliteStore::CheckWhoseFile() {
   FAIRLEAD_ASSIGN_OR_RETURN(const int64_t application, db_.Integer("PRAGMA application_id"));
   FAIRLEAD_ASSIGN_OR_RETURN(const int64_t version, db_.Integer("PRAGMA user_version"));
   FAIRLEAD_ASSIGN_OR_RETURN(const int64_t tables,
                             db_.Integer("SELECT count(*) FROM sqlite_schema"));
-  if (application == 0 && version == 0 && tables == 0) return true;
+  if (application == 0 && version == 0 && tables == 0) return 0;
   if (application != kApplicationId) {
     return absl::FailedPreconditionError(
         StrCat("store ", db_.path(), ": this SQLite file is not Fairlead's (application id ",
                application, "); it is left alone, give the agent another path"));
   }
-  if (version != kSchemaVersion) {
+  if (version < 1 || version > kSchemaVersion) {
     return absl::FailedPreconditionError(
         StrCat("store ", db_.path(), ": it has schema version ", version,
                " and this agent knows version ", kSchemaVersion,
                "; run the newer agent, or move the file away to start with an empty store"));
   }
-  return false;
+  return version;
 }
 
-absl::Status SqliteStore::Create() {
+// In one transaction: a cut leaves the store as it was.
+absl::Status SqliteStore::Lift(int64_t version) {
+  if (version == kSchemaVersion) return absl::OkStatus();
+  FAIRLEAD_RETURN_IF_ERROR(db_.Execute("BEGIN IMMEDIATE"));
+  for (int64_t from = version; from < kSchemaVersion; ++from) {
+    FAIRLEAD_RETURN_IF_ERROR(db_.Execute(kLifts[from]));
+  }
+  if (version == 0) FAIRLEAD_RETURN_IF_ERROR(FirstNumbers());
+  return db_.Execute("COMMIT");
+}
+
+absl::Status SqliteStore::FirstNumbers() {
   uint32_t id = 0;
   while (id == 0) {
     if (::getrandom(&id, sizeof(id), 0) != static_cast<ssize_t>(sizeof(id)) && errno != EINTR) {
       return SystemError(errno, "draw a random number for the store's id");
     }
   }
-  FAIRLEAD_RETURN_IF_ERROR(db_.Execute("BEGIN IMMEDIATE"));
-  FAIRLEAD_RETURN_IF_ERROR(db_.Execute(kCreateTables));
   FAIRLEAD_ASSIGN_OR_RETURN(
       Statement insert, Statement::Prepare(db_, "INSERT INTO meta(name, value) VALUES(?1, ?2)"));
   const std::pair<const char*, uint64_t> first[] = {
@@ -225,7 +254,7 @@ absl::Status SqliteStore::Create() {
   for (const auto& [name, value] : first) {
     FAIRLEAD_RETURN_IF_ERROR(insert.Bind(1, std::string_view(name)).Bind(2, value).Run());
   }
-  return db_.Execute("COMMIT");
+  return absl::OkStatus();
 }
 
 absl::Status SqliteStore::CheckIntegrity() {
@@ -246,7 +275,7 @@ absl::Status SqliteStore::Start(int checkpoint_pages) {
   // Two agents on one store would hand out the same VF twice.
   FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA locking_mode = EXCLUSIVE"));
   // Before anything is written: the file may be somebody else's.
-  FAIRLEAD_ASSIGN_OR_RETURN(const bool fresh, CheckWhoseFile());
+  FAIRLEAD_ASSIGN_OR_RETURN(const int64_t version, CheckWhoseFile());
   FAIRLEAD_ASSIGN_OR_RETURN(const std::string mode, db_.Text("PRAGMA journal_mode = WAL"));
   if (mode != "wal") {
     return absl::FailedPreconditionError(StrCat(
@@ -254,8 +283,8 @@ absl::Status SqliteStore::Start(int checkpoint_pages) {
         mode, "'); put it on a local file system"));
   }
   FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON"));
-  if (fresh) FAIRLEAD_RETURN_IF_ERROR(Create());
   FAIRLEAD_RETURN_IF_ERROR(CheckIntegrity());
+  FAIRLEAD_RETURN_IF_ERROR(Lift(version));
   FAIRLEAD_ASSIGN_OR_RETURN(statements_, PrepareAll(db_));
   FAIRLEAD_ASSIGN_OR_RETURN(const uint64_t id, Meta(kStoreId, 1, UINT32_MAX));
   id_ = static_cast<uint32_t>(id);
@@ -290,6 +319,7 @@ absl::StatusOr<StoreContents> SqliteStore::Load() {
   FAIRLEAD_ASSIGN_OR_RETURN(contents.next_transaction, Meta(kNextTransaction, 1, UINT64_MAX));
   FAIRLEAD_RETURN_IF_ERROR(LoadObjects(contents));
   FAIRLEAD_RETURN_IF_ERROR(LoadAttachments(contents));
+  FAIRLEAD_RETURN_IF_ERROR(LoadSanitation(contents));
   FAIRLEAD_RETURN_IF_ERROR(LoadControllers(contents));
   FAIRLEAD_RETURN_IF_ERROR(LoadAnswers(contents));
   FAIRLEAD_RETURN_IF_ERROR(LoadTakenOver(contents));
@@ -326,18 +356,29 @@ absl::Status SqliteStore::LoadObjects(StoreContents& contents) {
   });
 }
 
+// The first two columns of a row.
+absl::StatusOr<VfId> VfOf(const Statement& row, std::string_view what) {
+  const absl::StatusOr<NicId> pf = NicId::Parse(row.Bytes(0));
+  const uint64_t index = row.Integer(1);
+  if (pf.ok() && index <= UINT16_MAX) return VfId{*pf, static_cast<uint16_t>(index)};
+  return absl::DataLossError(
+      StrCat("a stored ", what, " names no VF: PF ", Quoted(row.Bytes(0)), ", index ", index));
+}
+
 absl::Status SqliteStore::LoadAttachments(StoreContents& contents) {
   return ForEachRow(statements_.all_attachments, [&](const Statement& row) -> absl::Status {
-    const absl::StatusOr<NicId> pf = NicId::Parse(row.Bytes(0));
-    const uint64_t index = row.Integer(1);
-    if (!pf.ok() || index > UINT16_MAX) {
-      return absl::DataLossError(
-          StrCat("a stored attachment names no VF: PF ", Quoted(row.Bytes(0)), ", index ", index));
-    }
-    FAIRLEAD_ASSIGN_OR_RETURN(
-        Attachment attachment,
-        DecodeAttachment(VfId{*pf, static_cast<uint16_t>(index)}, row.Bytes(2)));
+    FAIRLEAD_ASSIGN_OR_RETURN(const VfId vf, VfOf(row, "attachment"));
+    FAIRLEAD_ASSIGN_OR_RETURN(Attachment attachment, DecodeAttachment(vf, row.Bytes(2)));
     contents.attachments.push_back(std::move(attachment));
+    return absl::OkStatus();
+  });
+}
+
+absl::Status SqliteStore::LoadSanitation(StoreContents& contents) {
+  return ForEachRow(statements_.all_sanitation, [&](const Statement& row) -> absl::Status {
+    FAIRLEAD_ASSIGN_OR_RETURN(const VfId vf, VfOf(row, "record"));
+    FAIRLEAD_ASSIGN_OR_RETURN(SanitationRecord record, DecodeSanitation(vf, row.Bytes(2)));
+    contents.sanitation.push_back(std::move(record));
     return absl::OkStatus();
   });
 }
@@ -417,6 +458,20 @@ absl::Status SqliteStore::WriteAttachment(const Attachment& attachment) {
       .Run();
 }
 
+absl::Status SqliteStore::WriteSanitation(const SanitationRecord& record) {
+  const std::string body = EncodeSanitation(record);
+  const absl::StatusOr<SanitationRecord> again = DecodeSanitation(record.vf, body);
+  if (!again.ok() || *again != record) {
+    return absl::InternalError(
+        StrCat("refuse to store the record of VF ", record.vf.ToString(), ": ",
+               again.ok() ? "it would be read back as something else" : again.status().message()));
+  }
+  return statements_.put_sanitation.Bind(1, record.vf.pf.ToString())
+      .Bind(2, uint64_t{record.vf.index})
+      .Bind(3, body)
+      .Run();
+}
+
 absl::Status SqliteStore::Write(const StoreBatch& batch) {
   if (batch.change) FAIRLEAD_RETURN_IF_ERROR(WriteChange(*batch.change));
   for (const VfId& vf : batch.released) {
@@ -425,6 +480,9 @@ absl::Status SqliteStore::Write(const StoreBatch& batch) {
   }
   for (const Attachment& attachment : batch.attachments) {
     FAIRLEAD_RETURN_IF_ERROR(WriteAttachment(attachment));
+  }
+  for (const SanitationRecord& record : batch.sanitation) {
+    FAIRLEAD_RETURN_IF_ERROR(WriteSanitation(record));
   }
   if (batch.next_lease) FAIRLEAD_RETURN_IF_ERROR(SetMeta(kNextLease, *batch.next_lease));
   if (batch.next_transaction) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: what must survive: objects, attachments (leases and their journal),
-// controllers' epochs, answered requests. SQLite, WAL, synchronous=FULL: when
-// Commit returns OK, the batch is on disk whole; on an error, none of it is.
+// Purpose: what must survive: objects, attachments (leases and their journal), what is
+// known of VFs that were given back, controllers' epochs, answered requests. SQLite, WAL,
+// synchronous=FULL: when Commit returns OK, the batch is on disk whole; on an error, none of it is.
 //
 // Threading: blocks (fsync); one instance belongs to one thread at a time, the
 // store's lane. Errors: kUnavailable for a full or read-only disk or a busy
@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent/model/facts.h"
+#include "agent/model/sanitation.h"
 #include "agent/model/world.h"
 
 namespace fairlead {
@@ -55,6 +56,7 @@ struct StoreContents {
   uint64_t next_transaction = 1;
   std::vector<StoredObject> objects;
   std::vector<Attachment> attachments;
+  std::vector<SanitationRecord> sanitation;
   std::vector<ControllerRecord> controllers;
   std::vector<AnswerRecord> answers;  // oldest first
   std::vector<TakenOverStore> taken_over;
@@ -63,8 +65,9 @@ struct StoreContents {
 // One transaction.
 struct StoreBatch {
   std::optional<Change> change;
-  std::vector<Attachment> attachments;  // inserted or replaced, by VF
-  std::vector<VfId> released;           // attachments to remove
+  std::vector<Attachment> attachments;            // inserted or replaced, by VF
+  std::vector<VfId> released;                     // attachments to remove
+  std::vector<SanitationRecord> sanitation = {};  // inserted or replaced, by VF
   std::optional<Lease> next_lease;
   std::optional<uint64_t> next_transaction;
   std::optional<ControllerRecord> controller;

@@ -154,10 +154,55 @@ TEST_F(StoreTest, ASecondAgentIsRefused) {
 
 TEST_F(StoreTest, ANewerSchemaIsRefusedAndLeftAlone) {
   { ASSERT_TRUE(Open().ok()); }
-  Sql("PRAGMA user_version = 2");
+  Sql("PRAGMA user_version = 3");
   auto store = Open();
   EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(store.status().message()), HasSubstr("schema version 2"));
+  EXPECT_THAT(std::string(store.status().message()), HasSubstr("schema version 3"));
+}
+
+TEST_F(StoreTest, AStoreOfTheFirstVersionIsLiftedAndKeepsWhatItHolds) {
+  Random random(11);
+  StoreBatch batch = RandomBatch(random, Expected(), 0);
+  batch.sanitation.clear();  // it knew none
+  uint32_t id = 0;
+  {
+    auto store = Open();
+    ASSERT_TRUE(store.ok()) << store.status();
+    id = (*store)->id();
+    ASSERT_TRUE((*store)->Commit(batch).ok());
+  }
+  Sql("DROP TABLE sanitation; PRAGMA user_version = 1");
+  Expected expected;
+  expected.Apply(batch);
+  StoreBatch next;
+  next.sanitation.push_back(RandomSanitation(random, 3));
+  for (int start = 0; start < 2; ++start) {
+    auto store = Open();
+    ASSERT_TRUE(store.ok()) << store.status();
+    EXPECT_EQ((*store)->id(), id);
+    auto contents = (*store)->Load();
+    ASSERT_TRUE(contents.ok()) << contents.status();
+    EXPECT_TRUE(Expected::From(*contents) == expected) << "at start " << start;
+    ASSERT_TRUE((*store)->Commit(next).ok());
+    expected.Apply(next);
+  }
+}
+
+TEST_F(StoreTest, ADamagedRecordOfAVfIsNamed) {
+  Random random(12);
+  {
+    auto store = Open();
+    ASSERT_TRUE(store.ok());
+    StoreBatch batch;
+    batch.sanitation.push_back(RandomSanitation(random, 3));
+    ASSERT_TRUE((*store)->Commit(batch).ok());
+  }
+  Sql("UPDATE sanitation SET body = '{}'");
+  auto store = Open();
+  ASSERT_TRUE(store.ok());
+  const absl::Status status = (*store)->Load().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("record of VF 52:54:00:00:00:01/3"));
 }
 
 TEST_F(StoreTest, SomebodyElsesDatabaseIsRefusedAndLeftAlone) {

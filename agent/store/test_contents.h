@@ -119,7 +119,35 @@ inline Attachment RandomAttachment(Random& random, uint16_t index) {
   };
   if (random() % 2 != 0) attachment.mac = mac();
   if (random() % 2 != 0) attachment.vf_mac = mac();
+  if (random() % 2 != 0) attachment.mtu = random();
   return attachment;
+}
+
+inline SanitationRecord RandomSanitation(Random& random, uint16_t index) {
+  SanitationRecord record;
+  record.vf = {MacAddress({0x52, 0x54, 0, 0, 0, 1}), index};
+  record.verdict = static_cast<Verdict>(Below(random, 3));
+  record.reason = std::string(random() % 100, 'r');
+  for (const char* what : kSanitationChecks) {
+    if (random() % 2 == 0) continue;
+    record.findings.push_back({what, static_cast<FindingState>(Below(random, 3)),
+                               std::string(random() % 5, 'v'), std::string(random() % 5, 'w')});
+  }
+  const auto time = [&] {
+    return std::chrono::system_clock::time_point(std::chrono::seconds(random()) +
+                                                 std::chrono::nanoseconds(random()));
+  };
+  record.checked_at = time();
+  record.lease = (uint64_t{random()} << 32) | 1;
+  record.port = StrCat("port-", index);
+  if (random() % 2 != 0) record.vm = "vm-1";
+  if (random() % 2 != 0) record.own_mac = RandomMac(random);
+  if (random() % 2 != 0) record.mtu = random();
+  if (random() % 2 != 0) {
+    record.released_by = "operator";
+    record.released_at = time();
+  }
+  return record;
 }
 
 // What a store must hold after a sequence of batches.
@@ -135,6 +163,7 @@ class Expected {
     }
     for (const VfId& vf : batch.released) attachments_.erase(vf);
     for (const Attachment& attachment : batch.attachments) attachments_[attachment.vf] = attachment;
+    for (const SanitationRecord& record : batch.sanitation) sanitation_[record.vf] = record;
     if (batch.next_lease) next_lease_ = *batch.next_lease;
     if (batch.next_transaction) next_transaction_ = *batch.next_transaction;
     if (batch.controller) controllers_[batch.controller->id] = *batch.controller;
@@ -155,6 +184,9 @@ class Expected {
     for (const Attachment& attachment : contents.attachments) {
       expected.attachments_[attachment.vf] = attachment;
     }
+    for (const SanitationRecord& record : contents.sanitation) {
+      expected.sanitation_[record.vf] = record;
+    }
     for (const ControllerRecord& record : contents.controllers) {
       expected.controllers_[record.id] = record;
     }
@@ -172,6 +204,7 @@ class Expected {
   uint64_t next_transaction_ = 1;
   std::map<ObjectRef, StoredObject> objects_;
   std::map<VfId, Attachment> attachments_;
+  std::map<VfId, SanitationRecord> sanitation_;
   std::map<std::string, ControllerRecord> controllers_;
   std::vector<AnswerRecord> answers_;
   std::map<uint32_t, TakenOverStore> taken_over_;
@@ -209,6 +242,7 @@ inline StoreBatch RandomBatch(Random& random, const Expected& now, uint32_t numb
   batch.attachments.push_back(RandomAttachment(random, static_cast<uint16_t>(Below(random, 4))));
   batch.released.push_back(
       {MacAddress({0x52, 0x54, 0, 0, 0, 1}), static_cast<uint16_t>(4 + Below(random, 4))});
+  batch.sanitation.push_back(RandomSanitation(random, batch.released.front().index));
   batch.next_lease = number + 2;
   batch.next_transaction = number + 3;
   batch.controller = {"controller-1", 1, number};

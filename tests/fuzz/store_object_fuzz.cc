@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace fairlead;
   if (size == 0) return 0;
   const std::string_view body(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const unsigned kind = data[0] % 6;
+  const unsigned kind = (data[0] + 1U) % 7;  // '0' is the first
   if (kind < 5) {
     const ObjectRef ref{kAllObjectKinds[kind], "x1"};
     const absl::StatusOr<Object> object = DecodeObject(ref, body);
@@ -23,6 +23,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   const VfId vf{MacAddress({0x52, 0x54, 0, 0, 0, 1}), 3};
+  if (kind == 6) {
+    const absl::StatusOr<SanitationRecord> record = DecodeSanitation(vf, body);
+    if (!record.ok()) return 0;
+    const absl::StatusOr<SanitationRecord> again = DecodeSanitation(vf, EncodeSanitation(*record));
+    if (!again.ok() || !(*again == *record)) std::abort();
+    return 0;
+  }
   const absl::StatusOr<Attachment> attachment = DecodeAttachment(vf, body);
   if (!attachment.ok()) return 0;
   const absl::StatusOr<Attachment> again = DecodeAttachment(vf, EncodeAttachment(*attachment));

@@ -479,9 +479,10 @@ TEST_F(VlanTest, AVfThatDoesNotComeCleanIsNotGivenOn) {
   host->AddVm("b");
   ASSERT_TRUE(host->Send(Request("b")).has_accepted());
   EXPECT_EQ(host->WaitReady("b-lan").vf(), FakeHost::VfName(1));
-  host->network->SetHook(nullptr);
   host->WaitGone("a-lan");
-  EXPECT_EQ(host->Vf(0).vlan, 0);
+  host->network->SetHook(nullptr);
+  EXPECT_EQ(host->Host().pfs(0).vfs(0).state(), "quarantined");
+  EXPECT_THAT(host->Host().pfs(0).vfs(0).detail(), HasSubstr("vlan is 100: should be none"));
 }
 
 // igb takes a rate, 0 too, only with link.

@@ -56,12 +56,13 @@ class Plan final : public FaultPlan {
   bool Tells(std::string_view) override { return !crashed_; }
 
   bool crashed() const { return crashed_; }
+  bool crashed_once() const { return crashed_once_; }
 
  private:
   void Crash() {
     at_.reset();
     armed_ = false;
-    crashed_ = true;
+    crashed_ = crashed_once_ = true;
     host_->KillSoon();
   }
 
@@ -69,7 +70,7 @@ class Plan final : public FaultPlan {
   std::optional<size_t> at_;
   When when_ = When::kBefore;
   size_t seen_ = 0;
-  bool armed_ = false, crashed_ = false;
+  bool armed_ = false, crashed_ = false, crashed_once_ = false;
   std::string refused_;
 };
 
@@ -168,6 +169,26 @@ std::function<void(SteppedHost&)> Then(void (*prepare)(SteppedHost&),
   };
 }
 
+// Which it gives back dirty.
+void VlanOnAVfWithoutReset(SteppedHost& host) {
+  Then(Vlan, AttachWithMac)(host);
+  EXPECT_TRUE(host.Settle());
+  host.pci.SetResetFails(host.VfAddress(0), SystemError(EINVAL, "reset", "never"));
+}
+// And it could be cleaned now.
+void Quarantine(SteppedHost& host) {
+  VlanOnAVfWithoutReset(host);
+  EXPECT_TRUE(host.Send(Detach(host)).has_accepted());
+  EXPECT_TRUE(host.Settle());
+  EXPECT_EQ(host.Host().pfs(0).vfs(0).state(), "quarantined");
+  host.pci.SetResetFails(host.VfAddress(0), absl::OkStatus());
+}
+v1::Request ReleaseIt(SteppedHost&) {
+  v1::Request request;
+  request.mutable_release_vf()->set_vf(FakeMachine::VfName(0));
+  return request;
+}
+
 class CrashSweep : public ::testing::TestWithParam<Scenario> {
  protected:
   struct Swept {
@@ -199,8 +220,22 @@ class CrashSweep : public ::testing::TestWithParam<Scenario> {
 
   // Sends the request; a controller that had no answer sends the same one again.
   static void Ask(Swept& swept) {
-    const v1::Reply reply = swept.host->Repeat(swept.request);
-    EXPECT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
+    v1::Reply reply = swept.host->Repeat(swept.request);
+    const auto busy = [&] {
+      return reply.rejected().violations_size() == 1 &&
+             reply.rejected().violations(0).code() == v1::Rejected::CODE_BUSY;
+    };
+    for (int i = 0; i < 10 && busy(); ++i) {
+      swept.host->RunFor(std::chrono::milliseconds(100));
+      reply = swept.host->Repeat(swept.request);
+    }
+    // A release of a VF keeps no answer: the second one says that it is done.
+    const bool released =
+        reply.has_vf_released() ||
+        (swept.plan->crashed_once() && reply.rejected().violations_size() == 1 &&
+         reply.rejected().violations(0).reason().find("it was found clean") != std::string::npos);
+    EXPECT_TRUE(swept.request.has_release_vf() ? released : reply.has_accepted())
+        << reply.ShortDebugString();
     EXPECT_TRUE(swept.host->Settle()) << "it does not come to rest";
   }
 
@@ -215,7 +250,17 @@ class CrashSweep : public ::testing::TestWithParam<Scenario> {
     } else {
       EXPECT_FALSE(status) << status->ShortDebugString();
     }
-    EXPECT_EQ(host.Picture(), picture);
+    EXPECT_EQ(Seen(host), picture);
+  }
+
+  // And what the agent says of the VFs.
+  static std::string Seen(SteppedHost& host) {
+    std::string seen = host.Picture();
+    const v1::HostState state = host.Host();
+    for (const auto& pf : state.pfs()) {
+      for (const auto& vf : pf.vfs()) StrAppend(&seen, "vf ", vf.index(), " is ", vf.state(), "\n");
+    }
+    return seen;
   }
 
   void Sweep() {
@@ -223,9 +268,9 @@ class CrashSweep : public ::testing::TestWithParam<Scenario> {
     std::vector<std::string> changes;
     {
       Swept plain = Prepared();
-      const std::string before = plain.host->Picture();
+      const std::string before = Seen(*plain.host);
       Ask(plain);
-      wanted = plain.host->Picture();
+      wanted = Seen(*plain.host);
       changes = plain.host->changes();
       ExpectEnd(*plain.host, refused.empty() ? wanted : before);
     }
@@ -286,7 +331,9 @@ const auto kDetaches = ::testing::Values(
     Scenario{"Detach", {}, Then(Overlay, Attach), Detach, false},
     Scenario{"DetachBesideAnother", {}, Then(OverlayWithNeighbour, Attach), Detach, false},
     Scenario{"DetachSwitchdev", kSwitchdev, Then(Overlay, Attach), Detach, false},
-    Scenario{"DetachVlan", {.first_igb = 0}, Then(Vlan, AttachWithMac), Detach, false});
+    Scenario{"DetachVlan", {.first_igb = 0}, Then(Vlan, AttachWithMac), Detach, false},
+    Scenario{"DetachDirty", {.first_igb = 0}, VlanOnAVfWithoutReset, Detach, false},
+    Scenario{"Release", {.first_igb = 0}, Quarantine, ReleaseIt, false});
 const auto kMoves = ::testing::Values(
     Scenario{"MoveToAnotherVm", {}, Then(TwoVpcs, Attach), ToAnotherVm, true},
     Scenario{"MoveToAnotherVpc", {}, Then(TwoVpcs, Attach), ToAnotherVpc, true},

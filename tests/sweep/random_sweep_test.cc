@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Suite random-sweep: seeds of intents, faults of every port, lost answers and events, kills, VMs
-// that come and go, and hands of strangers on the host, in any order. When it is over and quiet,
+// that come and go, VFs that cannot be reset, an operator who releases them, and hands of strangers
+// on the host, in any order. When it is over and quiet,
 // what is wanted is so, what is not ours is as it was, and after the last removal nothing is left.
 //
 // Environment: FAIRLEAD_SEED=N runs that seed alone, and says what it does;
@@ -106,6 +107,8 @@ class RandomSweep {
     host_.set_plan(&storm_);
   }
 
+  int quarantined = 0;  // VFs that were, when it was over
+
   void Run() {
     ForeignThings();
     const std::string empty = host_.Picture();
@@ -185,7 +188,7 @@ class RandomSweep {
 
   void Something() {
     if (!host_.running()) Revive();
-    switch (dice_.Below(16)) {
+    switch (dice_.Below(18)) {
       case 0:
       case 1:
       case 2:
@@ -206,6 +209,10 @@ class RandomSweep {
         return VmEvent();
       case 11:
         return Die();
+      case 12:
+        return BreakOrMend();
+      case 13:
+        return Operate();
       default:
         return Wait();
     }
@@ -229,6 +236,51 @@ class RandomSweep {
     const bool rages = std::exchange(storm_.rages, false);
     host_.Start();
     storm_.rages = rages;
+  }
+
+  // A VF's reset, which from now on fails for good, or does not any more.
+  void BreakOrMend() {
+    const auto [vf, pf] = AnyVf();
+    const bool breaks = !dice_.OneIn(3);
+    Say(StrCat(breaks ? "no" : "a", " reset of VF ", vf, " of PF ", pf));
+    host_.pci.SetResetFails(host_.VfAddress(vf, pf),
+                            breaks ? SystemError(EINVAL, "reset", "never") : absl::OkStatus());
+  }
+  std::pair<uint16_t, uint16_t> AnyVf() {
+    return {static_cast<uint16_t>(dice_.Below(4)), static_cast<uint16_t>(dice_.Below(2))};
+  }
+
+  // An operator tries to release some VF, whatever state it is in.
+  void Operate() {
+    const auto [vf, pf] = AnyVf();
+    const bool force = dice_.OneIn(2);
+    Say(StrCat(force ? "by force " : "", "release VF ", vf, " of PF ", pf));
+    Release(FakeMachine::VfName(vf, pf), force);
+  }
+  v1::Reply Release(const std::string& vf, bool force) {
+    v1::Request request;
+    request.mutable_release_vf()->set_vf(vf);
+    request.mutable_release_vf()->set_force(force);
+    return host_.Send(request);
+  }
+  void ReleaseAll() {
+    int found = 0;
+    for (const auto& [vf, record] : host_.records()) {
+      if (record.verdict != Verdict::kQuarantined) continue;
+      ++found;
+      Say(StrCat(vf.ToString(), " is quarantined: ", record.reason));
+    }
+    quarantined += found;
+    const v1::HostState state = host_.Host();
+    for (const auto& pf : state.pfs()) {
+      for (const auto& vf : pf.vfs()) {
+        if (vf.state() != "quarantined") continue;
+        --found;
+        const v1::Reply reply = Release(StrCat(pf.mac(), "/", vf.index()), false);
+        EXPECT_TRUE(reply.has_vf_released()) << reply.ShortDebugString();
+      }
+    }
+    EXPECT_EQ(found, 0) << "what the store holds is what is shown";
   }
 
   // A controller sends until it has an answer. False: it was refused.
@@ -401,7 +453,12 @@ class RandomSweep {
       if (!host_.vms().contains(vm)) AddVm(vm);
       host_.vms().at(vm)->SetRemoval(FakeVm::Removal::kImmediate);
     }
+    for (uint16_t pf = 0; pf < 2; ++pf) {
+      const std::optional<PciDevice> function = host_.pci.Find(FakeMachine::PfAddress(pf));
+      for (const PciAddress& vf : function->virtfns) host_.pci.SetResetFails(vf, absl::OkStatus());
+    }
     host_.RunFor(milliseconds(260'000));  // what was held back for 200 s has come, too
+    ReleaseAll();
     EXPECT_TRUE(host_.Settle(milliseconds(130'000))) << "it does not come to rest";
     ASSERT_TRUE(host_.running());
   }
@@ -514,13 +571,19 @@ TEST(RandomSweepTest, WhatIsWantedIsSoWhenItIsOver) {
   }
   const uint64_t first = FromEnvironment("FAIRLEAD_FIRST_SEED", 1);
   const uint64_t count = FromEnvironment("FAIRLEAD_SEEDS", 15);
+  int quarantined = 0;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE(StrCat("FAIRLEAD_SEED=", seed));
-    RandomSweep(seed, false).Run();
+    RandomSweep sweep(seed, false);
+    sweep.Run();
+    quarantined += sweep.quarantined;
     if (HasFailure()) {
       std::printf("failed with FAIRLEAD_SEED=%llu\n", static_cast<unsigned long long>(seed));
       return;
     }
+  }
+  if (count >= 15) {
+    EXPECT_GT(quarantined, 0) << "no run was about a VF that is kept back";
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -18,20 +19,45 @@ namespace {
 
 class FaultyStore final : public Store {
  public:
-  FaultyStore(std::unique_ptr<Store> store, FaultPlan* plan)
-      : store_(std::move(store)), calls_("store", plan) {}
+  using OnCommitted = std::function<void(const StoreBatch&)>;
+  FaultyStore(std::unique_ptr<Store> store, FaultPlan* plan, OnCommitted on_committed)
+      : store_(std::move(store)), calls_("store", plan), on_committed_(std::move(on_committed)) {}
   uint32_t id() const override { return store_->id(); }
   absl::StatusOr<StoreContents> Load() override { return store_->Load(); }
   absl::Status Commit(const StoreBatch& batch) override {
-    return calls_.Change("Commit", "", [&] { return store_->Commit(batch); });
+    return calls_.Change("Commit", "", [&] {
+      absl::Status status = store_->Commit(batch);
+      if (status.ok()) on_committed_(batch);
+      return status;
+    });
   }
 
  private:
   std::unique_ptr<Store> store_;
   FaultCalls calls_;
+  OnCommitted on_committed_;
 };
 
 }  // namespace
+
+void SteppedHost::OnCommitted(const StoreBatch& batch) {
+  for (const VfId& vf : batch.released) {
+    const bool recorded = std::any_of(batch.sanitation.begin(), batch.sanitation.end(),
+                                      [&](const SanitationRecord& r) { return r.vf == vf; });
+    EXPECT_TRUE(recorded || !begun_.contains(leases_[vf])) << vf.ToString() << " has no record";
+  }
+  for (const SanitationRecord& record : batch.sanitation) records_[record.vf] = record;
+  for (const Attachment& attachment : batch.attachments) {
+    const auto record = records_.find(attachment.vf);
+    EXPECT_TRUE(record == records_.end() || record->second.verdict != Verdict::kQuarantined)
+        << attachment.vf.ToString() << " is quarantined and port " << attachment.port << " has it";
+    leases_[attachment.vf] = attachment.lease;
+    if (attachment.phase == AttachmentPhase::kReady ||
+        attachment.phase == AttachmentPhase::kRollingBack) {
+      begun_.insert(attachment.lease);
+    }
+  }
+}
 
 absl::Status SteppedHost::Watch::Before(const PortCall& call) {
   if (call.changes) changes.push_back(call.ToString());
@@ -63,9 +89,11 @@ void SteppedHost::Start() {
   store_id_ = (*store)->id();
   auto contents = (*store)->Load();
   ASSERT_TRUE(contents.ok()) << contents.status();
-  auto core = Core::Start(scheduler_.get(), &clock_, config, faulty_.ports(),
-                          std::make_unique<FaultyStore>(*std::move(store), &watch_),
-                          *std::move(contents), [](const std::string&, const std::string&) {});
+  auto core = Core::Start(
+      scheduler_.get(), &clock_, config, faulty_.ports(),
+      std::make_unique<FaultyStore>(*std::move(store), &watch_,
+                                    [this](const StoreBatch& batch) { OnCommitted(batch); }),
+      *std::move(contents), [](const std::string&, const std::string&) {});
   ASSERT_TRUE(core.ok()) << core.status();
   core_ = *std::move(core);
 }

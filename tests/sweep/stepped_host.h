@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -56,6 +57,9 @@ class SteppedHost : public FakeMachine, public Controller {
   const std::vector<std::string>& changes() const { return watch_.changes; }
   void ClearChanges() { watch_.changes.clear(); }
 
+  // What the store holds of VFs that were given back.
+  const std::map<VfId, SanitationRecord>& records() const { return records_; }
+
   // What the host shows of Fairlead's work, VMs' devices and rules included, without what
   // differs from store to store.
   std::string Picture() const;
@@ -73,6 +77,9 @@ class SteppedHost : public FakeMachine, public Controller {
   };
 
   v1::Reply Call(const v1::Request& request) override;
+  // Holds in every run: nobody gets a VF that is quarantined, and none that a VM may have had
+  // is freed without a record of it.
+  void OnCommitted(const StoreBatch& batch);
   void VmsHoldGroups();
   // False: there is nothing to do now, or no agent any more.
   bool Step();
@@ -85,6 +92,9 @@ class SteppedHost : public FakeMachine, public Controller {
   std::unique_ptr<SteppedScheduler> scheduler_;
   std::unique_ptr<Core> core_;
   uint32_t store_id_ = 0;
+  std::map<VfId, SanitationRecord> records_;
+  std::map<VfId, Lease> leases_;
+  std::set<Lease> begun_;       // a VM had, or may have had, their VFs
   std::set<std::string> held_;  // functions, by a VM
   bool kill_soon_ = false;
 };
