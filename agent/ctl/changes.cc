@@ -298,4 +298,29 @@ int RunAttach(Session& session) { return Change(session).Attach(); }
 int RunDetach(Session& session) { return Change(session).Detach(); }
 int RunDelete(Session& session) { return Change(session).Delete(); }
 
+int RunReleaseVf(Session& s) {
+  const Options& o = s.options();
+  v1::Reply host, reply;
+  if (int code = s.AskHost(false, &host); code != kOk) return code;
+  // What the host does not show is named as it stands: there may be a record of it.
+  std::string vf = o.id;
+  for (const auto& pf : host.host().pfs()) {
+    for (const auto& item : pf.vfs()) {
+      if (MatchesVf(pf, item, o.id)) vf = StrCat(pf.mac(), "/", item.index());
+    }
+  }
+  s.set_describe_path([](const std::string&) { return std::string(); });
+  v1::Request request;
+  request.mutable_release_vf()->set_vf(vf);
+  request.mutable_release_vf()->set_force(o.force);
+  if (int code = s.Ask(std::move(request), &reply); code != kOk) return code;
+  if (!reply.has_vf_released()) return s.Unexpected();
+  if (s.table()) {
+    *s.world().out << RenderReleased(reply.vf_released());
+  } else {
+    s.PrintDocument(ToJson(reply));
+  }
+  return kOk;
+}
+
 }  // namespace fairlead

@@ -15,7 +15,7 @@ constexpr char kExitCodes[] =
     "  2  wrong arguments, or a file that cannot be used\n"
     "  3  the agent is not reachable\n"
     "  4  --wait, --until: an object is failed or degraded for good; status: one is failed or\n"
-    "     degraded, a PF cannot be used, or a lane is parked\n"
+    "     degraded, a PF cannot be used, a VF is quarantined, or a lane is parked\n"
     "  5  --wait, --until: not ready, or not gone, in time; --until: stopped before it was\n"
     "  6  the output could not be written (a change that was asked for may have been made)\n";
 
@@ -73,6 +73,7 @@ CommandTree::CommandTree(Options* options, RawOptions* raw)
   app.add_option("--controller", o_.controller, "In whose name to ask")->capture_default_str();
   app.add_option("--timeout", raw_.timeout, "How long to wait for each answer (default: 10s)");
   AddChanges();
+  AddVf();
   AddReads();
 }
 
@@ -82,8 +83,9 @@ const Values& CommandTree::ValuesOf(const CLI::Option* option) const {
   return it == values_.end() ? kNone : it->second;
 }
 
-CLI::App* CommandTree::Command(const char* name, const char* help, Options::Command value) {
-  CLI::App* sub = app.add_subcommand(name, help);
+CLI::App* CommandTree::Command(CLI::App* of, const char* name, const char* help,
+                               Options::Command value) {
+  CLI::App* sub = of->add_subcommand(name, help);
   sub->footer(kExitCodes);
   sub->callback([this, value] { o_.command = value; });
   return sub;
@@ -198,6 +200,19 @@ void CommandTree::AddAttach() {
   AddOutput(sub, {"table", "json", "yaml"});
 }
 
+void CommandTree::AddVf() {
+  CLI::App* vf = app.add_subcommand("vf", "What an operator does to one VF");
+  vf->require_subcommand(1);
+  vf->footer(kExitCodes);
+  CLI::App* sub =
+      Command(vf, "release", "Free a VF that is quarantined: it is cleaned and checked again",
+              Options::Command::kReleaseVf);
+  Note(sub->add_option("PF/INDEX", o_.id, "The VF, or its PCI address")->required(),
+       Values::From::kIds, {"vf"});
+  sub->add_flag("--force", o_.force, "As it is; its record says so, and what is not proven");
+  AddOutput(sub, {"table", "json", "yaml"});
+}
+
 void CommandTree::AddReads() {
   CLI::App* sub = Command("get", "List objects, NICs or rules", Options::Command::kGet);
   Note(sub->add_option("KIND", raw_.kind,
@@ -214,9 +229,9 @@ void CommandTree::AddReads() {
               Options::Command::kDescribe);
   std::vector<std::string> kinds = ObjectKinds();
   kinds.insert(kinds.end(), {"pf", "vf"});
-  Note(
-      sub->add_option("KIND/ID", o_.refs, "For example port/a0, vm/a, vf/0000:01:00.2")->required(),
-      Values::From::kRefs, std::move(kinds));
+  Note(sub->add_option("KIND/ID", o_.refs, "For example port/a0, vm/a, vf/0000:01:00.2; or KIND ID")
+           ->required(),
+       Values::From::kRefs, std::move(kinds));
   AddOutput(sub, {"table", "json", "yaml"});
 
   sub = Command("watch", "Show objects, and each change of them as it happens",

@@ -47,7 +47,10 @@ class CommandTree {
   const Values& ValuesOf(const CLI::Option* option) const;
 
  private:
-  CLI::App* Command(const char* name, const char* help, Options::Command value);
+  CLI::App* Command(const char* name, const char* help, Options::Command value) {
+    return Command(&app, name, help, value);
+  }
+  CLI::App* Command(CLI::App* of, const char* name, const char* help, Options::Command value);
   CLI::Option* Choice(CLI::Option* option, std::vector<std::string> list);
   void Note(const CLI::Option* option, Values::From from, std::vector<std::string> list = {});
   void AddOutput(CLI::App* app, std::vector<std::string> forms);
@@ -57,6 +60,7 @@ class CommandTree {
   void AddChanges();
   void AddAttach();
   void AddTakeOver();
+  void AddVf();
   void AddReads();
 
   Options& o_;

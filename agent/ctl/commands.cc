@@ -192,6 +192,8 @@ int Run(Session& s) {
     case Options::Command::kAdopt:
     case Options::Command::kPurge:
       return TakeOver(s);
+    case Options::Command::kReleaseVf:
+      return RunReleaseVf(s);
     case Options::Command::kGet:
       return Get(s);
     case Options::Command::kDescribe:

@@ -115,6 +115,68 @@ TEST_F(Commands, ApplySendsTheFileAndPrintsWhatWasAccepted) {
   EXPECT_FALSE(agent_.requests[0].dry_run());
 }
 
+constexpr char kVfs[] =
+    "host { pfs { mac: '52:54:00:00:00:01' netdev: 'pf0' pci: '0000:01:00.0' "
+    "vfs { index: 1 pci: '0000:01:00.2' state: 'quarantined' sanitation { verdict: 'quarantined' "
+    "findings { what: 'trust' state: 'dirty' value: 'on' } } } } }";
+
+TEST_F(Commands, AVfIsReleasedByAnyOfItsNames) {
+  for (const char* name : {"52:54:00:00:00:01/1", "pf0/1", "0000:01:00.2"}) {
+    agent_.requests.clear();
+    agent_.replies = {kVfs,
+                      "vf_released { vf: '52:54:00:00:00:01/1' sanitation { verdict: 'clean' } }"};
+    EXPECT_EQ(Run({"vf", "release", name}), kOk) << err_;
+    EXPECT_EQ(out_, "vf/52:54:00:00:00:01/1 is free: cleaned, checked again and found clean\n");
+    ASSERT_EQ(agent_.requests.size(), 2U);
+    EXPECT_EQ(agent_.requests[1].release_vf().vf(), "52:54:00:00:00:01/1");
+    EXPECT_FALSE(agent_.requests[1].release_vf().force());
+  }
+}
+
+TEST_F(Commands, AVfIsReleasedByForceAlsoWhenTheHostDoesNotShowIt) {
+  agent_.replies = {kVfs,
+                    "vf_released { vf: '52:54:00:00:00:09/0' sanitation { verdict: 'released' "
+                    "findings { what: 'mac' state: 'clean' } "
+                    "findings { what: 'trust' state: 'dirty' } "
+                    "findings { what: 'guid' state: 'unprovable' } } }"};
+  EXPECT_EQ(Run({"vf", "release", "--force", "52:54:00:00:00:09/0"}), kOk) << err_;
+  EXPECT_EQ(out_, "vf/52:54:00:00:00:09/0 is free: as it is; not proven clean: trust, guid\n");
+  EXPECT_TRUE(agent_.requests[1].release_vf().force());
+}
+
+TEST_F(Commands, AReleaseThatIsRefusedIsExitCode1WithTheReason) {
+  agent_.replies = {kVfs,
+                    "rejected { violations { path: 'release_vf.vf' code: CODE_CONFLICT "
+                    "reason: 'VF x stays quarantined: trust is on' } }"};
+  EXPECT_EQ(Run({"vf", "release", "pf0/1"}), kRejected);
+  EXPECT_EQ(err_, "VF x stays quarantined: trust is on\n");
+  EXPECT_EQ(Run({"vf", "release", "pf0/1", "-o", "json"}), kRejected);
+  agent_.replies = {kVfs, kAccepted};
+  EXPECT_EQ(Run({"vf", "release", "pf0/1"}), kUnreachable);
+  EXPECT_EQ(Run({"vf", "release"}), kUsage);
+  EXPECT_EQ(Run({"vf", "release", ""}), kUsage);
+  EXPECT_EQ(Run({"vf"}), kUsage);
+  EXPECT_EQ(Run({"vf", "free", "pf0/1"}), kUsage);
+  EXPECT_THAT(err_, HasSubstr("there is no command 'free'; `fairleadctl vf --help`"));
+}
+
+TEST_F(Commands, AVfIsDescribedByKindAndIdOrBothInOneWord) {
+  agent_.replies = {kVfs};
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"vf/pf0/1"}, {"vf", "pf0/1"}, {"vfs", "0000:01:00.2"}}) {
+    std::vector<std::string> args = {"describe"};
+    args.insert(args.end(), words.begin(), words.end());
+    EXPECT_EQ(Run(args), kOk) << err_;
+    EXPECT_THAT(out_, HasSubstr("dirty, on"));
+  }
+  EXPECT_EQ(Run({"describe", "vf", "pf0/1", "-o", "json"}), kOk);
+  const nlohmann::json vf = nlohmann::json::parse(out_)["vfs"][0];
+  EXPECT_EQ(vf["sanitation"]["findings"][0]["state"], "dirty");
+  EXPECT_EQ(Run({"describe", "vf", "pf0/1", "pf0/9"}), kRejected);
+  EXPECT_THAT(err_, HasSubstr("vf/pf0/9 is not there"));
+  EXPECT_EQ(Run({"describe", "vf"}), kUsage);
+}
+
 TEST_F(Commands, ABadFileIsExitCode2AndNothingIsSent) {
   EXPECT_EQ(Run({"apply", "-f", "-"}, "kind: Vpc\nid: red\nvni: x\n"), kUsage);
   EXPECT_THAT(err_, HasSubstr("standard input:3:6: vni must be"));

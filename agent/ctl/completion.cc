@@ -105,8 +105,7 @@ class Completer {
   }
 
   const CLI::App* SubCommand(const std::string& name) const {
-    if (at_ != &tree_.app) return nullptr;
-    for (const CLI::App* sub : tree_.app.get_subcommands([](const CLI::App*) { return true; })) {
+    for (const CLI::App* sub : at_->get_subcommands([](const CLI::App*) { return true; })) {
       if (sub->get_name() == name) return sub;
     }
     return nullptr;
@@ -129,8 +128,8 @@ class Completer {
   }
 
   void OfferCommands() {
-    if (at_ != &tree_.app || !positionals_.empty()) return;
-    for (const CLI::App* sub : tree_.app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (!positionals_.empty()) return;
+    for (const CLI::App* sub : at_->get_subcommands([](const CLI::App*) { return true; })) {
       Offer(sub->get_name(), sub->get_description());
     }
   }

@@ -103,6 +103,14 @@ TEST_F(Completion, OffersFixedValues) {
   EXPECT_EQ(Offered({"watch", "--until", ""}), "ready\ngone\n");
 }
 
+TEST_F(Completion, OffersTheCommandsOfACommand) {
+  EXPECT_THAT(Offered({"vf", ""}), HasSubstr("release\tFree a VF"));
+  EXPECT_THAT(Offered({"vf", ""}), Not(HasSubstr("attach")));
+  EXPECT_EQ(Offered({"vf", "release", "0000"}), "0000:01:00.1\n");
+  EXPECT_THAT(Offered({"vf", "release", "--f"}), HasSubstr("--force\t"));
+  EXPECT_EQ(Offered({"vf", "release", "0000:01:00.1", ""}), "");
+}
+
 TEST_F(Completion, OffersIdsOfWhatIsThere) {
   EXPECT_EQ(Offered({"get", "ports", ""}), "web-0\ndb-0\nleaving\n");
   EXPECT_EQ(Offered({"get", "port", "web"}), "web-0\n");

@@ -225,6 +225,32 @@ std::string DescribePf(const v1::HostState& host, std::string_view id) {
   return "";
 }
 
+// What was found when its last lease ended, each check in a line of its own.
+std::string SanitationText(std::string_view name, const v1::HostState::Vf::Sanitation& record) {
+  const bool clean = record.verdict() == "clean", quarantined = record.verdict() == "quarantined";
+  Facts facts;
+  facts.Add("Last tenant", StrCat("port/", record.port(),
+                                  record.vm().empty() ? "" : StrCat(" of vm/", record.vm()),
+                                  ", lease ", record.lease()));
+  facts.Add("Given back", clean ? "clean" : "not proven clean");
+  facts.Add("Checked", TimeText(record.checked_at()));
+  if (!record.released_by().empty()) {
+    facts.Add("Released", StrCat("by ", record.released_by(), ", ", TimeText(record.released_at()),
+                                 clean ? ", cleaned and checked again" : ", as it was"));
+  }
+  facts.Add(quarantined ? "Quarantined for" : "Was quarantined for", record.reason());
+  if (quarantined) {
+    facts.Add("What next", StrCat("nobody gets it; `fairleadctl vf release ", name,
+                                  "` cleans and checks it again, --force frees it as it is"));
+  }
+  for (const auto& finding : record.findings()) {
+    facts.Add(StrCat("  ", finding.what()),
+              StrCat(finding.state(), finding.value().empty() ? "" : StrCat(", ", finding.value()),
+                     finding.why().empty() ? "" : StrCat(": ", finding.why())));
+  }
+  return facts.Print("  ");
+}
+
 std::string DescribeVf(const v1::HostState& host, std::string_view id) {
   for (const auto& pf : host.pfs()) {
     for (const auto& vf : pf.vfs()) {
@@ -248,7 +274,9 @@ std::string DescribeVf(const v1::HostState& host, std::string_view id) {
       facts.Add("Why", vf.detail());
       facts.Add("Port", vf.port());
       facts.Add("Lease", Number(vf.lease()));
-      return StrCat("vf/", Printable(pf.mac()), "/", vf.index(), "\n", facts.Print("  "));
+      const std::string name = StrCat(Printable(pf.mac()), "/", vf.index());
+      return StrCat("vf/", name, "\n", facts.Print("  "),
+                    vf.has_sanitation() ? SanitationText(name, vf.sanitation()) : "");
     }
   }
   return "";

@@ -45,12 +45,17 @@ std::string NoTime(std::string_view option, const std::string& text) {
 std::string CheckTaken(const CommandTree& tree) {
   const std::vector<std::string> extras = tree.app.remaining(true);
   if (extras.empty()) return "";
-  const std::vector<CLI::App*> subs = tree.app.get_subcommands();
   const std::string& word = extras.front();
   const bool option = word.starts_with('-');
-  const std::string line = subs.empty() ? "" : " " + subs.front()->get_name();
+  std::string line;
+  const CLI::App* at = &tree.app;
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    line += " " + at->get_name();
+  }
+  const bool has_commands = !at->get_subcommands(nullptr).empty();
   return StrCat(option         ? "there is no option "
-                : subs.empty() ? "there is no command "
+                : has_commands ? "there is no command "
                                : "there is no use for the word ",
                 Quoted(word), "; `fairleadctl", line, " --help` lists what there is");
 }
@@ -58,8 +63,9 @@ std::string CheckTaken(const CommandTree& tree) {
 // Messages take nothing else; the name of a file may be anything.
 std::string CheckUtf8(const CommandTree& tree) {
   std::vector<const CLI::App*> apps = {&tree.app};
-  for (const CLI::App* sub : tree.app.get_subcommands()) apps.push_back(sub);
-  for (const CLI::App* app : apps) {
+  for (size_t i = 0; i < apps.size(); ++i) {
+    const CLI::App* app = apps[i];
+    for (const CLI::App* sub : app->get_subcommands()) apps.push_back(sub);
     for (const CLI::Option* option : app->get_options()) {
       if (tree.ValuesOf(option).from == Values::From::kFile) continue;
       for (const std::string& text : option->results()) {
@@ -120,6 +126,14 @@ std::string CheckRef(const std::string& ref, const Values& values) {
 
 const Values& ValuesOf(const CommandTree& tree, const char* option) {
   return tree.ValuesOf(tree.app.get_subcommands().front()->get_option(option));
+}
+
+// `describe vf A B` is `describe vf/A vf/B`.
+void JoinKind(Options* o) {
+  const std::string kind = o->refs.size() < 2 ? "" : Singular(o->refs.front());
+  if (kind.empty()) return;
+  o->refs.erase(o->refs.begin());
+  for (std::string& ref : o->refs) ref = StrCat(kind, "/", ref);
 }
 
 std::string ReadRefs(const CommandTree& tree, const Options& o) {
@@ -218,6 +232,9 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
     }
   }
   if (o.events.empty()) o.events = EventsBeside(o.endpoint);
+  if (o.command == Options::Command::kReleaseVf && o.id.empty()) {
+    return Usage("the VF is empty: it is PF/INDEX, or its PCI address");
+  }
   if (o.command == Options::Command::kGet) {
     o.kind = Singular(raw.kind);
     if (o.kind.empty()) {
@@ -227,6 +244,7 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
     }
     if (std::string wrong = ReadId(tree, o); !wrong.empty()) return Usage(wrong);
   }
+  if (o.command == Options::Command::kDescribe) JoinKind(&o);
   const bool watch = o.command == Options::Command::kWatch;
   if (std::string wrong = watch ? ReadWatched(tree, &o) : ReadRefs(tree, o); !wrong.empty()) {
     return Usage(wrong);

@@ -48,6 +48,7 @@ struct Options {
     kDescribe,
     kWatch,
     kStatus,
+    kReleaseVf,
     kVersion,
     kCompletion,
     kComplete,  // hidden: what the shells ask while a line is typed
@@ -61,6 +62,7 @@ struct Options {
   bool wide = false;  // a table with all columns
   bool dry_run = false;
   bool ignore_missing = false;                    // detach, delete
+  bool force = false;                             // vf release
   std::optional<std::chrono::milliseconds> wait;  // none: do not; watch --until: how long
 
   std::string file;                                                // apply
@@ -70,7 +72,7 @@ struct Options {
   uint32_t max_tx_mbps = 0, min_tx_mbps = 0;                       // attach
   std::vector<std::string> addresses;                              // attach
   std::vector<std::string> refs;                                   // delete, describe: "KIND/ID"
-  std::string kind, id;                                            // get: singular kind
+  std::string kind, id;                                            // get: singular kind; vf
   std::vector<WatchedItem> watched;                                // watch; empty: everything
   std::string until;                                               // watch: "", "ready", "gone"
   std::string store;                                               // adopt, purge

@@ -27,6 +27,7 @@ class ObjectWithStatus;
 class Plan;
 class Rejected;
 class TakenOver;
+class VfReleased;
 }  // namespace fairlead::v1
 
 namespace fairlead {
@@ -58,10 +59,11 @@ std::string RenderRejected(const v1::Rejected& rejected, const DescribePath& des
 std::string RenderAccepted(const v1::Accepted& accepted);
 std::string RenderPlan(const v1::Plan& plan);
 std::string RenderTakenOver(const v1::TakenOver& taken_over);
+std::string RenderReleased(const v1::VfReleased& released);
 
 // `kind` is a v1.ObjectKind; objects of other kinds are left out.
 std::string RenderObjects(const v1::GetReply& reply, int kind);
-// With an id (PF: MAC, netdev or PCI address; VF: PF/index or PCI address; rule, drift,
+// With an id (PF: MAC, netdev or PCI address; VF: such a PF/index or PCI address; rule, drift,
 // foreign object: part of its place or owner), only those.
 // `wide`: with what its eswitch is, and is to be.
 std::string RenderPfs(const v1::HostState& host, std::string_view id, bool wide = false);
@@ -95,7 +97,8 @@ std::string DescribeVf(const v1::HostState& host, std::string_view id);
 
 struct Health {
   std::string text;
-  // An object failed or is degraded, a PF cannot be used, or a lane is parked.
+  // An object failed or is degraded, a PF cannot be used, a VF is quarantined, or a lane is
+  // parked.
   bool troubled = false;
 };
 Health RenderStatus(const v1::HostState& host, const v1::GetReply& all);

@@ -243,6 +243,50 @@ TEST(Render, PfsVfsAndRulesCanBePicked) {
   EXPECT_EQ(DescribePf(host, "pf1"), "");
 }
 
+TEST(Render, AVfIsNamedByItsPfInAnyFormAndItsNumber) {
+  auto host = From<v1::HostState>(kHost);
+  for (const char* id : {"52:54:00:00:00:01/1", "pf0/1", "0000:01:00.0/1", "0000:01:00.2"}) {
+    EXPECT_THAT(DescribeVf(host, id), HasSubstr("vf/52:54:00:00:00:01/1\n")) << id;
+  }
+  for (const char* id : {"/1", "1", "pf0/", "pf0/7", "pf1/1", "pf0"}) {
+    EXPECT_EQ(DescribeVf(host, id), "") << id;
+  }
+}
+
+TEST(Render, AQuarantinedVfSaysWhatWasFoundAndWhatToDo) {
+  auto host = From<v1::HostState>(kHost);
+  v1::HostState::Vf& vf = *host.mutable_pfs(0)->mutable_vfs(1);
+  EXPECT_THAT(DescribeVf(host, "pf0/1"), Not(HasSubstr("Checked")));
+  vf.set_state("quarantined");
+  vf.set_detail("trust is on: should be off");
+  *vf.mutable_sanitation() = From<v1::HostState::Vf::Sanitation>(R"pb(
+    verdict: "quarantined"
+    reason: "trust is on: should be off"
+    checked_at: 1767323045678000000
+    lease: 7
+    port: "a0"
+    vm: "a"
+    findings { what: "mac" state: "clean" value: "none" }
+    findings { what: "trust" state: "dirty" value: "on" why: "should be off" }
+    findings { what: "guid" state: "unprovable" why: "this version reads no GUIDs" })pb");
+  EXPECT_THAT(
+      DescribeVf(host, "pf0/1"),
+      AllOf(HasSubstr("port/a0 of vm/a, lease 7\n"), HasSubstr("2026-01-02T03:04:05.678Z\n"),
+            HasSubstr("trust is on: should be off\n"), HasSubstr("fairleadctl vf release"),
+            HasSubstr("clean, none\n"), HasSubstr("dirty, on: should be off\n"),
+            HasSubstr("unprovable: this version reads no GUIDs\n")));
+  EXPECT_THAT(RenderVfs(host, "pf0/1"), HasSubstr("quarantined"));
+  const Health health = RenderStatus(host, v1::GetReply());
+  EXPECT_TRUE(health.troubled);
+  EXPECT_THAT(health.text,
+              HasSubstr("vf/52:54:00:00:00:01/1 quarantined: trust is on: should be off\n"));
+  vf.mutable_sanitation()->set_verdict("released");
+  vf.mutable_sanitation()->set_released_by("eve");
+  EXPECT_THAT(DescribeVf(host, "pf0/1"),
+              AllOf(HasSubstr("by eve"), HasSubstr("as it was"), HasSubstr("Was quarantined for"),
+                    Not(HasSubstr("What next"))));
+}
+
 TEST(Render, AnEswitchIsShownAndInWhatItIsNotAsConfigured) {
   auto host = From<v1::HostState>(kHost);
   v1::HostState::Pf& pf = *host.mutable_pfs(0);

@@ -211,6 +211,18 @@ std::string RenderAccepted(const v1::Accepted& accepted) {
   return out;
 }
 
+std::string RenderReleased(const v1::VfReleased& released) {
+  const v1::HostState::Vf::Sanitation& record = released.sanitation();
+  std::string out = StrCat("vf/", Printable(released.vf()), " is free: ");
+  if (record.verdict() == "clean") return out + "cleaned, checked again and found clean\n";
+  std::vector<std::string> unproven;
+  for (const auto& finding : record.findings()) {
+    if (finding.state() != "clean") unproven.push_back(finding.what());
+  }
+  StrAppend(&out, "as it is; not proven clean: ", Printable(StrJoin(unproven, ", ")), "\n");
+  return out;
+}
+
 std::string RenderPlan(const v1::Plan& plan) {
   std::string out;
   for (const auto& item : plan.accepted().items()) {
@@ -247,7 +259,10 @@ bool MatchesPf(const v1::HostState::Pf& pf, std::string_view id) {
 }
 
 bool MatchesVf(const v1::HostState::Pf& pf, const v1::HostState::Vf& vf, std::string_view id) {
-  return id.empty() || id == StrCat(pf.mac(), "/", vf.index()) || id == vf.pci();
+  if (id.empty() || id == vf.pci()) return true;
+  const size_t slash = id.rfind('/');
+  return slash != std::string_view::npos && slash != 0 && MatchesPf(pf, id.substr(0, slash)) &&
+         id.substr(slash + 1) == StrCat(vf.index());
 }
 
 bool MatchesRule(const v1::HostState::Rule& rule, std::string_view id) {
@@ -440,6 +455,14 @@ Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
                      pf.eswitch_problem().empty() ? "" : StrCat(", ESWITCH ", pf.eswitch_problem()),
                      pf.pool_problem().empty() ? "" : StrCat(", VFs: ", pf.pool_problem())));
     if (!PfProblem(pf).empty()) health.troubled = true;
+  }
+  for (const auto& pf : host.pfs()) {
+    for (const auto& vf : pf.vfs()) {
+      if (vf.state() != "quarantined") continue;
+      health.troubled = true;
+      StrAppend(&trouble, "  vf/", Printable(pf.mac()), "/", vf.index(),
+                " quarantined: ", Printable(vf.detail()), "\n");
+    }
   }
   for (const auto& lane : host.lanes()) {
     if (lane.parked()) health.troubled = true;
