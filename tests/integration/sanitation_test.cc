@@ -105,6 +105,7 @@ TEST_F(SanitationTest, AVfThatIsGivenBackIsSeenToBeCleanAndSaysSo) {
   WaitNothingLeft(before_);
   host->Stop();
   host->Start();
+  Quiet();
   EXPECT_EQ(Vf0().sanitation().ShortDebugString(), record.ShortDebugString());
 }
 
@@ -246,6 +247,7 @@ TEST_F(SanitationTest, PolicyMayKeepBackWhatCannotBeProven) {
   host->Stop();
   host->config.engine.sanitation.accepted.insert("mtu");
   host->Start();
+  Quiet();
   EXPECT_EQ(Vf0().state(), "quarantined") << "until somebody looks again";
   ASSERT_TRUE(Release(FakeHost::VfName(0)).has_vf_released());
   EXPECT_EQ(Vf0().state(), "free");
@@ -275,6 +277,7 @@ TEST_F(SanitationTest, AReleaseCleansAndChecksAgainAndIsRefusedWhileItIsDirty) {
   WaitNothingLeft(before_);
   host->Stop();  // it was durable before it was answered
   host->Start();
+  Quiet();
   EXPECT_EQ(Vf0().sanitation().ShortDebugString(), record.ShortDebugString());
   Add("b");
   EXPECT_EQ(host->PortStatus("b-lan")->vf(), FakeHost::VfName(0));
@@ -295,6 +298,7 @@ TEST_F(SanitationTest, ByForceItIsFreedAsItIsAndTheRecordSaysSo) {
   EXPECT_EQ(Of(vf.sanitation(), "trust").state(), "dirty");
   host->Stop();
   host->Start();
+  Quiet();
   EXPECT_EQ(Vf0().state(), "free");
   // What is left of its tenant is set right by the attach. (Trust is: the NIC is mended.)
   Mend();

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-from host import VFS, driver_of, eventually, filters, ip, need, network_yaml, run
+from host import VFS, VmError, driver_of, eventually, filters, ip, need, network_yaml, run
 from overlay import A, A6, B_RED, FAR, RED_PREFIXES, Overlay
 
 OTHER_UUID = "00000000-0000-4000-8000-00000000000b"
@@ -90,6 +90,13 @@ def changed_by_others(s):
     eventually("the PF has its name again", lambda: [pf["netdev"] for pf in s.agent.host_state()["pfs"]] == [netdev])
 
 
+def rebooted(vm):
+    try:
+        return vm.sh("ls /tmp/before-the-reboot 2>/dev/null", check=False) == "" and vm.mac().count(":") == 5
+    except (VmError, OSError):  # it is about to
+        return False
+
+
 def vm_reboots_and_dies(s):
     """A VM that reboots keeps its NIC; one that is killed is degraded by name, and served again when a new QEMU has its
     UUID; another VM in its place is not."""
@@ -97,8 +104,7 @@ def vm_reboots_and_dies(s):
     device = s.agent.port("b-red-1")["guest_device"]
     s.b.sh("echo 1 >/tmp/before-the-reboot")
     s.b.monitor("system_reset")
-    eventually("VM b has rebooted", lambda: s.b.sh("ls /tmp/before-the-reboot 2>/dev/null", check=False) == "" and
-               s.b.mac().count(":") == 5)
+    eventually("VM b has rebooted", lambda: rebooted(s.b))
     works_again(s)
     need(s.agent.port("b-red-1")["guest_device"] == device, "its device was plugged in again")
 
