@@ -600,7 +600,10 @@ TEST_F(SimulationTest, APortOfAVlanIsSetOnThePlainNicReadBackAndTakenApart) {
   controller.Remove(intents);
   controller.WaitNoPorts();
   controller.ExpectEmpty();
-  EXPECT_EQ(plain_vf().ShortDebugString(), before.ShortDebugString());
+  v1::HostState::Vf after = plain_vf();
+  EXPECT_EQ(after.sanitation().verdict(), "clean");
+  after.clear_sanitation();
+  EXPECT_EQ(after.ShortDebugString(), before.ShortDebugString());
 }
 
 TEST_F(SimulationTest, AnOverlayPortOnANicWithoutSwitchdevIsRefusedByName) {
