@@ -148,7 +148,7 @@ def read(path):
 
 
 # ---- the agent ---------------------------------------------------------------------------------------------------------
-def agent_config(vfs=None, pf=(), more="", timing=None):
+def agent_config(vfs=None, pf=(), more="", timing=None, state_dir="/run/fairlead/state"):
     """What an operator would write for this host. `vfs`: the pool, all that the PF has unless given. `pf`: more lines of
     the PF's entry, `more`: more keys of the file; `timing`: of timing_ms."""
     lines = [f'mac: "{PF["mac"]}"', f"vfs: {vfs or PF['max_vfs']}", *pf]
@@ -157,7 +157,7 @@ def agent_config(vfs=None, pf=(), more="", timing=None):
                                       for v in VFS[:vfs]]
     entry = "\n    ".join(lines)
     times = "".join(f"  {key}: {value}\n" for key, value in (timing or {}).items())
-    return (f'state_dir: /run/fairlead/state\n'
+    return (f'state_dir: {state_dir}\n'
             f'pfs:\n  - {entry}\n'
             f'tunnel: {{local: {LOCAL["address"]}, port: {VXLAN_PORT}, mtu: {FACTS["inner_mtu"]}}}\n'
             f'hypervisor:\n  monitor: {FACTS["paths"]["vm_run"]}/{{vm}}/qmp.sock\n  root_ports: ["rp*"]\n'
@@ -167,6 +167,7 @@ def agent_config(vfs=None, pf=(), more="", timing=None):
 class Agent:
     LOG = "/run/fairlead/agent.log"
     CONFIG = "/run/fairlead/fairleadd.yaml"
+    CTL = f"{BUILD}/agent/ctl/fairleadctl"
 
     def __init__(self, **config):
         os.makedirs("/run/fairlead", exist_ok=True)
@@ -188,8 +189,12 @@ class Agent:
             self.process = subprocess.Popen([f"{BUILD}/agent/daemon/{program}", "--config", self.CONFIG, *words],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
+    def ended(self):
+        """With which status; None while it runs."""
+        return self.process.poll()
+
     def idle(self):
-        need(self.process.poll() is None, f"fairleadd ended with status {self.process.poll()}:\n{self.tail()}")
+        need(self.ended() is None, f"fairleadd ended with status {self.ended()}:\n{self.tail()}")
         host = self.host_state()
         return (host.get("pfs") and len(host["pfs"][0].get("vfs", [])) == self.pool and
                 not any(lane["running"] or lane["queued"] for lane in host["lanes"]))
@@ -213,7 +218,7 @@ class Agent:
         return "\n".join(f"    | {line}" for line in text)
 
     def ctl(self, *words, check=True, **options):
-        return run(f"{BUILD}/agent/ctl/fairleadctl", "--timeout", "60s", *words, check=check, **options)
+        return run(self.CTL, "--timeout", "60s", *words, check=check, **options)
 
     def begin(self, *words):
         """A fairleadctl that is not waited for."""

@@ -15,11 +15,12 @@ class Scene:
     """Between cases the VMs run, no object is there but those of `lasting`, and the host is as `baseline` says. A face
     derives from it what its cases need, and puts it up in the constructor, ending with `settled`."""
     BEGINS = "set-up"  # the name under which the constructor is reported
+    AGENT = Agent
 
     def __init__(self, *vms, **config):
         """Starts VMs of these names, without waiting for them, and an agent with this configuration (agent_config)."""
         self.vms = {name: Vm(name).start() for name in vms}
-        self.agent = Agent(**{"timing": TIMING, **config})
+        self.agent = self.AGENT(**{"timing": TIMING, **config})
         self.agent.start()
         self.idle = self.snapshot()
         self.settled()
@@ -76,7 +77,7 @@ class Scene:
 
     def check(self):
         """After each case: what has to hold in all of them."""
-        need(self.agent.process.poll() is None, f"the agent ended with status {self.agent.process.poll()}")
+        need(self.agent.ended() is None, f"the agent ended with status {self.agent.ended()}")
 
     def tidy(self):
         """After a case, however it ended: its objects go. A VM that does not let its device go is started again."""
