@@ -54,7 +54,9 @@ absl::StatusOr<LinkInfo> FakeRtnetlinkPort::GetLink(uint32_t ifindex) {
 }
 
 absl::StatusOr<LinkInfo> FakeRtnetlinkPort::GetLinkWithVfs(uint32_t ifindex) {
-  return Look("GetLinkWithVfs", ifindex);
+  FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo info, Look("GetLinkWithVfs", ifindex));
+  info.counters.reset();
+  return info;
 }
 
 absl::StatusOr<LinkInfo> FakeRtnetlinkPort::Look(std::string_view method, uint32_t ifindex) {
@@ -72,7 +74,10 @@ absl::StatusOr<std::vector<LinkInfo>> FakeRtnetlinkPort::ListLinks() {
   FAIRLEAD_RETURN_IF_ERROR(network_->Enter("ListLinks()"));
   return network_->With([](State& state) {
     std::vector<LinkInfo> links;
-    for (const auto& [ifindex, link] : state.links) links.push_back(WithoutVfs(link.info));
+    for (const auto& [ifindex, link] : state.links) {
+      links.push_back(WithoutVfs(link.info));
+      links.back().counters.reset();
+    }
     return links;
   });
 }

@@ -91,14 +91,17 @@ absl::StatusOr<LinkInfo> LinuxRtnetlinkPort::GetLink(uint32_t ifindex) {
 
 absl::StatusOr<LinkInfo> LinuxRtnetlinkPort::GetLinkWithVfs(uint32_t ifindex) {
   FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
-  return GetLink(netlink::GetLinkRequest(ifindex, {}, true),
-                 StrCat("look up the VFs of ", Device(ifindex)));
+  FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo info, GetLink(netlink::GetLinkRequest(ifindex, {}, true),
+                                                   StrCat("look up the VFs of ", Device(ifindex))));
+  info.counters.reset();
+  return info;
 }
 
 absl::StatusOr<std::vector<LinkInfo>> LinuxRtnetlinkPort::ListLinks() {
   std::vector<LinkInfo> links;
   FAIRLEAD_RETURN_IF_ERROR(DecodeAll(Dump(*socket_, netlink::ListLinksRequest), RTM_NEWLINK,
                                      "list network devices", netlink::DecodeLink, &links));
+  for (LinkInfo& link : links) link.counters.reset();
   std::sort(links.begin(), links.end(),
             [](const LinkInfo& a, const LinkInfo& b) { return a.ifindex < b.ifindex; });
   return links;

@@ -269,6 +269,7 @@ TEST(GetLinkRequest, AsksForVfsOnlyWhenTold) {
   EXPECT_EQ(mask(GetLinkRequest(3, {}, false)) & RTEXT_FILTER_VF, 0u);
   EXPECT_EQ(mask(ListLinksRequest()) & RTEXT_FILTER_VF, 0u);
   EXPECT_NE(mask(GetLinkRequest(3, {}, true)) & RTEXT_FILTER_VF, 0u);
+  EXPECT_EQ(mask(GetLinkRequest(3, {}, false)) & RTEXT_FILTER_SKIP_STATS, 0u);
 }
 
 }  // namespace

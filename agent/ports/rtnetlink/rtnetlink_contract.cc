@@ -33,6 +33,17 @@ TEST_P(RtnetlinkContract, ALinkIsFoundByNameAndByIndex) {
   auto by_index = port().GetLink(ifindex);
   ASSERT_TRUE(by_index.ok()) << by_index.status();
   EXPECT_EQ(by_index->name, "fleth0");
+  EXPECT_TRUE(by_index->counters.has_value());
+}
+
+TEST_P(RtnetlinkContract, CountersAreReadOfOneLinkAlone) {
+  const uint32_t ifindex = env_->AddEthernet("fleth0");
+  auto with_vfs = port().GetLinkWithVfs(ifindex);
+  ASSERT_TRUE(with_vfs.ok()) << with_vfs.status();
+  EXPECT_FALSE(with_vfs->counters.has_value());
+  auto links = port().ListLinks();
+  ASSERT_TRUE(links.ok()) << links.status();
+  for (const LinkInfo& link : *links) EXPECT_FALSE(link.counters.has_value()) << link.name;
 }
 
 TEST_P(RtnetlinkContract, AMissingLinkIsNotFound) {

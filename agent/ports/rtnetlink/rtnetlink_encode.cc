@@ -62,9 +62,9 @@ absl::Status CheckIfName(std::string_view name) {
 
 Message GetLinkRequest(uint32_t ifindex, std::string_view name, bool with_vfs) {
   Message message = LinkMessage(RTM_GETLINK, NLM_F_ACK, ifindex);
-  uint32_t mask = RTEXT_FILTER_SKIP_STATS;
-  if (with_vfs) mask |= RTEXT_FILTER_VF;
-  message.PutU32(IFLA_EXT_MASK, mask);
+  // Since Linux 7.2 a device is without IFLA_STATS64 too when statistics are to be skipped; each VF
+  // brings its own when they are not.
+  if (with_vfs) message.PutU32(IFLA_EXT_MASK, RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS);
   if (ifindex == 0) message.PutString(IFLA_IFNAME, name);
   return message;
 }

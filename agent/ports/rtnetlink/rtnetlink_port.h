@@ -50,7 +50,7 @@ struct LinkInfo {
   uint32_t lower = 0;                       // what a VLAN or macvlan stands on (IFLA_LINK)
   bool addr_gen_none = false;               // no IPv6 link-local address by itself
   uint32_t ingress_block = 0;               // not filled here; see TcPort
-  std::optional<TrafficCounters> counters;  // IFLA_STATS64
+  std::optional<TrafficCounters> counters;  // GetLink only: IFLA_STATS64
   std::optional<std::vector<VfInfo>> vfs;   // GetLinkWithVfs only; absent: the NIC reports none
   // kind "vxlan":
   bool vxlan_collect_md = false;
