@@ -340,7 +340,7 @@ void Engine::PlanFor(const Change& change, std::function<void(absl::StatusOr<Dry
   for (const auto& [vm, uuid] : ask) {
     executor_->ObserveVm(vm, uuid,
                          [this, alive = std::weak_ptr<bool>(alive_), pending,
-                          vm](absl::StatusOr<VmObservation> result) {
+                          vm = vm](absl::StatusOr<VmObservation> result) {
                            if (alive.expired()) return;
                            pending->vms.emplace(vm, std::move(result));
                            if (!vms_.contains(vm)) executor_->ReleaseVm(vm);

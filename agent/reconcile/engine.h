@@ -231,6 +231,7 @@ class Engine {
   void DropLease(const Attachment& attachment);
   // Pending while a NIC that can carry the port is being set up; fails when that failed
   // for each of them.
+  absl::Status WithErrorsOfNics(const Port& port, const absl::Status& refused) const;
   void WaitForNic(Unit& unit, const StoredObject& object, const absl::Status& why);
   void ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment);
   void Teardown(Unit& unit, Attachment& attachment);

@@ -120,11 +120,7 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
     return;
   }
   if (!vf.ok()) {
-    std::string words(vf.status().message());
-    for (const NicId& pf : missing_pfs()) {
-      absl::StrAppend(&words, "; PF ", pf.ToString(), ": ", pf_error(pf));
-    }
-    AttachFailed(unit, "vf placement", absl::Status(vf.status().code(), words), object.generation);
+    AttachFailed(unit, "vf placement", WithErrorsOfNics(port, vf.status()), object.generation);
     return;
   }
   attachment.vf = *vf;
@@ -203,6 +199,23 @@ void Engine::DropLease(const Attachment& attachment) {
   if (attachment.vni) drop(leases_of_block_, *attachment.vni);
   vf_of_port_.erase(attachment.port);
   attachments_.erase(attachment.vf);
+}
+
+// A NIC that cannot be observed just now may be all that is missing.
+absl::Status Engine::WithErrorsOfNics(const Port& port, const absl::Status& refused) const {
+  std::string words(refused.message());
+  bool may_pass = false;
+  for (const NicId& id : config_.pfs) {
+    const auto pf = facts_.pfs.find(id);
+    if (pf == facts_.pfs.end()) {
+      absl::StrAppend(&words, "; PF ", id.ToString(), ": ", pf_error(id));
+    } else if (pf->second.network != port.network) {
+      continue;
+    }
+    const auto scope = pf_scope_.find(id);
+    may_pass |= scope != pf_scope_.end() && IsTransient(scope->second.error);
+  }
+  return absl::Status(may_pass ? absl::StatusCode::kUnavailable : refused.code(), words);
 }
 
 void Engine::WaitForNic(Unit& unit, const StoredObject& object, const absl::Status& why) {

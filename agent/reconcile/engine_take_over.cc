@@ -142,8 +142,8 @@ void Engine::Find(uint32_t store, std::function<void(absl::StatusOr<FoundObjects
   }
   for (const RuleTable& table : tables) {
     ++survey->open;
-    executor_->ObserveTable(table, [this, alive = std::weak_ptr<bool>(alive_), survey, store,
-                                    table](absl::StatusOr<std::vector<ObservedResource>> rules) {
+    executor_->ObserveTable(table, [this, alive = std::weak_ptr<bool>(alive_), survey,
+                                    store](absl::StatusOr<std::vector<ObservedResource>> rules) {
       if (alive.expired()) return;
       if (!rules.ok()) survey->error = rules.status();
       if (rules.ok()) {

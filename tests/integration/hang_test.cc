@@ -69,5 +69,22 @@ TEST_F(HangTest, AVfWhoseProbeHangsIsKeptUntilItComesBackAndTheOtherNicGoesOn) {
   EXPECT_GE(host->pci.ResetCount(vf), 1) << "taken apart before it was used again";
 }
 
+TEST_F(HangTest, APortIsTriedAgainWhileTheKernelIsAtWorkOnItsNic) {
+  Begin();
+  Quiet();
+  host->Stop();
+  host->pci.HangNext(SysfsMethod::kProbe, FakeHost::PfAddress());
+  ASSERT_FALSE(host->pci.Probe(FakeHost::PfAddress()).ok());
+  host->Start();
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const v1::ObjectStatus status = host->WaitFailed("a-red");
+  EXPECT_EQ(status.step(), "vf placement");
+  EXPECT_THAT(status.reason(), HasSubstr("has not come back from the kernel yet"));
+  EXPECT_FALSE(status.permanent());
+  ASSERT_TRUE(host->pci.Release(FakeHost::PfAddress()));
+  host->WaitReady("a-red");
+}
+
 }  // namespace
 }  // namespace fairlead
