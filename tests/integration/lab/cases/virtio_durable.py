@@ -50,7 +50,8 @@ def works_again(s):
 
 def changed_by_others(s):
     """A rule, a representor, a driver, a device of QEMU's: told with before and after, and repaired; a renamed PF is none."""
-    vf = next(v for v in VFS if v["pci"] == b_in_red(s)["vf_pci"])
+    pci = b_in_red(s)["vf_pci"]
+    vf = next(v for v in VFS if v["pci"] == pci)
     rule = next(r for r in json.loads(s.agent.ctl("get", "rules", "port/b-red-1", "-o", "json").stdout)["rules"]
                 if r["location"].startswith("block-") and "/2000/" in r["location"])
     block, chain, priority, handle = rule["location"].removeprefix("block-").split("/")
@@ -100,6 +101,7 @@ def rebooted(vm):
 def vm_reboots_and_dies(s):
     """A VM that reboots keeps its NIC; one that is killed is degraded by name, and served again when a new QEMU has its
     UUID; another VM in its place is not."""
+    s.restart_vm(s.b, "--reboots")
     b_in_red(s)
     device = s.agent.port("b-red-1")["guest_device"]
     s.b.sh("echo 1 >/tmp/before-the-reboot")
