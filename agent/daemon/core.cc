@@ -97,7 +97,7 @@ absl::Status Core::Subscribe(const Ports& ports, const ProviderConfig& config) {
         device_events_,
         ports.uevent->Subscribe(
             [inbox = inbox_, hotplug = HotplugEvents(config.hotplug_ports)](const Uevent& event) {
-              if (event.lost) inbox->AddLost();
+              if (event.lost) inbox->AddLost(EventInbox::Source::kDevices);
               if (const std::optional<NicId> nic = hotplug.PortOf(event)) inbox->AddNic(*nic);
             }));
   }
@@ -198,16 +198,32 @@ void Core::OnVmEvents(const std::string& vm, const EventInbox::VmEvents& events)
 
 void Core::OnEvents(const EventInbox::Batch& batch) {
   for (const auto& [vm, events] : batch.vms) OnVmEvents(vm, events);
-  if (batch.lost) {
-    spdlog::warn("messages of the kernel were lost: everything is observed again");
-    engine_->Audit();
-    return;
-  }
+  for (const EventInbox::Source source : batch.lost) OnLost(source);
   for (const NicId& nic : batch.nics) engine_->OnPfChanged(nic);
   for (const auto& [ifindex, name] : batch.links) engine_->OnLinkChanged(ifindex, name);
   if (batch.neighbours) engine_->OnNeighbourChanged();
   for (const EventInbox::RuleTouched& rule : batch.rules) OnRuleTouched(rule);
   OnDevlinkChanged(batch.devlink);
+}
+
+void Core::OnLost(EventInbox::Source source) {
+  const auto say = [](const char* what, const char* where) {
+    spdlog::warn("messages of the kernel about {} were lost: {} observed again", what, where);
+  };
+  switch (source) {
+    case EventInbox::Source::kLinks:
+      say("links", "NICs, the tunnel and its peers are");
+      return engine_->ObserveLinks();
+    case EventInbox::Source::kRules:
+      say("rules", "rules and what they stand on are");
+      return engine_->ObserveRules();
+    case EventInbox::Source::kDevlink:
+      say("eswitches", "NICs are");
+      return engine_->ObserveNics();
+    case EventInbox::Source::kDevices:
+      say("devices", "hot-plug ports are");
+      return engine_->ObserveHotplugPorts();
+  }
 }
 
 // Of the NICs that Fairlead may use; each is looked at once, however much it told.
@@ -218,6 +234,7 @@ void Core::OnDevlinkChanged(const std::set<DevlinkHandle>& devices) {
     if (devices.contains(DevlinkHandle::Pci(pf.pci))) changed.push_back(nic);
   }
   for (const NicId& nic : changed) engine_->OnPfChanged(nic);
+  engine_->OnUnknownNicChanged();
 }
 
 void Core::OnRuleTouched(const EventInbox::RuleTouched& event) {
@@ -240,11 +257,11 @@ void Core::OnRuleTouched(const EventInbox::RuleTouched& event) {
     table = {RuleTable::Kind::kVpcBlock, *vni};
   } else {
     const auto& tunnel = engine_->facts().tunnel;
-    if (!tunnel || event.at.ifindex != tunnel->ifindex) return;
+    if (tunnel && event.at.ifindex != tunnel->ifindex) return;
     table = {RuleTable::Kind::kTunnelIngress, {}};
   }
   // Our own removals are of rules that are no longer wanted.
-  if (!engine_->Wants({table, event.id.chain, event.id.priority, event.id.handle})) return;
+  if (!engine_->Misses({table, event.id.chain, event.id.priority, event.id.handle})) return;
   engine_->OnTableChanged(table);
 }
 

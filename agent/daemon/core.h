@@ -54,6 +54,7 @@ class Core : private Engine::Listener {
   void FlushEvents();
   void OnVmEvents(const std::string& vm, const EventInbox::VmEvents& events);
   void OnEvents(const EventInbox::Batch& batch);
+  void OnLost(EventInbox::Source source);
   void OnRuleTouched(const EventInbox::RuleTouched& event);
   void OnDevlinkChanged(const std::set<DevlinkHandle>& devices);
   absl::Status Subscribe(const Ports& ports, const ProviderConfig& config);

@@ -22,7 +22,7 @@ void EventInbox::Add(const RtnetlinkEvent& event) {
       batch_.neighbours = true;
       break;
     case RtnetlinkEvent::Kind::kLost:
-      batch_.lost = true;
+      batch_.lost.insert(Source::kLinks);
       break;
   }
   Kept();
@@ -35,7 +35,7 @@ void EventInbox::Add(const TcPort::Event& event) {
   }
   const std::lock_guard lock(mutex_);
   if (event.lost) {
-    batch_.lost = true;
+    batch_.lost.insert(Source::kRules);
   } else {
     batch_.rules.insert({event.at, event.id});
   }
@@ -45,7 +45,7 @@ void EventInbox::Add(const TcPort::Event& event) {
 void EventInbox::Add(const DevlinkPort::Event& event) {
   const std::lock_guard lock(mutex_);
   if (event.kind == DevlinkPort::Event::Kind::kLost) {
-    batch_.lost = true;
+    batch_.lost.insert(Source::kDevlink);
   } else {
     batch_.devlink.insert(event.device.handle);
   }
@@ -85,21 +85,20 @@ void EventInbox::AddNic(const NicId& nic) {
   Kept();
 }
 
-void EventInbox::AddLost() {
+void EventInbox::AddLost(Source source) {
   const std::lock_guard lock(mutex_);
-  batch_.lost = true;
+  batch_.lost.insert(source);
   Kept();
 }
 
 void EventInbox::Kept() {
-  if (batch_.links.size() + batch_.rules.size() + batch_.devlink.size() > kMost) {
-    batch_.lost = true;
-  }
-  if (batch_.lost) {
-    batch_.links.clear();
-    batch_.rules.clear();
-    batch_.devlink.clear();
-  }
+  const auto bound = [this](auto& kept, Source source) {
+    if (kept.size() > kMost) batch_.lost.insert(source);
+    if (batch_.lost.contains(source)) kept.clear();
+  };
+  bound(batch_.links, Source::kLinks);
+  bound(batch_.rules, Source::kRules);
+  bound(batch_.devlink, Source::kDevlink);
   if (std::exchange(fetching_, true)) return;
   post_([self = shared_from_this()] {
     Batch batch;

@@ -2,8 +2,8 @@
 //
 // Purpose: what the kernel and QEMU tell, on its way from the ports' threads to the
 // loop. What says the same thing is one entry, so a burst costs one turn of the loop;
-// what does not fit any more becomes "something was lost", which has everything
-// observed again.
+// what does not fit any more becomes "something was lost", which has everything observed
+// again that the same source tells of.
 //
 // Threading: Add from any thread; `deliver` runs on the loop thread.
 // Ownership: held by shared_ptr, because a port's thread may still be in Add when
@@ -30,10 +30,12 @@ namespace fairlead {
 
 class EventInbox : public std::enable_shared_from_this<EventInbox> {
  public:
-  // Links, rules and devlink devices that are kept apart at the most, together; and
-  // devices of a VM.
+  // Links, rules or devlink devices that are kept apart at the most; and devices of a VM.
   static constexpr size_t kMost = 4096;
   static constexpr size_t kMostDevices = 64;
+
+  // Sockets of the kernel: what one of them lost, the others have still told.
+  enum class Source : uint8_t { kLinks, kRules, kDevlink, kDevices };
 
   // A place whose filter went away, or where somebody else put one; as in
   // TcPort::Event, 0 stands for any.
@@ -49,7 +51,7 @@ class EventInbox : public std::enable_shared_from_this<EventInbox> {
     bool changed = false;  // something else happened: look at it
   };
   struct Batch {
-    bool lost = false;                      // messages were dropped, by the kernel or here
+    std::set<Source> lost;                  // their messages were dropped, by the kernel or here
     bool neighbours = false;                // a neighbour, an address or a route changed
     std::set<NicId> nics;                   // hot-plug ports behind which something happened
     std::map<uint32_t, std::string> links;  // by ifindex, the last name seen
@@ -67,7 +69,7 @@ class EventInbox : public std::enable_shared_from_this<EventInbox> {
   void Add(const std::string& vm, const QmpEvent& event);
   // One that the configuration lists, so there are few.
   void AddNic(const NicId& nic);
-  void AddLost();
+  void AddLost(Source source);
   // On the loop thread.
   void Close();
 

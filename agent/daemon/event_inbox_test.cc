@@ -48,19 +48,35 @@ TEST_F(EventInboxTest, ABurstIsOneDeliveryWithEachThingOnce) {
   EXPECT_EQ(got_[0].links, (std::map<uint32_t, std::string>{{7, "new"}}));
   EXPECT_EQ(got_[0].rules.size(), 1U);
   EXPECT_TRUE(got_[0].neighbours);
-  EXPECT_FALSE(got_[0].lost);
+  EXPECT_TRUE(got_[0].lost.empty());
   inbox_->Add(Link(8, "x"));
   RunLoop();
   ASSERT_EQ(got_.size(), 2U);
   EXPECT_FALSE(got_[1].neighbours);
 }
 
-TEST_F(EventInboxTest, MoreThanItHoldsIsSaidToBeLost) {
+// sonic-buildimage 28576: a queue of messages without a bound or a merge grew to 25 GB.
+TEST_F(EventInboxTest, MoreThanItHoldsIsSaidToBeLostOfThatSourceAlone) {
+  inbox_->Add(Link(7, "eth7"));
   for (uint32_t i = 0; i <= EventInbox::kMost; ++i) inbox_->Add(Gone(i + 1));
   RunLoop();
   ASSERT_EQ(got_.size(), 1U);
-  EXPECT_TRUE(got_[0].lost);
+  EXPECT_EQ(got_[0].lost, std::set{EventInbox::Source::kRules});
   EXPECT_TRUE(got_[0].rules.empty());
+  EXPECT_EQ(got_[0].links, (std::map<uint32_t, std::string>{{7, "eth7"}}));
+}
+
+TEST_F(EventInboxTest, WhatASourceToldBesideALossIsNotKeptAndWhatOthersToldIs) {
+  inbox_->Add(Link(7, "eth7"));
+  inbox_->Add(Gone(1));
+  inbox_->Add(RtnetlinkEvent{});
+  inbox_->Add(Link(8, "eth8"));
+  inbox_->AddLost(EventInbox::Source::kDevices);
+  RunLoop();
+  ASSERT_EQ(got_.size(), 1U);
+  EXPECT_EQ(got_[0].lost, (std::set{EventInbox::Source::kLinks, EventInbox::Source::kDevices}));
+  EXPECT_TRUE(got_[0].links.empty()) << "all links are looked at";
+  EXPECT_EQ(got_[0].rules.size(), 1U);
 }
 
 TEST_F(EventInboxTest, ABurstOfADevlinkDeviceIsOneEntry) {
@@ -82,14 +98,14 @@ TEST_F(EventInboxTest, ABurstOfADevlinkDeviceIsOneEntry) {
   RunLoop();
   ASSERT_EQ(got_.size(), 1U);
   EXPECT_EQ(got_[0].devlink, (std::set<DevlinkHandle>{nic, other}));
-  EXPECT_FALSE(got_[0].lost);
+  EXPECT_TRUE(got_[0].lost.empty());
 }
 
 TEST_F(EventInboxTest, LostDevlinkEventsAndTooManyAreSaidToBeLost) {
   inbox_->Add(DevlinkPort::Event{});
   RunLoop();
   ASSERT_EQ(got_.size(), 1U);
-  EXPECT_TRUE(got_[0].lost);
+  EXPECT_EQ(got_[0].lost, std::set{EventInbox::Source::kDevlink});
   for (size_t i = 0; i <= EventInbox::kMost; ++i) {
     DevlinkPort::Event event;
     event.kind = DevlinkPort::Event::Kind::kDeviceGone;
@@ -98,7 +114,7 @@ TEST_F(EventInboxTest, LostDevlinkEventsAndTooManyAreSaidToBeLost) {
   }
   RunLoop();
   ASSERT_EQ(got_.size(), 2U);
-  EXPECT_TRUE(got_[1].lost);
+  EXPECT_EQ(got_[1].lost, std::set{EventInbox::Source::kDevlink});
   EXPECT_TRUE(got_[1].devlink.empty());
 }
 

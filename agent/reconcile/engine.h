@@ -82,6 +82,8 @@ class Engine {
 
   // Something outside may have changed: observe that scope anew.
   void OnPfChanged(const NicId& pf);
+  // The same where it is not known yet of which NIC it is.
+  void OnUnknownNicChanged();
   void OnNeighbourChanged();
   // The lane of a PF is past its deadline: it is not waited for any longer.
   void OnPfHung(const NicId& pf);
@@ -94,6 +96,11 @@ class Engine {
   void OnLinkChanged(uint32_t ifindex, const std::string& name);
   // What a VPC's block ends in may be gone: its representors are looked at.
   void OnBlockChanged(Vni vni);
+  // Whoever tells of such changes has lost some: that scope is observed anew, and no other.
+  void ObserveNics();
+  void ObserveHotplugPorts();
+  void ObserveLinks();  // both, the tunnel and its peers
+  void ObserveRules();  // and what they stand on
   // Observes everything again.
   void Audit();
 
@@ -113,9 +120,10 @@ class Engine {
   const std::deque<Drift>& drifts() const { return drifts_; }
   uint64_t drifts_noticed() const { return drifts_noticed_; }
   uint64_t drifts_repaired() const { return drifts_repaired_; }
-  // Whether a rule at this place is wanted; handle 0 stands for any of the
-  // priority, priority 0 for any of the table.
-  bool Wants(const RuleLocation& location) const;
+  // Whether it matters that somebody removed the rule at this place: it is wanted, or
+  // nobody has said yet whether it is. Handle 0 stands for any of the priority, priority 0
+  // for any of the table.
+  bool Misses(const RuleLocation& location) const;
   // In what a PF's eswitch is not as configured, and why it is not made so; "" = it is.
   std::string eswitch_problem(const NicId& pf) const;
   // Why the VFs of a PF could not be made; "" = nothing failed.
@@ -332,6 +340,7 @@ class Engine {
   void FinishStart();
   bool LookedAtAll() const;
   void ObservePf(const NicId& pf);
+  void ObserveTables();
   void OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result);
   // Observes one VF for the port that waits for it; `verify`: as the last look
   // before its lease ends.

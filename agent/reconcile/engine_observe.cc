@@ -365,6 +365,13 @@ void Engine::OnPfChanged(const NicId& pf) {
   if (pf_scope_.contains(pf)) ObservePf(pf);
 }
 
+// The first look at a NIC may have passed what changed.
+void Engine::OnUnknownNicChanged() {
+  for (auto& [pf, scope] : pf_scope_) {
+    if (scope.in_flight && !facts_.pfs.contains(pf)) scope.again = true;
+  }
+}
+
 void Engine::OnPfHung(const NicId& pf) {
   Scope& scope = pf_scope_[pf];
   if (scope.known) return;  // its ports say themselves what they wait for
@@ -383,7 +390,8 @@ void Engine::OnNeighbourChanged() {
   // The entry that changed may be a gateway of many peers: all are looked at, a
   // moment later, so that a host with many neighbours is not read for each of them.
   const auto first = observed_.lower_bound({ResourceKind::kNeighbour, ""});
-  if (first == observed_.end() || first->first.kind != ResourceKind::kNeighbour) return;
+  const bool any = first != observed_.end() && first->first.kind == ResourceKind::kNeighbour;
+  if (!any && neighbour_scope_.known) return;
   if (std::exchange(neighbours_due_, true)) return;
   executor_->After(kNeighbourPause, [this, alive = std::weak_ptr<bool>(alive_)] {
     if (alive.expired()) return;
@@ -411,6 +419,7 @@ void Engine::OnLinkChanged(uint32_t ifindex, const std::string& name) {
       }
     }
   }
+  OnUnknownNicChanged();
   // One that nobody knows yet may be the representor that devlink will name.
   for (const auto& [mac, pf] : facts_.pfs) {
     const bool waits = std::any_of(pf.vfs.begin(), pf.vfs.end(), [](const VfFacts& vf) {
@@ -432,18 +441,51 @@ void Engine::Audit() {
     unit.failed_generation = 0;
     MarkDirty({UnitKind::kPort, port});
   }
-  for (const NicId& pf : config_.pfs) ObservePf(pf);
-  ObserveTunnel();
-  ObserveNeighbours();
-  ObserveTable(kTunnelTable);
-  std::set<Vni> vnis;
+  ObserveLinks();
+  ObserveTables();
   std::set<std::string> vms;
   for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vni) vnis.insert(*attachment.vni);
     if (!attachment.vm.empty()) vms.insert(attachment.vm);
   }
-  for (const Vni vni : vnis) ObserveTable({RuleTable::Kind::kVpcBlock, vni});
   for (const std::string& vm : vms) ObserveVm(vm);
+}
+
+void Engine::ObserveNics() {
+  for (const NicId& pf : config_.pfs) {
+    if (!pf.is_hotplug_port()) ObservePf(pf);
+  }
+}
+
+void Engine::ObserveHotplugPorts() {
+  for (const NicId& pf : config_.pfs) {
+    if (pf.is_hotplug_port()) ObservePf(pf);
+  }
+}
+
+void Engine::ObserveTables() {
+  ObserveTable(kTunnelTable);
+  for (const auto& [vni, leases] : leases_of_block_) {
+    ObserveTable({RuleTable::Kind::kVpcBlock, vni});
+  }
+}
+
+// A function at a hot-plug port has a netdev too.
+void Engine::ObserveLinks() {
+  ObserveNics();
+  ObserveHotplugPorts();
+  ObserveTunnel();
+  ObserveNeighbours();
+}
+
+// The qdisc and the drop of the tunnel and of each representor are told of like any rule.
+void Engine::ObserveRules() {
+  ObserveTunnel();
+  std::set<NicId> pfs;
+  for (const auto& [vni, leases] : leases_of_block_) {
+    for (const VfId& vf : leases) pfs.insert(vf.pf);
+  }
+  for (const NicId& pf : pfs) OnPfChanged(pf);
+  ObserveTables();
 }
 
 void Engine::ScheduleAudit() {

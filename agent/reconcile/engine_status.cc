@@ -399,19 +399,34 @@ std::string Engine::pf_error(const NicId& pf) const {
   return std::string(it->second.error.message());
 }
 
-bool Engine::Wants(const RuleLocation& location) const {
+bool Engine::Misses(const RuleLocation& location) const {
+  const auto scope = table_scope_.find(location.table);
+  if (scope == table_scope_.end() || !scope->second.known) return true;  // it is being read
+  // After a start: what was read, and is not compiled yet.
+  const auto unclaimed = [this](const ResourceKey& key) {
+    const auto seen = observed_.find(key);
+    return seen != observed_.end() && seen->second.ours && !claimant_.contains(key);
+  };
   std::string name = FlowRuleKey(location).name;
   if (location.handle != 0 && location.priority != 0) {
-    return wanted_.contains({ResourceKind::kFlowRule, name});
+    const ResourceKey key{ResourceKind::kFlowRule, name};
+    return wanted_.contains(key) || unclaimed(key);
   }
   // "table/chain/priority/handle", cut behind what is named.
   for (int cut = location.priority != 0 ? 1 : 3; cut > 0; --cut) {
     name.resize(name.rfind('/'));
   }
   name += '/';
-  const auto it = wanted_.lower_bound({ResourceKind::kFlowRule, name});
-  return it != wanted_.end() && it->first.kind == ResourceKind::kFlowRule &&
+  const auto any = [&name](const auto& rules, const auto& counts) {
+    for (auto it = rules.lower_bound({ResourceKind::kFlowRule, name});
+         it != rules.end() && it->first.kind == ResourceKind::kFlowRule &&
          it->first.name.starts_with(name);
+         ++it) {
+      if (counts(it->first)) return true;
+    }
+    return false;
+  };
+  return any(wanted_, [](const ResourceKey&) { return true; }) || any(observed_, unclaimed);
 }
 
 std::string Engine::WhyNotFree(const VfId& vf) const {

@@ -149,7 +149,7 @@ TEST_F(AdoptionTest, APortWhoseNicIsGoneIsNotCalledReady) {
   host->WaitReady("a-red");
   host->network->FailWhen([](std::string_view call) { return call.starts_with("GetLink"); },
                           SystemError(ENODEV, "asked of the fake", "no such device"), 1000000);
-  host->network->LoseEvents();
+  host->network->LoseLinkEvents();
   const auto status = host->WaitPort(
       "a-red", [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
   EXPECT_EQ(status->step(), "pf observe");

@@ -139,7 +139,7 @@ TEST_F(EventTest, ARepresentorThatAppearsByDevlinkAloneIsNoticedAtOnce) {
   EXPECT_EQ(representor(0), "pf0r0");
 }
 
-TEST_F(EventTest, WhenDevlinksEventsAreLostEverythingIsLookedAtAgain) {
+TEST_F(EventTest, WhenDevlinksEventsAreLostTheNicIsLookedAtAgain) {
   FakeHostOptions options;
   options.eswitch = EswitchMode::kSwitchdev;
   Begin(options, [](DaemonConfig& config) { config.engine.audit_every = std::chrono::hours(1); });

@@ -240,7 +240,7 @@ TEST_F(IsolationTest, MustIsProvenForEveryOtherPortOfTheVpc) {
   EXPECT_EQ(proofs, 2);
   // b's representor gives its rules back: a is not reached from there in hardware.
   host->network->SetOffloadCapable(FakeHost::Representor(1), false);
-  host->network->LoseEvents();
+  host->network->LoseRuleEvents();
   const auto status = host->WaitPort(
       "a-red", [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
   EXPECT_THAT(status->reason(), HasSubstr("0 of the 1 other ports"));

@@ -413,7 +413,8 @@ class RandomSweep {
       }
       default:
         Say("messages of the kernel are lost");
-        return host_.network->LoseEvents();
+        host_.network->LoseLinkEvents();
+        return host_.network->LoseRuleEvents();
     }
   }
 

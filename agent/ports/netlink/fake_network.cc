@@ -226,9 +226,12 @@ void FakeNetwork::AddForeignFilter(const TcAttachPoint& at, const TcFilterInfo& 
   });
 }
 
-void FakeNetwork::LoseEvents() {
+void FakeNetwork::LoseLinkEvents() {
+  With([](State& state) { state.link_events.push_back({}); });
+}
+
+void FakeNetwork::LoseRuleEvents() {
   With([](State& state) {
-    state.link_events.push_back({});
     state.tc_events.push_back({.lost = true, .deleted = false, .at = {}, .id = {}, .cookie = {}});
   });
 }

@@ -83,8 +83,9 @@ class FakeNetwork {
   void AddForeignIngress(uint32_t ifindex);
   // A filter of somebody else; its table must be there.
   void AddForeignFilter(const TcAttachPoint& at, const TcFilterInfo& info);
-  // Subscribers of both ports are told that messages were lost.
-  void LoseEvents();
+  // Subscribers of rtnetlink, or of TC, are told that messages were lost.
+  void LoseLinkEvents();
+  void LoseRuleEvents();
   // A table takes this many filters; one more is refused (ENOSPC). At first: any number.
   void SetMaxFilters(size_t most);
 

@@ -145,7 +145,7 @@ TEST(FakeRtnetlinkPort, LostEventsAreTold) {
   auto subscription = port.Subscribe(
       [&](const RtnetlinkEvent& event) { lost += event.kind == RtnetlinkEvent::Kind::kLost; });
   ASSERT_TRUE(subscription.ok());
-  network->LoseEvents();
+  network->LoseLinkEvents();
   EXPECT_EQ(lost, 1);
 }
 

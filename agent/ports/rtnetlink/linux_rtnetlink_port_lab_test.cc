@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 #include "agent/ports/devlink/test_netdevsim.h"
@@ -90,6 +92,34 @@ TEST(LinuxRtnetlinkPort, ATunnelComesUpThoughANicRefusesItsUdpPort) {
   EXPECT_EQ(netdevsim.Knob(device, kInjectError), "0") << "the NIC was not asked";
   EXPECT_TRUE(port->GetLink(*tunnel)->up);
   EXPECT_TRUE(port->DeleteLink(*tunnel).ok());
+}
+
+// ENOBUFS: the subscriber does not come to read while far more is told than its buffer holds.
+TEST(LinuxRtnetlinkPort, ASubscriberWhoseBufferRanOverIsToldOfTheLoss) {
+  netlink::TestNetwork network;
+  auto port = *LinuxRtnetlinkPort::Create();
+  const uint32_t link = network.AddEthernet("fleth2");
+  ASSERT_TRUE(port->SetLinkUp(link, true).ok());  // of a link that is down less is told
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool reads = false, lost = false;
+  const auto subscription = port->Subscribe([&](const RtnetlinkEvent& event) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return reads; });
+    lost = lost || event.kind == RtnetlinkEvent::Kind::kLost;
+    changed.notify_all();
+  });
+  ASSERT_TRUE(subscription.ok()) << subscription.status();
+  // 8 MiB, which the kernel counts twice, and more than 1 KiB for each message.
+  for (int i = 0; i < 20'000; ++i) {
+    ASSERT_TRUE(port->SetAlias(link, i % 2 == 0 ? "one" : "other").ok());
+  }
+  std::unique_lock lock(mutex);
+  reads = true;
+  changed.notify_all();
+  EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(60), [&] { return lost; }));
+  lock.unlock();
+  network.DeleteLink("fleth2");
 }
 
 }  // namespace

@@ -67,5 +67,27 @@ TEST(LinuxUeventPortTest, WhatAProcessSendsToTheGroupIsNotTakenForTheKernels) {
   EXPECT_EQ(actions, std::vector<std::string>{"change"});
 }
 
+// ENOBUFS: the subscriber does not come to read while far more is told than its buffer holds.
+TEST(LinuxUeventPortTest, ASubscriberWhoseBufferRanOverIsToldOfTheLoss) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool reads = false, lost = false;
+  LinuxUeventPort port;
+  const auto subscription = port.Subscribe([&](const Uevent& event) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return reads; });
+    lost = lost || event.lost;
+    changed.notify_all();
+  });
+  ASSERT_TRUE(subscription.ok()) << subscription.status();
+  KernelOfUevents kernel;
+  // 2 MiB, which the kernel counts twice, and more than 512 bytes for each message.
+  for (int i = 0; i < 10'000; ++i) kernel.Say("change");
+  std::unique_lock lock(mutex);
+  reads = true;
+  changed.notify_all();
+  EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(60), [&] { return lost; }));
+}
+
 }  // namespace
 }  // namespace fairlead
