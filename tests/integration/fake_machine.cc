@@ -31,20 +31,35 @@ std::string FakeMachine::VfName(uint16_t index, uint16_t pf) {
 }
 uint32_t FakeMachine::Representor(uint16_t index, uint16_t pf) { return 20U + 100U * pf + index; }
 
+void FakeMachine::Configure(uint16_t number) {
+  PfConfig configured;
+  configured.mac = PfMac(number);
+  configured.vfs = options_.vfs;
+  const bool named = !IsMlx5(number) && !IsIgb(number);
+  for (uint16_t i = 0; named && i < options_.vfs; ++i) {
+    RepresentorConfig representor;
+    representor.vf = i;
+    representor.netdev = StrCat("pf", number, "rep", i);
+    if (!options_.can_set_vf_mac) representor.mac = VfMac(i, number);
+    configured.representors.push_back(representor);
+  }
+  config.providers.pfs.push_back(configured);
+  config.engine.pfs.push_back(configured.mac);
+}
+
 void FakeMachine::AddPf(uint16_t number) {
-  const std::string name = StrCat("pf", number);
+  const NicPlace& place = places_[number];
+  const bool igb = IsIgb(number), mlx5 = IsMlx5(number);
   FakePfOptions pf;
-  pf.address = PfAddress(number);
-  pf.netdev = name;
+  pf.address = place.address;
+  pf.netdev = place.netdev;
   pf.total_vfs = options_.vfs;
-  const bool igb = number >= options_.first_igb;
-  const bool mlx5 = options_.eswitch && !igb;
   pf.driver = igb ? "igb" : mlx5 ? "mlx5_core" : "virtio-pci";
   pf.vf_driver = igb ? "igbvf" : pf.driver;
   pci.AddPf(pf);
   LinkInfo link;
-  link.name = name;
-  link.ifindex = kPfLink + number;
+  link.name = place.netdev;
+  link.ifindex = place.ifindex;
   link.up = link.carrier = true;
   link.mtu = 9000;
   link.mac = PfMac(number);
@@ -64,25 +79,20 @@ void FakeMachine::AddPf(uint16_t number) {
   }
   network->AddLink(link);
   if (igb) network->SetVfDriver(link.ifindex, FakeVfDriver::Igb());
-
-  PfConfig configured;
-  configured.mac = PfMac(number);
-  configured.vfs = options_.vfs;
   if (mlx5) {
     FakeDevlinkOptions nic;
-    nic.handle = Nic(number);
-    nic.netdev = name;
+    nic.handle = DevlinkHandle::Pci(place.address);
+    nic.pf = place.address.function;  // as mlx5 numbers them
+    nic.netdev = place.netdev;
     nic.offload = options_.offload_capable;
     nic.mode = *options_.eswitch;
     devlink->AddDevice(nic);
   } else if (!igb) {
-    AddRepresentors(number, configured);
+    AddRepresentors(number);
   }
-  config.providers.pfs.push_back(configured);
-  config.engine.pfs.push_back(configured.mac);
 }
 
-void FakeMachine::AddRepresentors(uint16_t number, PfConfig& configured) {
+void FakeMachine::AddRepresentors(uint16_t number) {
   for (uint16_t i = 0; i < options_.vfs; ++i) {
     LinkInfo representor;
     representor.name = StrCat("pf", number, "rep", i);
@@ -92,19 +102,42 @@ void FakeMachine::AddRepresentors(uint16_t number, PfConfig& configured) {
     representor.mtu = 1500;
     network->AddLink(representor);
     if (options_.offload_capable) network->SetOffloadCapable(representor.ifindex, true);
-    RepresentorConfig named;
-    named.vf = i;
-    named.netdev = representor.name;
-    if (!options_.can_set_vf_mac) named.mac = VfMac(i, number);
-    configured.representors.push_back(named);
   }
+}
+
+void FakeMachine::Boot() {
+  for (uint16_t pf = 0; pf < options_.pfs; ++pf) AddPf(pf);
+  pci.SetVfsChanged([devlink = devlink](const PciAddress& pf, uint16_t count) {
+    devlink->SetVfCount(DevlinkHandle::Pci(pf), count).IgnoreError();  // or it has no devlink
+  });
+  network->AddAddress(places_.at(0).ifindex, Ip(kLocal), *IpPrefix::Parse("192.0.2.0/24"));
+  network->SetStation(Ip("192.0.2.2"), MacAddress::Parse("52:54:00:00:00:02").value());
+}
+
+void FakeMachine::Reboot(std::vector<NicPlace> places) {
+  while (!vms_.empty()) RemoveVm(vms_.begin()->first);
+  for (const NicPlace& place : places_) {
+    const std::optional<PciDevice> nic = pci.Find(place.address);
+    for (const PciAddress& vf : nic->virtfns) {
+      pci.SetGroupOpen(*pci.Find(vf)->iommu_group, false);  // with the VM that had it
+    }
+    pci.RemoveDevice(place.address);
+  }
+  network = std::make_shared<FakeNetwork>();
+  devlink = std::make_shared<FakeDevlink>(network);
+  places_ = std::move(places);
+  Boot();
 }
 
 FakeMachine::FakeMachine(FakeMachineOptions options, FakeQmpPort::Delivery events)
     : qmp(events), options_(options) {
   char name[] = "/tmp/fairlead-test-XXXXXX";
   folder_ = ::mkdtemp(name);
-  for (uint16_t pf = 0; pf < options.pfs; ++pf) AddPf(pf);
+  for (uint16_t pf = 0; pf < options.pfs; ++pf) {
+    places_.push_back({PfAddress(pf), StrCat("pf", pf), kPfLink + pf});
+    Configure(pf);
+  }
+  Boot();
   if (options.hotplug_port) {
     pci.AddBridge(kHotplugPort);
     HotplugPortConfig port;
@@ -113,11 +146,6 @@ FakeMachine::FakeMachine(FakeMachineOptions options, FakeQmpPort::Delivery event
     config.providers.hotplug_ports.push_back(port);
     config.engine.pfs.push_back(kHotplugPort);
   }
-  pci.SetVfsChanged([devlink = devlink](const PciAddress& pf, uint16_t count) {
-    devlink->SetVfCount(DevlinkHandle::Pci(pf), count).IgnoreError();  // or it has no devlink
-  });
-  network->AddAddress(kPfLink, Ip(kLocal), *IpPrefix::Parse("192.0.2.0/24"));
-  network->SetStation(Ip("192.0.2.2"), MacAddress::Parse("52:54:00:00:00:02").value());
   config.state_dir = folder_;
   config.server.requests = StrCat("ipc://", folder_, "/agent.sock");
   config.server.events = StrCat("ipc://", folder_, "/events.sock");
@@ -175,7 +203,7 @@ void FakeMachine::RemoveVm(const std::string& id) {
 }
 
 PciAddress FakeMachine::VfAddress(uint16_t index, uint16_t pf) const {
-  return pci.Find(PfAddress(pf))->virtfns.at(index);
+  return pci.Find(NicAddress(pf))->virtfns.at(index);
 }
 
 std::string FakeMachine::Leftovers() const {
@@ -195,13 +223,13 @@ std::string FakeMachine::Leftovers() const {
     StrAppend(&text, "neighbour ", neighbour.address.ToString(), "\n");
   }
   for (uint16_t number = 0; number < options_.pfs; ++number) {
-    const std::optional<PciDevice> pf = pci.Find(PfAddress(number));
+    const std::optional<PciDevice> pf = pci.Find(NicAddress(number));
     for (const PciAddress& address : pf->virtfns) {
       const std::optional<PciDevice> vf = pci.Find(address);
       StrAppend(&text, "vf ", address.ToString(), " driver '", vf->driver, "' override '",
                 vf->driver_override, "'\n");
     }
-    const absl::StatusOr<LinkInfo> link = links.GetLinkWithVfs(kPfLink + number);
+    const absl::StatusOr<LinkInfo> link = links.GetLinkWithVfs(places_[number].ifindex);
     for (const VfInfo& vf : link.ok() && link->vfs ? *link->vfs : std::vector<VfInfo>{}) {
       StrAppend(&text, "vf ", vf.index, " of pf", number, " mac ", vf.mac.ToString(), " vlan ",
                 vf.vlan, vf.spoof_check.value_or(true) ? "" : " spoof check off",
@@ -215,13 +243,13 @@ std::string FakeMachine::Leftovers() const {
 
 VfInfo FakeMachine::Vf(uint16_t index, uint16_t pf) const {
   FakeRtnetlinkPort links(network);
-  const absl::StatusOr<LinkInfo> link = links.GetLinkWithVfs(kPfLink + pf);
+  const absl::StatusOr<LinkInfo> link = links.GetLinkWithVfs(places_.at(pf).ifindex);
   return link.ok() && link->vfs ? link->vfs->at(index) : VfInfo{};
 }
 
 void FakeMachine::ChangeVf(uint16_t index, uint16_t pf,
                            const std::function<void(VfInfo&)>& change) {
-  network->ChangeLink(kPfLink + pf, [&](LinkInfo& link) { change(link.vfs->at(index)); });
+  network->ChangeLink(places_.at(pf).ifindex, [&](LinkInfo& link) { change(link.vfs->at(index)); });
 }
 
 }  // namespace fairlead

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agent/daemon/config.h"
 #include "agent/daemon/lane_executor.h"
@@ -42,6 +43,13 @@ struct FakeMachineOptions {
   bool hotplug_port = false;
 };
 
+// Where a NIC is found and how it is called, which a boot may change.
+struct NicPlace {
+  PciAddress address;
+  std::string netdev;
+  uint32_t ifindex = 0;
+};
+
 class FakeMachine {
  public:
   // `events`: whether QEMU's events are told by a thread of their own.
@@ -59,10 +67,15 @@ class FakeMachine {
   const std::map<std::string, std::shared_ptr<FakeVm>>& vms() const { return vms_; }
   static std::string UuidOf(const std::string& id);
 
+  // The host boots, without VMs, VFs and rules, and finds its NICs at these places: the
+  // first is that of pf0. No agent may be running.
+  void Reboot(std::vector<NicPlace> places);
+
   // What a host shows of Fairlead's work, as text, one thing a line; equal texts
   // mean that nothing was left. The VF pool, which is shared, is not in it.
   std::string Leftovers() const;
 
+  // As long as it has not been booted otherwise.
   static constexpr uint32_t kPfLink = 10;  // of pf0, which has the tunnel's local address
   static constexpr char kLocal[] = "192.0.2.1";
   static constexpr PciAddress kHotplugPort{0, 0, 0x1c, 0};
@@ -86,12 +99,19 @@ class FakeMachine {
   DaemonConfig config;
 
  protected:
+  PciAddress NicAddress(uint16_t pf) const { return places_.at(pf).address; }
+
   const FakeMachineOptions options_;
 
  private:
+  bool IsIgb(uint16_t pf) const { return pf >= options_.first_igb; }
+  bool IsMlx5(uint16_t pf) const { return options_.eswitch && !IsIgb(pf); }
+  void Configure(uint16_t pf);
+  void Boot();
   void AddPf(uint16_t pf);
-  void AddRepresentors(uint16_t pf, PfConfig& configured);
+  void AddRepresentors(uint16_t pf);
 
+  std::vector<NicPlace> places_;
   std::string folder_;
   std::map<std::string, std::shared_ptr<FakeVm>> vms_;
   FakeSysfsPort sysfs_{pci};

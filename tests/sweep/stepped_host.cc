@@ -117,7 +117,7 @@ void SteppedHost::VmsHoldGroups() {
   if (held == held_) return;
   held_ = held;
   for (uint16_t number = 0; number < options_.machine.pfs; ++number) {
-    const std::optional<PciDevice> pf = pci.Find(PfAddress(number));
+    const std::optional<PciDevice> pf = pci.Find(NicAddress(number));
     for (const PciAddress& address : pf->virtfns) {
       const std::optional<PciDevice> vf = pci.Find(address);
       if (vf->iommu_group) pci.SetGroupOpen(*vf->iommu_group, held.contains(address.ToString()));
