@@ -89,6 +89,8 @@ const Resource* FindKind(const std::vector<Resource>& all, ResourceKind kind) {
   return it == all.end() ? nullptr : &*it;
 }
 
+// sriov-network-operator 1033: from one number of VFs to another is EBUSY; what is there is
+// adopted.
 TEST(CompileHostTest, PoolsOfUsablePfsAndTheTunnel) {
   HostFacts facts = Facts();
   PfFacts empty = facts.pfs.begin()->second;

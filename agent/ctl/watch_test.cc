@@ -182,6 +182,7 @@ TEST(Watch, ARestartIsToldBeforeTheStateThatTheNewAgentAnswers) {
   EXPECT_EQ(text.find(note, text.find(note) + 1), std::string::npos) << "told once: " << text;
 }
 
+// sonic-swss 3837: what was sent before somebody listened was lost.
 TEST(Watch, WhatHappenedBeforeTheFirstEventIsFound) {
   Script script;
   script.Answer(Port("a0", "APPLYING")).Answer(Port("a0", "APPLYING") + Port("b0", "READY"));

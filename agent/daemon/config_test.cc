@@ -120,6 +120,7 @@ TEST(ConfigTest, ARootPortPatternHasItsStarAtTheEnd) {
               HasSubstr("hypervisor.root_ports[0] must be the id"));
 }
 
+// kata 10362: and nobody could make it more.
 TEST(ConfigTest, AddingADeviceHasADeadlineOfItsOwn) {
   const auto config = ParseConfig(std::string(kLeast) +
                                   "timing_ms: {qmp_deadline: 1000, device_add_deadline: 2000}\n");

@@ -145,6 +145,7 @@ TEST(DifferencesTest, EvidenceIsNoAttribute) {
   EXPECT_THAT(Differences(neighbour.spec, seen), IsEmpty());
 }
 
+// ovs f9507c1ea: an ifindex that changed left a rule that could not be deleted.
 TEST(DifferencesTest, ARuleThatNamesARecreatedNetdevIsAnotherRule) {
   Resource old = MakeResource(FlowRuleSpec{Rule(1, 5)});
   EXPECT_EQ(Differences(FlowRuleSpec{Rule(1, 6)}, Seen(old)).size(), 1U);

@@ -62,6 +62,7 @@ TEST(SanitationTest, OfAVfThatShowsAllOnlyTheGuidIsUnproven) {
   EXPECT_EQ(WhyQuarantined(findings, {}), "");
 }
 
+// sriov-cni 397 and 417: MAC, VLAN, trust or rate of the former tenant stayed on a VF.
 // What is left of a tenant, whatever it is, is dirty, named, and keeps the VF back.
 TEST(SanitationTest, WhatIsLeftOfATenantIsDirty) {
   const std::pair<const char*, std::function<void(SanitationEvidence&)>> cases[] = {

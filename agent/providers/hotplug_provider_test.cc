@@ -391,6 +391,7 @@ TEST_F(HotplugProviderTest, ADriverlessFunctionWhoseGroupOthersShareIsNotTakenFo
   EXPECT_EQ(pci.Calls(SysfsMethod::kVfioGroupInUse), 0) << "a VM may be about to open it";
 }
 
+// spdk 3205: the removal of a device and its release by VFIO waited for each other.
 TEST_F(HotplugProviderTest, AFunctionThatAVmHoldsOpenIsNotUnbound) {
   Plug();
   ASSERT_TRUE(provider.PutBinding(Wanted()).ok());

@@ -23,6 +23,7 @@ using ::testing::HasSubstr;
 
 IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
 
+// sriov-cni 219 and 313: a late removal reset a VF that had another owner by then.
 TEST(LeaseTableTest, AnOperationOfALeaseThatEndedIsRefused) {
   LeaseTable leases;
   leases.Grant(5);
@@ -688,6 +689,7 @@ class PatienceMonitor final : public QmpPort, public QmpSession {
   std::shared_ptr<std::vector<Deadline>> given = std::make_shared<std::vector<Deadline>>();
 };
 
+// kata 10362: 5 s for each answer of QEMU failed slow hosts.
 TEST(VmProviderTest, QemuHasTimeToPinTheGuestsMemoryWhenADeviceIsAdded) {
   ProviderConfig config;
   config.qmp_deadline = std::chrono::milliseconds(10);

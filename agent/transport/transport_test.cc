@@ -342,6 +342,7 @@ TEST_F(TransportTest, WithoutEventsASubscriberSaysSoInTime) {
             absl::StatusCode::kDeadlineExceeded);
 }
 
+// sonic-buildimage 28576: a queue without a bound grew to 25 GB.
 // A queue without a bound grew to 25 GB elsewhere: what a subscriber does not
 // read is dropped for it, and the loop never waits for it.
 TEST_F(TransportTest, ASubscriberThatDoesNotReadHoldsNobodyUp) {

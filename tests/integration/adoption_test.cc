@@ -14,6 +14,7 @@ using ::testing::HasSubstr;
 
 class AdoptionTest : public AgentTest {};
 
+// ovn 247, 252 and 261: a restart of the agent lost traffic.
 TEST_F(AdoptionTest, ARestartAdoptsWhatIsThereAndChangesNothing) {
   Begin();
   ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
@@ -69,6 +70,29 @@ TEST_F(AdoptionTest, PortsOnTwoNicsAreAdoptedByARestartWithNoChange) {
   EXPECT_EQ(Block(1000), rules);
 }
 
+// nova 1981813: one bad port stopped the whole service at its start.
+TEST_F(AdoptionTest, BadPortsAtAStartHoldUpNobodyElse) {
+  Begin({.pfs = 2});
+  Quiet();
+  const TwoVms vms = TwoAttached();
+  Attached("c", "blue", "10.0.0.5");
+  const uint64_t lease = host->PortStatus("c-blue")->lease();
+  host->Stop();
+  // Another VM is at the monitor of a, and the representor of b is somebody's.
+  vms.a->SetUuid(*Uuid::Parse("11111111-2222-4333-8444-555555555555"));
+  host->network->ChangeLink(FakeHost::Representor(0, 1),
+                            [](LinkInfo& link) { link.alias = "somebody's"; });
+  host->Start();
+  EXPECT_EQ(host->WaitReady("c-blue").lease(), lease);
+  for (const char* port : {"a-red", "b-red"}) {
+    const auto status = host->WaitPort(
+        port, [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
+    EXPECT_NE(status->reason(), "") << port;
+  }
+  Attached("d", "blue", "10.0.0.6");
+}
+
+// sriov-network-operator 1124: what was removed while nobody looked was left, and said to be done.
 TEST_F(AdoptionTest, APortRemovedWhileTheAgentWasDownIsTakenApart) {
   Begin();
   const auto vm = host->AddVm("a");
@@ -117,6 +141,7 @@ TEST_F(AdoptionTest, ARuleThatSomebodyDeletesComesBack) {
   host->WaitPort("a-red", [&](const auto&) { return Block(1000) == rules; });
 }
 
+// kata 2890: a hot-add while the guest boots became an unplug.
 TEST_F(AdoptionTest, ADeviceThatABootingGuestLostIsPluggedInAgain) {
   Begin();
   const auto vm = host->AddVm("a");
@@ -128,6 +153,7 @@ TEST_F(AdoptionTest, ADeviceThatABootingGuestLostIsPluggedInAgain) {
   });
 }
 
+// kubevirt 6581: what was tried once only left VMs without NICs.
 TEST_F(AdoptionTest, ANewQemuWithTheSameUuidIsAttachedAgain) {
   Begin();
   host->AddVm("a");

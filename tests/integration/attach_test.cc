@@ -106,6 +106,32 @@ TEST_F(AttachTest, APortThatMustRunInHardwareDoesOnANicThatCan) {
   EXPECT_GT(status.rules_in_hardware(), 0U);
 }
 
+// ovs: filters that were in hardware when offload was switched off went on catching traffic.
+TEST_F(AttachTest, OfAPortThatIsToLeaveHardwareNoRuleIsLeftThere) {
+  Begin({.offload_capable = true});
+  const auto vm = Attached("a", "red", "10.0.0.5");
+  const v1::ObjectStatus before = host->WaitReady("a-red");
+  ASSERT_GT(before.rules_in_hardware(), 0U);
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.mutable_add_vm_to_vpc()->set_offload(v1::OFFLOAD_WISH_OFF);
+  ASSERT_TRUE(host->Send(request).has_accepted());
+  const auto after = host->WaitPort("a-red", [](const auto& s) {
+    return s && s->state() == v1::OBJECT_STATE_READY && s->observed_generation() == 2;
+  });
+  EXPECT_EQ(after->rules_in_hardware(), 0U);
+  EXPECT_EQ(after->rules_observed(), before.rules_observed());
+  FakeRtnetlinkPort links(host->network);
+  const uint32_t tunnel = links.GetLink("fl-vxlan0")->ifindex;
+  std::vector<TcFilter> rules = Block(1000);
+  for (const TcFilter& rule : host->network->Filters({0, tunnel})) rules.push_back(rule);
+  for (const TcFilter& rule : rules) {
+    if (rule.id.priority != kPrioForward) continue;  // the others are of the VPC and the subnet
+    EXPECT_EQ(rule.flags, TcFilter::Flags::kSkipHw) << "handle " << rule.id.handle;
+  }
+  EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);
+}
+
+// nova 1808252: a MAC that stayed on a VF partitioned the network.
 TEST_F(AttachTest, WhereTheNicSetsMacsTheVfGetsTheOneAskedFor) {
   Begin({.can_set_vf_mac = true});
   host->AddVm("a");

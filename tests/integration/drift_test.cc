@@ -111,6 +111,8 @@ TEST_F(DriftTest, WhatTheAgentDoesItselfIsNoDrift) {
   EXPECT_EQ(state.drifts_noticed(), 0U) << state.ShortDebugString();
 }
 
+// dpservice 312: after a restart all looked whole, and what was gone from the kernel was not
+// missed.
 TEST_F(DriftTest, AStartCountsWhatItAdoptsRepairsRemovesAndLeavesAlone) {
   Begin();
   const TwoVms vms = TwoAttached();

@@ -81,6 +81,7 @@ TEST_F(DurabilityTest, AnAcceptedRemovalSurvivesAPowerCut) {
   EXPECT_TRUE(host->Status(v1::OBJECT_KIND_VPC, "red")) << "nothing but that is gone";
 }
 
+// alcor: errors of the host came back as "your intent is wrong".
 TEST_F(DurabilityTest, WhatTheDiskDoesNotTakeIsRefusedAndChangesNothing) {
   Begin();
   const std::string before = Quiet();

@@ -94,6 +94,25 @@ TEST_F(EndpointTest, TwoEndpointsMaySwapTheirMacs) {
                   [&] { return Leads(Mac(2), "192.0.2.2") && Leads(Mac(1), "192.0.2.3"); });
 }
 
+// sonic-swss 3979: a removal and what made it again were not merged, and a drop was left.
+TEST_F(EndpointTest, AnEndpointThatIsMadeAgainWhileItIsBeingRemovedIsReached) {
+  Begin();
+  Attached("a", "red", "10.0.0.5");
+  ASSERT_TRUE(PutEndpoint("e1", Mac(1), "192.0.2.2").has_accepted());
+  WaitEndpoint("e1", v1::OBJECT_STATE_READY);
+  const std::vector<TcFilter> rules = Block(1000);
+  Gate gate(*host->network, StrCat("Delete(block ", BlockIndex(1000)));
+  ASSERT_TRUE(
+      host->Apply([](v1::Apply& apply) { FillRemove(apply, v1::OBJECT_KIND_ENDPOINT, "e1"); })
+          .has_accepted());
+  ASSERT_TRUE(PutEndpoint("e1", Mac(1), "192.0.2.2").has_accepted());
+  gate.Open();
+  host->WaitUntil("it is reached again", [&] {
+    return EndpointStatus("e1").state() == v1::OBJECT_STATE_READY && Leads(Mac(1), "192.0.2.2");
+  });
+  EXPECT_EQ(Block(1000).size(), rules.size());
+}
+
 TEST_F(EndpointTest, AVtepOfTheOtherAddressFamilyIsRefusedByName) {
   Begin();
   Attached("a", "red", "10.0.0.5");

@@ -16,6 +16,7 @@ using ::testing::HasSubstr;
 
 class FailureTest : public AgentTest {};
 
+// kubevirt 6581: what was tried once only left VMs without NICs.
 TEST_F(FailureTest, AMissingMonitorFailsTheAttachAndItsArrivalMendsIt) {
   const std::string before = BeginBesideAnother();
   host->Attach("a", "red", "10.0.0.5");
@@ -184,6 +185,7 @@ TEST_F(FailureTest, ARuleThatMustBeInHardwareAndIsRefusedRollsTheAttachBack) {
   EXPECT_EQ(host->PortStatus("a-red")->state(), v1::OBJECT_STATE_READY);
 }
 
+// alcor: errors of the host came back as "your intent is wrong".
 TEST_F(FailureTest, QemusRefusalIsToldInItsOwnWordsAndRolledBack) {
   const std::string before = BeginBesideAnother({}, TryOnce);
   const auto vm = host->AddVm("a");

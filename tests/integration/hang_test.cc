@@ -20,6 +20,7 @@ class HangTest : public AgentTest {
   }
 };
 
+// dpservice 27, openvswitch 381: one call that was stuck froze all the others.
 TEST_F(HangTest, ANicWhoseCallsDoNotComeBackIsParkedAndTheOtherNicGoesOn) {
   Begin({.pfs = 2}, [](DaemonConfig& config) {
     config.providers.sriov_deadline = config.providers.bind_deadline =
@@ -43,6 +44,27 @@ TEST_F(HangTest, ANicWhoseCallsDoNotComeBackIsParkedAndTheOtherNicGoesOn) {
   host->WaitUntil("the lane of pf0 goes on", [&] { return !LaneOf(0).parked(); });
 }
 
+// sriov-network-operator 1033, doca-platform 58 and 62: writing sriov_numvfs did not come back for
+// minutes, or never.
+TEST_F(HangTest, ANicWhoseVfsAreNeverMadeIsSaidAndTheOtherNicServes) {
+  Begin({.pfs = 2}, [this](DaemonConfig&) {
+    host->pci.HangNext(SysfsMethod::kSetNumVfs, FakeHost::PfAddress(0));
+  });
+  Attached("a", "red", "10.0.0.5");
+  EXPECT_EQ(host->PortStatus("a-red")->vf(), FakeHost::VfName(0, 1));
+  host->WaitUntil("it is said", [&] {
+    return host->Host().pfs(0).pool_problem().find("has not come back from the kernel") !=
+           std::string::npos;
+  });
+  ASSERT_TRUE(host->pci.Release(FakeHost::PfAddress(0)));  // and makes them after all
+  Quiet();
+  host->WaitUntil("it is over", [&] { return host->Host().pfs(0).pool_problem().empty(); });
+  EXPECT_EQ(host->pci.Calls(SysfsMethod::kSetNumVfs), 2) << "once for each NIC";
+  Attached("b", "red", "10.0.0.6");
+  EXPECT_EQ(host->PortStatus("b-red")->vf(), FakeHost::VfName(0, 0));
+}
+
+// sriov-cni 219 and 313: what came late reset a VF that had another owner by then.
 TEST_F(HangTest, AVfWhoseProbeHangsIsKeptUntilItComesBackAndTheOtherNicGoesOn) {
   Begin({.pfs = 2});
   Quiet();

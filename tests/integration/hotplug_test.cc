@@ -379,6 +379,7 @@ TEST_F(HotplugTest, AFunctionThatIsPulledFromAReadyPortIsWaitedForAndTakenAgain)
   ExpectGivenBack(*vm);
 }
 
+// spdk 3205: the removal of a device and its release by VFIO waited for each other.
 // The guest is paused, or does not hear its hot-plug port.
 TEST_F(HotplugTest, AFunctionThatIsPulledAndThatItsGuestDoesNotLetGoIsSaidAndWaitedFor) {
   BeginWithPort();

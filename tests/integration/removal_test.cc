@@ -167,6 +167,7 @@ TEST_F(RemovalTest, ARemovedPortIsCutOffWhileItsMonitorIsHeld) {
   host->WaitGone("a-red");
 }
 
+// ovs 5292eb50a: a rule stood without the one that it goes on from.
 TEST_F(RemovalTest, AChainKeepsItsDropAsLongAsARuleLeadsThere) {
   Begin();
   const auto vm = host->AddVm("a");
@@ -192,6 +193,7 @@ TEST_F(RemovalTest, AChainKeepsItsDropAsLongAsARuleLeadsThere) {
   ExpectNoHoles();
 }
 
+// ovs 47e73f7f0: only chain 0 was flushed.
 // The block stays, because a port of another subnet is in it.
 TEST_F(RemovalTest, AChainKeepsItsDropWhenItsSubnetGoesAndTheVpcStays) {
   Begin();
@@ -227,6 +229,7 @@ TEST_F(RemovalTest, AChainKeepsItsDropWhenItsSubnetGoesAndTheVpcStays) {
   ExpectNoHoles();
 }
 
+// sonic-swss 3979: a removal and what made it again were not merged.
 TEST_F(RemovalTest, APortThatComesBackBeforeItIsGoneIsPendingAndThenAttached) {
   Begin();
   const auto vm = Attached("a", "red", "10.0.0.5");

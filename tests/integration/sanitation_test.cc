@@ -79,6 +79,7 @@ class SanitationTest : public AgentTest {
   std::string before_;
 };
 
+// sriov-cni 397 and 417: what the former tenant had stayed on a VF.
 TEST_F(SanitationTest, AVfThatIsGivenBackIsSeenToBeCleanAndSaysSo) {
   BeginVlan();
   EXPECT_FALSE(Vf0().has_sanitation()) << "nobody had it yet";

@@ -221,6 +221,7 @@ TEST_F(VlanTest, WhatIsChangedBehindItsBackIsSetAgainAndTheVmKeepsItsDevice) {
   EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);
 }
 
+// dpservice 768: a guest had another MAC after its boot loader, and its replies were dropped.
 TEST_F(VlanTest, ATrustedVmMayTakeAnotherMacAndKeepsItOverARestart) {
   BeginVlan();
   AddA([](v1::AddVmToVpc& add) { add.set_trust(true); });
