@@ -238,12 +238,14 @@ void Engine::CollectOrphans() {
       unsure.insert(*attachment.vni);
     }
   }
+  // Neighbours carry no store's mark: beside another store's objects they may be that store's.
+  const bool neighbours_of_others = !kept_.empty() || !Foreign().empty();
   Unit& orphans = UnitOf({UnitKind::kOrphans, ""});
   for (const auto& [key, observed] : observed_) {
     if (key.kind != ResourceKind::kFlowRule && key.kind != ResourceKind::kNeighbour) continue;
     if (!observed.ours || claimant_.contains(key)) continue;
-    const bool neighbour = key.kind == ResourceKind::kNeighbour;  // which has no mark
-    if (neighbour ? !kept_.empty() : kept_.contains(observed.mark)) continue;
+    const bool neighbour = key.kind == ResourceKind::kNeighbour;
+    if (neighbour ? neighbours_of_others : kept_.contains(observed.mark)) continue;
     const auto* of_table = std::get_if<FlowRuleSpec>(&observed.spec);
     const bool in_block =
         of_table != nullptr && of_table->rule.location.table.kind == RuleTable::Kind::kVpcBlock;

@@ -235,6 +235,8 @@ TEST_F(TakeOverTest, APurgeTakesEverythingOfALostStoreApart) {
   SendVm("b");
   WaitForeign("tunnel/");
   WaitForeign("representor/");
+  host->WaitUntil("all was looked at", [&] { return host->Host().start().complete(); });
+  EXPECT_THAT(host->Leftovers(), HasSubstr("neighbour 192.0.2.2")) << "its VMs send to that peer";
   EXPECT_EQ(Purge().taken_size(), 2);
   WaitNothingLeft(idle);
   EXPECT_THAT(Foreign(), IsEmpty());
