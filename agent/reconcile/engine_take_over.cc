@@ -237,7 +237,11 @@ void Engine::OnTakenOver(uint32_t store, TakeOverMode mode, const TakeOver& plan
   world_.Apply(plan.change);
   for (const Attachment& attachment : plan.attachments) {
     executor_->LeaseGranted(attachment.lease);
-    foreign_representors_.erase(attachment.vf);
+    // It stands in its block, whose rules may be read before its NIC is.
+    if (auto found = foreign_representors_.extract(attachment.vf)) {
+      found.mapped().ours = true;
+      SetObserved(RepresentorKey(attachment.vf), std::move(found.mapped()));
+    }
     UnitOf({UnitKind::kPort, attachment.port}, attachment.vpc).scanned = false;
     failed_ports_.erase(attachment.port);
     TakeLease(attachment);

@@ -163,6 +163,32 @@ TEST_F(TakeOverTest, WhatIsAdoptedServesOnUntouched) {
   EXPECT_THAT(Block(1000), IsEmpty());
 }
 
+TEST_F(TakeOverTest, RulesThatAreReadBeforeTheirNicIsAreAdoptedAllTheSame) {
+  Begin();
+  Attached("a", "red", "10.0.0.5");
+  const std::vector<TcFilter> block = Block(1000);
+  NoteStore();
+  LoseStore();
+  host->MakeVpc("red", 1000, "10.0.0.0/24");
+  host->Attach("a", "red", "10.0.0.5");
+  WaitForeign("representor/");
+  WaitForeign("guest-device/");
+  host->network->ClearCalls();
+  Gate nic(*host->network, "GetLinkWithVfs(");
+  EXPECT_EQ(Adopt().taken_size(), 1);
+  // To plan the adoption, and for what it took.
+  host->WaitUntil("the block was read twice", [&] {
+    const std::vector<std::string> calls = host->network->Calls();
+    return std::count_if(calls.begin(), calls.end(), [](const std::string& call) {
+             return call.starts_with(StrCat("Dump(block ", BlockIndex(1000)));
+           }) >= 2;
+  });
+  nic.Open();
+  host->WaitReady("a-red");
+  EXPECT_EQ(Block(1000), block);
+  ExpectNetworkUntouched();
+}
+
 TEST_F(TakeOverTest, WhatFitsNobodyIsKeptUntilAPurge) {
   Begin();
   SendEndpoint();
