@@ -238,8 +238,11 @@ void Engine::CollectOrphans() {
       unsure.insert(*attachment.vni);
     }
   }
-  // Neighbours carry no store's mark: beside another store's objects they may be that store's.
-  const bool neighbours_of_others = !kept_.empty() || !Foreign().empty();
+  // Neighbours carry no store's mark: they are that of the store whose tunnel it is.
+  const auto tunnel = observed_.find(TunnelKey());
+  const bool neighbours_of_others =
+      !kept_.empty() ||
+      (tunnel != observed_.end() && tunnel->second.mark != 0 && !tunnel->second.ours);
   Unit& orphans = UnitOf({UnitKind::kOrphans, ""});
   for (const auto& [key, observed] : observed_) {
     if (key.kind != ResourceKind::kFlowRule && key.kind != ResourceKind::kNeighbour) continue;

@@ -240,6 +240,8 @@ void Engine::OnTakenOver(uint32_t store, TakeOverMode mode, const TakeOver& plan
     // It stands in its block, whose rules may be read before its NIC is.
     if (auto found = foreign_representors_.extract(attachment.vf)) {
       found.mapped().ours = true;
+      // Whose drop it ends in was judged before the store was taken over; the next look does anew.
+      std::get<RepresentorSpec>(found.mapped().spec).default_drop = true;
       SetObserved(RepresentorKey(attachment.vf), std::move(found.mapped()));
     }
     UnitOf({UnitKind::kPort, attachment.port}, attachment.vpc).scanned = false;
