@@ -239,7 +239,7 @@ class DryRunner : private Engine::Listener {
       unit.refresh = unit.refreshing = false;  // a leased VF is as it was last seen
       unit.settled = true;
     }
-    for (auto& [pf, scope] : copy.pf_scope_) scope.in_flight = scope.again = false;
+    for (auto& [pf, scope] : copy.pf_scope_) scope.in_flight = scope.again = scope.stale = false;
     for (auto& [table, scope] : copy.table_scope_) {
       scope.in_flight = scope.again = scope.stale = false;
     }

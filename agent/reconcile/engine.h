@@ -237,9 +237,10 @@ class Engine {
   void TryAttach(Unit& unit, const StoredObject& object);
   void TakeLease(Attachment attachment);
   void DropLease(const Attachment& attachment);
+  // The refusal with what is wrong with each NIC; kUnavailable when that may pass.
+  absl::Status WithErrorsOfNics(const Port& port, const absl::Status& refused) const;
   // Pending while a NIC that can carry the port is being set up; fails when that failed
   // for each of them.
-  absl::Status WithErrorsOfNics(const Port& port, const absl::Status& refused) const;
   void WaitForNic(Unit& unit, const StoredObject& object, const absl::Status& why);
   void ContinueAttach(Unit& unit, const StoredObject& object, Attachment& attachment);
   void Teardown(Unit& unit, Attachment& attachment);

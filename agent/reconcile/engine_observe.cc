@@ -136,6 +136,10 @@ void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result)
   const bool first = !scope.known;
   const bool as_before = scope.known && scope.error.ok() == result.ok();
   scope.in_flight = false;
+  if (std::exchange(scope.stale, false)) {
+    scope.again = false;
+    return ObservePf(pf);
+  }
   // An answer that will be another one in a moment is none: rules must not be
   // compiled as if the NIC's ports were not there.
   scope.failures = result.ok() ? 0 : scope.failures + 1;

@@ -237,16 +237,14 @@ void Engine::OnTakenOver(uint32_t store, TakeOverMode mode, const TakeOver& plan
   world_.Apply(plan.change);
   for (const Attachment& attachment : plan.attachments) {
     executor_->LeaseGranted(attachment.lease);
-    // It stands in its block, whose rules may be read before its NIC is.
-    if (auto found = foreign_representors_.extract(attachment.vf)) {
-      found.mapped().ours = true;
-      // Whose drop it ends in was judged before the store was taken over; the next look does anew.
-      std::get<RepresentorSpec>(found.mapped().spec).default_drop = true;
-      SetObserved(RepresentorKey(attachment.vf), std::move(found.mapped()));
-    }
     UnitOf({UnitKind::kPort, attachment.port}, attachment.vpc).scanned = false;
     failed_ports_.erase(attachment.port);
     TakeLease(attachment);
+    // What was seen of it was judged by whose it was.
+    if (const auto nic = pf_scope_.find(attachment.vf.pf); nic != pf_scope_.end()) {
+      nic->second.known = false;
+      nic->second.stale = nic->second.in_flight;
+    }
   }
   foreign_devices_.clear();
   for (auto& [ref, unit] : units_) {
