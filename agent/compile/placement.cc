@@ -149,6 +149,7 @@ std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& 
     return StrCat("quarantined: ", why->second);
   }
   if (shunned.contains(id)) return "an attach on it failed a moment ago";
+  if (!vf.unreadable.empty()) return StrCat("it cannot be observed: ", vf.unreadable);
   if (pf.is_hotplug_port()) {
     if (!vf.refused.empty()) return vf.refused;
   } else if (const std::string differs = WhyEswitchOtherwise(pf); !differs.empty()) {

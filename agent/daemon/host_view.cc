@@ -37,7 +37,10 @@ void FillVf(const Engine& engine, const PfFacts& pf, const VfFacts& vf, v1::Host
     out.set_state("leased");
     out.set_port(lease->second.port);
     out.set_lease(lease->second.lease);
-    out.set_detail(vf.leaving ? vf.refused : std::string(AttachmentPhaseName(lease->second.phase)));
+    out.set_detail(vf.leaving ? vf.refused
+                   : !vf.unreadable.empty()
+                       ? absl::StrCat("it cannot be observed: ", vf.unreadable)
+                       : std::string(AttachmentPhaseName(lease->second.phase)));
     return;
   }
   if (record != nullptr && record->verdict == Verdict::kQuarantined) {

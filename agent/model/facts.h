@@ -27,6 +27,8 @@ inline constexpr char kBusyDriver[] = "(busy)";
 struct VfFacts {
   uint16_t index = 0;
   PciAddress pci;
+  // Why it could not be looked at; all else is as it was before, or empty. "" = it was.
+  std::string unreadable;
   std::string driver;           // "" = none bound
   std::string driver_override;  // "" = none
   bool can_reset = true;        // else it is given on as its last user left it

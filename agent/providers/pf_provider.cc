@@ -140,9 +140,17 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const NicId& nic) {
   eswitch.spec = PfSpec{nic, facts.eswitch};
   result.resources.push_back(std::move(eswitch));
   for (uint16_t index = 0; index < pf.device.virtfns.size(); ++index) {
-    FAIRLEAD_ASSIGN_OR_RETURN(OneVf vf, Read(pf, nic, index));
-    facts.vfs.push_back(std::move(vf.facts));
-    std::move(vf.resources.begin(), vf.resources.end(), std::back_inserter(result.resources));
+    absl::StatusOr<OneVf> vf = Read(pf, nic, index);
+    if (!vf.ok()) {  // the others serve on
+      VfFacts unreadable;
+      unreadable.index = index;
+      unreadable.pci = pf.device.virtfns[index];
+      unreadable.unreadable = std::string(vf.status().message());
+      facts.vfs.push_back(std::move(unreadable));
+      continue;
+    }
+    facts.vfs.push_back(std::move(vf->facts));
+    std::move(vf->resources.begin(), vf->resources.end(), std::back_inserter(result.resources));
   }
   if (facts.vfs.size() != facts.num_vfs) {
     return absl::UnavailableError(StrCat(pf.link.name, " says that it has ", facts.num_vfs,

@@ -490,6 +490,17 @@ TEST_F(PfProviderTest, AVfWhoseResetHangsIsBusyAndTheRestOfThePfIsObserved) {
   EXPECT_TRUE(pf.DeleteBinding({kPf, 0}).ok());
 }
 
+TEST_F(PfProviderTest, AVfThatCannotBeReadSaysWhyAndTheOthersAreRead) {
+  host.SetUnreadable(kVf0Pci, SystemError(EIO, "read", "bus error"));
+  const auto seen = pf.Observe(kPf);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  ASSERT_EQ(seen->facts.vfs.size(), 2U);
+  EXPECT_EQ(seen->facts.vfs[0].pci, kVf0Pci);
+  EXPECT_THAT(seen->facts.vfs[0].unreadable, HasSubstr("bus error"));
+  EXPECT_EQ(seen->facts.vfs[1].unreadable, "");
+  EXPECT_TRUE(seen->facts.vfs[1].iommu_group.has_value());
+}
+
 TEST_F(PfProviderTest, ABusyVfWithAHostDriverIsNotTakenForFreeEither) {
   ASSERT_TRUE(sysfs.SetDriverOverride(kVf0Pci, "mlx5_core").ok());
   ASSERT_TRUE(sysfs.Probe(kVf0Pci, SysfsPort::Deadline(1)).ok());

@@ -295,6 +295,8 @@ class Engine {
   std::string MissingForRules(const Attachment& attachment);
   // Of a NIC that no configuration names any more, what that means for a port.
   static std::string NotListed(const Attachment& attachment);
+  // Why what is known of the VF may be out of date; OK = it is not.
+  absl::Status ErrorOfNic(const VfId& vf) const;
   std::string MissingObservation(Unit& unit, const Attachment& attachment);
   absl::StatusOr<std::vector<Resource>> CompilePortUnit(const StoredObject& object,
                                                         const Attachment& attachment) const;

@@ -17,6 +17,15 @@ constexpr std::chrono::milliseconds kNeighbourPause{100};
 // As often a NIC may fail for a moment before it counts as one that fails.
 constexpr int kTransientFailures = 10;
 
+// The first of the VFs that could not be looked at, "" = none.
+std::string UnreadableVf(const PfFacts& pf) {
+  const auto vf = std::find_if(pf.vfs.begin(), pf.vfs.end(),
+                               [](const VfFacts& one) { return !one.unreadable.empty(); });
+  return vf == pf.vfs.end()
+             ? ""
+             : absl::StrCat("VF ", vf->index, " cannot be observed: ", vf->unreadable);
+}
+
 bool SameEvidence(const ObservedResource& a, const ObservedResource& b) {
   return a.spec == b.spec && a.ours == b.ours && a.hardware == b.hardware &&
          a.in_hw_count == b.in_hw_count && a.content_hash == b.content_hash &&
@@ -134,21 +143,31 @@ void Engine::ObservePf(const NicId& pf) {
 void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result) {
   Scope& scope = pf_scope_[pf];
   const bool first = !scope.known;
-  const bool as_before = scope.known && scope.error.ok() == result.ok();
   scope.in_flight = false;
   if (std::exchange(scope.stale, false)) {
     scope.again = false;
     return ObservePf(pf);
   }
+  const std::string unreadable = result.ok() ? UnreadableVf(result->facts) : "";
+  absl::Status error = unreadable.empty() ? result.status() : absl::UnavailableError(unreadable);
+  scope.failures = error.ok() ? 0 : scope.failures + 1;
   // An answer that will be another one in a moment is none: rules must not be
   // compiled as if the NIC's ports were not there.
-  scope.failures = result.ok() ? 0 : scope.failures + 1;
-  if (result.ok() || !IsTransient(result.status()) || scope.failures >= kTransientFailures) {
-    scope.known = true;
-  }
-  scope.error = result.status();
+  const bool known =
+      scope.known || error.ok() || !IsTransient(error) || scope.failures >= kTransientFailures;
+  if (known && result.ok()) error = absl::OkStatus();  // that of a VF is its port's alone
+  const bool as_before = scope.known && scope.error.ok() == error.ok();
+  scope.known = known;
+  scope.error = error;
   if (result.ok()) {
     const auto old = facts_.pfs.find(pf);
+    for (VfFacts& vf : result->facts.vfs) {
+      const VfFacts* before = facts_.FindVf({pf, vf.index});
+      if (vf.unreadable.empty() || before == nullptr) continue;
+      std::string why = std::move(vf.unreadable);
+      vf = *before;
+      vf.unreadable = std::move(why);
+    }
     const bool changed = old == facts_.pfs.end() || !(old->second == result->facts);
     // VFs that vanished take what was known of them along.
     if (old != facts_.pfs.end()) {
@@ -166,7 +185,7 @@ void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result)
       }
     }
     for (const VfFacts& vf : result->facts.vfs) {
-      TakeVf({pf, vf.index}, vf, result->resources);
+      if (vf.unreadable.empty()) TakeVf({pf, vf.index}, vf, result->resources);
     }
     if (pf.is_hotplug_port()) OnHotplugPortObserved(pf);
     if (changed) {
@@ -181,13 +200,15 @@ void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result)
     if (const auto it = facts_.pfs.find(pf); it != facts_.pfs.end()) {
       it->second.refused = std::string(result.status().message());
     }
+  }
+  if (scope.failures > 0) {
     // A PF whose driver comes late, or whose VFs are just changing.
     if (!std::exchange(scope.retry_due, true)) {
       executor_->After(scope.known ? kObserveAgain : config_.retry_first,
                        [this, alive = std::weak_ptr<bool>(alive_), pf] {
                          if (alive.expired()) return;
                          pf_scope_[pf].retry_due = false;
-                         if (!pf_scope_[pf].error.ok()) ObservePf(pf);
+                         if (pf_scope_[pf].failures > 0) ObservePf(pf);
                        });
     }
   }

@@ -55,7 +55,8 @@ uint64_t Engine::FactsFingerprint(const std::string& vm) const {
     for (const VfFacts& vf : pf.vfs) {
       absl::StrAppend(&text, "|", vf.index, vf.driver, vf.netdev, vf.netdev_up, vf.representor,
                       vf.representor_ifindex, vf.representor_refused, vf.representor_awaited,
-                      vf.refused, vf.iommu_group.value_or(0), vf.mac ? vf.mac->ToString() : "");
+                      vf.refused, vf.unreadable, vf.iommu_group.value_or(0),
+                      vf.mac ? vf.mac->ToString() : "");
       absl::StrAppend(&text, attachments_.contains(VfId{mac, vf.index}) ? "L" : "",
                       quarantined_.contains(VfId{mac, vf.index}) ? "Q" : "");
     }
@@ -144,11 +145,22 @@ std::string Engine::MissingForRules(const Attachment& attachment) {
   return "";
 }
 
+absl::Status Engine::ErrorOfNic(const VfId& vf) const {
+  const auto pf = pf_scope_.find(vf.pf);
+  if (pf == pf_scope_.end() || !pf->second.error.ok()) {
+    return pf == pf_scope_.end() ? absl::OkStatus() : pf->second.error;
+  }
+  const VfFacts* facts = facts_.FindVf(vf);
+  if (facts == nullptr || facts->unreadable.empty()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("its VF cannot be observed: ", facts->unreadable));
+}
+
 std::string Engine::MissingObservation(Unit& unit, const Attachment& attachment) {
   const std::string missing = MissingForRules(attachment);
   if (!missing.empty()) return missing;
-  const Scope& pf = pf_scope_[attachment.vf.pf];
-  if (!pf.error.ok()) return std::string(pf.error.message());
+  if (const absl::Status nic = ErrorOfNic(attachment.vf); !nic.ok()) {
+    return std::string(nic.message());
+  }
   if (!attachment.vm.empty()) {
     VmState& vm = vms_[attachment.vm];
     if (!vm.known) {

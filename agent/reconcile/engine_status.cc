@@ -203,9 +203,9 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
         status.state = ObjectState::kDegraded;
         status.reason = NotListed(*attachment);
         status.permanent = true;
-      } else if (!pf->second.error.ok()) {
+      } else if (const absl::Status nic = ErrorOfNic(attachment->vf); !nic.ok()) {
         status.state = ObjectState::kDegraded;
-        TakeError(pf->second.error, "pf observe", status);
+        TakeError(nic, pf->second.error.ok() ? "vf observe" : "pf observe", status);
         status.permanent = false;
       } else if (!unit.error.ok()) {
         status.state = ObjectState::kDegraded;

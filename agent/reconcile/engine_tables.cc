@@ -28,7 +28,8 @@ bool Engine::BlockInUse(std::optional<Vni> vni) const {
   if (leases == leases_of_block_.end()) return false;
   return std::any_of(leases->second.begin(), leases->second.end(), [&](const VfId& vf) {
     const auto nic = pf_scope_.find(vf.pf);
-    const bool seen = nic != pf_scope_.end() && nic->second.known && facts_.pfs.contains(vf.pf);
+    const bool seen = nic != pf_scope_.end() && nic->second.known && facts_.pfs.contains(vf.pf) &&
+                      ErrorOfNic(vf).ok();
     if (!seen) return true;  // it may stand
     const auto it = observed_.find(RepresentorKey(vf));
     return it != observed_.end() && std::get<RepresentorSpec>(it->second.spec).vni == vni;

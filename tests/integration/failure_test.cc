@@ -304,6 +304,41 @@ TEST_F(FailureTest, APfWithTheDefaultRouteIsNotTouched) {
   EXPECT_EQ(host->Leftovers(), before);
 }
 
+TEST_F(FailureTest, AVfThatCannotBeReadConcernsItsPortAlone) {
+  Begin({},
+        [](DaemonConfig& config) { config.engine.audit_every = std::chrono::milliseconds(100); });
+  TwoAttached();
+  const std::vector<TcFilter> block = Block(1000);
+  host->pci.SetUnreadable(host->VfAddress(0), SystemError(EIO, "read", "bus error"));
+  host->WaitUntil("the port says why", [&] {
+    const auto status = host->PortStatus("a-red");
+    return status->state() == v1::OBJECT_STATE_DEGRADED &&
+           status->reason().find("bus error") != std::string::npos;
+  });
+  EXPECT_EQ(Block(1000), block) << "what it is made of stands";
+  EXPECT_EQ(host->PortStatus("b-red")->state(), v1::OBJECT_STATE_READY);
+  Attached("c", "blue", "10.0.0.5");
+
+  host->pci.SetUnreadable(host->VfAddress(0), absl::OkStatus());
+  host->WaitReady("a-red");
+  EXPECT_EQ(Block(1000), block);
+}
+
+TEST_F(FailureTest, AVfThatCannotBeReadAtTheStartHoldsUpNobodyForLong) {
+  Begin();
+  TwoAttached();
+  host->Stop();
+  host->pci.SetUnreadable(host->VfAddress(0), SystemError(EIO, "read", "bus error"));
+  host->Start();
+  host->WaitReady("b-red");
+  Attached("c", "red", "10.0.0.7");
+  const auto status = host->PortStatus("a-red");
+  EXPECT_EQ(status->state(), v1::OBJECT_STATE_DEGRADED);
+  EXPECT_THAT(status->reason(), HasSubstr("bus error"));
+  host->pci.SetUnreadable(host->VfAddress(0), absl::OkStatus());
+  host->WaitReady("a-red");
+}
+
 // A cure that no event tells of: the audit tries again, and nothing does before it.
 TEST_F(FailureTest, WhatFailedForGoodIsTriedAgainAtTheAuditAndNotBefore) {
   const auto fail = [this](std::chrono::milliseconds audit_every) {

@@ -156,6 +156,12 @@ void FakePciHost::SetResetFails(const PciAddress& address, absl::Status status) 
   if (found != functions_.end()) found->second.reset_fails = std::move(status);
 }
 
+void FakePciHost::SetUnreadable(const PciAddress& address, absl::Status status) {
+  std::lock_guard lock(mutex_);
+  const auto found = functions_.find(address);
+  if (found != functions_.end()) found->second.unreadable = std::move(status);
+}
+
 void FakePciHost::SetDriverLoaded(std::string_view driver, bool loaded) {
   std::lock_guard lock(mutex_);
   if (loaded) {
@@ -251,6 +257,7 @@ absl::StatusOr<PciDevice> FakePciHost::Device(const PciAddress& address) {
   FAIRLEAD_RETURN_IF_ERROR(Enter(SysfsMethod::kDevice, &address));
   const std::string asked = StrCat("read PCI device ", address.ToString());
   FAIRLEAD_ASSIGN_OR_RETURN(Function * function, Get(address, asked));
+  if (!function->unreadable.ok()) return Annotate(function->unreadable, asked);
   PciDevice device = function->device;
   device.can_reset = function->resettable;
   device.busy = Busy(*function);

@@ -121,6 +121,8 @@ class FakePciHost {
                 std::optional<PciAddress> address = std::nullopt);
   // From now on a reset of the function fails so, each time; OK: it does not any more.
   void SetResetFails(const PciAddress& address, absl::Status status);
+  // From now on the function can be read by nobody; OK: it can again.
+  void SetUnreadable(const PciAddress& address, absl::Status status);
   // The next call of kSetNumVfs, kSetDriverOverride, kProbe, kUnbind or kReset on
   // `address` hangs in the "kernel": it returns kDeadlineExceeded at once and is outstanding until
   // Release.
@@ -159,7 +161,7 @@ class FakePciHost {
     bool bridge = false;
     std::optional<PciAddress> parent;  // the bridge that it is behind, if known
     bool resettable = true;
-    absl::Status reset_fails;
+    absl::Status reset_fails, unreadable;
     bool leaving = false;  // see RemoveDevice
     int resets = 0;
     FakePfOptions pf;  // of a PF
