@@ -84,8 +84,13 @@ std::optional<MacAddress> MacAddress::FromBytes(std::span<const uint8_t> bytes) 
 }
 
 std::string MacAddress::ToString() const {
-  return absl::StrFormat("%02x:%02x:%02x:%02x:%02x:%02x", bytes_[0], bytes_[1], bytes_[2],
-                         bytes_[3], bytes_[4], bytes_[5]);
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text(17, ':');
+  for (size_t i = 0; i < bytes_.size(); ++i) {
+    text[3 * i] = kDigits[bytes_[i] >> 4];
+    text[3 * i + 1] = kDigits[bytes_[i] & 15];
+  }
+  return text;
 }
 
 absl::StatusOr<IpAddress> IpAddress::Parse(std::string_view text) {
@@ -128,9 +133,10 @@ bool IpAddress::IsLoopback() const {
 }
 
 std::string IpAddress::ToString() const {
+  if (v4_) return StrCat(bytes_[0], ".", bytes_[1], ".", bytes_[2], ".", bytes_[3]);
   char buffer[INET6_ADDRSTRLEN] = {};
   // Cannot fail: the family is known and the buffer is the largest there is.
-  inet_ntop(v4_ ? AF_INET : AF_INET6, bytes_.data(), buffer, sizeof(buffer));
+  inet_ntop(AF_INET6, bytes_.data(), buffer, sizeof(buffer));
   return buffer;
 }
 

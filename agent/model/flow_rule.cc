@@ -11,11 +11,6 @@ namespace {
 
 constexpr std::array<uint8_t, 6> kExact = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
-std::string TableName(const RuleTable& table) {
-  if (table.kind == RuleTable::Kind::kTunnelIngress) return "tunnel";
-  return StrCat("block-", table.vni.value());
-}
-
 // With the ifindex: a recreated netdev is another device to the kernel.
 std::string DeviceName(const DeviceRef& device) {
   if (device.kind == DeviceRef::Kind::kTunnel) return StrCat("tunnel@", device.ifindex);
@@ -76,8 +71,12 @@ std::string MatchText(const RuleMatch& match) {
 
 }  // namespace
 
+std::string RuleTable::ToString() const {
+  return kind == Kind::kTunnelIngress ? "tunnel" : StrCat("block-", vni.value());
+}
+
 std::string RuleLocation::ToString() const {
-  return StrCat(TableName(table), "/", chain, "/", priority, "/", handle);
+  return StrCat(table.ToString(), "/", chain, "/", priority, "/", handle);
 }
 
 // Changing this text changes every content hash, and with it makes the agent
@@ -95,7 +94,7 @@ uint64_t FlowRule::ContentHash() const { return StableHash(ToString()); }
 
 uint32_t FlowRule::MatchHash() const {
   return static_cast<uint32_t>(
-      StableHash(StrCat(TableName(location.table), " ", location.priority, " ", MatchText(match))));
+      StableHash(StrCat(location.table.ToString(), " ", location.priority, " ", MatchText(match))));
 }
 
 std::vector<DeviceRef> OutputsOf(const FlowRule& rule) {

@@ -33,7 +33,8 @@ struct DeviceRef {
 struct RuleTable {
   enum class Kind : uint8_t { kVpcBlock, kTunnelIngress };
   Kind kind = Kind::kVpcBlock;
-  Vni vni;  // kVpcBlock only
+  Vni vni;                       // kVpcBlock only
+  std::string ToString() const;  // "block-1000", "tunnel"
   friend auto operator<=>(const RuleTable&, const RuleTable&) = default;
 };
 

@@ -34,7 +34,10 @@ std::string_view ResourceKindName(ResourceKind kind) {
   return "resource";
 }
 
-std::string ResourceKey::ToString() const { return StrCat(ResourceKindName(kind), "/", name); }
+std::string ResourceKey::ToString() const {
+  return StrCat(ResourceKindName(kind), "/",
+                kind == ResourceKind::kFlowRule ? rule.ToString() : name);
+}
 
 ResourceKey VfPoolKey(const NicId& pf) { return {ResourceKind::kVfPool, pf.ToString()}; }
 ResourceKey PfKey(const NicId& pf) { return {ResourceKind::kPf, pf.ToString()}; }
@@ -45,7 +48,11 @@ ResourceKey NeighbourKey(const IpAddress& outer) {
 ResourceKey VfKey(const VfId& vf) { return {ResourceKind::kVf, vf.ToString()}; }
 ResourceKey RepresentorKey(const VfId& vf) { return {ResourceKind::kRepresentor, vf.ToString()}; }
 ResourceKey FlowRuleKey(const RuleLocation& location) {
-  return {ResourceKind::kFlowRule, location.ToString()};
+  return {ResourceKind::kFlowRule, "", location};
+}
+ResourceKey FirstRuleKey(const RuleTable& table) { return FlowRuleKey({table, 0, 0, 0}); }
+bool IsRuleOf(const ResourceKey& key, const RuleTable& table) {
+  return key.kind == ResourceKind::kFlowRule && key.rule.table == table;
 }
 ResourceKey DriverBindingKey(const VfId& vf) {
   return {ResourceKind::kDriverBinding, vf.ToString()};

@@ -41,12 +41,15 @@ std::string_view ResourceKindName(ResourceKind kind);  // "vf-pool", "flow-rule"
 
 struct ResourceKey {
   ResourceKind kind = ResourceKind::kVfPool;
-  std::string name;
+  std::string name;  // of any other than a flow rule
+  RuleLocation rule =
+      {};  // of a flow rule: there are many, and a place is found faster than a name
   std::string ToString() const;  // "representor/52:54:00:00:00:01/3"
   friend auto operator<=>(const ResourceKey&, const ResourceKey&) = default;
   template <typename H>
   friend H AbslHashValue(H h, const ResourceKey& k) {
-    return H::combine(std::move(h), k.kind, k.name);
+    return H::combine(std::move(h), k.kind, k.name, k.rule.table.kind, k.rule.table.vni.value(),
+                      k.rule.chain, k.rule.priority, k.rule.handle);
   }
 };
 
@@ -57,6 +60,9 @@ ResourceKey NeighbourKey(const IpAddress& outer);
 ResourceKey VfKey(const VfId& vf);
 ResourceKey RepresentorKey(const VfId& vf);
 ResourceKey FlowRuleKey(const RuleLocation& location);
+// The rules of a table stand side by side in whatever is ordered by key, from FirstRuleKey on.
+ResourceKey FirstRuleKey(const RuleTable& table);
+bool IsRuleOf(const ResourceKey& key, const RuleTable& table);
 ResourceKey DriverBindingKey(const VfId& vf);
 ResourceKey GuestDeviceKey(std::string_view vm, std::string_view port);
 

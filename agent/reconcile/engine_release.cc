@@ -131,7 +131,7 @@ std::string Engine::StillSentTo(const Unit& unit, const Attachment& attachment) 
       const std::string& vpc = of_port == nullptr ? it->second.vpc : of_port->vpc;
       if (kind != UnitKind::kOrphans && vpc != attachment.vpc) continue;
       for (const ResourceKey& key : it->second.keys) {
-        if (may_send(key, it->second.in_flight)) return key.name;
+        if (may_send(key, it->second.in_flight)) return key.rule.ToString();
       }
     }
   }
@@ -155,13 +155,13 @@ std::string Engine::StillSentTo(const Unit& unit, const Attachment& attachment) 
   }
   for (const RuleTable& table :
        {RuleTable{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable}) {
-    const std::string prefix = TablePrefix(table);
-    for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
-         it != observed_.end() && it->first.name.starts_with(prefix); ++it) {
-      const RuleLocation& at = std::get<FlowRuleSpec>(it->second.spec).rule.location;
+    for (auto it = observed_.lower_bound(FirstRuleKey(table));
+         it != observed_.end() && IsRuleOf(it->first, table); ++it) {
+      const RuleLocation& at = it->first.rule;
       if (at.chain == 0 && at.priority == kPrioDefaultDrop) continue;
       if (table.kind == RuleTable::Kind::kTunnelIngress && of_others.contains(at.handle)) continue;
-      if (!claimant_.contains(it->first) && may_send(it->first, false)) return it->first.name;
+      if (!claimant_.contains(it->first) && may_send(it->first, false))
+        return it->first.rule.ToString();
     }
   }
   return "";

@@ -282,14 +282,15 @@ std::string Engine::WhyOwnRulesNotInHardware(const Attachment& attachment) const
                                    !OutputsOf(spec->rule).empty();
     if (!delivers_in_block) {
       if (seen->second.hardware != RuleHardware::kSoftware) continue;
-      return absl::StrCat("the rule ", key.name, " must run in hardware and runs in software");
+      return absl::StrCat("the rule ", key.rule.ToString(),
+                          " must run in hardware and runs in software");
     }
     // Every representor of the block takes it but the port's own: a NIC sends no
     // frame back to the VF that it came from.
     if (BlockBeingRead(attachment.vni)) continue;  // the count may be of before a port came
     const size_t others = of_vpc->second.size() - of_vpc->second.count(attachment.port);
     if (seen->second.in_hw_count >= others) continue;
-    return absl::StrCat("the rule ", key.name, " must run in hardware and does for ",
+    return absl::StrCat("the rule ", key.rule.ToString(), " must run in hardware and does for ",
                         seen->second.in_hw_count, " of the ", others,
                         " other ports of its VPC here");
   }
@@ -308,7 +309,8 @@ std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
     for (const ResourceKey& key : endpoint->second.keys) {
       const auto seen = observed_.find(key);
       if (seen != observed_.end() && seen->second.hardware == RuleHardware::kSoftware) {
-        return absl::StrCat("the rule ", key.name, " to endpoint ", id, " runs in software");
+        return absl::StrCat("the rule ", key.rule.ToString(), " to endpoint ", id,
+                            " runs in software");
       }
     }
   }
@@ -407,20 +409,21 @@ bool Engine::Misses(const RuleLocation& location) const {
     const auto seen = observed_.find(key);
     return seen != observed_.end() && seen->second.ours && !claimant_.contains(key);
   };
-  std::string name = FlowRuleKey(location).name;
   if (location.handle != 0 && location.priority != 0) {
-    const ResourceKey key{ResourceKind::kFlowRule, name};
+    const ResourceKey key = FlowRuleKey(location);
     return wanted_.contains(key) || unclaimed(key);
   }
-  // "table/chain/priority/handle", cut behind what is named.
-  for (int cut = location.priority != 0 ? 1 : 3; cut > 0; --cut) {
-    name.resize(name.rfind('/'));
-  }
-  name += '/';
-  const auto any = [&name](const auto& rules, const auto& counts) {
-    for (auto it = rules.lower_bound({ResourceKind::kFlowRule, name});
-         it != rules.end() && it->first.kind == ResourceKind::kFlowRule &&
-         it->first.name.starts_with(name);
+  // What is not named is any.
+  const bool of_table = location.priority == 0;
+  RuleLocation first = location;
+  first.handle = 0;
+  if (of_table) first.chain = 0;
+  const auto named = [&](const ResourceKey& key) {
+    return IsRuleOf(key, location.table) && (of_table || (key.rule.chain == location.chain &&
+                                                          key.rule.priority == location.priority));
+  };
+  const auto any = [&](const auto& rules, const auto& counts) {
+    for (auto it = rules.lower_bound(FlowRuleKey(first)); it != rules.end() && named(it->first);
          ++it) {
       if (counts(it->first)) return true;
     }

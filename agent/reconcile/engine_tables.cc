@@ -11,11 +11,6 @@
 
 namespace fairlead {
 
-std::string TablePrefix(const RuleTable& table) {
-  const std::string name = RuleLocation{table, 0, 0, 0}.ToString();
-  return name.substr(0, name.find('/') + 1);
-}
-
 bool Engine::BlockBeingRead(std::optional<Vni> vni) const {
   if (!vni) return false;
   const auto scope = table_scope_.find({RuleTable::Kind::kVpcBlock, *vni});
@@ -46,12 +41,10 @@ bool Engine::TablesKnown(std::optional<Vni> vni) const {
 }
 
 bool Engine::LeadsToChain(Vni vni, uint32_t chain) const {
-  const std::string prefix = TablePrefix({RuleTable::Kind::kVpcBlock, vni});
-  for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
-       it != observed_.end() && it->first.kind == ResourceKind::kFlowRule &&
-       it->first.name.starts_with(prefix);
-       ++it) {
-    const RuleLocation& at = std::get<FlowRuleSpec>(it->second.spec).rule.location;
+  const RuleTable table{RuleTable::Kind::kVpcBlock, vni};
+  for (auto it = observed_.lower_bound(FirstRuleKey(table));
+       it != observed_.end() && IsRuleOf(it->first, table); ++it) {
+    const RuleLocation& at = it->first.rule;
     if (!it->second.ours || at.chain != 0 || at.priority == kPrioDefaultDrop) continue;
     // What a rule does shows in its hash alone: one that is not as wanted may lead
     // anywhere.
@@ -158,9 +151,8 @@ void Engine::DistrustTable(const RuleTable& table) {
 
 void Engine::OnBlockMadeAnew(Vni vni) {
   const RuleTable table{RuleTable::Kind::kVpcBlock, vni};
-  const std::string prefix = TablePrefix(table);
-  const auto first = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
-  if (first != observed_.end() && first->first.name.starts_with(prefix)) DistrustTable(table);
+  const auto first = observed_.lower_bound(FirstRuleKey(table));
+  if (first != observed_.end() && IsRuleOf(first->first, table)) DistrustTable(table);
 }
 
 void Engine::ObserveTable(const RuleTable& table) {
@@ -217,20 +209,17 @@ void Engine::ObserveTable(const RuleTable& table) {
 
 void Engine::TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules,
                        bool seen) {
-  std::map<ResourceKey, const ObservedResource*> now;
-  for (const ObservedResource& rule : rules) now[rule.key] = &rule;
-  const std::string prefix = TablePrefix(table);
+  std::map<RuleLocation, const ObservedResource*> now;
+  for (const ObservedResource& rule : rules) now[rule.key.rule] = &rule;
   std::vector<ResourceKey> gone;
-  for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, prefix});
-       it != observed_.end() && it->first.kind == ResourceKind::kFlowRule &&
-       it->first.name.starts_with(prefix);
-       ++it) {
-    if (!now.contains(it->first)) gone.push_back(it->first);
+  for (auto it = observed_.lower_bound(FirstRuleKey(table));
+       it != observed_.end() && IsRuleOf(it->first, table); ++it) {
+    if (!now.contains(it->first.rule)) gone.push_back(it->first);
   }
   for (const ResourceKey& key : gone) {
     seen ? Saw(key, std::nullopt) : SetObserved(key, std::nullopt);
   }
-  for (const auto& [key, rule] : now) Saw(key, *rule);
+  for (const auto& [location, rule] : now) Saw(rule->key, *rule);
 }
 
 void Engine::OnTableChanged(const RuleTable& table) {

@@ -69,15 +69,14 @@ std::vector<ForeignObject> Engine::Foreign() const {
     }
   }
   // Cookies are not Fairlead's alone: only those of stores that are known otherwise count.
-  std::map<std::pair<uint32_t, std::string>, uint64_t> rules;
+  std::map<std::pair<uint32_t, RuleTable>, uint64_t> rules;
   for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, ""});
        it != observed_.end() && it->first.kind == ResourceKind::kFlowRule; ++it) {
     if (!stores.contains(it->second.mark) || OfOurs(it->first)) continue;
-    const RuleTable& table = std::get<FlowRuleSpec>(it->second.spec).rule.location.table;
-    ++rules[{it->second.mark, TablePrefix(table)}];
+    ++rules[{it->second.mark, it->first.rule.table}];
   }
   for (const auto& [of, count] : rules) {
-    all.push_back({of.first, absl::StrCat("flow-rule/", of.second, "*"),
+    all.push_back({of.first, absl::StrCat("flow-rule/", of.second.ToString(), "/*"),
                    absl::StrCat(count, count == 1 ? " rule" : " rules")});
   }
   return all;

@@ -87,7 +87,4 @@ struct Unit {
 
 inline constexpr RuleTable kTunnelTable{RuleTable::Kind::kTunnelIngress, {}};
 
-// The part of a rule's key name that all rules of its table share.
-std::string TablePrefix(const RuleTable& table);
-
 }  // namespace fairlead

@@ -309,8 +309,12 @@ class Vm:
         found = {}
         for child in self.monitor("qom-list", path="/machine/peripheral"):
             if child["type"] == "child<vfio-pci>":
-                found[child["name"]] = self.monitor("qom-get", path=f"/machine/peripheral/{child['name']}",
-                                                    property="parent_bus")
+                try:
+                    found[child["name"]] = self.monitor("qom-get", path=f"/machine/peripheral/{child['name']}",
+                                                        property="parent_bus")
+                except VmError as error:
+                    if "not found" not in str(error):  # it has left since the list was made
+                        raise
         return found
 
     def mac(self, dev="eth0"):
