@@ -71,6 +71,8 @@ std::vector<FoundVf> FoundVfs(const FoundObjects& found, const OwnState& own,
 
 bool Fits(const FoundVf& found, const Port& port, const Vpc& vpc) {
   if ((found.device == nullptr ? std::string() : found.device->vm) != port.vm) return false;
+  // Without a device it may be that of a VM which was not asked: its MAC says whose it is.
+  if (found.device == nullptr && (!port.mac || found.facts->mac != port.mac)) return false;
   if (found.pf->network != port.network) return false;
   if (found.pf->is_hotplug_port() != (port.function == FunctionSource::kHotplug)) return false;
   if (port.mac && found.facts->mac && *port.mac != *found.facts->mac) return false;
@@ -94,6 +96,7 @@ class Adoption {
       const auto name = ParseGuestDeviceId(device.id);
       if (name) highest_ = std::max(highest_, name->port_ordinal);
     }
+    for (const auto& [vf, attachment] : *own.attachments) Keep(attachment);
     out_.left = found.not_asked;
     out_.next_lease = own.next_lease;
     out_.next_transaction = own.next_transaction;
@@ -102,11 +105,28 @@ class Adoption {
   absl::StatusOr<TakeOver> Run() {
     MatchPorts();
     MatchNetworks();
+    if (!refused_.ok()) return refused_;
     if (absl::Status status = Renumber(); !status.ok()) return status;
     return std::move(out_);
   }
 
  private:
+  // What is attached keeps its numbers: its device and its rules have them.
+  void Keep(const Attachment& attachment) {
+    const auto keep = [this](const ObjectRef& ref) {
+      if (const StoredObject* object = own_.world->Find(ref)) kept_[object->ordinal] = ref;
+    };
+    keep({ObjectKind::kPort, attachment.port});
+    if (!attachment.vni) return;
+    keep({ObjectKind::kVpc, attachment.vpc});
+    for (const std::string& id : own_.world->SubnetsOfVpc(attachment.vpc)) {
+      keep({ObjectKind::kSubnet, id});
+    }
+    for (const std::string& id : own_.world->EndpointsOfVpc(attachment.vpc)) {
+      keep({ObjectKind::kEndpoint, id});
+    }
+  }
+
   void MatchPorts() {
     std::set<std::string> attached;
     for (const auto& [vf, attachment] : *own_.attachments) attached.insert(attachment.port);
@@ -154,7 +174,10 @@ class Adoption {
       attachment.vm_uuid = found.device->vm_uuid;
       attachment.bus = found.device->bus;
       attachment.guest_id = found.device->id;
-      Choose({ObjectKind::kPort, port.id}, ParseGuestDeviceId(found.device->id)->port_ordinal);
+      // No rule has the number of a port that its NIC alone carries.
+      if (!found.pf->is_hotplug_port() && vpc.vni) {
+        Choose({ObjectKind::kPort, port.id}, ParseGuestDeviceId(found.device->id)->port_ordinal);
+      }
     }
     attachment.vpc = port.vpc;
     if (!found.pf->is_hotplug_port()) {
@@ -217,6 +240,12 @@ class Adoption {
 
   void Choose(const ObjectRef& ref, uint32_t ordinal) {
     if (chosen_.contains(ref) || owners_.contains(ordinal)) return;
+    if (const auto kept = kept_.find(ordinal); kept != kept_.end() && kept->second != ref) {
+      refused_ = absl::FailedPreconditionError(StrCat(
+          kept->second.ToString(), " is attached, or carries what is, under the number ", ordinal,
+          ", which ", ref.ToString(), " has in that store: remove it, and adopt then"));
+      return;
+    }
     chosen_[ref] = ordinal;
     owners_[ordinal] = ref;
   }
@@ -258,6 +287,8 @@ class Adoption {
   uint32_t highest_ = 0;
   std::map<ObjectRef, uint32_t> chosen_;
   std::map<uint32_t, ObjectRef> owners_;
+  std::map<uint32_t, ObjectRef> kept_;
+  absl::Status refused_;
   TakeOver out_;
 };
 
@@ -295,6 +326,10 @@ absl::StatusOr<TakeOver> PlanPurge(const FoundObjects& found, const OwnState& ow
   out.next_transaction = own.next_transaction;
   out.change.next_ordinal = own.world->next_ordinal();
   for (const FoundVf& vf : FoundVfs(found, own, out.left)) {
+    if (vf.device == nullptr && !vf.facts->driver.empty() && !found.not_asked.empty()) {
+      out.left.push_back(StrCat(Name(vf), ": a VM that was not asked may have it"));
+      continue;
+    }
     Attachment attachment;
     attachment.vf = vf.vf;
     attachment.lease = out.next_lease++;

@@ -92,7 +92,7 @@ int Change::PrintAndWait(const v1::Reply& reply, const Waiter& waiter) {
   }
   if (result.exit_code == kTimedOut) {
     s_.Fail(kTimedOut, StrCat("not ", state, " after ", o_.wait->count(), " ms: ", result.reason));
-    *w_.err << "The agent goes on; `fairleadctl watch` shows how far it is.\n";
+    *w_.err << "It stays accepted; `fairleadctl watch` shows how far it is.\n";
   } else if (result.exit_code != kOk) {
     s_.Fail(result.exit_code, result.reason);
   }

@@ -421,6 +421,10 @@ Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
   facts.Add("Agent", host.version());
   facts.Add("Store", host.store_id());
   facts.Add("At its start", StartText(host.start()));
+  if (!host.store_problem().empty()) {
+    health.troubled = true;
+    facts.Add("NOT STORED", Printable(host.store_problem()));
+  }
   facts.Add("Tunnel", host.tunnel().empty() ? "none" : host.tunnel());
   std::map<int, int> states;
   std::string trouble;

@@ -27,10 +27,8 @@ std::string Refusal(const std::string& request_id, v1::Rejected::Code code, std:
   return reply.SerializeAsString();
 }
 
-// Whether somebody can mend it while the agent waits.
-bool MayBeMended(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDataLoss(status);
-}
+// Whether somebody can mend it while the agent waits: all but a path that is none.
+bool MayBeMended(const absl::Status& status) { return !absl::IsInvalidArgument(status); }
 
 }  // namespace
 
@@ -73,7 +71,7 @@ absl::Status Agent::Begin() {
   return absl::OkStatus();
 }
 
-Standing Agent::standing() const {
+Standing Agent::standing() {
   if (core_ != nullptr) return core_->standing();
   Standing standing;
   standing.counts = StrCat("waits for its store: ", store_problem_);

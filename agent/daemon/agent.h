@@ -30,7 +30,7 @@ class Agent {
                                                       DaemonConfig config, Ports ports);
 
   // How it stands; of one that waits for its store, that.
-  Standing standing() const;
+  Standing standing();
 
  private:
   Agent(Loop* loop, const Clock* clock, DaemonConfig config, Ports ports);

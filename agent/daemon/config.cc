@@ -314,6 +314,12 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
     return absl::InvalidArgumentError(
         "pfs names no PF, and hotplug_ports no port: there is nothing that Fairlead may use");
   }
+  if (engine.retry_first > engine.retry_most) {
+    return absl::InvalidArgumentError(
+        StrCat("timing_ms: retry_first, ", engine.retry_first.count(),
+               ", is the first pause between two tries and retry_most, ", engine.retry_most.count(),
+               ", the longest: it cannot be less"));
+  }
   if (config.server.requests == config.server.events) {
     return absl::InvalidArgumentError("endpoint: requests and events need different sockets");
   }

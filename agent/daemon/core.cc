@@ -74,10 +74,15 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Start(Scheduler* scheduler, const Cl
   for (const HotplugPortConfig& port : config.providers.hotplug_ports) {
     service.limits.hotplug_ports.push_back({port.network, port.identity});
   }
-  core->service_ =
-      std::make_unique<Service>(core->engine_.get(), core->executor_.get(), service,
-                                core->store_->id(), [self] { return self->executor_->Lanes(); });
+  core->service_ = std::make_unique<Service>(
+      core->engine_.get(), core->executor_.get(), service, core->store_->id(),
+      [self] { return self->executor_->Lanes(); },
+      [self] { return self->executor_->store_problem(); });
   core->service_->Restore(std::move(contents.controllers), std::move(contents.answers));
+  if (contents.objects.empty() && contents.next_ordinal == 1 && contents.next_lease == 1) {
+    spdlog::warn("store {:08x} is new: what an agent with another one made is somebody else's",
+                 core->store_->id());
+  }
   spdlog::info("store {:08x}: {} objects, {} attachments", core->store_->id(),
                contents.objects.size(), contents.attachments.size());
   // Events first, then observation: nothing that happens in between is missed.
@@ -92,13 +97,14 @@ void Core::Handle(std::string_view request, Service::Answer answer) {
 }
 
 absl::Status Core::Subscribe(const Ports& ports, const ProviderConfig& config) {
-  if (ports.uevent != nullptr && !config.hotplug_ports.empty()) {
+  if (ports.uevent != nullptr) {
     FAIRLEAD_ASSIGN_OR_RETURN(
         device_events_,
         ports.uevent->Subscribe(
             [inbox = inbox_, hotplug = HotplugEvents(config.hotplug_ports)](const Uevent& event) {
               if (event.lost) inbox->AddLost(EventInbox::Source::kDevices);
               if (const std::optional<NicId> nic = hotplug.PortOf(event)) inbox->AddNic(*nic);
+              if (const std::optional<PciAddress> pci = DriverChangeOf(event)) inbox->AddPci(*pci);
             }));
   }
   FAIRLEAD_ASSIGN_OR_RETURN(events_rtnetlink_, ports.rtnetlink());
@@ -120,6 +126,18 @@ absl::Status Core::Subscribe(const Ports& ports, const ProviderConfig& config) {
   if (!devlink_events.ok()) return devlink_events.status();
   devlink_events_ = *std::move(devlink_events);
   return absl::OkStatus();
+}
+
+const Standing& Core::standing() {
+  const auto begin = clock_->Now();
+  if (begin < standing_due_) return standing_;
+  standing_ = StandingOf(*engine_);
+  if (const std::string& problem = executor_->store_problem(); !problem.empty()) {
+    StrAppend(&standing_.counts, "; the store took nothing of late: ", problem);
+  }
+  const auto end = clock_->Now();
+  standing_due_ = end + 20 * (end - begin);
+  return standing_;
 }
 
 void Core::Tick() {
@@ -200,6 +218,7 @@ void Core::OnEvents(const EventInbox::Batch& batch) {
   for (const auto& [vm, events] : batch.vms) OnVmEvents(vm, events);
   for (const EventInbox::Source source : batch.lost) OnLost(source);
   for (const NicId& nic : batch.nics) engine_->OnPfChanged(nic);
+  for (const PciAddress& pci : batch.drivers) engine_->OnDriverChanged(pci);
   for (const auto& [ifindex, name] : batch.links) engine_->OnLinkChanged(ifindex, name);
   if (batch.neighbours) engine_->OnNeighbourChanged();
   for (const EventInbox::RuleTouched& rule : batch.rules) OnRuleTouched(rule);
@@ -221,7 +240,8 @@ void Core::OnLost(EventInbox::Source source) {
       say("eswitches", "NICs are");
       return engine_->ObserveNics();
     case EventInbox::Source::kDevices:
-      say("devices", "hot-plug ports are");
+      say("devices", "NICs and hot-plug ports are");
+      engine_->ObserveNics();
       return engine_->ObserveHotplugPorts();
   }
 }

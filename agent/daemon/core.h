@@ -44,7 +44,8 @@ class Core : private Engine::Listener {
   // A serialised v1.Request; `answer` is called once with the v1.Reply, maybe later.
   void Handle(std::string_view request, Service::Answer answer);
 
-  Standing standing() const { return StandingOf(*engine_); }
+  // At most a twentieth of the loop's time is spent on it: it may be of a while ago.
+  const Standing& standing();
 
  private:
   Core(Scheduler* scheduler, const Clock* clock, Publish publish);
@@ -78,6 +79,8 @@ class Core : private Engine::Listener {
   uint64_t start_ns_ = 0;
   uint64_t sequence_ = 0;
   int drift_lines_ = 0;  // in this tick
+  Standing standing_;
+  std::chrono::steady_clock::time_point standing_due_;  // until then it is as it was
   struct Waiting {
     ObjectStatus status;
     bool gone = false;

@@ -85,6 +85,12 @@ void EventInbox::AddNic(const NicId& nic) {
   Kept();
 }
 
+void EventInbox::AddPci(const PciAddress& function) {
+  const std::lock_guard lock(mutex_);
+  batch_.drivers.insert(function);
+  Kept();
+}
+
 void EventInbox::AddLost(Source source) {
   const std::lock_guard lock(mutex_);
   batch_.lost.insert(source);
@@ -99,6 +105,7 @@ void EventInbox::Kept() {
   bound(batch_.links, Source::kLinks);
   bound(batch_.rules, Source::kRules);
   bound(batch_.devlink, Source::kDevlink);
+  bound(batch_.drivers, Source::kDevices);
   if (std::exchange(fetching_, true)) return;
   post_([self = shared_from_this()] {
     Batch batch;

@@ -54,6 +54,7 @@ class EventInbox : public std::enable_shared_from_this<EventInbox> {
     std::set<Source> lost;                  // their messages were dropped, by the kernel or here
     bool neighbours = false;                // a neighbour, an address or a route changed
     std::set<NicId> nics;                   // hot-plug ports behind which something happened
+    std::set<PciAddress> drivers;           // functions that were bound or unbound
     std::map<uint32_t, std::string> links;  // by ifindex, the last name seen
     std::set<RuleTouched> rules;
     std::set<DevlinkHandle> devlink;  // that changed, or a port of which did
@@ -69,6 +70,8 @@ class EventInbox : public std::enable_shared_from_this<EventInbox> {
   void Add(const std::string& vm, const QmpEvent& event);
   // One that the configuration lists, so there are few.
   void AddNic(const NicId& nic);
+  // A function that a driver was bound to, or unbound from.
+  void AddPci(const PciAddress& function);
   void AddLost(Source source);
   // On the loop thread.
   void Close();

@@ -83,7 +83,7 @@ void ToProto(const SanitationRecord& record, v1::HostState::Vf::Sanitation& out)
 }
 
 void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<LaneStats>& lanes,
-                   bool with_rules, v1::HostState& out) {
+                   const std::string& store_problem, bool with_rules, v1::HostState& out) {
   out.set_store_id(absl::StrFormat("%08x", store_id));
   out.set_version(kFairleadVersion);
   for (const auto& [mac, pf] : engine.facts().pfs) {
@@ -148,6 +148,7 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
     out.set_tunnel(StrCat(tunnel.device, " local ", tunnel.local.ToString(), " port ",
                           tunnel.udp_port, " mtu ", tunnel.mtu));
   }
+  out.set_store_problem(store_problem);
   const StartReport& start = engine.start_report();
   v1::HostState::Start* report = out.mutable_start();
   report->set_adopted(start.adopted);

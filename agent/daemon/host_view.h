@@ -15,7 +15,7 @@
 namespace fairlead {
 
 void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<LaneStats>& lanes,
-                   bool with_rules, v1::HostState& out);
+                   const std::string& store_problem, bool with_rules, v1::HostState& out);
 
 struct Standing {
   std::string unobserved;  // what was not observed yet since the start; "" = nothing

@@ -27,4 +27,13 @@ std::optional<NicId> HotplugEvents::PortOf(const Uevent& event) const {
   return found;
 }
 
+std::optional<PciAddress> DriverChangeOf(const Uevent& event) {
+  if (event.subsystem != "pci" || (event.action != "bind" && event.action != "unbind")) {
+    return std::nullopt;
+  }
+  const absl::StatusOr<PciAddress> address =
+      PciAddress::Parse(std::string_view(event.devpath).substr(event.devpath.rfind('/') + 1));
+  return address.ok() ? std::optional<PciAddress>(*address) : std::nullopt;
+}
+
 }  // namespace fairlead

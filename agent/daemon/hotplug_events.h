@@ -25,4 +25,7 @@ class HotplugEvents {
   std::set<PciAddress> ports_;
 };
 
+// The function whose driver came or went; none: it is about something else.
+std::optional<PciAddress> DriverChangeOf(const Uevent& event);
+
 }  // namespace fairlead

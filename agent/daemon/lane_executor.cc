@@ -359,10 +359,15 @@ void LaneExecutor::ObserveVm(const std::string& vm, const Uuid& uuid,
 
 void LaneExecutor::Commit(StoreBatch batch, std::function<void(absl::Status)> done) {
   // No object's status tells of it: its port is gone.
-  std::vector<std::string> quarantined;
+  std::vector<std::string> told;
   for (const SanitationRecord& record : batch.sanitation) {
-    if (record.verdict != Verdict::kQuarantined) continue;
-    quarantined.push_back(StrCat(record.vf.ToString(), ": ", record.reason));
+    const std::string vf = StrCat("VF ", record.vf.ToString());
+    if (record.verdict == Verdict::kQuarantined) {
+      told.push_back(StrCat("quarantined ", vf, ": ", record.reason));
+    } else if (record.verdict == Verdict::kReleased) {
+      told.push_back(StrCat(vf, " was freed by ", record.released_by,
+                            " as it is, not proven clean: ", record.reason));
+    }
   }
   Ask<bool>(
       "store", "commit", kStoreDeadline,
@@ -370,10 +375,11 @@ void LaneExecutor::Commit(StoreBatch batch, std::function<void(absl::Status)> do
         FAIRLEAD_RETURN_IF_ERROR(store->Commit(batch));
         return true;
       },
-      [done = std::move(done), quarantined = std::move(quarantined)](absl::StatusOr<bool> result) {
-        if (!result.ok()) spdlog::error("the store: {}", std::string(result.status().message()));
-        for (const std::string& vf : result.ok() ? quarantined : std::vector<std::string>{}) {
-          spdlog::warn("quarantined VF {}", vf);
+      [this, done = std::move(done), told = std::move(told)](absl::StatusOr<bool> result) {
+        store_problem_ = result.ok() ? "" : std::string(result.status().message());
+        if (!result.ok()) spdlog::error("the store: {}", store_problem_);
+        for (const std::string& line : result.ok() ? told : std::vector<std::string>{}) {
+          spdlog::warn("{}", line);
         }
         done(result.status());
       });

@@ -70,6 +70,8 @@ class LaneExecutor final : public Executor {
   void ReleaseVm(const std::string& vm) override;
 
   std::vector<LaneStats> Lanes() const;
+  // Why the last commit failed; "" = it did not.
+  const std::string& store_problem() const { return store_problem_; }
   // To be called about ten times a second.
   void Tick();
 
@@ -91,6 +93,7 @@ class LaneExecutor final : public Executor {
   Ports ports_;
   Store* store_;
   VmEventListener on_vm_event_;
+  std::string store_problem_;
   LaneListener on_parked_;
   std::shared_ptr<LeaseTable> leases_ = std::make_shared<LeaseTable>();
   std::map<std::string, std::unique_ptr<LaneContext>> lanes_;

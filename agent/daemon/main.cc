@@ -107,7 +107,13 @@ int Ended(const absl::Status& status) {
 // an agent that runs is refused.
 int PrintLeases(const std::string& state_dir) {
   const std::string path = StrCat(state_dir, "/store.sqlite");
-  if (!std::filesystem::exists(path)) return kOk;
+  std::error_code error;
+  const bool there = std::filesystem::exists(path, error);
+  if (error) {
+    std::cerr << "fairleadd: look for the store " << path << ": " << error.message() << "\n";
+    return kFailed;
+  }
+  if (!there) return kOk;
   const auto contents = [&path]() -> absl::StatusOr<StoreContents> {
     FAIRLEAD_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenSqliteStore({path}));
     return store->Load();

@@ -16,6 +16,8 @@ namespace {
 
 // Of the hash that stands before a kept answer.
 constexpr size_t kHashBytes = 16;
+// fairleadctl's id, if nobody says otherwise.
+constexpr char kOperator[] = "fairleadctl";
 
 std::string Serialise(const v1::Reply& reply) { return reply.SerializeAsString(); }
 
@@ -120,12 +122,13 @@ struct Service::Pending {
 };
 
 Service::Service(Engine* engine, Executor* executor, ServiceOptions options, uint32_t store_id,
-                 Lanes lanes)
+                 Lanes lanes, StoreProblem store_problem)
     : engine_(engine),
       executor_(executor),
       options_(options),
       store_id_(store_id),
-      lanes_(std::move(lanes)) {}
+      lanes_(std::move(lanes)),
+      store_problem_(std::move(store_problem)) {}
 
 Service::~Service() = default;
 
@@ -182,10 +185,17 @@ void Service::Finish() {
   busy_ = false;
 }
 
+bool Service::OpensEpoch(const v1::Request& request) const {
+  const auto known = controllers_.find(request.controller_id());
+  return known == controllers_.end() || known->second.epoch < request.epoch();
+}
+
 std::vector<Violation> Service::CheckOrder(const v1::Request& request) const {
   const auto it = controllers_.find(request.controller_id());
   if (it == controllers_.end()) {
     if (controllers_.size() < options_.controllers) return {};
+    // An operator comes in whatever a controller has done.
+    if (request.controller_id() == kOperator) return {};
     return {{"controller_id", ViolationCode::kConflict,
              StrCat(controllers_.size(),
                     " controllers are known already, which is the most; is "
@@ -249,13 +259,26 @@ void Service::Process(Pending& pending) {
   Commit(pending, std::move(change));
 }
 
-void Service::Commit(Pending& pending, Change change) {
-  const v1::Request& request = pending.request;
+ControllerRecord Service::RecordOf(const v1::Request& request) const {
   ControllerRecord controller{request.controller_id(), request.epoch(), request.revision()};
   if (const auto it = controllers_.find(controller.id);
       it != controllers_.end() && it->second.epoch == controller.epoch) {
     controller.revision = std::max(controller.revision, it->second.revision);
   }
+  return controller;
+}
+
+void Service::Remember(const ControllerRecord& controller, const std::string& request,
+                       const std::string& record) {
+  controllers_[controller.id] = controller;
+  auto& answers = answers_[controller.id];
+  answers.emplace_back(request, record);
+  if (answers.size() > kAnswersPerController) answers.pop_front();
+}
+
+void Service::Commit(Pending& pending, Change change) {
+  const v1::Request& request = pending.request;
+  const ControllerRecord controller = RecordOf(request);
   const std::string answer = Acceptance(request, change, engine_->world());
   StoreBatch batch;
   batch.change = change;
@@ -272,10 +295,7 @@ void Service::Commit(Pending& pending, Change change) {
           {{"", ViolationCode::kStore,
             StrCat("nothing was changed: the store did not take it: ", status.message())}}));
     } else {
-      controllers_[controller.id] = controller;
-      auto& answers = answers_[controller.id];
-      answers.emplace_back(pending.request.request_id(), record);
-      if (answers.size() > kAnswersPerController) answers.pop_front();
+      Remember(controller, pending.request.request_id(), record);
       pending.answer(answer);
       engine_->OnChange(change);
     }
@@ -288,28 +308,50 @@ void Service::Commit(Pending& pending, Change change) {
 void Service::TakeOverFor(Pending& pending) {
   const v1::Request& request = pending.request;
   const std::variant<uint32_t, std::vector<Violation>> store = StoreOf(request.take_over());
-  if (const auto* violations = std::get_if<std::vector<Violation>>(&store)) {
-    pending.answer(Rejection(request, *violations));
+  std::vector<Violation> violations;
+  if (const auto* bad = std::get_if<std::vector<Violation>>(&store)) violations = *bad;
+  if (request.revision() != 0) {
+    violations.push_back(
+        {"revision", ViolationCode::kUnsupported, "an adoption or purge has no revision"});
+  }
+  if (!violations.empty()) {
+    pending.answer(Rejection(request, violations));
     return Finish();
   }
+  const auto answer = [](const v1::Request& request, const TakeOver& taken) {
+    v1::Reply reply = ReplyTo(request);
+    for (const std::string& text : taken.taken) reply.mutable_taken_over()->add_taken(text);
+    for (const std::string& text : taken.left) reply.mutable_taken_over()->add_left(text);
+    reply.mutable_taken_over();
+    return Serialise(reply);
+  };
   const bool adopt = request.take_over().mode() == v1::TakeOver::MODE_ADOPT;
+  const ControllerRecord controller = RecordOf(request);
   engine_->TakeOverStore(
       std::get<uint32_t>(store),
       adopt ? Engine::TakeOverMode::kAdopt : Engine::TakeOverMode::kPurge, request.dry_run(),
-      [this, alive = std::weak_ptr<bool>(alive_)](const absl::StatusOr<TakeOver>& result) {
+      [this, answer, controller](const TakeOver& plan, StoreBatch& batch) {
+        const Pending& pending = *queue_.front();
+        batch.controller = controller;
+        batch.answer = AnswerRecord{controller.id, pending.request.request_id(),
+                                    StrCat(pending.hash, answer(pending.request, plan))};
+      },
+      [this, answer, controller,
+       alive = std::weak_ptr<bool>(alive_)](const absl::StatusOr<TakeOver>& result) {
         if (alive.expired()) return;
         const Pending& pending = *queue_.front();
         if (result.ok()) {
-          v1::Reply reply = ReplyTo(pending.request);
-          for (const std::string& text : result->taken) reply.mutable_taken_over()->add_taken(text);
-          for (const std::string& text : result->left) reply.mutable_taken_over()->add_left(text);
-          reply.mutable_taken_over();
-          pending.answer(Serialise(reply));
+          const std::string reply = answer(pending.request, *result);
+          if (!pending.request.dry_run()) {
+            Remember(controller, pending.request.request_id(), StrCat(pending.hash, reply));
+          }
+          pending.answer(reply);
         } else {
-          const ViolationCode code = absl::IsNotFound(result.status()) ? ViolationCode::kNotFound
-                                     : absl::IsUnavailable(result.status())
-                                         ? ViolationCode::kBusy
-                                         : ViolationCode::kConflict;
+          const absl::Status& status = result.status();
+          const ViolationCode code = absl::IsNotFound(status)      ? ViolationCode::kNotFound
+                                     : absl::IsUnavailable(status) ? ViolationCode::kBusy
+                                     : absl::IsAborted(status)     ? ViolationCode::kStore
+                                                                   : ViolationCode::kConflict;
           pending.answer(Rejection(
               pending.request,
               {{"take_over", code, StrCat("nothing was changed: ", result.status().message())}}));
@@ -380,7 +422,16 @@ void Service::ReleaseVf(const v1::Request& request, Answer answer) {
   if (!violations.empty()) return answer(Rejection(request, violations));
   engine_->ReleaseVf(
       *vf, release.force(), request.controller_id(),
-      [request, answer = std::move(answer)](const absl::StatusOr<SanitationRecord>& record) {
+      // A change that is under way has its own record, maybe a newer one.
+      [this, request](StoreBatch& batch) {
+        if (!busy_ && OpensEpoch(request)) batch.controller = RecordOf(request);
+      },
+      [this, alive = std::weak_ptr<bool>(alive_), request,
+       answer = std::move(answer)](const absl::StatusOr<SanitationRecord>& record) {
+        if (alive.expired()) return;
+        if (record.ok() && OpensEpoch(request)) {
+          controllers_[request.controller_id()] = RecordOf(request);
+        }
         const auto refuse = [&](ViolationCode code, std::string why) {
           answer(Rejection(request, {{"release_vf.vf", code, std::move(why)}}));
         };
@@ -442,7 +493,8 @@ std::string Service::GetAnswer(const v1::Request& request) const {
 
 std::string Service::HostAnswer(const v1::Request& request) const {
   v1::Reply reply = ReplyTo(request);
-  FillHostState(*engine_, store_id_, lanes_(), request.get_host().rules(), *reply.mutable_host());
+  FillHostState(*engine_, store_id_, lanes_(), store_problem_(), request.get_host().rules(),
+                *reply.mutable_host());
   return Serialise(reply);
 }
 

@@ -28,7 +28,7 @@ namespace fairlead {
 struct ServiceOptions {
   size_t queue = 1024;       // changes that wait for their turn; more are refused as busy
   size_t plans = 8;          // dry runs under way; each holds a copy of what is known
-  size_t controllers = 256;  // that are remembered; a further one is refused
+  size_t controllers = 256;  // that are remembered; a further one is refused, but an operator
   AdmissionLimits limits;
   uint64_t agent_start = 0;  // unix time in nanoseconds
 };
@@ -37,11 +37,12 @@ class Service {
  public:
   // Called once with the serialised v1.Reply.
   using Answer = std::function<void(std::string)>;
-  // What is asked of the daemon for GetHost.
+  // What is asked of the daemon for GetHost. Why the last commit failed; "" = it did not.
   using Lanes = std::function<std::vector<LaneStats>()>;
+  using StoreProblem = std::function<std::string()>;
 
   Service(Engine* engine, Executor* executor, ServiceOptions options, uint32_t store_id,
-          Lanes lanes);
+          Lanes lanes, StoreProblem store_problem);
   ~Service();
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
@@ -56,6 +57,11 @@ class Service {
   void Next();
   void Process(Pending& pending);
   void Commit(Pending& pending, Change change);
+  // Who asked, with the newest revision of its epoch.
+  ControllerRecord RecordOf(const v1::Request& request) const;
+  void Remember(const ControllerRecord& controller, const std::string& request,
+                const std::string& record);
+  bool OpensEpoch(const v1::Request& request) const;
   void DryRunFor(Pending& pending, const Change& change);
   void TakeOverFor(Pending& pending);
   void Finish();
@@ -70,6 +76,7 @@ class Service {
   ServiceOptions options_;
   uint32_t store_id_;
   Lanes lanes_;
+  StoreProblem store_problem_;
   std::map<std::string, ControllerRecord> controllers_;
   // (request id, hash of the request and answer); newest last, at most
   // kAnswersPerController a controller.

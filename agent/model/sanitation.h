@@ -21,8 +21,8 @@ namespace fairlead {
 
 // What is looked at, in the order of a record.
 inline constexpr const char* kSanitationChecks[] = {
-    "driver",   "reset",      "mac",         "vlan", "spoof-check", "trust",    "max-rate",
-    "min-rate", "link-state", "representor", "mtu",  "rules",       "counters", "guid"};
+    "driver",     "reset",       "mac", "vlan",  "spoof-check", "trust", "max-rate", "min-rate",
+    "link-state", "representor", "mtu", "rules", "counters",    "guid",  "pkey"};
 
 enum class FindingState : uint8_t {
   kClean,       // seen to be as nobody's

@@ -28,7 +28,6 @@ struct SanitationEvidence {
   std::string binding_kept, representor_kept, settings_kept;
   // Of its representor, when that is in a block or carries a mark of ours.
   std::optional<RepresentorSpec> representor;
-  std::string rule;                         // that still sends, or may send, to it; "" = none
   std::optional<TrafficCounters> counters;  // of its representor
 };
 

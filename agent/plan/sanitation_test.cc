@@ -47,14 +47,15 @@ const Finding& Of(const std::vector<Finding>& findings, std::string_view what) {
   return kNone;
 }
 
-TEST(SanitationTest, OfAVfThatShowsAllOnlyTheGuidIsUnproven) {
+TEST(SanitationTest, OfAVfThatShowsAllOnlyWhatIsOfInfiniBandIsUnproven) {
   const std::vector<Finding> findings = JudgeVf(Clean());
   size_t i = 0;
   ASSERT_EQ(findings.size(), std::size(kSanitationChecks));
   for (const Finding& finding : findings) {
     EXPECT_EQ(finding.what, kSanitationChecks[i++]);
-    EXPECT_EQ(finding.state,
-              finding.what == "guid" ? FindingState::kUnprovable : FindingState::kClean)
+    EXPECT_EQ(finding.state, finding.what == "guid" || finding.what == "pkey"
+                                 ? FindingState::kUnprovable
+                                 : FindingState::kClean)
         << finding.ToString();
   }
   EXPECT_EQ(Of(findings, "mtu").value, "1500");
@@ -87,8 +88,7 @@ TEST(SanitationTest, WhatIsLeftOfATenantIsDirty) {
        [](auto& e) {
          e.representor = RepresentorSpec{kVf, *Vni::Make(7)};
        }},
-      {"representor", [](auto& e) { e.representor_kept = "no"; }},
-      {"rules", [](auto& e) { e.rule = "vpc-7/0/1/2"; }}};
+      {"representor", [](auto& e) { e.representor_kept = "no"; }}};
   for (const auto& [what, change] : cases) {
     SanitationEvidence evidence = Clean();
     change(evidence);
@@ -98,7 +98,7 @@ TEST(SanitationTest, WhatIsLeftOfATenantIsDirty) {
     EXPECT_TRUE(AnyDirty(findings));
     for (const bool strict : {false, true}) {
       // Not even what may be unprovable may be dirty.
-      EXPECT_THAT(WhyQuarantined(findings, {strict, {what, "guid"}}), HasSubstr(what));
+      EXPECT_THAT(WhyQuarantined(findings, {strict, {what, "guid", "pkey"}}), HasSubstr(what));
     }
   }
 }
@@ -113,7 +113,7 @@ TEST(SanitationTest, WhatTheNicCannotShowIsNeverTakenForClean) {
   silent.cleaning->reset = VfCleaning::Reset::kNone;
   const std::vector<Finding> findings = JudgeVf(silent);
   for (const char* what : {"reset", "mac", "vlan", "spoof-check", "trust", "max-rate", "min-rate",
-                           "link-state", "mtu", "counters", "guid"}) {
+                           "link-state", "mtu", "counters", "guid", "pkey"}) {
     const Finding& finding = Of(findings, what);
     EXPECT_EQ(finding.state, FindingState::kUnprovable) << finding.ToString();
     EXPECT_NE(finding.why, "") << what;
@@ -164,14 +164,13 @@ TEST(SanitationTest, AVfThatIsGoneIsNotProvenClean) {
   EXPECT_EQ(Of(findings, "rules").state, FindingState::kClean);
   EXPECT_EQ(Of(findings, "reset").state, FindingState::kUnprovable);
   EXPECT_FALSE(AnyDirty(findings));
-  gone.rule = "vpc-7/0/1/2";
-  EXPECT_TRUE(AnyDirty(JudgeVf(gone)));
 }
 
 TEST(SanitationTest, APolicyNamesWhatMayBeUnprovable) {
   const std::vector<Finding> findings = JudgeVf(Clean());
-  EXPECT_EQ(WhyQuarantined(findings, {true, {}}), "guid (unprovable): this version reads no GUIDs");
-  EXPECT_EQ(WhyQuarantined(findings, {true, {"guid"}}), "");
+  EXPECT_EQ(WhyQuarantined(findings, {true, {"pkey"}}),
+            "guid (unprovable): this version reads no GUIDs");
+  EXPECT_EQ(WhyQuarantined(findings, {true, {"guid", "pkey"}}), "");
 }
 
 TEST(SanitationTest, WordsOfOthersAreMadePlain) {
@@ -202,7 +201,6 @@ TEST(SanitationTest, AnyEvidenceIsJudgedWholeAndNothingUnseenIsCalledClean) {
     if (one_in(4)) e.settings_kept = "no";
     if (one_in(4) && e.cleaning) e.cleaning->no_call = {"trust", "vlan", "mac"};
     if (one_in(4)) e.counters.reset();
-    if (one_in(8)) e.rule = "r";
     const std::vector<Finding> findings = JudgeVf(e);
     ASSERT_EQ(findings.size(), std::size(kSanitationChecks));
     for (size_t k = 0; k < findings.size(); ++k) {
@@ -220,7 +218,6 @@ TEST(SanitationTest, AnyEvidenceIsJudgedWholeAndNothingUnseenIsCalledClean) {
     ASSERT_EQ(is_clean("mac"), set.vlan.has_value() && e.seen.mac == MacAddress());
     ASSERT_EQ(is_clean("driver"), e.seen.driver.empty());
     ASSERT_EQ(is_clean("reset"), e.cleaning.has_value());
-    ASSERT_EQ(is_clean("rules"), e.rule.empty());
     ASSERT_EQ(AnyDirty(findings), !WhyQuarantined(findings, {}).empty());
     ASSERT_NE(WhyQuarantined(findings, {true, {}}), "");
     ++(AnyDirty(findings) ? dirty : clean);

@@ -424,6 +424,22 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
   return observed;
 }
 
+// Nothing is reset under a VM that has it, or under the host.
+absl::Status PfProvider::CheckUnused(const Pf& pf, const VfId& vf) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const OneVf now, Read(pf, vf.pf, vf.index));
+  const std::string name = StrCat("VF ", vf.ToString(), " (", now.facts.pci.ToString(), ")");
+  if (now.facts.driver != config_->vf_driver) {
+    const std::string why = WhyInUse(now.facts, config_->vf_driver);
+    return why.empty() ? absl::OkStatus()
+                       : absl::FailedPreconditionError(StrCat(name, " is ", why));
+  }
+  if (!now.facts.iommu_group) return absl::OkStatus();
+  FAIRLEAD_ASSIGN_OR_RETURN(const bool open, sysfs_->VfioGroupInUse(*now.facts.iommu_group));
+  if (!open) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      StrCat(name, ": a process holds /dev/vfio/", *now.facts.iommu_group, " open"));
+}
+
 // The VF is given back without what its tenant had on it.
 absl::Status PfProvider::DeleteVf(const VfSpec& as, std::optional<VfCleaning>* did) {
   const VfId& vf = as.vf;
@@ -434,6 +450,7 @@ absl::Status PfProvider::DeleteVf(const VfSpec& as, std::optional<VfCleaning>* d
   if (vf.index >= pf.device.virtfns.size()) return absl::OkStatus();
   // A write that hung must not come back when somebody else has the VF.
   FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(pf.device.virtfns[vf.index]));
+  FAIRLEAD_RETURN_IF_ERROR(CheckUnused(pf, vf));
   VfCleaning cleaning;
   const absl::Status reset = sysfs_->Reset(pf.device.virtfns[vf.index], config_->bind_deadline);
   const bool none = absl::IsUnimplemented(reset);

@@ -83,6 +83,7 @@ class PfProvider {
   absl::StatusOr<LinkInfo> FindRepresentor(const Pf& pf, const VfId& vf);
   // None: the PF reports nothing of it.
   absl::StatusOr<std::optional<VfInfo>> ReadVf(const Pf& pf, uint16_t index);
+  absl::Status CheckUnused(const Pf& pf, const VfId& vf);
   absl::Status ClearVf(const Pf& pf, uint16_t index, const MacAddress& own_mac, VfCleaning& did);
   absl::Status CheckOwner(const LinkInfo& link) const;
   absl::StatusOr<LinkInfo> Representor(const VfId& vf);

@@ -104,6 +104,14 @@ void Engine::Start(StoreContents contents) {
   for (SanitationRecord& record : contents.sanitation) SetSanitation(std::move(record));
   for (const auto& [vf, attachment] : attachments_) {
     UnitOf({UnitKind::kPort, attachment.port}, attachment.vpc);
+    if (world_.FindPort(attachment.port) == nullptr) {  // whoever removed it may still ask
+      Port port;
+      port.id = attachment.port;
+      port.vm = attachment.vm;
+      port.vpc = attachment.vpc;
+      port.mac = attachment.mac;
+      removed_.insert_or_assign(ObjectRef{ObjectKind::kPort, port.id}, Object(port));
+    }
     MarkDirty({UnitKind::kPort, attachment.port});
   }
   world_.ForEach([this](const StoredObject& stored) {

@@ -84,6 +84,8 @@ class Engine {
   void OnPfChanged(const NicId& pf);
   // The same where it is not known yet of which NIC it is.
   void OnUnknownNicChanged();
+  // A driver was bound to a function, or unbound from it.
+  void OnDriverChanged(const PciAddress& function);
   void OnNeighbourChanged();
   // The lane of a PF is past its deadline: it is not waited for any longer.
   void OnPfHung(const NicId& pf);
@@ -146,9 +148,11 @@ class Engine {
   // Frees a quarantined VF: cleaned and checked again, or by `force` as it is. `done` is given
   // its record, once that is durable; still quarantined: what was found is in it.
   // kNotFound: there is no such VF; kFailedPrecondition: it is not quarantined, or in use;
-  // kAborted: the store did not take it; else it cannot be done now.
+  // kAborted: the store did not take it; else it cannot be done now. `sign` adds who asked to
+  // what is committed.
   using ReleaseDone = std::function<void(absl::StatusOr<SanitationRecord>)>;
-  void ReleaseVf(const VfId& vf, bool force, const std::string& who, ReleaseDone done);
+  void ReleaseVf(const VfId& vf, bool force, const std::string& who,
+                 std::function<void(StoreBatch&)> sign, ReleaseDone done);
   // Why a VF is not free, as placement sees it; "" = free.
   std::string WhyNotFree(const VfId& vf) const;
   // Whether a driver that is not ours to take away serves somebody with it.
@@ -179,9 +183,11 @@ class Engine {
   // Takes over the objects of another store: kAdopt gives them to those accepted objects
   // that they fit and keeps the rest, kPurge takes apart what no object of this store has.
   // Durable when `done` is called, or refused and nothing changed. No change may be
-  // accepted meanwhile. `dry_run`: only says what would be taken.
+  // accepted meanwhile. `dry_run`: only says what would be taken. `sign` adds who asked, and the
+  // answer, to what is committed. kAborted: the store did not take it.
   enum class TakeOverMode : uint8_t { kAdopt, kPurge };
-  void TakeOverStore(uint32_t store, TakeOverMode mode, bool dry_run,
+  using SignTakeOver = std::function<void(const TakeOver&, StoreBatch&)>;
+  void TakeOverStore(uint32_t store, TakeOverMode mode, bool dry_run, SignTakeOver sign,
                      std::function<void(absl::StatusOr<TakeOver>)> done, int tries = 25);
 
  private:
@@ -228,6 +234,8 @@ class Engine {
   std::chrono::milliseconds BackOff(const Unit& unit) const;
   void SettleClaims(Unit& unit, const WantedSet& wanted);
   void SetSettled(Unit& unit, bool settled);
+  // Whether something of an adopted store belongs to nobody here.
+  bool AnyLeftOf(uint32_t store) const;
   void CollectOrphans();
 
   // --- ports (engine_port.cc, engine_release.cc, engine_sanitation.cc)
@@ -270,9 +278,8 @@ class Engine {
   void CleanOnce(const Unit& unit, const Attachment& attachment);
   SanitationEvidence EvidenceOf(const Unit& unit, const Attachment& attachment) const;
   // What is known of a VF on which nothing is left to be done; none: it is cleaned, or looked
-  // at, once more. `rule` still sends to it; "" = none does.
-  std::optional<SanitationRecord> Sanitize(Unit& unit, const Attachment& attachment,
-                                           const std::string& rule);
+  // at, once more.
+  std::optional<SanitationRecord> Sanitize(Unit& unit, const Attachment& attachment);
   void SetSanitation(SanitationRecord record);
   struct VfRelease;
   absl::Status WhyNotToRelease(const VfId& vf, bool force) const;
@@ -309,6 +316,8 @@ class Engine {
   void ContinueFunction(Unit& unit, const StoredObject& object, Attachment& attachment);
   void LoseFunction(const Attachment& attachment);
   void OnHotplugPortObserved(const NicId& port);
+  // By whom a VF that is being attached is used that is none of the agent's; "" = nobody.
+  std::string WhyAnothers(const Attachment& attachment) const;
   std::string WhyTakenMeanwhile(const Attachment& attachment) const;
   bool OwnRulesStand(const std::vector<Resource>& wanted) const;
   // Which rule of another unit still sends, or may send, to the VF; "" = none does.
@@ -439,6 +448,7 @@ class Engine {
     bool known = false;
     bool stale = false;      // what is in flight was overtaken: ask again, take nothing
     bool retry_due = false;  // a timer asks again
+    bool hangs = false;      // a NIC: it is past its deadline
     int failures = 0;        // in a row
     absl::Status error;
   };

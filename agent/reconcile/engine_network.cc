@@ -238,6 +238,10 @@ void Engine::CollectOrphans() {
       unsure.insert(*attachment.vni);
     }
   }
+  // What was adopted whole needs no purge.
+  if (unsure.empty() && std::erase_if(kept_, [this](uint32_t s) { return !AnyLeftOf(s); }) > 0) {
+    MarkHost();
+  }
   // Neighbours carry no store's mark: they are that of the store whose tunnel it is.
   const auto tunnel = observed_.find(TunnelKey());
   const bool neighbours_of_others =

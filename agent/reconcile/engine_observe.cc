@@ -143,7 +143,7 @@ void Engine::ObservePf(const NicId& pf) {
 void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result) {
   Scope& scope = pf_scope_[pf];
   const bool first = !scope.known;
-  scope.in_flight = false;
+  scope.in_flight = scope.hangs = false;
   if (std::exchange(scope.stale, false)) {
     scope.again = false;
     return ObservePf(pf);
@@ -390,6 +390,16 @@ void Engine::OnPfChanged(const NicId& pf) {
   if (pf_scope_.contains(pf)) ObservePf(pf);
 }
 
+// What the agent binds itself is looked at by whoever asked for it.
+void Engine::OnDriverChanged(const PciAddress& function) {
+  for (const auto& [vf, attachment] : attachments_) {
+    const VfFacts* facts = facts_.FindVf(vf);
+    if (facts == nullptr || facts->pci != function) continue;
+    Unit* unit = FindUnit({UnitKind::kPort, attachment.port});
+    if (unit != nullptr && !unit->in_flight && !unit->refreshing) RefreshVf(vf, unit->ref);
+  }
+}
+
 // The first look at a NIC may have passed what changed.
 void Engine::OnUnknownNicChanged() {
   for (auto& [pf, scope] : pf_scope_) {
@@ -399,6 +409,7 @@ void Engine::OnUnknownNicChanged() {
 
 void Engine::OnPfHung(const NicId& pf) {
   Scope& scope = pf_scope_[pf];
+  scope.hangs = true;
   if (scope.known) return;  // its ports say themselves what they wait for
   scope.known = true;
   scope.error =

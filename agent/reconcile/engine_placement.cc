@@ -302,10 +302,20 @@ std::string Engine::WhyTakenMeanwhile(const Attachment& attachment) const {
   return fairlead::WhyNotFree(pf->second, *vf, config_.compile.vf_driver, others, {}, quarantined_);
 }
 
+std::string Engine::WhyAnothers(const Attachment& attachment) const {
+  const VfFacts* vf = facts_.FindVf(attachment.vf);
+  if (vf == nullptr || attachment.vf.pf.is_hotplug_port()) return "";
+  if (vf->driver == config_.compile.vf_driver || vf->driver == kBusyDriver) return "";
+  return WhyInUse(*vf, config_.compile.vf_driver);
+}
+
 bool Engine::GiveUpTaken(Unit& unit, const Attachment& attachment) {
-  if (!std::exchange(unit.fresh_lease, false)) return false;
+  if (!unit.fresh_lease) return false;
   const std::string why = WhyTakenMeanwhile(attachment);
-  if (why.empty()) return false;
+  if (why.empty()) {
+    unit.fresh_lease = false;
+    return false;
+  }
   const std::string_view what = attachment.vf.pf.is_hotplug_port() ? "the function " : "VF ";
   unit.cause = absl::UnavailableError(
       absl::StrCat(std::string(what), attachment.vf.ToString(), " was taken meanwhile: ", why));

@@ -104,6 +104,12 @@ void Engine::ReconcilePort(Unit& unit) {
     Announce(ref);
     return;
   }
+  // Whatever is wrong with its NIC or its VM: others wait for what it has.
+  const auto nic = pf_scope_.find(attachment->vf.pf);
+  const bool nic_known = nic == pf_scope_.end() || nic->second.known;
+  if (!unit.scanned && nic_known && TablesKnown(attachment->vni)) {
+    ClaimLeftBehind(unit, *attachment);
+  }
   const bool going = attachment->phase == AttachmentPhase::kReleasing ||
                      attachment->phase == AttachmentPhase::kRollingBack;
   if (!going && (object == nullptr || Outdated(*object, *attachment))) {
@@ -202,12 +208,16 @@ void Engine::ClaimLeftBehind(Unit& unit, const Attachment& attachment) {
                                    DriverBindingKey(attachment.vf)};
   if (!attachment.vm.empty()) keys.push_back(GuestDeviceKey(attachment.vm, attachment.port));
   if (!unit.scanned) {
-    for (const auto& [key, observed] : observed_) {
-      const auto* rule = std::get_if<FlowRuleSpec>(&observed.spec);
-      if (rule == nullptr || !observed.ours) continue;
-      if (rule->rule.location.chain == 0 && rule->rule.location.priority != kPrioDefaultDrop &&
-          rule->rule.location.handle == attachment.port_ordinal) {
-        keys.push_back(key);
+    std::vector<RuleTable> tables;
+    if (attachment.vni) tables = {{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable};
+    for (const RuleTable& table : tables) {
+      for (auto it = observed_.lower_bound(FirstRuleKey(table));
+           it != observed_.end() && IsRuleOf(it->first, table); ++it) {
+        const RuleLocation& at = it->first.rule;
+        if (it->second.ours && at.chain == 0 && at.priority != kPrioDefaultDrop &&
+            at.handle == attachment.port_ordinal) {
+          keys.push_back(it->first);
+        }
       }
     }
     CountAsSet(attachment);
@@ -256,6 +266,14 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
     return;
   }
   if (missing.empty() && GiveUpTaken(unit, attachment)) return;
+  if (const std::string why = WhyAnothers(attachment); !was_ready && !why.empty()) {
+    // While the agent was down, or the lease could not be given up.
+    unit.step = "vf placement";
+    unit.waits_for = absl::StrCat("VF ", attachment.vf.ToString(), " is ", why,
+                                  ", and nothing is done to it until that is over");
+    RetryLater(unit);
+    return;
+  }
   ClaimLeftBehind(unit, attachment);
   if (attachment.vni && !facts_.tunnel) {
     const Unit* host = FindUnit({UnitKind::kHost, ""});
@@ -401,7 +419,6 @@ void Engine::PortUnitFailed(Unit& unit, std::string step, absl::Status error) {
   unit.step = std::move(step);
   unit.error = std::move(error);
   unit.waits_for.clear();
-  unit.scanned = false;  // what failed may have been done all the same
   if (attachment == nullptr) {
     AttachFailed(unit, unit.step, unit.error, 0);
   } else {

@@ -12,7 +12,6 @@
 namespace fairlead {
 namespace {
 
-constexpr std::chrono::milliseconds kLookAgain{250};
 // How often it is tried to cut a VF off, where what keeps failing may pass, before the
 // guest is asked all the same.
 constexpr int kMostCutOffTries = 5;
@@ -90,14 +89,12 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
     // Whoever got the VF next would get another tenant's frames.
     unit.step = "flow-rule delete";
     unit.waits_for = absl::StrCat("the rule ", rule, " may still send to its VF");
-    executor_->After(kLookAgain, [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref] {
-      if (!alive.expired() && FindUnit(ref) != nullptr) MarkDirty(ref);
-    });
+    RetryLater(unit);
     return;
   }
   // What hot-plug brought goes back to whoever brought it.
   if (unit.fresh_lease || attachment.vf.pf.is_hotplug_port()) return EndLease(unit, attachment);
-  if (std::optional<SanitationRecord> record = Sanitize(unit, attachment, rule)) {
+  if (std::optional<SanitationRecord> record = Sanitize(unit, attachment)) {
     EndLease(unit, attachment, std::move(record));
   }
 }
@@ -131,7 +128,13 @@ std::string Engine::StillSentTo(const Unit& unit, const Attachment& attachment) 
       const std::string& vpc = of_port == nullptr ? it->second.vpc : of_port->vpc;
       if (kind != UnitKind::kOrphans && vpc != attachment.vpc) continue;
       for (const ResourceKey& key : it->second.keys) {
-        if (may_send(key, it->second.in_flight)) return key.rule.ToString();
+        if (!may_send(key, it->second.in_flight)) continue;
+        const bool listed = of_port == nullptr || pf_scope_.contains(of_port->vf.pf);
+        return absl::StrCat(key.rule.ToString(),
+                            listed ? ""
+                                   : absl::StrCat(" (of port ", it->first.id,
+                                                  ", whose NIC is not in the configuration any "
+                                                  "more: list it again)"));
       }
     }
   }

@@ -88,10 +88,8 @@ SanitationEvidence Engine::EvidenceOf(const Unit& unit, const Attachment& attach
   return evidence;
 }
 
-std::optional<SanitationRecord> Engine::Sanitize(Unit& unit, const Attachment& attachment,
-                                                 const std::string& rule) {
-  SanitationEvidence evidence = EvidenceOf(unit, attachment);
-  evidence.rule = rule;
+std::optional<SanitationRecord> Engine::Sanitize(Unit& unit, const Attachment& attachment) {
+  const SanitationEvidence evidence = EvidenceOf(unit, attachment);
   GivingBack& back = unit.giving_back;
   SanitationRecord record;
   record.findings = JudgeVf(evidence);
@@ -139,6 +137,7 @@ const SanitationRecord* Engine::SanitationOf(const VfId& vf) const {
 struct Engine::VfRelease {
   VfId vf;
   std::string who;
+  std::function<void(StoreBatch&)> sign;
   Lease lease = 0;  // of the cleaning; 0: nothing is done to it
   ReleaseDone done;
   SanitationEvidence evidence = {};
@@ -184,10 +183,12 @@ absl::Status Engine::WhyNotToRelease(const VfId& vf, bool force) const {
   return absl::OkStatus();
 }
 
-void Engine::ReleaseVf(const VfId& vf, bool force, const std::string& who, ReleaseDone done) {
+void Engine::ReleaseVf(const VfId& vf, bool force, const std::string& who,
+                       std::function<void(StoreBatch&)> sign, ReleaseDone done) {
   if (absl::Status refused = WhyNotToRelease(vf, force); !refused.ok()) return done(refused);
   releasing_.insert(vf);
-  auto release = std::make_shared<VfRelease>(VfRelease{vf, who, 0, std::move(done)});
+  auto release =
+      std::make_shared<VfRelease>(VfRelease{vf, who, std::move(sign), 0, std::move(done)});
   if (force) {
     SanitationRecord record = sanitation_.at(vf);
     record.verdict = Verdict::kReleased;
@@ -301,6 +302,7 @@ void Engine::StoreRelease(const std::shared_ptr<VfRelease>& release, SanitationR
   }
   StoreBatch batch;
   batch.sanitation.push_back(record);
+  release->sign(batch);
   executor_->Commit(std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), release,
                                        record](const absl::Status& status) {
     if (alive.expired()) return;

@@ -180,13 +180,30 @@ void Engine::Find(uint32_t store, std::function<void(absl::StatusOr<FoundObjects
   survey->Done();
 }
 
-void Engine::TakeOverStore(uint32_t store, TakeOverMode mode, bool dry_run,
+bool Engine::AnyLeftOf(uint32_t store) const {
+  const auto of_store = [store](const auto& found) { return found.second.mark == store; };
+  if (std::any_of(foreign_representors_.begin(), foreign_representors_.end(), of_store)) {
+    return true;
+  }
+  for (const auto& [vm, devices] : foreign_devices_) {
+    for (const GuestDeviceInfo& device : devices) {
+      if (ParseGuestDeviceId(device.id)->store == store) return true;
+    }
+  }
+  return std::any_of(observed_.begin(), observed_.end(), [&](const auto& seen) {
+    const RuleLocation& at = seen.first.rule;
+    return seen.first.kind == ResourceKind::kFlowRule && of_store(seen) &&
+           !claimant_.contains(seen.first) && (at.chain != 0 || at.priority != kPrioDefaultDrop);
+  });
+}
+
+void Engine::TakeOverStore(uint32_t store, TakeOverMode mode, bool dry_run, SignTakeOver sign,
                            std::function<void(absl::StatusOr<TakeOver>)> done, int tries) {
   if (store == config_.compile.store_id) {
     return done(absl::InvalidArgumentError(
         "that is this agent's own store: what it made is its own already"));
   }
-  Find(store, [this, store, mode, dry_run, tries,
+  Find(store, [this, store, mode, dry_run, tries, sign = std::move(sign),
                done = std::move(done)](absl::StatusOr<FoundObjects> found) {
     if (!found.ok()) return done(found.status());
     const bool nothing = found->representors.empty() && found->devices.empty() &&
@@ -201,8 +218,8 @@ void Engine::TakeOverStore(uint32_t store, TakeOverMode mode, bool dry_run,
         mode == TakeOverMode::kAdopt ? PlanAdoption(*found, own) : PlanPurge(*found, own);
     if (absl::IsUnavailable(plan.status()) && tries > 1) {
       executor_->After(kAskAgain, [this, alive = std::weak_ptr<bool>(alive_), store, mode, dry_run,
-                                   tries, done] {
-        if (!alive.expired()) TakeOverStore(store, mode, dry_run, done, tries - 1);
+                                   tries, sign, done] {
+        if (!alive.expired()) TakeOverStore(store, mode, dry_run, sign, done, tries - 1);
       });
       return;
     }
@@ -215,10 +232,11 @@ void Engine::TakeOverStore(uint32_t store, TakeOverMode mode, bool dry_run,
     batch.next_lease = next_lease_;
     batch.next_transaction = next_transaction_;
     batch.taken_over = TakenOverStore{store, mode == TakeOverMode::kAdopt};
+    sign(*plan, batch);
     executor_->Commit(std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), store, mode,
                                          plan = *std::move(plan), done](absl::Status status) {
       if (alive.expired()) return;
-      if (!status.ok()) return done(status);
+      if (!status.ok()) return done(absl::AbortedError(status.message()));
       OnTakenOver(store, mode, plan);
       done(plan);
     });
@@ -241,7 +259,7 @@ void Engine::OnTakenOver(uint32_t store, TakeOverMode mode, const TakeOver& plan
     TakeLease(attachment);
     // What was seen of it was judged by whose it was.
     if (const auto nic = pf_scope_.find(attachment.vf.pf); nic != pf_scope_.end()) {
-      nic->second.known = false;
+      nic->second.known = nic->second.hangs;  // who waits for one that hangs waits for long
       nic->second.stale = nic->second.in_flight;
     }
   }

@@ -188,6 +188,7 @@ class SqliteStore final : public Store {
   absl::Status Lift(int64_t version);
   absl::Status FirstNumbers();
   absl::Status CheckIntegrity();
+  absl::Status CheckInPlace();
   absl::StatusOr<uint64_t> Meta(std::string_view name, uint64_t least, uint64_t most);
   absl::Status SetMeta(std::string_view name, uint64_t value);
   absl::Status LoadObjects(StoreContents& contents);
@@ -262,8 +263,8 @@ absl::Status SqliteStore::CheckIntegrity() {
   if (found == "ok") return absl::OkStatus();
   return PeerError(absl::StatusCode::kDataLoss,
                    StrCat("store ", db_.path(),
-                          ": it is damaged; restore a copy, or move it away "
-                          "and let the controller send its intents again"),
+                          ": it is damaged; move it away with its -wal, let the controller "
+                          "send its intents again, and adopt what the old one made"),
                    found);
 }
 
@@ -510,7 +511,20 @@ absl::Status SqliteStore::Write(const StoreBatch& batch) {
   return absl::OkStatus();
 }
 
+// SQLite goes on in a file that was removed or replaced, which the next start would not find.
+absl::Status SqliteStore::CheckInPlace() {
+  int moved = 0;
+  if (sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
+      moved == 0) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(StrCat(
+      "store ", db_.path(), ": the file was removed or replaced while the agent has it open; ",
+      "put it back, or start the agent again to go on with what is there now"));
+}
+
 absl::Status SqliteStore::Commit(const StoreBatch& batch) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckInPlace());
   FAIRLEAD_RETURN_IF_ERROR(statements_.begin.Run());
   if (absl::Status status = Write(batch); !status.ok()) {
     Rollback();

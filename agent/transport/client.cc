@@ -126,7 +126,8 @@ class ZmqClient final : public Client {
     FAIRLEAD_RETURN_IF_ERROR(CheckThere(endpoint_, path_));
     return absl::UnavailableError(
         StrCat("no answer from the agent at ", endpoint_, " within ", timeout.count(),
-               " ms; it listens, so it is busy, or the request is larger than it takes"));
+               " ms; it listens, so it is busy, or the request is larger than it takes. A change "
+               "may have been made all the same: look, or send it again, which does no harm"));
   }
 
   void Reconnect() {

@@ -92,6 +92,42 @@ TEST_F(AdoptionTest, BadPortsAtAStartHoldUpNobodyElse) {
   Attached("d", "blue", "10.0.0.6");
 }
 
+// Their rules stand, and are known, though nobody answers for them.
+TEST_F(AdoptionTest, APortGoesWhileOtherVmsOfItsVpcAreOff) {
+  Begin();
+  const TwoVms vms = TwoAttached();
+  Attached("c", "red", "10.0.0.7");
+  host->Stop();
+  vms.a->SetUuid(*Uuid::Parse("11111111-2222-4333-8444-555555555555"));
+  vms.b->SetUuid(*Uuid::Parse("11111111-2222-4333-8444-666666666666"));
+  host->Start();
+  for (const char* port : {"a-red", "b-red"}) {
+    host->WaitPort(port,
+                   [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
+  }
+  host->Detach("c", "red");
+  host->WaitGone("c-red");
+  host->WaitUntil("the start is over", [&] { return host->Host().start().complete(); });
+}
+
+TEST_F(AdoptionTest, APortThatIsBeingRemovedIsStillFoundByItsVmAfterARestart) {
+  Begin();
+  const auto vm = Attached("a", "red", "10.0.0.5");
+  vm->SetRemoval(FakeVm::Removal::kWhenTold);
+  host->Detach("a", "red");
+  host->WaitPort("a-red", [](const auto& s) { return s && !s->reason().empty(); });
+  host->Stop();
+  host->Start();
+  const auto object = host->Get(v1::OBJECT_KIND_PORT, "a-red");
+  ASSERT_TRUE(object);
+  EXPECT_EQ(object->object().port().vm(), "a");
+  EXPECT_EQ(object->object().port().vpc(), "red");
+  EXPECT_EQ(object->status().state(), v1::OBJECT_STATE_REMOVING);
+  vm->SetRemoval(FakeVm::Removal::kImmediate);
+  vm->CompleteRemovals();
+  host->WaitGone("a-red");
+}
+
 // sriov-network-operator 1124: what was removed while nobody looked was left, and said to be done.
 TEST_F(AdoptionTest, APortRemovedWhileTheAgentWasDownIsTakenApart) {
   Begin();

@@ -82,6 +82,20 @@ TEST_F(DriftTest, ADeviceThatIsUnpluggedInQemuIsToldAndPluggedInAgain) {
   EXPECT_TRUE(vm->Find(device));
 }
 
+// QEMU says nothing of it: the kernel's own event does, long before the audit.
+TEST_F(DriftTest, ADriverThatSomebodyUnbindsIsToldAndBoundAgain) {
+  Begin({}, [](DaemonConfig& config) { config.engine.audit_every = std::chrono::hours(1); });
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  host->WaitReady("a-red");
+  const PciAddress vf = host->VfAddress(0);
+  host->pci.SetGroupOpen(*host->pci.Find(vf)->iommu_group, false);
+  ASSERT_TRUE(host->pci.Unbind(vf).ok());
+  host->uevents.Emit("unbind", "/devices/pci0000:00/0000:00:01.0/" + vf.ToString(), "pci");
+  WaitRepaired("port/a-red", "driver-binding/" + FakeHost::VfName(0), "driver vfio-pci -> none");
+  EXPECT_EQ(host->pci.Find(vf)->driver, "vfio-pci");
+}
+
 TEST_F(DriftTest, AnEswitchModeThatSomebodySetsIsTold) {
   Begin({.eswitch = EswitchMode::kLegacy}, [](DaemonConfig& config) {
     config.providers.pfs[0].eswitch.mode = EswitchMode::kSwitchdev;

@@ -93,6 +93,7 @@ TEST_F(DurabilityTest, WhatTheDiskDoesNotTakeIsRefusedAndChangesNothing) {
   EXPECT_EQ(refused.rejected().violations(0).code(), v1::Rejected::CODE_STORE);
   EXPECT_THAT(refused.rejected().violations(0).reason(), HasSubstr("nothing was changed"));
   EXPECT_FALSE(fail_sync_);
+  EXPECT_NE(host->Host().store_problem(), "") << "the host says so too";
   EXPECT_FALSE(host->PortStatus("a-red"));
   EXPECT_FALSE(host->Status(v1::OBJECT_KIND_VM, "a"));
   EXPECT_EQ(host->Leftovers(), before);
@@ -103,6 +104,22 @@ TEST_F(DurabilityTest, WhatTheDiskDoesNotTakeIsRefusedAndChangesNothing) {
   host->AddVm("a");
   ASSERT_TRUE(host->Send(request).has_accepted()) << "a refusal is not remembered";
   host->WaitReady("a-red");
+  EXPECT_EQ(host->Host().store_problem(), "");
+}
+
+// On a real disk, where files can go.
+class ReplacedStoreTest : public AgentTest {};
+
+TEST_F(ReplacedStoreTest, WhatWouldGoIntoAFileThatIsNotThereAnyMoreIsRefused) {
+  Begin();
+  const std::string path = host->config.state_dir + "/store.sqlite";
+  std::filesystem::rename(path, path + ".away");
+  const v1::Reply refused = host->Send(host->AddVmRequest("a", "red", "10.0.0.5"));
+  ASSERT_EQ(refused.rejected().violations_size(), 1) << refused.ShortDebugString();
+  EXPECT_EQ(refused.rejected().violations(0).code(), v1::Rejected::CODE_STORE);
+  EXPECT_THAT(refused.rejected().violations(0).reason(), HasSubstr("removed or replaced"));
+  std::filesystem::rename(path + ".away", path);
+  Attached("a", "red", "10.0.0.5");
 }
 
 }  // namespace

@@ -91,6 +91,29 @@ TEST_F(RequestTest, AnOlderEpochOrRevisionIsRefusedByName) {
   ASSERT_TRUE(old.has_rejected());
   EXPECT_EQ(old.rejected().violations(0).path(), "epoch");
   EXPECT_EQ(old.rejected().violations(0).code(), v1::Rejected::CODE_STALE);
+  host->Stop();
+  host->Start();
+  const v1::Reply restarted = host->Send(request);
+  ASSERT_TRUE(restarted.has_rejected()) << "a restart forgets no epoch";
+  EXPECT_EQ(restarted.rejected().violations(0).path(), "epoch");
+}
+
+TEST_F(RequestTest, AnOperatorComesInWhateverAControllerHasDone) {
+  Begin();
+  const auto vpc = [this](const std::string& controller, int i) {
+    v1::Request request;
+    request.set_controller_id(controller);
+    v1::Vpc* vpc = request.mutable_apply()->add_upsert()->mutable_vpc();
+    vpc->set_id(StrCat("v", i));
+    vpc->set_vni(5000 + i);
+    return host->Send(request);
+  };
+  int i = 0;
+  while (vpc(StrCat("pod-", i), i).has_accepted()) ASSERT_LT(++i, 300);
+  const v1::Reply refused = vpc("another", 301);
+  ASSERT_TRUE(refused.has_rejected());
+  EXPECT_EQ(refused.rejected().violations(0).path(), "controller_id");
+  EXPECT_TRUE(vpc("fairleadctl", 302).has_accepted());
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ TEST_F(SanitationTest, AVfThatIsGivenBackIsSeenToBeCleanAndSaysSo) {
                            "min-rate", "link-state", "rules"}) {
     EXPECT_EQ(Of(record, what).state(), "clean") << what;
   }
-  for (const char* what : {"mtu", "counters", "guid"}) {
+  for (const char* what : {"mtu", "counters", "guid", "pkey"}) {
     EXPECT_EQ(Of(record, what).state(), "unprovable") << what;
     EXPECT_NE(Of(record, what).why(), "") << what;
   }
@@ -240,7 +240,9 @@ TEST_F(SanitationTest, ADriverThatCannotBeUnboundIsNamedAndTheRestIsCleaned) {
 }
 
 TEST_F(SanitationTest, PolicyMayKeepBackWhatCannotBeProven) {
-  BeginVlan([](DaemonConfig& config) { config.engine.sanitation = {true, {"guid", "counters"}}; });
+  BeginVlan([](DaemonConfig& config) {
+    config.engine.sanitation = {true, {"guid", "pkey", "counters"}};
+  });
   Add("a");
   Remove("a");
   EXPECT_EQ(Vf0().state(), "quarantined");
@@ -345,6 +347,23 @@ TEST_F(SanitationTest, AQuarantinedVfThatTheHostUsesNowIsLeftAlone) {
   EXPECT_THAT(Refusal(Release(FakeHost::VfName(0)), v1::Rejected::CODE_CONFLICT),
               HasSubstr("in use by the host"));
   EXPECT_EQ(host->pci.ResetCount(vf), resets);
+  EXPECT_EQ(Vf0().state(), "quarantined");
+}
+
+TEST_F(SanitationTest, AQuarantinedVfThatAnotherToolsVmHasIsLeftAlone) {
+  BeginVlan();
+  QuarantineVf0();
+  Mend();
+  const PciAddress vf = host->VfAddress(0);
+  ASSERT_TRUE(host->pci.SetDriverOverride(vf, "vfio-pci").ok());
+  ASSERT_TRUE(host->pci.Probe(vf).ok());
+  host->pci.SetGroupOpen(*host->pci.Find(vf)->iommu_group, true);
+  host->ChangeVf(0, 0, [](VfInfo& info) { info.vlan = 7; });
+  const int resets = host->pci.ResetCount(vf);
+  EXPECT_THAT(Refusal(Release(FakeHost::VfName(0)), v1::Rejected::CODE_CONFLICT),
+              HasSubstr("open"));
+  EXPECT_EQ(host->pci.ResetCount(vf), resets);
+  EXPECT_EQ(host->Vf(0).vlan, 7);
   EXPECT_EQ(Vf0().state(), "quarantined");
 }
 

@@ -273,6 +273,57 @@ TEST_F(TakeOverTest, APurgeTakesEverythingOfALostStoreApart) {
   EXPECT_THAT(Foreign(), IsEmpty());
 }
 
+// Both stores count from 1: what is attached here keeps its numbers.
+TEST_F(TakeOverTest, WhatIsAttachedAlreadyStaysAsItIs) {
+  Begin({.pfs = 2, .first_igb = 1});
+  host->MakeVlan("prov", 100, "10.1.0.0/24");
+  const auto c = host->AddVm("c");
+  AttachC();
+  const std::string device_c = host->WaitReady("c-prov").guest_device();
+  NoteStore();
+  LoseStore();
+  host->MakeVlan("prov", 100, "10.1.0.0/24");
+  const auto d = host->AddVm("d");
+  v1::Request request = host->AddVmRequest("d", "prov", "10.1.0.6");
+  request.mutable_add_vm_to_vpc()->set_mac("52:54:00:00:0d:01");
+  ASSERT_TRUE(host->Send(request).has_accepted());
+  const v1::ObjectStatus before = host->WaitReady("d-prov");
+  AttachC();
+  WaitForeign("guest-device/c/");
+  EXPECT_EQ(Adopt().taken_size(), 1);
+  EXPECT_EQ(host->WaitReady("c-prov").guest_device(), device_c);
+  const v1::ObjectStatus now = host->WaitReady("d-prov");
+  EXPECT_EQ(now.guest_device(), before.guest_device());
+  EXPECT_EQ(now.lease(), before.lease());
+  for (const auto& vm : {c, d}) EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);
+}
+
+TEST_F(TakeOverTest, ATakeOverCountsForItsControllersEpochAndIsAnsweredOnce) {
+  Begin();
+  Attached("a", "red", "10.0.0.5");
+  NoteStore();
+  LoseStore();
+  SendVm("a");
+  WaitForeign("representor/");
+  v1::Request request;
+  request.set_controller_id("sdn");
+  request.set_epoch(8);
+  request.set_request_id("the-purge");
+  request.mutable_take_over()->set_mode(v1::TakeOver::MODE_PURGE);
+  request.mutable_take_over()->set_store_id(store_);
+  const v1::Reply first = host->Send(request);
+  ASSERT_TRUE(first.has_taken_over()) << first.ShortDebugString();
+  EXPECT_EQ(host->Send(request).SerializeAsString(), first.SerializeAsString());
+  host->Stop();
+  host->Start();
+  EXPECT_EQ(host->Send(request).SerializeAsString(), first.SerializeAsString());
+  request.set_epoch(7);
+  request.set_request_id("of-another-instance");
+  const v1::Reply old = host->Send(request);
+  ASSERT_EQ(old.rejected().violations_size(), 1) << old.ShortDebugString();
+  EXPECT_EQ(old.rejected().violations(0).path(), "epoch");
+}
+
 TEST_F(TakeOverTest, WhatCannotBeMeantIsRefusedByName) {
   Begin();
   Attached("a", "red", "10.0.0.5");
