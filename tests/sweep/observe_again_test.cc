@@ -174,9 +174,9 @@ TEST_F(ObserveAgainTest, LostEventsOfDevlinkHaveTheNicsLookedAtAndNothingElse) {
 }
 
 // ENOBUFS on the uevent socket.
-TEST_F(ObserveAgainTest, LostUeventsHaveTheHotplugPortsLookedAtAndNothingElse) {
+TEST_F(ObserveAgainTest, LostUeventsHaveTheNicsAndHotplugPortsLookedAtAndNothingElse) {
   host_->uevents.Lose();
-  EXPECT_EQ(LookedAt(), (Looks{{"hot-plug port", 1}}));
+  EXPECT_EQ(LookedAt(), (Looks{{"hot-plug port", 1}, {"pf0", 1}, {"pf1", 1}}));
 }
 
 TEST_F(ObserveAgainTest, AMonitorThatComesBackHasItsVmLookedAtAndNothingElse) {

@@ -240,11 +240,25 @@ class RandomSweep {
 
   // A VF's reset, which from now on fails for good, or does not any more.
   void BreakOrMend() {
-    const auto [vf, pf] = AnyVf();
+    const auto [vf, pf] = OneInUse();
     const bool breaks = !dice_.OneIn(3);
     Say(StrCat(breaks ? "no" : "a", " reset of VF ", vf, " of PF ", pf));
     host_.pci.SetResetFails(host_.VfAddress(vf, pf),
                             breaks ? SystemError(EINVAL, "reset", "never") : absl::OkStatus());
+  }
+  // A VF that some port has, if one has.
+  std::pair<uint16_t, uint16_t> OneInUse() {
+    std::vector<std::pair<uint16_t, uint16_t>> leased;
+    const v1::HostState state = host_.running() ? host_.Host() : v1::HostState();
+    for (const auto& of : state.pfs()) {
+      for (const auto& one : of.vfs()) {
+        for (uint16_t pf = 0; pf < 2 && one.state() == "leased"; ++pf) {
+          const auto vf = static_cast<uint16_t>(one.index());
+          if (StrCat(of.mac(), "/", vf) == FakeMachine::VfName(vf, pf)) leased.push_back({vf, pf});
+        }
+      }
+    }
+    return leased.empty() ? AnyVf() : leased[dice_.Below(leased.size())];
   }
   std::pair<uint16_t, uint16_t> AnyVf() {
     return {static_cast<uint16_t>(dice_.Below(4)), static_cast<uint16_t>(dice_.Below(2))};
