@@ -68,9 +68,9 @@ TEST(ConfigTest, WhatCannotBeProvenOfAVfIsAcceptedUnlessSaidOtherwise) {
   ASSERT_TRUE(strict.ok()) << strict.status();
   EXPECT_EQ(strict->engine.sanitation, (SanitationPolicy{true, {"guid", "counters"}}));
   EXPECT_THAT(
-      ErrorOf(std::string(kLeast) + "sanitation: {unprovable: ignore, accept: [pkey], on: no}\n"),
+      ErrorOf(std::string(kLeast) + "sanitation: {unprovable: ignore, accept: [mkey], on: no}\n"),
       AllOf(HasSubstr("sanitation.unprovable must be accept or quarantine, not 'ignore'"),
-            HasSubstr("sanitation.accept[0] 'pkey' is none of driver, reset, mac"),
+            HasSubstr("sanitation.accept[0] 'mkey' is none of driver, reset, mac"),
             HasSubstr("sanitation.on")));
 }
 
