@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/base/text.h"
+#include "agent/base/types.h"
 #include "agent/ctl/json.h"
 #include "agent/ctl/render.h"
 #include "agent/ctl/session.h"
@@ -308,6 +309,11 @@ int RunReleaseVf(Session& s) {
     for (const auto& item : pf.vfs()) {
       if (MatchesVf(pf, item, o.id)) vf = StrCat(pf.mac(), "/", item.index());
     }
+  }
+  if (!VfId::Parse(vf).ok()) {
+    return s.Fail(kRejected, StrCat("no VF of this host is ", Quoted(o.id),
+                                    "; `fairleadctl get vfs` lists them, and one whose NIC is "
+                                    "away is named by that NIC's MAC and its index"));
   }
   s.set_describe_path([](const std::string&) { return std::string(); });
   v1::Request request;

@@ -144,6 +144,16 @@ TEST_F(Commands, AVfIsReleasedByForceAlsoWhenTheHostDoesNotShowIt) {
   EXPECT_TRUE(agent_.requests[1].release_vf().force());
 }
 
+TEST_F(Commands, AVfThatIsNotThereIsNotAskedToBeReleased) {
+  for (const char* name : {"pf0/99", "pf9/0", "0000:99:00.0", "x"}) {
+    agent_.requests.clear();
+    agent_.replies = {kVfs};
+    EXPECT_EQ(Run({"vf", "release", name}), kRejected);
+    EXPECT_THAT(err_, HasSubstr("no VF of this host is '"));
+    EXPECT_EQ(agent_.requests.size(), 1U);
+  }
+}
+
 TEST_F(Commands, AReleaseThatIsRefusedIsExitCode1WithTheReason) {
   agent_.replies = {kVfs,
                     "rejected { violations { path: 'release_vf.vf' code: CODE_CONFLICT "
