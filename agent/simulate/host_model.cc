@@ -23,7 +23,7 @@ namespace fairlead {
 namespace {
 
 constexpr size_t kMostNics = 256;
-constexpr size_t kMostVfs = 4096;  // of all NICs together
+constexpr size_t kMostVfs = 16384;  // of all NICs together
 constexpr size_t kMostHotplugPorts = 256;
 constexpr size_t kMostFunctions = 64;  // of one of them
 constexpr size_t kMostOther = 1024;

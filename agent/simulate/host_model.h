@@ -6,7 +6,7 @@
 // Threading: plain values, free functions. Errors: kInvalidArgument with every mistake,
 // one a line, each with line number and key.
 // Limits, which the reader enforces: a file of kMaxHostModelBytes. NICs 256, with 64
-// addresses each; VFs 4096 of all NICs together; hot-plug ports 256, with 64 functions each; GPUs,
+// addresses each; VFs 16384 of all NICs together; hot-plug ports 256, with 64 functions each; GPUs,
 // routes, answering networks and listed VMs 1024 of each kind. Root ports of a VM 0..256; NUMA node
 // 0..1023; MTU 68..65535; rules of a table 0..100000000; a latency 0..600 s. The host's name has 40
 // bytes at most, a netdev's 1..15, any other name 1..63, none with control characters.
