@@ -111,6 +111,7 @@ void Engine::Start(StoreContents contents) {
       port.vpc = attachment.vpc;
       port.mac = attachment.mac;
       removed_.insert_or_assign(ObjectRef{ObjectKind::kPort, port.id}, Object(port));
+      Announce({ObjectKind::kPort, attachment.port});
     }
     MarkDirty({UnitKind::kPort, attachment.port});
   }

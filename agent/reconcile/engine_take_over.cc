@@ -257,7 +257,8 @@ void Engine::OnTakenOver(uint32_t store, TakeOverMode mode, const TakeOver& plan
     UnitOf({UnitKind::kPort, attachment.port}, attachment.vpc).scanned = false;
     failed_ports_.erase(attachment.port);
     TakeLease(attachment);
-    // What was seen of it was judged by whose it was.
+    // What was seen of it was judged by whose it was, its device too.
+    if (!attachment.vm.empty()) vms_[attachment.vm].known = false;
     if (const auto nic = pf_scope_.find(attachment.vf.pf); nic != pf_scope_.end()) {
       nic->second.known = nic->second.hangs;  // who waits for one that hangs waits for long
       nic->second.stale = nic->second.in_flight;

@@ -132,6 +132,12 @@ TEST_F(TakeOverTest, WhatIsAdoptedServesOnUntouched) {
 
   host->network->ClearCalls();
   const int writes = PciWrites();
+  const auto plugged = [&] {
+    std::vector<int> calls;
+    for (const auto& vm : {a, b, c}) calls.push_back(vm->Calls(QmpMethod::kAddVfioDevice));
+    return calls;
+  };
+  const std::vector<int> before_it = plugged();
   const v1::TakenOver taken = Adopt();
   EXPECT_THAT(taken.taken(), Contains(HasSubstr("port/a-red: VF " + before["a-red"].vf())));
   EXPECT_THAT(taken.taken(), Contains(HasSubstr("port/c-prov: VF " + before["c-prov"].vf())));
@@ -148,6 +154,7 @@ TEST_F(TakeOverTest, WhatIsAdoptedServesOnUntouched) {
   EXPECT_EQ(PciWrites(), writes);
   ExpectNetworkUntouched();
   for (const auto& vm : {a, b, c}) EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);
+  EXPECT_EQ(plugged(), before_it) << "a device that is there was added again";
 
   // It is its own from now on: over a restart, and when it goes.
   host->Stop();
