@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the cases of every face share: an agent, VMs, and the host as it was before a case."""
+import time
+
 from host import Agent, Vm, eventually, need, need_same, snapshot
 
 # The cases do not wait for a minute where an operator would.
@@ -52,9 +54,11 @@ class Scene:
         self.agent.detach(vm.name, vpc, "--ignore-missing")
 
     def untouched(self, when, before=None):
-        """Nothing of the attempt is on the host. Asked for again while the kernel or QEMU may still be at it."""
+        """Nothing of the attempt is on the host. Asked for again while the kernel or QEMU may still be at it, and not in the
+        rhythm in which the agent tries once more."""
         before = before or self.baseline
-        for _ in range(3):
+        for pause in (0, 3, 3, 3):
+            time.sleep(pause)
             now = self.snapshot()
             if now == before:
                 return
