@@ -33,7 +33,7 @@ int Get(Session& s) {
       return s.NotThere(StrCat(o.kind, "/", o.id));
     }
     if (s.table()) {
-      out << RenderObjects(reply.get(), kind);
+      out << RenderObjects(reply.get(), kind, o.wide);
     } else {
       s.PrintDocument(ToJson(reply.get()));
     }

@@ -19,6 +19,8 @@ void AddObject(const v1::Object& object, Facts* facts) {
     case v1::Object::kSubnet:
       facts->Add("VPC", object.subnet().vpc());
       facts->Add("Prefixes", StrJoin(object.subnet().prefixes(), ", "));
+      facts->Add("Gateways", StrJoin(object.subnet().gateways(), ", "));
+      facts->Add("DNS servers", StrJoin(object.subnet().dns_servers(), ", "));
       break;
     case v1::Object::kVm:
       facts->Add("UUID", object.vm().uuid());
@@ -30,6 +32,7 @@ void AddObject(const v1::Object& object, Facts* facts) {
       facts->Add("Subnet", port.subnet());
       facts->Add("MAC asked for", port.mac().empty() ? "the VF's own" : port.mac());
       facts->Add("Addresses", StrJoin(port.addresses(), ", "));
+      facts->Add("May send as", StrJoin(PairTexts(port), ", "));
       facts->Add("Network", port.network() == v1::NETWORK_KIND_CONVERGED ? "converged" : "compute");
       facts->Add("Offload", port.offload() == v1::OFFLOAD_WISH_MUST  ? "must"
                             : port.offload() == v1::OFFLOAD_WISH_OFF ? "off"

@@ -25,6 +25,7 @@ class ObjectRef;
 class ObjectStatus;
 class ObjectWithStatus;
 class Plan;
+class Port;
 class Rejected;
 class TakenOver;
 class VfReleased;
@@ -61,8 +62,11 @@ std::string RenderPlan(const v1::Plan& plan);
 std::string RenderTakenOver(const v1::TakenOver& taken_over);
 std::string RenderReleased(const v1::VfReleased& released);
 
-// `kind` is a v1.ObjectKind; objects of other kinds are left out.
-std::string RenderObjects(const v1::GetReply& reply, int kind);
+// `kind` is a v1.ObjectKind; objects of other kinds are left out. `wide`: subnets with their DNS
+// servers, ports with what else they may send from.
+std::string RenderObjects(const v1::GetReply& reply, int kind, bool wide = false);
+// "10.0.0.100/32", "10.0.9.0/24 from 02:00:5e:00:01:07".
+std::vector<std::string> PairTexts(const v1::Port& port);
 // With an id (PF: MAC, netdev or PCI address; VF: such a PF/index or PCI address; rule, drift,
 // foreign object: part of its place or owner), only those.
 // `wide`: with what its eswitch is, and is to be.

@@ -99,6 +99,58 @@ TEST(Render, OtherKindsAreLeftOutAndEmptyCellsShown) {
             "ID   VNI  VLAN  STATE  REASON\nred  100  -     ready  -\n");
 }
 
+TEST(Render, GatewaysAndPairsAreShown) {
+  const auto all = From<v1::GetReply>(R"pb(
+    objects {
+      object {
+        subnet {
+          id: "red-1"
+          vpc: "red"
+          prefixes: "10.0.0.0/24"
+          prefixes: "fd00::/64"
+          gateways: "10.0.0.1"
+          gateways: "fd00::1"
+          dns_servers: "10.0.0.2"
+        }
+      }
+      status { state: OBJECT_STATE_READY generation: 1 }
+    }
+    objects {
+      object { subnet { id: "red-2" vpc: "red" prefixes: "10.0.1.0/24" } }
+      status { state: OBJECT_STATE_READY generation: 1 }
+    }
+    objects {
+      object {
+        port {
+          id: "a0"
+          vpc: "red"
+          subnet: "red-1"
+          allowed_pairs { prefix: "10.0.0.100/32" }
+          allowed_pairs { mac: "02:00:5e:00:01:07" prefix: "10.0.9.0/24" }
+        }
+      }
+      status { state: OBJECT_STATE_PENDING generation: 1 }
+    })pb");
+  EXPECT_EQ(RenderObjects(all, v1::OBJECT_KIND_SUBNET),
+            "ID     VPC  PREFIXES               GATEWAYS          STATE  REASON\n"
+            "red-1  red  10.0.0.0/24,fd00::/64  10.0.0.1,fd00::1  ready  -\n"
+            "red-2  red  10.0.1.0/24            -                 ready  -\n");
+  EXPECT_EQ(RenderObjects(all, v1::OBJECT_KIND_SUBNET, /*wide=*/true),
+            "ID     VPC  PREFIXES               GATEWAYS          DNS       STATE  REASON\n"
+            "red-1  red  10.0.0.0/24,fd00::/64  10.0.0.1,fd00::1  10.0.0.2  ready  -\n"
+            "red-2  red  10.0.1.0/24            -                 -         ready  -\n");
+  EXPECT_THAT(RenderObjects(all, v1::OBJECT_KIND_PORT), Not(HasSubstr("10.0.0.100")));
+  EXPECT_THAT(RenderObjects(all, v1::OBJECT_KIND_PORT, /*wide=*/true),
+              AllOf(HasSubstr("ADDRESSES  PAIRS"),
+                    HasSubstr("10.0.0.100/32,10.0.9.0/24 from 02:00:5e:00:01:07  pending")));
+  EXPECT_THAT(
+      DescribeObject(all.objects(0), all),
+      AllOf(HasSubstr("Gateways:     10.0.0.1, fd00::1\n"), HasSubstr("DNS servers:  10.0.0.2\n")));
+  EXPECT_THAT(DescribeObject(all.objects(1), all), Not(HasSubstr("Gateways")));
+  EXPECT_THAT(DescribeObject(all.objects(2), all),
+              HasSubstr("May send as:    10.0.0.100/32, 10.0.9.0/24 from 02:00:5e:00:01:07\n"));
+}
+
 TEST(Render, DescribesAPortWithTheLastErrorsWords) {
   auto all = From<v1::GetReply>(kObjects);
   EXPECT_EQ(DescribeObject(all.objects(2), all),

@@ -44,8 +44,7 @@ class ObjectReader {
       }
       auto [it, inserted] = keys.try_emplace(key.scalar, &key);
       if (!inserted) {
-        Problem(key, StrCat("key ", Quoted(key.scalar), " is written twice; first in line ",
-                            it->second->line));
+        Twice(key, *it->second);
       } else if (key.scalar == "kind") {
         kind = &document.items[i + 1];
       }
@@ -69,12 +68,9 @@ class ObjectReader {
       }
       const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(key.scalar);
       if (field == nullptr) {
-        const char* article = kind->scalar.starts_with("E") ? "an " : "a ";
-        Problem(key, StrCat(article, kind->scalar, " has no field ", Quoted(key.scalar),
-                            "; it has ", FieldsOf(*message)));
+        NoField(key, *message);
       } else {
-        AddPlaces(StrCat(base, ".", key.scalar), document.items[i + 1]);
-        Set(message, field, document.items[i + 1]);
+        Set(message, field, StrCat(base, ".", key.scalar), document.items[i + 1]);
       }
     }
     if (!keys.contains("id")) Problem(document, StrCat("this ", kind->scalar, " has no id"));
@@ -110,6 +106,14 @@ class ObjectReader {
     return StrJoin(names, ", ");
   }
 
+  // `key` is to be a field of `message`, and is none.
+  void NoField(const YamlNode& key, const Message& message) {
+    const std::string& name = message.GetDescriptor()->name();
+    const bool vowel = name.starts_with("E") || name.starts_with("A");
+    Problem(key, StrCat(vowel ? "an " : "a ", name, " has no field ", Quoted(key.scalar),
+                        "; it has ", FieldsOf(message)));
+  }
+
   void AddPlaces(const std::string& path, const YamlNode& value) {
     places_.Add(path, value);
     if (value.kind != YamlNode::Kind::kSequence) return;
@@ -118,14 +122,51 @@ class ObjectReader {
     }
   }
 
-  void Set(Message* message, const FieldDescriptor* field, const YamlNode& value) {
+  // One of a list of messages, at `path`.
+  void SetItem(Message* message, const std::string& list, const std::string& path,
+               const YamlNode& value) {
+    if (value.kind != YamlNode::Kind::kMap) {
+      const std::string fields = FieldsOf(*message);
+      return Problem(value, StrCat(list, " must be a list of maps with ", fields));
+    }
+    std::map<std::string, const YamlNode*> keys;
+    for (size_t i = 0; i + 1 < value.items.size(); i += 2) {
+      const YamlNode& key = value.items[i];
+      const FieldDescriptor* field = key.kind == YamlNode::Kind::kScalar
+                                         ? message->GetDescriptor()->FindFieldByName(key.scalar)
+                                         : nullptr;
+      if (field == nullptr) {
+        NoField(key, *message);
+      } else if (auto [it, inserted] = keys.try_emplace(key.scalar, &key); !inserted) {
+        Twice(key, *it->second);
+      } else {
+        Set(message, field, StrCat(path, ".", key.scalar), value.items[i + 1]);
+      }
+    }
+  }
+
+  void Twice(const YamlNode& key, const YamlNode& first) {
+    Problem(key,
+            StrCat("key ", Quoted(key.scalar), " is written twice; first in line ", first.line));
+  }
+
+  // `path` is the field's.
+  void Set(Message* message, const FieldDescriptor* field, const std::string& path,
+           const YamlNode& value) {
+    AddPlaces(path, value);
     const Reflection* reflection = message->GetReflection();
     if (field->is_repeated()) {
       if (value.kind != YamlNode::Kind::kSequence) {
         return Problem(value, StrCat(field->name(), " must be a list: [ ... ]"));
       }
-      for (const YamlNode& item : value.items) {
-        if (Text(field->name(), item)) reflection->AddString(message, field, item.scalar);
+      for (size_t i = 0; i < value.items.size(); ++i) {
+        const YamlNode& item = value.items[i];
+        if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+          SetItem(reflection->AddMessage(message, field), field->name(), StrCat(path, "[", i, "]"),
+                  item);
+        } else if (Text(field->name(), item)) {
+          reflection->AddString(message, field, item.scalar);
+        }
       }
       return;
     }

@@ -8,6 +8,9 @@
 //   vpc: red
 //   subnet: red-1
 //   addresses: [10.0.0.5]
+//   allowed_pairs:        # what it may send from beside these
+//     - {prefix: 10.0.0.100}                           # mac: its own
+//     - {mac: "02:00:5e:00:01:07", prefix: 10.0.9.0/24}
 //   network: compute      # or converged
 //   offload: prefer       # or must, off
 //   spoof_check: on       # or off; with trust, max_tx_mbps, min_tx_mbps: in a VLAN network

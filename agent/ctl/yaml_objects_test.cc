@@ -93,6 +93,42 @@ TEST(ReadObjects, ReadsWhatIsOfVlanNetworks) {
                           HasSubstr("4:8: trust must be true or false")));
 }
 
+TEST(ReadObjects, ReadsWhatIsOfRoutedVpcs) {
+  v1::Apply apply;
+  ObjectPlaces places;
+  ASSERT_THAT(ReadObjects("kind: Subnet\nid: s\ngateways: [10.0.0.1, 'fd00::1']\n"
+                          "dns_servers:\n- 10.0.0.2\n"
+                          "---\nkind: Port\nid: p\nallowed_pairs:\n- prefix: 10.0.0.100\n"
+                          "- {mac: '02:00:5e:00:01:07', prefix: 10.0.9.0/24}\n",
+                          &apply, &places),
+              IsEmpty());
+  EXPECT_EQ(apply.upsert(0).subnet().ShortDebugString(),
+            R"(id: "s" gateways: "10.0.0.1" gateways: "fd00::1" dns_servers: "10.0.0.2")");
+  EXPECT_EQ(apply.upsert(1).port().ShortDebugString(),
+            R"(id: "p" allowed_pairs { prefix: "10.0.0.100" } )"
+            R"(allowed_pairs { mac: "02:00:5e:00:01:07" prefix: "10.0.9.0/24" })");
+  EXPECT_EQ(places.Describe("f", "apply.upsert[0].subnet.gateways[1]"),
+            "f:3:22: subnet.gateways[1]");
+  EXPECT_EQ(places.Describe("f", "apply.upsert[1].port.allowed_pairs[0].prefix"),
+            "f:10:11: port.allowed_pairs[0].prefix");
+  EXPECT_EQ(places.Describe("f", "apply.upsert[1].port.allowed_pairs[0].mac"),
+            "f:10:3: port.allowed_pairs[0].mac");
+  EXPECT_EQ(places.Describe("f", "apply.upsert[1].port.allowed_pairs[1].mac"),
+            "f:11:9: port.allowed_pairs[1].mac");
+  EXPECT_THAT(
+      Problems("kind: Port\nid: p\nallowed_pairs:\n- 10.0.0.100\n- {prefix: [a]}\n"
+               "- {address: b}\n- {mac: x, prefix: y, mac: z}\n- {prefix: }\n-\n"),
+      ElementsAre(HasSubstr("4:3: allowed_pairs must be a list of maps with mac, prefix"),
+                  HasSubstr("5:12: prefix must be text"),
+                  HasSubstr("6:4: an AddressPair has no field 'address'; it has mac, prefix"),
+                  HasSubstr("7:23: key 'mac' is written twice; first in line 7"),
+                  HasSubstr("prefix has no value"), HasSubstr("must be a list of maps")));
+  EXPECT_THAT(Problems("kind: Port\nid: p\nallowed_pairs: {prefix: a}\n"),
+              ElementsAre(HasSubstr("3:16: allowed_pairs must be a list")));
+  EXPECT_THAT(Problems("kind: Subnet\nid: s\ngateways: 10.0.0.1\n"),
+              ElementsAre(HasSubstr("3:11: gateways must be a list")));
+}
+
 TEST(ReadObjects, TheShippedExamplesAreGood) {
   for (const char* name : {"network.yaml", "vm.yaml", "vlan.yaml"}) {
     std::ifstream file(StrCat(FAIRLEAD_EXAMPLES, "/", name));

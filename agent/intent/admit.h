@@ -25,6 +25,7 @@
 
 namespace fairlead::v1 {
 class Request;
+class AddressPair;
 class Object;
 class ObjectStatus;
 class Drift;
@@ -100,6 +101,7 @@ std::variant<Change, std::vector<Violation>> Admit(const v1::Request& request, c
 // The wire form of stored objects, of their status, and of times.
 uint64_t UnixNanoseconds(std::chrono::system_clock::time_point time);
 void ToProto(const Object& object, v1::Object* out);
+void ToProto(const AddressPair& pair, v1::AddressPair* out);
 void ToProto(const ObjectStatus& status, v1::ObjectStatus* out);
 void ToProto(const ErrorRecord& record, v1::LastError* out);
 void ToProto(const Drift& drift, v1::Drift* out);

@@ -68,6 +68,15 @@ constexpr auto kUnsupported = ViolationCode::kUnsupported;
 // Shorthands for the tables below.
 #define PORT(rest) "upsert { port { id: 'p' vpc: 'red' subnet: 'red-1' " rest " } }"
 #define ENDPOINT(rest) "upsert { endpoint { id: 'e' vpc: 'red' " rest " } }"
+#define SUBNET(rest)                                                                               \
+  "upsert { subnet { id: 's' vpc: 'red' prefixes: '10.2.0.0/24' prefixes: '2001:db8:2::/64' " rest \
+  " } }"
+// What is in a VLAN VPC, which comes first in the message.
+#define LAN "upsert { vpc { id: 'lan' vlan: 7 } } "
+#define LAN_SUBNET(rest) \
+  "upsert { subnet { id: 'lan-1' vpc: 'lan' prefixes: '10.9.0.0/24' " rest " } } "
+#define GATEWAY4 "gateways: '10.2.0.1' "
+#define GATEWAY6 "gateways: '2001:db8:2::1' "
 #define MAC1 "mac: '52:54:00:00:00:01' "
 #define ADDR1 "addresses: '10.0.0.7' "
 #define VTEP1 "vtep: '192.0.2.3' "
@@ -141,6 +150,70 @@ INSTANTIATE_TEST_SUITE_P(
                 "7"},
         Mistake{"PortOffload", PORT("offload: 9"), "apply.upsert[0].port.offload", kUnsupported,
                 "9"},
+        Mistake{"PortMacOfTheGateway", PORT("mac: '02:66:6C:00:00:01'"), "apply.upsert[0].port.mac",
+                kInvalid, "02:66:6c:00:00:01 is the MAC of every subnet's gateway"},
+        Mistake{"EndpointMacOfTheGateway", ENDPOINT(ADDR1 VTEP1 "mac: '02:66:6c:00:00:01'"),
+                "apply.upsert[0].endpoint.mac", kInvalid, "every subnet's gateway"},
+        Mistake{"Gateway", SUBNET("gateways: '10.2.0'"), "apply.upsert[0].subnet.gateways[0]",
+                kInvalid, "'10.2.0' is not an IPv4"},
+        Mistake{"GatewayEmpty", SUBNET("gateways: ''"), "apply.upsert[0].subnet.gateways[0]",
+                kInvalid, "not an IPv4"},
+        Mistake{"ThreeGateways", SUBNET(GATEWAY4 GATEWAY6 "gateways: '10.2.0.2'"),
+                "apply.upsert[0].subnet.gateways", kInvalid, "3 gateways; one per address family"},
+        Mistake{"TwoGatewaysOfAFamily", SUBNET(GATEWAY4 "gateways: '10.2.0.2'"),
+                "apply.upsert[0].subnet.gateways[1]", kInvalid,
+                "a second IPv4 gateway beside 10.2.0.1"},
+        Mistake{"TwoGatewaysOfAFamily6", SUBNET(GATEWAY6 "gateways: '2001:db8:2::2'"),
+                "apply.upsert[0].subnet.gateways[1]", kInvalid, "a second IPv6 gateway"},
+        Mistake{"GatewayMulticast", SUBNET("gateways: '224.0.0.1'"),
+                "apply.upsert[0].subnet.gateways[0]", kInvalid, "a multicast address"},
+        Mistake{"GatewayUnspecified", SUBNET("gateways: '::'"),
+                "apply.upsert[0].subnet.gateways[0]", kInvalid, "the unspecified address"},
+        Mistake{"GatewayLinkLocal", SUBNET(GATEWAY4 "gateways: 'fe80::1'"),
+                "apply.upsert[0].subnet.gateways[1]", kInvalid, "a link-local address"},
+        Mistake{"DnsServer", SUBNET("dns_servers: '10.0.0.2' dns_servers: 'ns.example'"),
+                "apply.upsert[0].subnet.dns_servers[1]", kInvalid, "'ns.example'"},
+        Mistake{"DnsServerMulticast", SUBNET("dns_servers: 'ff02::fb'"),
+                "apply.upsert[0].subnet.dns_servers[0]", kInvalid, "a multicast address"},
+        Mistake{"DnsServerUnspecified", SUBNET("dns_servers: '0.0.0.0'"),
+                "apply.upsert[0].subnet.dns_servers[0]", kInvalid, "the unspecified address"},
+        Mistake{"DnsServerLoopback", SUBNET("dns_servers: '127.0.0.53'"),
+                "apply.upsert[0].subnet.dns_servers[0]", kInvalid, "a loopback address"},
+        Mistake{"DnsServerBroadcast", SUBNET("dns_servers: '255.255.255.255'"),
+                "apply.upsert[0].subnet.dns_servers[0]", kInvalid, "the broadcast address"},
+        Mistake{"DnsServerTwice", SUBNET("dns_servers: 'fd00::1' dns_servers: 'FD00:0::1'"),
+                "apply.upsert[0].subnet.dns_servers[1]", kInvalid, "fd00::1 is in this list twice"},
+        Mistake{"PairPrefixMissing", PORT("allowed_pairs { }"),
+                "apply.upsert[0].port.allowed_pairs[0].prefix", kInvalid, "is missing"},
+        Mistake{"PairPrefix", PORT("allowed_pairs { prefix: '10.0.0.0/33' }"),
+                "apply.upsert[0].port.allowed_pairs[0].prefix", kInvalid, "0 to 32"},
+        Mistake{"PairHostBits",
+                PORT("allowed_pairs { prefix: '10.0.0.9' } allowed_pairs { prefix: "
+                     "'10.0.0.9/24' }"),
+                "apply.upsert[0].port.allowed_pairs[1].prefix", kInvalid,
+                "host bits set: the network is 10.0.0.0/24"},
+        Mistake{"PairMac", PORT("allowed_pairs { mac: 'm' prefix: '10.0.0.9' }"),
+                "apply.upsert[0].port.allowed_pairs[0].mac", kInvalid, "'m'"},
+        Mistake{"PairMacMulticast",
+                PORT("allowed_pairs { mac: '01:00:5e:00:00:01' prefix: '10.0.0.9' }"),
+                "apply.upsert[0].port.allowed_pairs[0].mac", kInvalid, "multicast"},
+        Mistake{"PairMacZero",
+                PORT("allowed_pairs { mac: '00:00:00:00:00:00' prefix: '10.0.0.9' }"),
+                "apply.upsert[0].port.allowed_pairs[0].mac", kInvalid, "zero"},
+        Mistake{"PairMacOfTheGateway",
+                PORT("allowed_pairs { mac: '02:66:6c:00:00:01' prefix: '10.0.0.9' }"),
+                "apply.upsert[0].port.allowed_pairs[0].mac", kInvalid, "every subnet's gateway"},
+        Mistake{"PairTwice",
+                PORT("allowed_pairs { prefix: '10.0.0.9' } allowed_pairs { prefix: "
+                     "'10.0.0.9/32' }"),
+                "apply.upsert[0].port.allowed_pairs[1]", kInvalid,
+                "10.0.0.9/32 is in this list twice"},
+        Mistake{"PairTwiceWithAMac",
+                PORT("allowed_pairs { mac: '52:54:00:00:00:0C' prefix: 'fd00::1' } "
+                     "allowed_pairs { prefix: 'fd00::1' } "
+                     "allowed_pairs { mac: '52:54:00:00:00:0c' prefix: 'fd00::1' }"),
+                "apply.upsert[0].port.allowed_pairs[2]", kInvalid,
+                "fd00::1/128 with 52:54:00:00:00:0c is in this list twice"},
         Mistake{"NoAddress", ENDPOINT(MAC1 VTEP1), "apply.upsert[0].endpoint.addresses", kInvalid,
                 "at least one"},
         Mistake{"EndpointMac", ENDPOINT(ADDR1 VTEP1), "apply.upsert[0].endpoint.mac", kInvalid, ""},
@@ -252,6 +325,51 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"AddressTwiceInMessage", PORT(ADDR1) ENDPOINT(MAC1 ADDR1 VTEP1),
                 "apply.upsert[1].endpoint.addresses[0]", kConflict,
                 "port/p (apply.upsert[0].port)"},
+        Mistake{"GatewayOutside", SUBNET(GATEWAY6 "gateways: '10.3.0.1'"),
+                "apply.upsert[0].subnet.gateways[1]", kInvalid, "not in 10.2.0.0/24 of subnet/s"},
+        Mistake{"GatewayWithoutPrefix",
+                "upsert { subnet { id: 's' vpc: 'red' prefixes: '10.2.0.0/24' " GATEWAY6 "} }",
+                "apply.upsert[0].subnet.gateways[0]", kInvalid, "has no IPv6 prefix"},
+        Mistake{"GatewayNetworkAddress", SUBNET("gateways: '10.2.0.0'"),
+                "apply.upsert[0].subnet.gateways[0]", kInvalid, "network address"},
+        Mistake{"GatewayBroadcastAddress", SUBNET("gateways: '10.2.0.255'"),
+                "apply.upsert[0].subnet.gateways[0]", kInvalid, "broadcast address"},
+        Mistake{"GatewayAnycastAddress", SUBNET("gateways: '2001:db8:2::'"),
+                "apply.upsert[0].subnet.gateways[0]", kInvalid, "subnet-router anycast address"},
+        Mistake{"GatewayOfAPort",
+                "upsert { subnet { id: 'red-1' vpc: 'red' prefixes: '10.0.0.0/24' prefixes: "
+                "'2001:db8::/64' gateways: '2001:db8::1' gateways: '10.0.0.5' } }",
+                "apply.upsert[0].subnet.gateways[1]", kConflict,
+                "10.0.0.5 in vpc/red is taken by port/a0"},
+        Mistake{"GatewayOfAnEndpoint",
+                "upsert { subnet { id: 'red-1' vpc: 'red' prefixes: '10.0.0.0/24' prefixes: "
+                "'2001:db8::/64' gateways: '10.0.0.9' } }",
+                "apply.upsert[0].subnet.gateways[0]", kConflict, "taken by endpoint/far"},
+        Mistake{"GatewayAfterThePort",
+                "upsert { port { id: 'p' vpc: 'red' subnet: 's' addresses: '10.2.0.1' } } " SUBNET(
+                    GATEWAY4),
+                "apply.upsert[1].subnet.gateways[0]", kConflict,
+                "also asked for by port/p (apply.upsert[0].port)"},
+        Mistake{"GatewayBeforeThePort",
+                SUBNET(GATEWAY4) "upsert { port { id: 'p' vpc: 'red' subnet: 's' addresses: "
+                                 "'10.2.0.1' } }",
+                "apply.upsert[1].port.addresses[0]", kConflict,
+                "also asked for by subnet/s (apply.upsert[0].subnet)"},
+        Mistake{"GatewayBeforeTheEndpoint",
+                SUBNET(GATEWAY6) ENDPOINT(MAC1 VTEP1 "addresses: '2001:db8:2::1'"),
+                "apply.upsert[1].endpoint.addresses[0]", kConflict,
+                "also asked for by subnet/s (apply.upsert[0].subnet)"},
+        Mistake{"GatewayAfterTheEndpoint",
+                ENDPOINT(MAC1 VTEP1 "addresses: '2001:db8:2::1'") SUBNET(GATEWAY6),
+                "apply.upsert[1].subnet.gateways[0]", kConflict, "also asked for by endpoint/e"},
+        Mistake{"GatewayInAVlan", LAN LAN_SUBNET("gateways: '10.9.0.1'"),
+                "apply.upsert[1].subnet.gateways", kUnsupported, "vpc/lan is VLAN 7: the router"},
+        Mistake{"DnsServerInAVlan", LAN_SUBNET("dns_servers: '10.9.0.2'") LAN,
+                "apply.upsert[0].subnet.dns_servers", kUnsupported, "vpc/lan is VLAN 7: who"},
+        Mistake{"PairsInAVlan",
+                LAN LAN_SUBNET("") "upsert { port { id: 'p' vpc: 'lan' subnet: 'lan-1' "
+                                   "allowed_pairs { prefix: '10.9.0.9' } } }",
+                "apply.upsert[2].port.allowed_pairs", kUnsupported, "vpc/lan is VLAN 7: "},
         Mistake{"EndpointNoSubnet", ENDPOINT(MAC1 VTEP1 "addresses: '10.9.0.1'"),
                 "apply.upsert[0].endpoint.addresses[0]", kNotFound, "no subnet of vpc/red"},
         Mistake{"EndpointTwoSubnets", ENDPOINT(MAC1 VTEP1 ADDR1 "addresses: '10.0.1.7'"),
@@ -321,6 +439,28 @@ TEST(Admit, RefusesMoreAddressesThanAnObjectMayHave) {
   ASSERT_EQ(list.size(), 1U) << Print(list);
   EXPECT_EQ(list[0].path, "apply.upsert[0].endpoint.addresses");
   EXPECT_THAT(list[0].reason, HasSubstr("17 addresses"));
+}
+
+TEST(Admit, RefusesMorePairsAndDnsServersThanAnObjectMayHave) {
+  std::string pairs, servers;
+  for (int i = 1; i <= 32; ++i) StrAppend(&pairs, "allowed_pairs { prefix: '10.0.0.", i, "' } ");
+  for (int i = 1; i <= 8; ++i) StrAppend(&servers, "dns_servers: '10.0.0.", i, "' ");
+  const auto message = [&](const char* pair, const char* server) {
+    return StrCat("apply { upsert { port { id: 'p' vpc: 'red' subnet: 'red-1' ", pairs, pair,
+                  "} } upsert { subnet { id: 's' vpc: 'red' prefixes: '10.2.0.0/24' ", servers,
+                  server, "} } }");
+  };
+  const World world = SmallWorld();
+  const Change change = Accepted(message("", ""), world);
+  ASSERT_EQ(change.upserts.size(), 2U);
+  EXPECT_EQ(std::get<Subnet>(change.upserts[0].object).dns_servers.size(), 8U);
+  EXPECT_EQ(std::get<Port>(change.upserts[1].object).allowed_pairs.size(), 32U);
+  auto list = Refusal(message("allowed_pairs { } ", "dns_servers: '' "), world);
+  ASSERT_EQ(list.size(), 2U) << Print(list);
+  EXPECT_EQ(list[0].path, "apply.upsert[0].port.allowed_pairs");
+  EXPECT_THAT(list[0].reason, HasSubstr("33 pairs; 32 are possible"));
+  EXPECT_EQ(list[1].path, "apply.upsert[1].subnet.dns_servers");
+  EXPECT_THAT(list[1].reason, HasSubstr("9 DNS servers; 8 are possible"));
 }
 
 TEST(Admit, RefusesAVtepOfTheOtherFamilyThanTheHostsTunnel) {
@@ -412,6 +552,104 @@ TEST(Admit, AnAddressMovesFromARemovedPortOrEndpointToANewPort) {
                world));
   EXPECT_EQ(BrokenInvariant(world), "");
   EXPECT_EQ(world.OwnerOfAddress("red", *IpAddress::Parse("10.0.0.9"))->id, "p");
+}
+
+// red-1 with gateways, at 10.0.0.1 and 2001:db8::1.
+World RoutedWorld() {
+  World world = SmallWorld();
+  MustApply(
+      "apply { upsert { subnet { id: 'red-1' vpc: 'red' prefixes: '10.0.0.0/24' prefixes: "
+      "'2001:db8::/64' gateways: '10.0.0.1' gateways: '2001:db8::1' } } }",
+      &world);
+  return world;
+}
+
+TEST(Admit, AStoredGatewaysAddressIsNobodyElses) {
+  const World world = RoutedWorld();
+  auto list = Refusal("apply { " PORT(ADDR1 "addresses: '10.0.0.1'") " }", world);
+  ASSERT_EQ(list.size(), 1U) << Print(list);
+  EXPECT_EQ(list[0].path, "apply.upsert[0].port.addresses[1]");
+  EXPECT_EQ(list[0].code, kConflict);
+  EXPECT_EQ(list[0].reason, "10.0.0.1 in vpc/red is taken by subnet/red-1 as its gateway");
+  list = Refusal("apply { " ENDPOINT(MAC1 VTEP1 "addresses: '2001:db8::1'") " }", world);
+  ASSERT_EQ(list.size(), 1U) << Print(list);
+  EXPECT_EQ(list[0].path, "apply.upsert[0].endpoint.addresses[0]");
+  EXPECT_EQ(list[0].reason, "2001:db8::1 in vpc/red is taken by subnet/red-1 as its gateway");
+  list = Refusal(
+      "add_vm_to_vpc { vm { id: 'b' } vpc: 'red' subnet: 'red-1' addresses: '10.0.0.1' }", world);
+  ASSERT_EQ(list.size(), 1U) << Print(list);
+  EXPECT_EQ(list[0].path, "add_vm_to_vpc.addresses[0]");
+  EXPECT_TRUE(Refusal("apply { upsert { port { id: 'p' vpc: 'blue' subnet: 'blue-1' addresses: "
+                      "'10.0.0.1' } } }",
+                      world)
+                  .empty())
+      << "another VPC";
+}
+
+TEST(Admit, AnAddressMayMoveBetweenAPortAndTheGatewayInOneMessage) {
+  World world = RoutedWorld();
+  const std::string subnet =
+      "upsert { subnet { id: 'red-1' vpc: 'red' prefixes: '10.0.0.0/24' prefixes: '2001:db8::/64' "
+      "gateways: '10.0.0.5' } } ";
+  const std::string port =
+      "upsert { port { id: 'a0' vm: 'a' vpc: 'red' subnet: 'red-1' addresses: '10.0.0.1' } } ";
+  World other = world;
+  MustApply(StrCat("apply { ", subnet, port, "}"), &world);
+  MustApply(StrCat("apply { ", port, subnet, "}"), &other);
+  EXPECT_EQ(Dump(world), Dump(other));
+  EXPECT_EQ(BrokenInvariant(world), "");
+  const auto owner = [&](const char* address) {
+    const auto ref = world.OwnerOfAddress("red", *IpAddress::Parse(address));
+    return ref ? ref->ToString() : "nobody";
+  };
+  EXPECT_EQ(owner("10.0.0.5"), "subnet/red-1");
+  EXPECT_EQ(owner("10.0.0.1"), "port/a0");
+  EXPECT_EQ(owner("2001:db8::1"), "nobody");
+}
+
+TEST(Admit, ASubnetThatLosesAGatewaysPrefixMustLoseTheGateway) {
+  const World world = RoutedWorld();
+  auto list = Refusal(
+      "apply { upsert { subnet { id: 'red-1' vpc: 'red' prefixes: '10.0.0.0/24' gateways: "
+      "'10.0.0.1' gateways: '2001:db8::1' } } }",
+      world);
+  ASSERT_EQ(list.size(), 1U) << Print(list);
+  EXPECT_EQ(list[0].path, "apply.upsert[0].subnet.gateways[1]");
+  EXPECT_EQ(Accepted("apply { upsert { subnet { id: 'red-1' vpc: 'red' prefixes: '10.0.0.0/24' "
+                     "gateways: '10.0.0.1' } } }",
+                     world)
+                .upserts.size(),
+            1U);
+}
+
+TEST(Admit, AVpcWithGatewaysOrDnsServersDoesNotBecomeAVlan) {
+  World world;
+  MustApply(
+      "apply { upsert { vpc { id: 'v' vni: 5 } } upsert { subnet { id: 's' vpc: 'v' prefixes: "
+      "'10.0.0.0/24' gateways: '10.0.0.1' } } upsert { subnet { id: 't' vpc: 'v' prefixes: "
+      "'10.0.1.0/24' dns_servers: '10.0.0.2' } } upsert { subnet { id: 'u' vpc: 'v' "
+      "prefixes: '10.0.2.0/24' } } }",
+      &world);
+  const std::string vlan = "apply { upsert { vpc { id: 'v' vlan: 5 } } ";
+  auto list = Refusal(vlan + "}", world);
+  ASSERT_EQ(list.size(), 1U) << Print(list);
+  EXPECT_EQ(list[0].path, "apply.upsert[0].vpc.vlan");
+  EXPECT_EQ(list[0].code, kConflict);
+  EXPECT_THAT(list[0].reason, HasSubstr("(subnet/s, subnet/t)"));
+  EXPECT_TRUE(Refusal(vlan + "upsert { subnet { id: 's' vpc: 'v' prefixes: '10.0.0.0/24' } } "
+                             "remove { kind: OBJECT_KIND_SUBNET id: 't' } }",
+                      world)
+                  .empty());
+}
+
+TEST(Admit, ASlash31AndASlash127HaveRoomForAGatewayAndOnePort) {
+  EXPECT_TRUE(
+      Refusal("apply { upsert { vpc { id: 'v' vni: 5 } } upsert { subnet { id: 's' vpc: 'v' "
+              "prefixes: '10.0.0.0/31' prefixes: '2001:db8::/127' gateways: '10.0.0.0' "
+              "gateways: '2001:db8::' } } upsert { port { id: 'p' vpc: 'v' subnet: 's' "
+              "addresses: '10.0.0.1' addresses: '2001:db8::1' } } }",
+              World())
+          .empty());
 }
 
 TEST(Admit, AWholeVpcGoesInOneMessage) {

@@ -11,7 +11,7 @@
 namespace fairlead {
 namespace {
 
-// Why `address` cannot be a station's in `subnet`; none if it can.
+// Why `address` cannot be a station's or the gateway's in `subnet`; none if it can.
 std::optional<std::string> Misfit(const Subnet& subnet, const IpAddress& address) {
   const std::optional<IpPrefix>& prefix = address.is_v4() ? subnet.prefix4 : subnet.prefix6;
   if (!prefix) {
@@ -75,6 +75,11 @@ class Checker {
                StrCat(change, "ports (", ports, ")"));
     }
     if (!vpc.vlan) return;
+    if (std::string subnets = SubnetsOfOverlay(vpc.id); !subnets.empty()) {
+      out_.Add(c.origin.Field(field), ViolationCode::kConflict,
+               StrCat(change, "subnets with gateways or DNS servers (", subnets,
+                      "), which are of an overlay only"));
+    }
     if (std::string endpoints = Users({{ObjectKind::kEndpoint, &world_.EndpointsOfVpc(vpc.id)}});
         !endpoints.empty()) {
       out_.Add(c.origin.Field(field), ViolationCode::kConflict,
@@ -84,7 +89,8 @@ class Checker {
 
   void Check(const Candidate& c, const Subnet& subnet) {
     if (!c.Ok("id") || !c.Ok("vpc")) return;
-    Resolve(c, "vpc", {ObjectKind::kVpc, subnet.vpc});
+    if (Resolve(c, "vpc", {ObjectKind::kVpc, subnet.vpc})) CheckServed(c, subnet);
+    if (c.Ok("gateways")) ClaimGateways(c, subnet);
     if (!c.Ok("prefixes")) return;
     changed_vpcs_.insert(subnet.vpc);
     const Subnet* before = world_.FindSubnet(subnet.id);
@@ -149,13 +155,31 @@ class Checker {
     ClaimAddresses(c, endpoint.vpc, endpoint.addresses);
   }
 
+  void Refuse(const Candidate& c, std::string_view field, const Vpc& vpc, std::string_view why) {
+    out_.Add(c.origin.Field(field), ViolationCode::kUnsupported,
+             StrCat("vpc/", vpc.id, " is ", SegmentName(vpc), ": ", why));
+  }
+
+  // What the subnet asks for that its kind of network does not have.
+  void CheckServed(const Candidate& c, const Subnet& subnet) {
+    const Vpc* vpc = overlay_.FindVpc(subnet.vpc);
+    if (vpc == nullptr || !vpc->vlan) return;
+    if (subnet.gateway4 || subnet.gateway6) {
+      Refuse(c, "gateways", *vpc,
+             "the router of a VLAN network is the fabric's, not this host; leave it out");
+    }
+    if (!subnet.dns_servers.empty()) {
+      Refuse(c, "dns_servers", *vpc,
+             "who answers DHCP in a VLAN network is the fabric's matter; leave it out");
+    }
+  }
+
   // What the port asks for that its kind of network does not have in this version.
   void CheckServed(const Candidate& c, const Port& port) {
     const Vpc* vpc = overlay_.FindVpc(port.vpc);
     if (vpc == nullptr) return;
     const auto refuse = [&](std::string_view field, std::string_view why) {
-      out_.Add(c.origin.Field(field), ViolationCode::kUnsupported,
-               StrCat("vpc/", vpc->id, " is ", SegmentName(*vpc), ": ", why));
+      Refuse(c, field, *vpc, why);
     };
     const bool brought = port.function == FunctionSource::kHotplug;
     if (vpc->vlan && !brought) {
@@ -163,12 +187,18 @@ class Checker {
         refuse("offload",
                "in a VLAN network the NIC itself forwards, which cannot be switched off");
       }
+      if (!port.allowed_pairs.empty()) {
+        refuse("allowed_pairs",
+               "in a VLAN network the NIC itself checks what a port sends (spoof_check), and knows "
+               "no pairs; leave it out");
+      }
       return;
     }
     const std::string_view why =
         brought ? "the port's function is brought by hot-plug, and whoever brings it sets that; "
                   "leave it out"
                 : "this version sets it on ports of VLAN networks only; leave it out";
+    if (brought && !port.allowed_pairs.empty()) refuse("allowed_pairs", why);
     if (port.spoof_check) refuse("spoof_check", why);
     if (port.trust) refuse("trust", why);
     if (port.max_tx_mbps != 0) refuse("max_tx_mbps", why);
@@ -198,7 +228,8 @@ class Checker {
     }
     if (!owner || *owner == self_ || overlay_.Touched(*owner)) return;
     out_.Add(std::move(path), ViolationCode::kConflict,
-             StrCat(what, " is taken by ", owner->ToString()));
+             StrCat(what, " is taken by ", owner->ToString(),
+                    owner->kind == ObjectKind::kSubnet ? " as its gateway" : ""));
   }
   template <typename Map, typename Key>
   void Claim(Map* claims, Key value, const Candidate& c, std::string_view field,
@@ -227,6 +258,24 @@ class Checker {
               c.origin.Element("addresses", c.positions[i]),
               StrCat(addresses[i].ToString(), " in vpc/", vpc),
               world_.OwnerOfAddress(vpc, addresses[i]));
+    }
+  }
+
+  // They fit their prefixes, and are nobody else's.
+  void ClaimGateways(const Candidate& c, const Subnet& subnet) {
+    size_t i = 0;
+    for (const std::optional<IpAddress>& gateway : {subnet.gateway4, subnet.gateway6}) {
+      if (!gateway) continue;
+      const std::string path = c.origin.Element("gateways", c.gateway_positions[i++]);
+      std::optional<std::string> misfit;
+      if (c.Ok("prefixes")) misfit = Misfit(subnet, *gateway);
+      if (misfit) {
+        out_.Add(path, ViolationCode::kInvalid, *std::move(misfit));
+        continue;
+      }
+      ClaimAt(&addresses_, std::make_pair(subnet.vpc, *gateway), c, path,
+              StrCat(gateway->ToString(), " in vpc/", subnet.vpc),
+              world_.OwnerOfAddress(subnet.vpc, *gateway));
     }
   }
 
@@ -293,6 +342,19 @@ class Checker {
       }
     }
     return StrJoin(named, ", ");
+  }
+
+  // The VPC's subnets that stay as they are, of those that ask for what only an overlay has.
+  std::string SubnetsOfOverlay(const std::string& vpc) {
+    std::set<std::string> ids;
+    for (const std::string& id : world_.SubnetsOfVpc(vpc)) {
+      const Subnet* subnet = world_.FindSubnet(id);
+      if (subnet != nullptr &&
+          (subnet->gateway4 || subnet->gateway6 || !subnet->dns_servers.empty())) {
+        ids.insert(id);
+      }
+    }
+    return Users({{ObjectKind::kSubnet, &ids}});
   }
 
   // Upserts that use what is removed get a violation of their own (Resolve).

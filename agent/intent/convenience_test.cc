@@ -94,6 +94,8 @@ TEST(AddVmToVpc, NamesTheFieldsThatTheUserWrote) {
                 ViolationCode::kInvalid, "!");
   ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'blue' mac: 'm' }", "add_vm_to_vpc.mac",
                 ViolationCode::kInvalid, "'m'");
+  ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'blue' mac: '02:66:6c:00:00:01' }",
+                "add_vm_to_vpc.mac", ViolationCode::kInvalid, "every subnet's gateway");
   ExpectRefused("add_vm_to_vpc { vm { id: 'b' } vpc: 'red' subnet: 'red-1' addresses: '10.0.0.5' }",
                 "add_vm_to_vpc.addresses[0]", ViolationCode::kConflict, "port/a0");
 }
@@ -145,6 +147,22 @@ TEST(AddVmToVpc, OfAPortInAVlanWhatIsLeftUnsaidStays) {
   EXPECT_EQ(port->min_tx_mbps, 100u);
   EXPECT_EQ(world.OwnerOfVlan(*VlanId::Make(100)), (ObjectRef{ObjectKind::kVpc, "lan"}));
   EXPECT_EQ(BrokenInvariant(world), "");
+}
+
+TEST(AddVmToVpc, LeavesThePairsOfAPortAsTheyAre) {
+  World world = SmallWorld();
+  MustApply(
+      "apply { upsert { port { id: 'n' vm: 'b' vpc: 'red' subnet: 'red-2' allowed_pairs { prefix: "
+      "'10.0.1.100' } allowed_pairs { mac: '02:00:5e:00:01:07' prefix: '10.0.0.0/8' } } } }",
+      &world);
+  const std::vector<AddressPair> pairs = world.FindPort("n")->allowed_pairs;
+  ASSERT_EQ(pairs.size(), 2U);
+  MustApply(
+      "add_vm_to_vpc { vm { id: 'b' } vpc: 'red' subnet: 'red-2' port: 'n' addresses: "
+      "'10.0.1.9' }",
+      &world);
+  EXPECT_EQ(world.FindPort("n")->allowed_pairs, pairs);
+  EXPECT_EQ(world.FindPort("n")->addresses.size(), 1U);
 }
 
 TEST(RemoveVmFromVpc, TheVmGoesWithItsLastPort) {

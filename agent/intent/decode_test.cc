@@ -117,6 +117,17 @@ TEST(DecodeRequest, WantsExactlyOneObjectInAnUpsert) {
              ViolationCode::kMalformed, "vpc and vm");
 }
 
+TEST(DecodeRequest, AnUnknownFieldOfAPairIsNamedWithItsPlace) {
+  v1::Request request = RequestFromText(
+      "apply { upsert { port { id: 'p' allowed_pairs { prefix: '10.0.0.1' } allowed_pairs { } } } "
+      "}");
+  v1::AddressPair* pair =
+      request.mutable_apply()->mutable_upsert(0)->mutable_port()->mutable_allowed_pairs(1);
+  pair->GetReflection()->MutableUnknownFields(pair)->AddVarint(77, 1);
+  ExpectOnly(Decode(request), "apply.upsert[0].port.allowed_pairs[1]", ViolationCode::kUnsupported,
+             "field number 77 of AddressPair");
+}
+
 TEST(DecodeRequest, ReportsSeveralMistakesAtOnce) { EXPECT_GE(Decode(v1::Request()).size(), 4U); }
 
 TEST(DecodeRequest, AnEmptyFrameIsNoCrash) {

@@ -42,6 +42,8 @@ struct Candidate {
   // Index in the message of each of the object's addresses, or of prefix4 and
   // prefix6 of a subnet (in this order, of those that are there).
   std::vector<size_t> positions;
+  // The same of a subnet's gateway4 and gateway6.
+  std::vector<size_t> gateway_positions = {};
 
   bool Ok(std::string_view field) const {
     return std::find(bad.begin(), bad.end(), field) == bad.end();

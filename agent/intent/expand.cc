@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "agent/base/text.h"
+#include "agent/intent/admit.h"
 #include "agent/intent/parse.h"
 #include "fairlead/v1/agent.pb.h"
 
@@ -77,6 +78,7 @@ void KeepUnsaid(const Port* before, v1::Port* port) {
   if (port->spoof_check() == v1::SPOOF_CHECK_UNSPECIFIED && before->spoof_check) {
     port->set_spoof_check(*before->spoof_check ? v1::SPOOF_CHECK_ON : v1::SPOOF_CHECK_OFF);
   }
+  for (const AddressPair& pair : before->allowed_pairs) ToProto(pair, port->add_allowed_pairs());
   if (!port->trust()) port->set_trust(before->trust);
   if (port->max_tx_mbps() == 0) port->set_max_tx_mbps(before->max_tx_mbps);
   if (port->min_tx_mbps() == 0) port->set_min_tx_mbps(before->min_tx_mbps);

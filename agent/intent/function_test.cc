@@ -98,6 +98,14 @@ TEST_F(FunctionAdmissionTest, AnOffloadWishIsRefusedByName) {
   Accepted(SmallWorld(), StrCat(kMac, " offload: OFFLOAD_WISH_PREFER"));
 }
 
+TEST_F(FunctionAdmissionTest, PairsAreRefusedByName) {
+  const Violation violation =
+      Refused(SmallWorld(), StrCat(kMac, " allowed_pairs { prefix: '10.0.0.100' }"));
+  EXPECT_EQ(violation.path, "apply.upsert[0].port.allowed_pairs");
+  EXPECT_EQ(violation.code, ViolationCode::kUnsupported);
+  EXPECT_THAT(violation.reason, HasSubstr("whoever brings it sets that"));
+}
+
 TEST_F(FunctionAdmissionTest, TheMacCannotChangeUnderThePort) {
   const World world = WithPort(kMac);
   const Violation violation = Refused(world, "mac: '52:54:00:00:04:01'");
@@ -134,7 +142,11 @@ TEST_F(FunctionAdmissionTest, AddingAgainWithoutASourceKeepsIt) {
 
 TEST_F(FunctionAdmissionTest, APortThatMovesToABroughtFunctionLeavesTheVfsSettingsBehind) {
   World world = SmallWorld();
-  auto first = Added(world, StrCat("offload: OFFLOAD_WISH_MUST ", kMac));
+  auto first = Admit(
+      RequestFromText(StrCat("apply { upsert { port { id: 'hot' vm: 'a' vpc: 'red' subnet: 'red-1' "
+                             "offload: OFFLOAD_WISH_MUST allowed_pairs { prefix: '10.0.0.100' } ",
+                             kMac, " } } }")),
+      world, {}, limits);
   ASSERT_TRUE(std::holds_alternative<Change>(first))
       << std::get<std::vector<Violation>>(first)[0].reason;
   world.Apply(std::get<Change>(first));
@@ -144,6 +156,7 @@ TEST_F(FunctionAdmissionTest, APortThatMovesToABroughtFunctionLeavesTheVfsSettin
   const auto& port = std::get<Port>(std::get<Change>(moved).upserts.at(0).object);
   EXPECT_EQ(port.function, FunctionSource::kHotplug);
   EXPECT_EQ(port.offload, OffloadWish::kPrefer);
+  EXPECT_TRUE(port.allowed_pairs.empty());
 }
 
 }  // namespace

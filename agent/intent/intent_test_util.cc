@@ -48,6 +48,17 @@ class Inspector {
   void Check(const std::string& name, const Subnet& subnet) {
     if (world_.FindVpc(subnet.vpc) == nullptr) Fail(name, "no vpc");
     if (!subnet.prefix4 && !subnet.prefix6) Fail(name, "no prefix");
+    const Vpc* vpc = world_.FindVpc(subnet.vpc);
+    if (vpc != nullptr && vpc->vlan &&
+        (subnet.gateway4 || subnet.gateway6 || !subnet.dns_servers.empty())) {
+      Fail(name, "a gateway or DNS server in a VLAN");
+    }
+    if (subnet.gateway4) Gateway(name, subnet, *subnet.gateway4, subnet.prefix4);
+    if (subnet.gateway6) Gateway(name, subnet, *subnet.gateway6, subnet.prefix6);
+    if (subnet.dns_servers.size() > 8) Fail(name, "too many DNS servers");
+    for (const IpAddress& server : subnet.dns_servers) {
+      if (server.IsMulticast() || server.IsUnspecified()) Fail(name, "a bad DNS server");
+    }
     for (const std::string& id : world_.SubnetsOfVpc(subnet.vpc)) {
       const Subnet* other = world_.FindSubnet(id);
       if (id == subnet.id) continue;
@@ -65,6 +76,18 @@ class Inspector {
     const bool of_vlan = port.spoof_check || port.trust || port.max_tx_mbps || port.min_tx_mbps;
     const Vpc* vpc = world_.FindVpc(port.vpc);
     if (of_vlan && vpc != nullptr && !vpc->vlan) Fail(name, "settings of a VLAN in an overlay");
+    if (port.allowed_pairs.size() > 32) Fail(name, "too many pairs");
+    if (!port.allowed_pairs.empty() &&
+        (port.function == FunctionSource::kHotplug || (vpc != nullptr && vpc->vlan))) {
+      Fail(name, "pairs where nobody checks them");
+    }
+    std::set<AddressPair> pairs;
+    for (const AddressPair& pair : port.allowed_pairs) {
+      if (!pairs.insert(pair).second) Fail(name, "a pair twice");
+      if (pair.mac && (!pair.mac->IsUnicast() || *pair.mac == kGatewayMac)) {
+        Fail(name, "a pair's MAC is no NIC's");
+      }
+    }
   }
   void Check(const std::string& name, const Endpoint& endpoint) {
     Station(name, endpoint.vpc, endpoint.subnet, endpoint.addresses);
@@ -83,7 +106,16 @@ class Inspector {
       Unique(StrCat("address in ", vpc), address.ToString(), name);
     }
   }
+  void Gateway(const std::string& name, const Subnet& subnet, const IpAddress& gateway,
+               const std::optional<IpPrefix>& prefix) {
+    if (!prefix || !prefix->Contains(gateway)) Fail(name, "gateway not in its prefix");
+    Unique(StrCat("address in ", subnet.vpc), gateway.ToString(), name);
+    if (world_.OwnerOfAddress(subnet.vpc, gateway) != ObjectRef{ObjectKind::kSubnet, subnet.id}) {
+      Fail(name, "gateway's owner is another");
+    }
+  }
   void Mac(const std::string& name, const std::string& vpc, const MacAddress& mac) {
+    if (mac == kGatewayMac) Fail(name, "MAC is the gateway's");
     if (!mac.IsUnicast()) Fail(name, "MAC is not unicast");
     Unique(StrCat("mac in ", vpc), mac.ToString(), name);
   }

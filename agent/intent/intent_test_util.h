@@ -25,9 +25,9 @@ void MustApply(const std::string& text, World* world);
 // and 10.0.0.9 behind 192.0.2.2.
 World SmallWorld();
 
-// What is wrong with the world, "" if nothing: duplicate VNI, MAC, address,
-// UUID or ordinal, references that do not resolve, addresses out of subnet,
-// overlapping subnets.
+// What is wrong with the world, "" if nothing: duplicate VNI, MAC, address (a
+// gateway's too), UUID or ordinal, references that do not resolve, addresses out
+// of subnet, overlapping subnets.
 std::string BrokenInvariant(const World& world);
 
 // All objects as text, to compare worlds.

@@ -33,6 +33,27 @@ constexpr uint32_t kMaxMbps = 10'000'000;  // 10 Tbit/s, beyond any NIC
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
+// What `address` is, of those that nobody can be reached at from elsewhere; null if none.
+const char* WhyNotRoutable(const IpAddress& address) {
+  const auto bytes = address.bytes();
+  const bool broadcast = address.is_v4() && std::all_of(bytes.begin(), bytes.end(),
+                                                        [](uint8_t b) { return b == 255; });
+  // fe80::/10 (RFC 4291 section 2.5.6) says nothing without an interface.
+  const bool link_local = address.is_v6() && bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+  return address.IsUnspecified() ? "the unspecified address"
+         : address.IsMulticast() ? "a multicast address"
+         : address.IsLoopback()  ? "a loopback address"
+         : broadcast             ? "the broadcast address"
+         : link_local            ? "a link-local address"
+                                 : nullptr;
+}
+
+// A network, or one address without a prefix length.
+absl::StatusOr<IpPrefix> ParsePrefixOrAddress(const std::string& text) {
+  const absl::StatusOr<IpAddress> address = IpAddress::Parse(text);
+  return IpPrefix::Parse(address.ok() ? StrCat(text, "/", address->bits()) : text);
+}
+
 // Reads one candidate's fields and notes which of them are bad.
 class Reader {
  public:
@@ -51,19 +72,27 @@ class Reader {
 
   MacAddress Mac(const std::string& text) {
     std::string path = candidate_.origin.Field("mac");
-    absl::StatusOr<MacAddress> mac = MacAddress::Parse(text);
     if (text.empty()) {
       Bad("mac", path, "is missing");
       return {};
     }
+    return StationMac("mac", std::move(path), text);
+  }
+
+  // A MAC that a NIC may send from.
+  MacAddress StationMac(std::string_view field, std::string path, const std::string& text) {
+    absl::StatusOr<MacAddress> mac = MacAddress::Parse(text);
     if (!mac.ok()) {
-      Bad("mac", path, Message(mac.status()));
+      Bad(field, path, Message(mac.status()));
       return {};
     }
     if (!mac->IsUnicast()) {
-      Bad("mac", path,
+      Bad(field, path,
           StrCat(mac->ToString(), mac->IsZero() ? " is the zero address" : " is multicast",
                  "; a NIC needs a unicast MAC"));
+    } else if (*mac == kGatewayMac) {
+      Bad(field, path,
+          StrCat(mac->ToString(), " is the MAC of every subnet's gateway, and nobody else's"));
     }
     return *mac;
   }
@@ -97,6 +126,99 @@ class Reader {
       candidate_.positions.push_back(i);
     }
     return addresses;
+  }
+
+  // Whether they fit the prefixes is a question of its own (agent/intent/check.h).
+  void Gateways(const Strings& texts, Subnet* subnet) {
+    constexpr std::string_view kField = "gateways";
+    if (texts.size() > 2) {
+      Bad(kField, candidate_.origin.Field(kField),
+          StrCat(texts.size(), " gateways; one per address family is possible at most"));
+    }
+    size_t position4 = 0, position6 = 0;
+    for (int i = 0; i < std::min(texts.size(), 2); ++i) {
+      const std::string path = candidate_.origin.Element(kField, i);
+      absl::StatusOr<IpAddress> gateway = IpAddress::Parse(texts[i]);
+      if (!gateway.ok()) {
+        Bad(kField, path, Message(gateway.status()));
+        continue;
+      }
+      if (const char* what = WhyNotRoutable(*gateway)) {
+        Bad(kField, path,
+            StrCat(gateway->ToString(), " is ", what, "; a gateway needs a unicast address"));
+        continue;
+      }
+      std::optional<IpAddress>& slot = gateway->is_v4() ? subnet->gateway4 : subnet->gateway6;
+      if (slot) {
+        Bad(kField, path,
+            StrCat("a second ", gateway->is_v4() ? "IPv4" : "IPv6", " gateway beside ",
+                   slot->ToString(), "; one per family is possible"));
+        continue;
+      }
+      slot = *gateway;
+      (gateway->is_v4() ? position4 : position6) = i;
+    }
+    if (subnet->gateway4) candidate_.gateway_positions.push_back(position4);
+    if (subnet->gateway6) candidate_.gateway_positions.push_back(position6);
+  }
+
+  std::vector<IpAddress> DnsServers(const Strings& texts) {
+    constexpr std::string_view kField = "dns_servers";
+    std::vector<IpAddress> servers;
+    if (static_cast<size_t>(texts.size()) > kMaxDnsServers) {
+      Bad(kField, candidate_.origin.Field(kField),
+          StrCat(texts.size(), " DNS servers; ", kMaxDnsServers, " are possible at most"));
+      return servers;
+    }
+    for (int i = 0; i < texts.size(); ++i) {
+      std::string path = candidate_.origin.Element(kField, i);
+      absl::StatusOr<IpAddress> server = IpAddress::Parse(texts[i]);
+      if (!server.ok()) {
+        Bad(kField, path, Message(server.status()));
+      } else if (const char* what = WhyNotRoutable(*server)) {
+        Bad(kField, path,
+            StrCat(server->ToString(), " is ", what,
+                   "; a DNS server needs a routable unicast address"));
+      } else if (std::find(servers.begin(), servers.end(), *server) != servers.end()) {
+        Bad(kField, path, StrCat(server->ToString(), " is in this list twice"));
+      } else {
+        servers.push_back(*server);
+      }
+    }
+    return servers;
+  }
+
+  std::vector<AddressPair> AllowedPairs(
+      const google::protobuf::RepeatedPtrField<v1::AddressPair>& wires) {
+    constexpr std::string_view kField = "allowed_pairs";
+    std::vector<AddressPair> pairs;
+    if (static_cast<size_t>(wires.size()) > kMaxAllowedPairs) {
+      Bad(kField, candidate_.origin.Field(kField),
+          StrCat(wires.size(), " pairs; ", kMaxAllowedPairs, " are possible at most"));
+      return pairs;
+    }
+    for (int i = 0; i < wires.size(); ++i) {
+      const std::string path = candidate_.origin.Element(kField, i);
+      const size_t bad_before = candidate_.bad.size();
+      AddressPair pair;
+      if (!wires[i].mac().empty()) pair.mac = StationMac(kField, path + ".mac", wires[i].mac());
+      absl::StatusOr<IpPrefix> prefix = ParsePrefixOrAddress(wires[i].prefix());
+      if (!prefix.ok()) {
+        Bad(kField, path + ".prefix",
+            wires[i].prefix().empty() ? "is missing" : Message(prefix.status()));
+      } else {
+        pair.prefix = *prefix;
+      }
+      if (candidate_.bad.size() != bad_before) continue;
+      if (std::find(pairs.begin(), pairs.end(), pair) != pairs.end()) {
+        Bad(kField, path,
+            StrCat(pair.prefix.ToString(), pair.mac ? " with " + pair.mac->ToString() : "",
+                   " is in this list twice"));
+        continue;
+      }
+      pairs.push_back(pair);
+    }
+    return pairs;
   }
 
  private:
@@ -185,6 +307,8 @@ Candidate ParseSubnet(const v1::Subnet& subnet, Origin origin, Violations* out) 
   }
   if (result.prefix4) c.positions.push_back(position4);
   if (result.prefix6) c.positions.push_back(position6);
+  reader.Gateways(subnet.gateways(), &result);
+  result.dns_servers = reader.DnsServers(subnet.dns_servers());
   c.object = std::move(result);
   return c;
 }
@@ -206,18 +330,7 @@ Candidate ParseEndpoint(const v1::Endpoint& endpoint, Origin origin, Violations*
     reader.Bad("vtep", path, endpoint.vtep().empty() ? "is missing" : Message(vtep.status()));
   } else {
     result.vtep = *vtep;
-    const auto bytes = vtep->bytes();
-    const bool broadcast = vtep->is_v4() && std::all_of(bytes.begin(), bytes.end(),
-                                                        [](uint8_t b) { return b == 255; });
-    // fe80::/10 (RFC 4291 section 2.5.6) says nothing without an interface.
-    const bool link_local = vtep->is_v6() && bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
-    const char* what = vtep->IsUnspecified() ? "the unspecified address"
-                       : vtep->IsMulticast() ? "a multicast address"
-                       : vtep->IsLoopback()  ? "a loopback address"
-                       : broadcast           ? "the broadcast address"
-                       : link_local          ? "a link-local address"
-                                             : nullptr;
-    if (what != nullptr) {
+    if (const char* what = WhyNotRoutable(*vtep)) {
       reader.Bad("vtep", path,
                  StrCat(vtep->ToString(), " is ", what,
                         "; a tunnel peer needs a routable unicast address"));
@@ -264,6 +377,7 @@ Candidate ParsePort(const v1::Port& port, Origin origin, Violations* out) {
   result.subnet = reader.Id("subnet", port.subnet());
   if (!port.mac().empty()) result.mac = reader.Mac(port.mac());
   result.addresses = reader.Addresses(port.addresses());
+  result.allowed_pairs = reader.AllowedPairs(port.allowed_pairs());
   switch (port.network()) {
     case v1::NETWORK_KIND_UNSPECIFIED:
     case v1::NETWORK_KIND_COMPUTE:

@@ -23,6 +23,8 @@ namespace fairlead {
 
 // Of a port or an endpoint. A fixed bound keeps one object's rules few.
 inline constexpr size_t kMaxAddresses = 16;
+inline constexpr size_t kMaxAllowedPairs = 32;  // of a port, likewise
+inline constexpr size_t kMaxDnsServers = 8;     // of a subnet
 
 // True when `id` has the form of an object id; else adds a violation at `path`.
 bool CheckId(std::string_view id, const std::string& path, Violations* out);

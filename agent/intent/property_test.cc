@@ -15,7 +15,9 @@ class Generator {
  public:
   explicit Generator(uint32_t seed) : random_(seed) {}
 
-  v1::Request Next() {
+  // For `world`, so that what needs something there finds it often enough.
+  v1::Request Next(const World& world) {
+    world_ = &world;
     v1::Request request = RequestFromText("");
     switch (Below(6)) {
       case 0:
@@ -29,7 +31,8 @@ class Generator {
         break;
       }
       default: {
-        const int upserts = Below(5), removes = Below(4);
+        const bool one = Below(2) == 0;
+        const int upserts = one ? 1 : Below(5), removes = one ? 0 : Below(4);
         request.mutable_apply();
         for (int i = 0; i < upserts; ++i) Upsert(request.mutable_apply()->add_upsert());
         for (int i = 0; i < removes; ++i) Remove(request.mutable_apply()->add_remove());
@@ -56,6 +59,26 @@ class Generator {
     if (Below(2) == 0) add->add_addresses(Address());
   }
 
+  void Prefixes(v1::Subnet* subnet) {
+    const int third = Below(4);
+    subnet->add_prefixes(Below(5) == 0 ? "10.0.0.0/23" : StrCat("10.0.", third, ".0/24"));
+    if (Below(3) == 0) subnet->add_prefixes(StrCat("2001:db8:", third, "::/64"));
+    if (Below(2) == 0) subnet->add_gateways(StrCat("10.0.", third, ".", Below(5)));
+    if (Below(4) == 0) subnet->add_gateways(StrCat("2001:db8:", third, "::", Below(3)));
+    if (Below(4) == 0) subnet->add_dns_servers(Address());
+    if (Below(20) == 0) subnet->add_dns_servers("224.0.0.1");
+  }
+
+  void Pairs(v1::Port* port) {
+    static constexpr const char* kPrefixes[] = {"10.0.0.0/24", "10.0.0.3", "10.0.0.3/32", "::/0",
+                                                "2001:db8::1"};
+    for (int i = Below(4); i > 0; --i) {
+      v1::AddressPair* pair = port->add_allowed_pairs();
+      if (Below(2) == 0) pair->set_mac(Below(12) == 0 ? kGatewayMac.ToString() : Mac());
+      pair->set_prefix(Below(20) == 0 ? "10.0.0.3/24" : kPrefixes[Below(5)]);
+    }
+  }
+
   void Upsert(v1::Object* object) {
     switch (Below(5)) {
       case 0:
@@ -69,8 +92,7 @@ class Generator {
       case 1:
         object->mutable_subnet()->set_id(Subnet());
         object->mutable_subnet()->set_vpc(Id("v"));
-        object->mutable_subnet()->add_prefixes(Below(5) == 0 ? "10.0.0.0/23"
-                                                             : StrCat("10.0.", Below(4), ".0/24"));
+        Prefixes(object->mutable_subnet());
         break;
       case 2:
         object->mutable_vm()->set_id(Id("m"));
@@ -79,11 +101,16 @@ class Generator {
       case 3: {
         v1::Port* port = object->mutable_port();
         port->set_id(Id("p"));
-        if (Below(2) == 0) port->set_vm(Id("m"));
+        if (Below(4) == 0) port->set_vm(Id("m"));
         port->set_vpc(Id("v"));
         port->set_subnet(Subnet());
+        if (const auto* there = world_->FindSubnet(port->subnet())) {
+          if (Below(3) != 0) port->set_vpc(there->vpc);
+        }
         if (Below(2) == 0) port->set_mac(Mac());
-        for (int i = Below(3); i > 0; --i) port->add_addresses(Address());
+        if (Below(40) == 0) port->set_mac(kGatewayMac.ToString());
+        for (int i = std::max(0, Below(4) - 1); i > 0; --i) port->add_addresses(Address());
+        if (Below(2) == 0) Pairs(port);
         if (Below(8) == 0) port->set_spoof_check(static_cast<v1::SpoofCheck>(Below(3)));
         if (Below(8) == 0) port->set_trust(true);
         if (Below(8) == 0) port->set_max_tx_mbps(Below(3));
@@ -109,16 +136,17 @@ class Generator {
   }
 
   std::mt19937 random_;
+  const World* world_ = nullptr;
 };
 
 TEST(AdmitProperty, AdmittedKeepsEveryInvariantAndRefusedChangesNothing) {
-  int admitted = 0, refused = 0, changed = 0;
+  int admitted = 0, refused = 0, changed = 0, with_gateway = 0, with_pairs = 0;
   size_t largest = 0;
   for (uint32_t seed = 0; seed < 40; ++seed) {
     Generator generator(seed);
     World world;
     for (int step = 0; step < 400; ++step) {
-      const v1::Request request = generator.Next();
+      const v1::Request request = generator.Next(world);
       const std::string before = Dump(world);
       auto result = Admit(request, world, {}, {});
       ASSERT_EQ(Dump(world), before);
@@ -133,6 +161,12 @@ TEST(AdmitProperty, AdmittedKeepsEveryInvariantAndRefusedChangesNothing) {
       world.Apply(std::get<Change>(result));
       ASSERT_EQ(BrokenInvariant(world), "") << request.ShortDebugString() << "\n" << Dump(world);
       largest = std::max(largest, world.size());
+      for (const StoredObject& stored : std::get<Change>(result).upserts) {
+        const auto* subnet = std::get_if<Subnet>(&stored.object);
+        const auto* port = std::get_if<Port>(&stored.object);
+        with_gateway += subnet != nullptr && (subnet->gateway4 || subnet->gateway6);
+        with_pairs += port != nullptr && !port->allowed_pairs.empty();
+      }
       // The same again asks for nothing new.
       auto again = Admit(request, world, {}, {});
       if (auto* change = std::get_if<Change>(&again)) {
@@ -149,6 +183,8 @@ TEST(AdmitProperty, AdmittedKeepsEveryInvariantAndRefusedChangesNothing) {
   EXPECT_GT(refused, 500);
   EXPECT_GT(changed, 300);
   EXPECT_GT(largest, 10U);
+  EXPECT_GT(with_gateway, 50);
+  EXPECT_GT(with_pairs, 20);
 }
 
 }  // namespace

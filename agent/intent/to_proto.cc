@@ -53,6 +53,9 @@ void Fill(const Subnet& subnet, v1::Object* out) {
   wire->set_vpc(subnet.vpc);
   if (subnet.prefix4) wire->add_prefixes(subnet.prefix4->ToString());
   if (subnet.prefix6) wire->add_prefixes(subnet.prefix6->ToString());
+  if (subnet.gateway4) wire->add_gateways(subnet.gateway4->ToString());
+  if (subnet.gateway6) wire->add_gateways(subnet.gateway6->ToString());
+  for (const IpAddress& server : subnet.dns_servers) wire->add_dns_servers(server.ToString());
 }
 
 void Fill(const Vm& vm, v1::Object* out) {
@@ -68,6 +71,7 @@ void Fill(const Port& port, v1::Object* out) {
   wire->set_subnet(port.subnet);
   if (port.mac) wire->set_mac(port.mac->ToString());
   for (const IpAddress& address : port.addresses) wire->add_addresses(address.ToString());
+  for (const AddressPair& pair : port.allowed_pairs) ToProto(pair, wire->add_allowed_pairs());
   wire->set_network(port.network == NetworkKind::kConverged ? v1::NETWORK_KIND_CONVERGED
                                                             : v1::NETWORK_KIND_COMPUTE);
   wire->set_offload(WireOffload(port.offload));
@@ -94,6 +98,12 @@ void Fill(const Endpoint& endpoint, v1::Object* out) {
 
 uint64_t UnixNanoseconds(std::chrono::system_clock::time_point time) {
   return static_cast<uint64_t>(std::chrono::nanoseconds(time.time_since_epoch()).count());
+}
+
+void ToProto(const AddressPair& pair, v1::AddressPair* out) {
+  out->Clear();
+  if (pair.mac) out->set_mac(pair.mac->ToString());
+  out->set_prefix(pair.prefix.ToString());
 }
 
 void ToProto(const Object& object, v1::Object* out) {

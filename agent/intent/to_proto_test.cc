@@ -11,7 +11,12 @@ TEST(ToProto, WhatIsShownCanBeAppliedAgainAndChangesNothing) {
   World world = SmallWorld();
   MustApply(
       "apply { upsert { port { id: 'q' vpc: 'red' subnet: 'red-1' network: "
-      "NETWORK_KIND_CONVERGED offload: OFFLOAD_WISH_OFF addresses: '2001:db8::7' } } }",
+      "NETWORK_KIND_CONVERGED offload: OFFLOAD_WISH_OFF addresses: '2001:db8::7' "
+      "allowed_pairs { prefix: '10.0.0.100' } "
+      "allowed_pairs { mac: '02:00:5e:00:01:07' prefix: '2001:db8::/80' } } } "
+      "upsert { subnet { id: 'red-1' vpc: 'red' prefixes: '10.0.0.0/24' prefixes: '2001:db8::/64' "
+      "gateways: '2001:db8::1' gateways: '10.0.0.1' dns_servers: '10.0.0.2' "
+      "dns_servers: '2001:db8:5::53' } } }",
       &world);
   v1::Request request = RequestFromText("apply { }");
   world.ForEach([&](const StoredObject& stored) {
@@ -21,6 +26,16 @@ TEST(ToProto, WhatIsShownCanBeAppliedAgainAndChangesNothing) {
   auto result = Admit(request, world, {}, {});
   ASSERT_TRUE(std::holds_alternative<Change>(result));
   EXPECT_TRUE(std::get<Change>(result).empty());
+  v1::Object wire;
+  ToProto(*world.FindSubnet("red-1"), &wire);
+  EXPECT_EQ(wire.subnet().ShortDebugString(),
+            R"(id: "red-1" vpc: "red" prefixes: "10.0.0.0/24" prefixes: "2001:db8::/64" )"
+            R"(gateways: "10.0.0.1" gateways: "2001:db8::1" dns_servers: "10.0.0.2" )"
+            R"(dns_servers: "2001:db8:5::53")");
+  ToProto(*world.FindPort("q"), &wire);
+  EXPECT_EQ(wire.port().allowed_pairs(0).ShortDebugString(), R"(prefix: "10.0.0.100/32")");
+  EXPECT_EQ(wire.port().allowed_pairs(1).ShortDebugString(),
+            R"(mac: "02:00:5e:00:01:07" prefix: "2001:db8::/80")");
 }
 
 // A field that is added to the message and forgotten in ToProto stays empty.

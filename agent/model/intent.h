@@ -32,6 +32,12 @@ struct Subnet {
   std::string vpc;
   std::optional<IpPrefix> prefix4;
   std::optional<IpPrefix> prefix6;
+  // The router's address on it, in the prefix of its family; nobody else's in the VPC. Without one
+  // the subnet is not routed in that family.
+  std::optional<IpAddress> gateway4 = {};
+  std::optional<IpAddress> gateway6 = {};
+  // What DHCP and router advertisements tell the guests.
+  std::vector<IpAddress> dns_servers = {};
 
   bool Contains(const IpAddress& a) const {
     return (prefix4 && prefix4->Contains(a)) || (prefix6 && prefix6->Contains(a));
@@ -59,14 +65,26 @@ enum class OffloadWish : uint8_t { kMust, kPrefer, kOff };
 // for it, and this host makes no rule.
 enum class FunctionSource : uint8_t { kVf, kHotplug };
 
+// The MAC of every subnet's gateway, on every host: a frame to it is routed by the host that
+// it was sent on. Locally administered (IEEE 802 section 8.4); never a port's or an endpoint's.
+inline constexpr MacAddress kGatewayMac({0x02, 0x66, 0x6c, 0x00, 0x00, 0x01});
+
+// Addresses beside its own that a port may send from.
+struct AddressPair {
+  std::optional<MacAddress> mac;  // none: the port's own
+  IpPrefix prefix;
+  friend auto operator<=>(const AddressPair&, const AddressPair&) = default;
+};
+
 // One NIC of a VM in a subnet. A port without a VM is kept and waits for one.
 struct Port {
   std::string id;
   std::string vm;  // "" = none yet
   std::string vpc;
   std::string subnet;
-  std::optional<MacAddress> mac;     // none: the VF's own
-  std::vector<IpAddress> addresses;  // in the subnet, unique in the VPC
+  std::optional<MacAddress> mac;                // none: the VF's own
+  std::vector<IpAddress> addresses;             // in the subnet, unique in the VPC
+  std::vector<AddressPair> allowed_pairs = {};  // in an overlay; without doubles
   NetworkKind network = NetworkKind::kCompute;
   OffloadWish offload = OffloadWish::kPrefer;
   // Of a port in a VLAN network only. Rates in Mbit/s; 0: none; min <= max where both are.

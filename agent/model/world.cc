@@ -100,14 +100,6 @@ const std::set<std::string>& World::EndpointsOfVpc(std::string_view vpc) const {
 const std::set<std::string>& World::EndpointsOfSubnet(std::string_view subnet) const {
   return SetAt(endpoints_of_subnet_, subnet);
 }
-std::vector<IpAddress> World::VtepsOfSubnet(std::string_view subnet) const {
-  std::vector<IpAddress> out;
-  auto it = vteps_of_subnet_.find(subnet);
-  if (it == vteps_of_subnet_.end()) return out;
-  out.reserve(it->second.size());
-  for (const auto& [vtep, count] : it->second) out.push_back(vtep);
-  return out;
-}
 const std::set<std::string>& World::EndpointsOfVtep(const IpAddress& vtep) const {
   return SetAt(endpoints_of_vtep_, vtep);
 }
@@ -168,6 +160,9 @@ void World::Index(const StoredObject& stored, bool add) {
     if (vpc->vlan) Claim(by_vlan_, *vpc->vlan, ref, add);
   } else if (const auto* subnet = std::get_if<Subnet>(&stored.object)) {
     Member(subnets_of_vpc_, subnet->vpc, subnet->id, add);
+    for (const std::optional<IpAddress>& gateway : {subnet->gateway4, subnet->gateway6}) {
+      if (gateway) Claim(by_address_, std::pair(subnet->vpc, *gateway), ref, add);
+    }
   } else if (const auto* vm = std::get_if<Vm>(&stored.object)) {
     Claim(by_uuid_, vm->uuid, ref, add);
   } else if (const auto* port = std::get_if<Port>(&stored.object)) {
@@ -182,13 +177,6 @@ void World::Index(const StoredObject& stored, bool add) {
     Member(endpoints_of_vpc_, endpoint->vpc, endpoint->id, add);
     Member(endpoints_of_subnet_, endpoint->subnet, endpoint->id, add);
     Member(endpoints_of_vtep_, endpoint->vtep, endpoint->id, add);
-    if (add) {
-      ++vteps_of_subnet_[endpoint->subnet][endpoint->vtep];
-    } else if (auto it = vteps_of_subnet_.find(endpoint->subnet); it != vteps_of_subnet_.end()) {
-      auto count = it->second.find(endpoint->vtep);
-      if (count != it->second.end() && --count->second == 0) it->second.erase(count);
-      if (it->second.empty()) vteps_of_subnet_.erase(it);
-    }
     Claim(by_mac_, std::pair(endpoint->vpc, endpoint->mac), ref, add);
     for (const IpAddress& address : endpoint->addresses) {
       Claim(by_address_, std::pair(endpoint->vpc, address), ref, add);

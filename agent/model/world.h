@@ -48,12 +48,11 @@ class World {
   const std::set<std::string>& PortsOfVm(std::string_view vm) const;
   const std::set<std::string>& EndpointsOfVpc(std::string_view vpc) const;
   const std::set<std::string>& EndpointsOfSubnet(std::string_view subnet) const;
-  // Outer addresses of the subnet's endpoints, each once, ascending.
-  std::vector<IpAddress> VtepsOfSubnet(std::string_view subnet) const;
   // Endpoints behind an outer address, of all VPCs.
   const std::set<std::string>& EndpointsOfVtep(const IpAddress& vtep) const;
 
-  // Who has this VNI or VLAN, or this MAC or address within a VPC; none if free.
+  // Who has this VNI or VLAN, or this MAC or address within a VPC; none if free. Of a gateway's
+  // address that is its subnet.
   std::optional<ObjectRef> OwnerOfVni(Vni vni) const;
   std::optional<ObjectRef> OwnerOfVlan(VlanId vlan) const;
   std::optional<ObjectRef> OwnerOfMac(std::string_view vpc, const MacAddress& mac) const;
@@ -77,7 +76,6 @@ class World {
   uint32_t next_ordinal_ = 1;
   std::map<std::string, std::set<std::string>, std::less<>> subnets_of_vpc_, ports_of_vpc_,
       ports_of_subnet_, ports_of_vm_, endpoints_of_vpc_, endpoints_of_subnet_;
-  std::map<std::string, std::map<IpAddress, uint32_t>, std::less<>> vteps_of_subnet_;
   std::map<IpAddress, std::set<std::string>> endpoints_of_vtep_;
   std::map<Vni, ObjectRef> by_vni_;
   std::map<VlanId, ObjectRef> by_vlan_;

@@ -17,6 +17,7 @@ IpAddress Ip(uint32_t n) {
   const uint8_t bytes[] = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
   return *IpAddress::FromBytes(bytes);
 }
+IpAddress Ip6(uint32_t n) { return *IpAddress::Parse(StrCat("2001:db8::", n)); }
 Uuid UuidOf(uint32_t n) {
   std::string tail = std::to_string(n);
   return *Uuid::Parse("123e4567-e89b-42d3-a456-" + std::string(12 - tail.size(), '0') + tail);
@@ -35,9 +36,9 @@ std::string Dump(const World& world) {
               StrJoin(world.PortsOfVpc(id), ","), "|", StrJoin(world.PortsOfSubnet(id), ","), "|",
               StrJoin(world.PortsOfVm(id), ","), "|", StrJoin(world.EndpointsOfVpc(id), ","), "|",
               StrJoin(world.EndpointsOfSubnet(id), ","), "|");
-    for (const IpAddress& vtep : world.VtepsOfSubnet(id)) StrAppend(&out, vtep.ToString(), ",");
     for (uint32_t n = 0; n < 40; ++n) {
-      StrAppend(&out, owner(world.OwnerOfMac(id, Mac(n))), owner(world.OwnerOfAddress(id, Ip(n))));
+      StrAppend(&out, owner(world.OwnerOfMac(id, Mac(n))), owner(world.OwnerOfAddress(id, Ip(n))),
+                owner(world.OwnerOfAddress(id, Ip6(n))));
     }
   }
   for (uint32_t n = 0; n < 40; ++n) {
@@ -70,8 +71,17 @@ class Generator {
         }
         return Free(world.OwnerOfVni(*vpc.vni), vpc) ? std::optional<Object>(vpc) : std::nullopt;
       }
-      case 1:
-        return Subnet{id, Id(), IpPrefix::Parse("10.0.0.0/8").value(), {}};
+      case 1: {
+        Subnet subnet{id, Id(), IpPrefix::Parse("10.0.0.0/8").value(), {}};
+        if (Pick(2) == 0) subnet.gateway4 = Ip(Pick(40));
+        if (Pick(2) == 0) subnet.gateway6 = Ip6(Pick(40));
+        for (const auto& gateway : {subnet.gateway4, subnet.gateway6}) {
+          if (gateway && !Free(world.OwnerOfAddress(subnet.vpc, *gateway), subnet)) {
+            return std::nullopt;
+          }
+        }
+        return subnet;
+      }
       case 2: {
         Vm vm{id, UuidOf(Pick(40))};
         return Free(world.OwnerOfUuid(vm.uuid), vm) ? std::optional<Object>(vm) : std::nullopt;
@@ -154,6 +164,30 @@ TEST(WorldTest, AMacMovesBetweenTwoObjectsInOneChange) {
   EXPECT_EQ(world.OwnerOfAddress("v", Ip(1))->id, "b");
 }
 
+TEST(WorldTest, AGatewaysAddressIsItsSubnetsAndMovesInOneChange) {
+  Subnet s{"s", "v", *IpPrefix::Parse("10.0.0.0/8"), *IpPrefix::Parse("2001:db8::/64")};
+  s.gateway4 = Ip(1);
+  s.gateway6 = *IpAddress::Parse("2001:db8::1");
+  Endpoint e{"e", "v", "s", Mac(1), {Ip(2)}, Ip(100)};
+  World world({{s, 1, 1}, {e, 1, 2}}, 3);
+  const auto owner = [&](const IpAddress& address) {
+    const auto ref = world.OwnerOfAddress("v", address);
+    return ref ? ref->ToString() : "nobody";
+  };
+  EXPECT_EQ(owner(Ip(1)), "subnet/s");
+  EXPECT_EQ(owner(*s.gateway6), "subnet/s");
+  EXPECT_FALSE(world.OwnerOfAddress("w", Ip(1)));
+  s.gateway4 = Ip(2);
+  s.gateway6.reset();
+  e.addresses = {Ip(1)};
+  world.Apply({{{e, 2, 2}, {s, 2, 1}}, {}, 3});
+  EXPECT_EQ(owner(Ip(1)), "endpoint/e");
+  EXPECT_EQ(owner(Ip(2)), "subnet/s");
+  EXPECT_EQ(owner(*IpAddress::Parse("2001:db8::1")), "nobody");
+  world.Apply({{}, {{ObjectKind::kSubnet, "s"}}, 3});
+  EXPECT_EQ(owner(Ip(2)), "nobody");
+}
+
 TEST(WorldTest, AKeyOfARemovedObjectGoesToItsHeirInOneChange) {
   World world({{Vpc{"old", *Vni::Make(7)}, 1, 1}}, 2);
   world.Apply({{{Vpc{"new", *Vni::Make(7)}, 1, 2}}, {{ObjectKind::kVpc, "old"}}, 3});
@@ -162,17 +196,6 @@ TEST(WorldTest, AKeyOfARemovedObjectGoesToItsHeirInOneChange) {
   EXPECT_FALSE(world.OrdinalInUse(1));
   EXPECT_TRUE(world.OrdinalInUse(2));
   EXPECT_EQ(world.next_ordinal(), 3U);
-}
-
-TEST(WorldTest, AVtepStaysWhileOneEndpointOfTheSubnetIsBehindIt) {
-  Endpoint a{"a", "v", "s", Mac(1), {Ip(1)}, Ip(100)};
-  Endpoint b{"b", "v", "s", Mac(2), {Ip(2)}, Ip(100)};
-  World world({{a, 1, 1}, {b, 1, 2}}, 3);
-  EXPECT_EQ(world.VtepsOfSubnet("s"), std::vector<IpAddress>{Ip(100)});
-  world.Apply({{}, {{ObjectKind::kEndpoint, "a"}}, 3});
-  EXPECT_EQ(world.VtepsOfSubnet("s"), std::vector<IpAddress>{Ip(100)});
-  world.Apply({{}, {{ObjectKind::kEndpoint, "b"}}, 3});
-  EXPECT_TRUE(world.VtepsOfSubnet("s").empty());
 }
 
 TEST(WorldTest, TheSameMacAndAddressMayBeInTwoVpcs) {

@@ -142,6 +142,15 @@ class Fields {
     return all[0];
   }
 
+  template <typename T>
+  T ParseText(const char* key, const std::string& text) {
+    if (!error_.empty()) return T();
+    absl::StatusOr<T> value = T::Parse(text);
+    if (value.ok()) return *std::move(value);
+    Bad(key, value.status());
+    return T();
+  }
+
   void Fail(std::string_view what) {
     if (error_.empty()) error_ = StrCat("stored ", name_, " ", what);
   }
@@ -181,15 +190,6 @@ class Fields {
     Fail(StrCat("has a bad '", key, "': ", why.message()));
   }
 
-  template <typename T>
-  T ParseText(const char* key, const std::string& text) {
-    if (!error_.empty()) return T();
-    absl::StatusOr<T> value = T::Parse(text);
-    if (value.ok()) return *std::move(value);
-    Bad(key, value.status());
-    return T();
-  }
-
   std::string name_;
   std::string error_;
   Json json_;
@@ -204,6 +204,36 @@ Vni TakeVni(Fields& fields) {
 std::optional<VlanId> TakeVlan(Fields& fields) {
   if (!fields.Has("vlan")) return std::nullopt;
   return VlanId::Make(fields.Number("vlan", VlanId::kMin, VlanId::kMax)).value_or(VlanId());
+}
+
+std::optional<IpAddress> TakeGateway(Fields& fields, const char* key, bool v4) {
+  const std::optional<IpAddress> gateway = fields.OptionalParsed<IpAddress>(key);
+  if (gateway && gateway->is_v4() != v4) {
+    fields.Fail(StrCat("has a '", key, "' that is not IPv", v4 ? "4" : "6"));
+  }
+  return gateway;
+}
+
+// "10.0.0.100/32", or "52:54:00:00:01:0a 10.0.0.100/32": a body has no object within the object.
+std::string PairText(const AddressPair& pair) {
+  return StrCat(pair.mac ? pair.mac->ToString() + " " : "", pair.prefix.ToString());
+}
+
+std::vector<AddressPair> TakePairs(Fields& fields) {
+  constexpr char kKey[] = "allowed_pairs";
+  std::vector<AddressPair> pairs;
+  if (!fields.Has(kKey)) return pairs;
+  for (const std::string& text : fields.Texts(kKey)) {
+    AddressPair pair;
+    const size_t space = text.find(' ');
+    if (space != std::string::npos) {
+      pair.mac = fields.ParseText<MacAddress>(kKey, text.substr(0, space));
+    }
+    pair.prefix = fields.ParseText<IpPrefix>(
+        kKey, space == std::string::npos ? text : text.substr(space + 1));
+    pairs.push_back(pair);
+  }
+  return pairs;
 }
 
 uint32_t TakeRate(Fields& fields, const char* key) {
@@ -256,6 +286,10 @@ Json ToJson(const Subnet& subnet) {
   Json json = {{"vpc", subnet.vpc}};
   if (subnet.prefix4) json["prefix4"] = subnet.prefix4->ToString();
   if (subnet.prefix6) json["prefix6"] = subnet.prefix6->ToString();
+  // An object that an earlier version could have written is written as it did.
+  if (subnet.gateway4) json["gateway4"] = subnet.gateway4->ToString();
+  if (subnet.gateway6) json["gateway6"] = subnet.gateway6->ToString();
+  if (!subnet.dns_servers.empty()) json["dns_servers"] = Texts(subnet.dns_servers);
   return json;
 }
 
@@ -273,7 +307,10 @@ Json ToJson(const Port& port) {
   if (port.trust) json["trust"] = true;
   if (port.max_tx_mbps != 0) json["max_tx_mbps"] = port.max_tx_mbps;
   if (port.min_tx_mbps != 0) json["min_tx_mbps"] = port.min_tx_mbps;
-  // An object that an earlier version could have written is written as it did.
+  // As of a subnet.
+  for (const AddressPair& pair : port.allowed_pairs) {
+    json["allowed_pairs"].push_back(PairText(pair));
+  }
   if (port.function != FunctionSource::kVf) json["function"] = FunctionSourceName(port.function);
   return json;
 }
@@ -308,6 +345,11 @@ Object TakeObject(const ObjectRef& ref, Fields& fields) {
       if (subnet.prefix6 && !subnet.prefix6->address().is_v6()) {
         fields.Fail("has a 'prefix6' that is not IPv6");
       }
+      subnet.gateway4 = TakeGateway(fields, "gateway4", /*v4=*/true);
+      subnet.gateway6 = TakeGateway(fields, "gateway6", /*v4=*/false);
+      if (fields.Has("dns_servers")) {
+        subnet.dns_servers = fields.ParsedList<IpAddress>("dns_servers");
+      }
       return subnet;
     }
     case ObjectKind::kVm: {
@@ -324,6 +366,7 @@ Object TakeObject(const ObjectRef& ref, Fields& fields) {
       port.subnet = fields.Id("subnet");
       port.mac = fields.OptionalParsed<MacAddress>("mac");
       port.addresses = fields.ParsedList<IpAddress>("addresses");
+      port.allowed_pairs = TakePairs(fields);
       port.network = fields.Named("network", kAllNetworks, NetworkKindName);
       port.offload = fields.Named("offload", kAllWishes, OffloadWishName);
       port.spoof_check = fields.OptionalBool("spoof_check");

@@ -146,6 +146,64 @@ TEST(ObjectCodec, VlanNetworksAddKeysWhoseAbsenceIsTheDefault) {
   EXPECT_EQ(*DecodeAttachment(attachment.vf, EncodeAttachment(attachment)), attachment);
 }
 
+// The literal bodies are those of a store that was written before subnets had gateways.
+TEST(ObjectCodec, RoutedVpcsAddKeysWhoseAbsenceIsTheDefault) {
+  const std::string old_subnet = R"({"prefix4":"10.0.0.0/24","prefix6":"2001:db8::/64","vpc":"v"})";
+  const absl::StatusOr<Object> subnet_before =
+      DecodeObject({ObjectKind::kSubnet, "x1"}, old_subnet);
+  ASSERT_TRUE(subnet_before.ok()) << subnet_before.status();
+  Subnet subnet{"x1", "v", *IpPrefix::Parse("10.0.0.0/24"), *IpPrefix::Parse("2001:db8::/64")};
+  EXPECT_EQ(std::get<Subnet>(*subnet_before), subnet);
+  EXPECT_EQ(EncodeObject(subnet), old_subnet);
+  subnet.gateway4 = *IpAddress::Parse("10.0.0.1");
+  subnet.gateway6 = *IpAddress::Parse("2001:db8::1");
+  subnet.dns_servers = {*IpAddress::Parse("10.0.0.2"), *IpAddress::Parse("2001:db8:5::53")};
+  const std::string new_subnet =
+      R"({"dns_servers":["10.0.0.2","2001:db8:5::53"],"gateway4":"10.0.0.1",)"
+      R"("gateway6":"2001:db8::1","prefix4":"10.0.0.0/24","prefix6":"2001:db8::/64","vpc":"v"})";
+  EXPECT_EQ(EncodeObject(subnet), new_subnet);
+  EXPECT_EQ(std::get<Subnet>(*DecodeObject({ObjectKind::kSubnet, "x1"}, new_subnet)), subnet);
+
+  const std::string old_port =
+      R"({"addresses":["10.0.0.5"],"network":"compute","offload":"prefer","subnet":"s","vm":"",)"
+      R"("vpc":"v"})";
+  const absl::StatusOr<Object> port_before = DecodeObject({ObjectKind::kPort, "x1"}, old_port);
+  ASSERT_TRUE(port_before.ok()) << port_before.status();
+  Port port = std::get<Port>(*port_before);
+  EXPECT_TRUE(port.allowed_pairs.empty());
+  EXPECT_EQ(EncodeObject(port), old_port);
+  port.allowed_pairs = {{{}, *IpPrefix::Parse("10.0.0.100/32")},
+                        {*MacAddress::Parse("02:00:5e:00:01:07"), *IpPrefix::Parse("fd00::/64")}};
+  const std::string new_port =
+      StrCat(R"({"addresses":["10.0.0.5"],)",
+             R"("allowed_pairs":["10.0.0.100/32","02:00:5e:00:01:07 fd00::/64"],)",
+             old_port.substr(old_port.find(R"("network")")));
+  EXPECT_EQ(EncodeObject(port), new_port);
+  EXPECT_EQ(std::get<Port>(*DecodeObject({ObjectKind::kPort, "x1"}, new_port)), port);
+
+  const auto refusal = [](ObjectKind kind, std::string text, std::string_view from,
+                          std::string_view to) {
+    text.replace(text.find(from), from.size(), to);
+    return Refusal(kind, text);
+  };
+  EXPECT_THAT(refusal(ObjectKind::kSubnet, new_subnet, "10.0.0.1", "2001:db8::9"),
+              HasSubstr("a 'gateway4' that is not IPv4"));
+  EXPECT_THAT(refusal(ObjectKind::kSubnet, new_subnet, "2001:db8::1", "10.0.0.9"),
+              HasSubstr("a 'gateway6' that is not IPv6"));
+  EXPECT_THAT(refusal(ObjectKind::kSubnet, new_subnet, "10.0.0.1", "nowhere"),
+              HasSubstr("bad 'gateway4'"));
+  EXPECT_THAT(refusal(ObjectKind::kSubnet, new_subnet, "10.0.0.2", "nowhere"),
+              HasSubstr("bad 'dns_servers'"));
+  for (const char* pair : {"10.0.0.100", "10.0.0.100/24", "02:00 10.0.0.0/24", " 10.0.0.0/24",
+                           "02:00:5e:00:01:07  10.0.0.0/24", "02:00:5e:00:01:07", ""}) {
+    EXPECT_THAT(refusal(ObjectKind::kPort, new_port, "10.0.0.100/32", pair),
+                HasSubstr("bad 'allowed_pairs'"))
+        << pair;
+  }
+  EXPECT_THAT(refusal(ObjectKind::kPort, new_port, R"("10.0.0.100/32")", "7"),
+              HasSubstr("something in 'allowed_pairs' that is no string"));
+}
+
 TEST(ObjectCodec, ADamagedBodyIsRefusedByNameAndKey) {
   EXPECT_THAT(Refusal(ObjectKind::kVpc, ""), HasSubstr("vpc/x1 is no JSON text"));
   EXPECT_THAT(Refusal(ObjectKind::kVpc, "[1]"), HasSubstr("is no JSON object"));

@@ -65,6 +65,9 @@ inline Object RandomObject(Random& random, ObjectKind kind, const std::string& i
       if ((families & 2) != 0) {
         subnet.prefix6 = *IpPrefix::Parse(StrCat("2001:db8:", Below(random, 1000), "::/48"));
       }
+      if (random() % 2 != 0) subnet.gateway4 = RandomAddress(random, true);
+      if (random() % 2 != 0) subnet.gateway6 = RandomAddress(random, false);
+      if (random() % 2 != 0) subnet.dns_servers = RandomAddresses(random, 0);
       return subnet;
     }
     case ObjectKind::kVm:
@@ -77,6 +80,14 @@ inline Object RandomObject(Random& random, ObjectKind kind, const std::string& i
       port.subnet = "subnet-1";
       if (random() % 2 != 0) port.mac = RandomMac(random);
       port.addresses = RandomAddresses(random, 0);
+      for (uint32_t i = Below(random, 4); i > 0; --i) {
+        AddressPair pair;
+        if (random() % 2 != 0) pair.mac = RandomMac(random);
+        pair.prefix =
+            *IpPrefix::Parse(random() % 2 != 0 ? StrCat("10.", Below(random, 256), ".0.0/16")
+                                               : StrCat("2001:db8::", Below(random, 1000), "/128"));
+        port.allowed_pairs.push_back(pair);
+      }
       if (random() % 2 != 0) port.network = NetworkKind::kConverged;
       port.offload = static_cast<OffloadWish>(Below(random, 3));
       if (random() % 2 != 0) port.spoof_check = random() % 2 != 0;
