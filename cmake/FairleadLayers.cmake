@@ -16,6 +16,7 @@ set(FAIRLEAD_ALLOWED_intent base model proto absl protobuf)
 set(FAIRLEAD_ALLOWED_store base model absl sqlite json)
 set(FAIRLEAD_ALLOWED_store_testing sqlite)  # a disk for the tests of the store
 set(FAIRLEAD_ALLOWED_pipeline base model absl)
+set(FAIRLEAD_ALLOWED_pipeline_model base model absl)  # judges the pipeline, for tests
 set(FAIRLEAD_ALLOWED_compile base model pipeline absl)
 set(FAIRLEAD_ALLOWED_plan base model absl)
 set(FAIRLEAD_ALLOWED_runtime base absl asio threads)
@@ -27,18 +28,23 @@ set(FAIRLEAD_ALLOWED_ports_rtnetlink base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_tc base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_devlink base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_qmp base absl json threads)
+set(FAIRLEAD_ALLOWED_slow_path_wire base model proto absl protobuf)
+set(FAIRLEAD_ALLOWED_ports_slow_path base model slow_path_wire absl threads)
 # Any port with faults: for tests.
-set(FAIRLEAD_ALLOWED_ports_fault base absl ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_qmp)
+set(FAIRLEAD_ALLOWED_ports_fault base absl ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_qmp
+    ports_slow_path)
 set(FAIRLEAD_ALLOWED_dataplane_tc base model absl ports_tc)
 set(FAIRLEAD_ALLOWED_providers base model pipeline absl ports_sysfs ports_rtnetlink ports_tc ports_devlink ports_qmp
     dataplane_tc)
 set(FAIRLEAD_ALLOWED_reconcile base model store pipeline compile plan absl)
 set(FAIRLEAD_ALLOWED_daemon base model proto intent store pipeline compile plan reconcile runtime
-    transport ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_qmp dataplane_tc providers absl protobuf yaml_tree spdlog
+    transport ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_qmp ports_slow_path dataplane_tc providers absl protobuf yaml_tree spdlog
     cli11 systemd threads)
 # The agent on the ports' fakes, which this library alone may use outside of tests.
 set(FAIRLEAD_ALLOWED_simulate base model absl yaml_tree runtime transport daemon ports_sysfs ports_rtnetlink ports_tc
-    ports_devlink ports_qmp ports_uevent threads)
+    ports_devlink ports_qmp ports_slow_path ports_uevent threads)
+# fairlead-slowpath, a process of its own: what it was told, what guests ask, and sockets.
+set(FAIRLEAD_ALLOWED_slowpath base model slow_path_wire runtime absl spdlog)
 set(FAIRLEAD_ALLOWED_ctl base proto transport absl protobuf json yaml_tree cli11)
 
 set(FAIRLEAD_TARGET_absl absl::status absl::statusor absl::strings absl::flat_hash_map
