@@ -166,6 +166,13 @@ absl::StatusOr<IpPrefix> IpPrefix::Parse(std::string_view text) {
   return out;
 }
 
+IpPrefix IpPrefix::Host(const IpAddress& address) {
+  IpPrefix out;
+  out.address_ = address;
+  out.length_ = address.bits();
+  return out;
+}
+
 bool IpPrefix::Contains(const IpAddress& address) const {
   return address.is_v4() == address_.is_v4() && WithHostBits(address, length_, false) == address_;
 }

@@ -84,6 +84,8 @@ class IpPrefix {
   IpPrefix() = default;
   // "10.1.0.0/24". Host bits that are set are an error which names the network.
   static absl::StatusOr<IpPrefix> Parse(std::string_view text);
+  // The one address alone.
+  static IpPrefix Host(const IpAddress& address);
 
   const IpAddress& address() const { return address_; }
   int length() const { return length_; }

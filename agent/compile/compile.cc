@@ -20,19 +20,26 @@ bool OnTunnelTable(const FlowRule& rule) {
 }
 
 bool SendsToTunnel(const FlowRule& rule) {
-  const std::vector<DeviceRef> outputs = OutputsOf(rule);
-  return std::any_of(outputs.begin(), outputs.end(),
-                     [](const DeviceRef& to) { return to.kind == DeviceRef::Kind::kTunnel; });
+  const DeviceRef* output = OutputOf(rule);
+  return output != nullptr && output->kind == DeviceRef::Kind::kTunnel;
+}
+
+// The drop at the end of the chain that a rule jumps to: without it a frame would pass to the
+// host. None for a rule that does not jump.
+std::optional<ResourceKey> EndOfJump(const FlowRule& rule) {
+  const auto* jump = std::get_if<ActionGotoChain>(&rule.actions.back());
+  if (jump == nullptr) return std::nullopt;
+  return FlowRuleKey({rule.location.table, jump->chain, kPrioDefaultDrop, jump->chain});
 }
 
 // A rule that no VF carries. A block is there once one of its representors is
-// bound to it. Other devices that the rule copies to are not waited for: one
-// port that hangs must not hold up what its whole subnet shares.
+// bound to it.
 Resource SharedRule(FlowRule rule, const VfId& block_vf) {
   Resource out;
   out.key = FlowRuleKey(rule.location);
   if (!OnTunnelTable(rule)) out.depends.push_back(RepresentorKey(block_vf));
   if (OnTunnelTable(rule) || SendsToTunnel(rule)) out.depends.push_back(TunnelKey());
+  if (const auto end = EndOfJump(rule)) out.depends.push_back(*end);
   out.spec = FlowRuleSpec{std::move(rule)};
   return out;
 }
@@ -102,7 +109,8 @@ absl::StatusOr<std::vector<Resource>> CompileVlanPort(const CompileConfig& confi
   if (vf_facts == nullptr) return NoSuchVf(attachment.vf);
   if (const std::string why = WhyNoVlan(*FindPf(facts, attachment.vf), *vf_facts); !why.empty()) {
     return absl::FailedPreconditionError(StrCat("VF ", attachment.vf.ToString(), " is not kept in ",
-                                                SegmentName(*context.vpc), ": ", why));
+                                                SegmentName(std::get<Vpc>(context.vpc->object)),
+                                                ": ", why));
   }
   FAIRLEAD_RETURN_IF_ERROR(PortMac(port, facts, attachment.vf).status());
 
@@ -260,6 +268,8 @@ absl::StatusOr<BoundPort> BindPort(const StoredObject& object, const Attachment&
   out.vf = attachment.vf;
   out.representor_ifindex = vf->representor_ifindex;
   out.mac = mac;
+  out.addresses = port->addresses;
+  out.pairs = port->allowed_pairs;
   out.offload = port->offload;
   return out;
 }
@@ -267,8 +277,9 @@ absl::StatusOr<BoundPort> BindPort(const StoredObject& object, const Attachment&
 absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
                                                   const PortContext& context,
                                                   const HostFacts& facts) {
-  if (context.object == nullptr || context.vpc == nullptr || context.attachment == nullptr) {
-    return absl::InternalError("CompilePort needs a port, its VPC and its attachment");
+  if (context.object == nullptr || context.vpc == nullptr || context.subnet == nullptr ||
+      context.attachment == nullptr) {
+    return absl::InternalError("CompilePort needs a port, its VPC, its subnet and its attachment");
   }
   const Attachment& attachment = *context.attachment;
   if (attachment.vf.pf.is_hotplug_port()) {
@@ -281,6 +292,7 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
         StrCat("the tunnel device ", config.tunnel_device, " is not there yet"));
   }
   const auto& port = std::get<Port>(context.object->object);
+  const auto& vpc = std::get<Vpc>(context.vpc->object);
   const PfFacts& pf = *FindPf(facts, attachment.vf);
   const VfFacts& vf_facts = *facts.FindVf(attachment.vf);
   if (const std::string why = WhyEswitchInactive(pf); !why.empty()) {
@@ -295,21 +307,24 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   add(vf, VfSpec{attachment.vf, pf.can_set_vf_mac ? port.mac : std::nullopt, {}}, {});
 
   const ResourceKey representor = RepresentorKey(attachment.vf);
-  add(representor, RepresentorSpec{attachment.vf, context.vpc->vni}, {vf, TunnelKey()});
+  add(representor, RepresentorSpec{attachment.vf, vpc.vni}, {vf, TunnelKey()});
 
   std::vector<ResourceKey> before_binding{vf};
-  for (FlowRule& rule : CompilePortRules(*context.vpc, context.subnet_ordinal, bound, context.peers,
-                                         *facts.tunnel)) {
+  const auto& subnet = std::get<Subnet>(context.subnet->object);
+  std::vector<FlowRule> rules = CompilePortRules({*vpc.vni, context.vpc->ordinal, *facts.tunnel},
+                                                 ContextOf(subnet, context.subnet->ordinal), bound);
+  const auto proof = std::find_if(rules.begin(), rules.end(), [](const FlowRule& rule) {
+    return rule.location.priority == kPrioHardwareProof;
+  });
+  std::optional<ResourceKey> proven;
+  if (proof != rules.end()) proven = FlowRuleKey(proof->location);
+  for (FlowRule& rule : rules) {
     const ResourceKey key = FlowRuleKey(rule.location);
     std::vector<ResourceKey> depends{representor};
+    // A NIC that takes nothing says so in words of its own; of the others it just takes none.
+    if (proven && key != *proven) depends.push_back(*proven);
     if (OnTunnelTable(rule)) depends.push_back(TunnelKey());
-    for (const RuleAction& action : rule.actions) {
-      // A chain without its drop lets a frame pass to the host.
-      if (const auto* jump = std::get_if<ActionGotoChain>(&action)) {
-        depends.push_back(
-            FlowRuleKey({rule.location.table, jump->chain, kPrioDefaultDrop, jump->chain}));
-      }
-    }
+    if (const auto end = EndOfJump(rule)) depends.push_back(*end);
     before_binding.push_back(key);
     add(key, FlowRuleSpec{std::move(rule)}, std::move(depends));
   }
@@ -318,23 +333,21 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   return out;
 }
 
-std::vector<Resource> CompileVpc(const Vpc& vpc, uint32_t ordinal, const VfId& any_bound_vf,
-                                 const TunnelFacts& tunnel) {
-  return SharedRules(CompileVpcRules(vpc, ordinal, tunnel), any_bound_vf);
+std::vector<Resource> CompileVpc(const VpcContext& vpc, const VfId& any_bound_vf) {
+  return SharedRules(CompileVpcRules(vpc), any_bound_vf);
 }
 
-std::vector<Resource> CompileSubnet(const Vpc& vpc, const Subnet& subnet, uint32_t ordinal,
-                                    const std::vector<BoundPort>& local,
-                                    const std::vector<IpAddress>& vteps,
-                                    const TunnelFacts& tunnel) {
-  if (local.empty()) return {};
-  return SharedRules(CompileSubnetRules(vpc, subnet, ordinal, local, vteps, tunnel),
-                     local.front().vf);
+std::vector<Resource> CompileSubnet(const VpcContext& vpc, const StoredObject& subnet,
+                                    const VfId& any_bound_vf) {
+  return SharedRules(CompileSubnetRules(vpc, std::get<Subnet>(subnet.object), subnet.ordinal),
+                     any_bound_vf);
 }
 
-std::vector<Resource> CompileEndpoint(const Vpc& vpc, const Endpoint& endpoint, uint32_t ordinal,
-                                      const VfId& any_bound_vf, const TunnelFacts& tunnel) {
-  return SharedRules(CompileEndpointRules(vpc, endpoint, ordinal, tunnel), any_bound_vf);
+std::vector<Resource> CompileEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
+                                      const StoredObject& endpoint, const VfId& any_bound_vf) {
+  return SharedRules(
+      CompileEndpointRules(vpc, subnet, std::get<Endpoint>(endpoint.object), endpoint.ordinal),
+      any_bound_vf);
 }
 
 }  // namespace fairlead

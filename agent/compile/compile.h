@@ -91,10 +91,9 @@ absl::StatusOr<std::string> PlaceGuestDevice(const VmFacts& vm, const std::strin
 // --- Units. Each returns what its owner wants.
 struct PortContext {
   const StoredObject* object = nullptr;  // a Port
-  const Vpc* vpc = nullptr;
-  uint32_t subnet_ordinal = 0;
+  const StoredObject* vpc = nullptr;
+  const StoredObject* subnet = nullptr;
   const Attachment* attachment = nullptr;
-  std::vector<BoundPort> peers;  // the other bound ports of the subnet
 };
 // The port's MAC: the wanted one, or the VF's own. kFailedPrecondition when the
 // NIC can neither set nor show one.
@@ -109,13 +108,11 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
                                                   const HostFacts& facts);
 // The rules of the other units, of overlays only; none while the VPC has no bound port here (its
 // block does not exist then). `any_bound_vf` is one of the VPC's bound VFs.
-std::vector<Resource> CompileVpc(const Vpc& vpc, uint32_t ordinal, const VfId& any_bound_vf,
-                                 const TunnelFacts& tunnel);
-std::vector<Resource> CompileSubnet(const Vpc& vpc, const Subnet& subnet, uint32_t ordinal,
-                                    const std::vector<BoundPort>& local,
-                                    const std::vector<IpAddress>& vteps, const TunnelFacts& tunnel);
-// Its rule. The neighbour of its VTEP is not part of it: many endpoints share one.
-std::vector<Resource> CompileEndpoint(const Vpc& vpc, const Endpoint& endpoint, uint32_t ordinal,
-                                      const VfId& any_bound_vf, const TunnelFacts& tunnel);
+std::vector<Resource> CompileVpc(const VpcContext& vpc, const VfId& any_bound_vf);
+std::vector<Resource> CompileSubnet(const VpcContext& vpc, const StoredObject& subnet,
+                                    const VfId& any_bound_vf);
+// Its rules. The neighbour of its VTEP is not part of it: many endpoints share one.
+std::vector<Resource> CompileEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
+                                      const StoredObject& endpoint, const VfId& any_bound_vf);
 
 }  // namespace fairlead

@@ -60,6 +60,8 @@ struct PortCase {
   HostFacts facts = Facts();
   StoredObject object;
   Attachment attachment;
+  StoredObject vpc{kVpc, 1, 4};
+  StoredObject subnet{Subnet{"s", "v", *IpPrefix::Parse("10.0.0.0/16"), {}, Ip("10.0.0.1")}, 1, 5};
   PortCase() {
     Port port;
     port.id = "p";
@@ -67,6 +69,7 @@ struct PortCase {
     port.vpc = "v";
     port.subnet = "s";
     port.mac = Mac(7);
+    port.addresses = {Ip("10.0.0.7")};
     object = {port, 1, 17};
     attachment.vf = {Mac(0xff01), 2};
     attachment.lease = 42;
@@ -79,7 +82,7 @@ struct PortCase {
   Port& port() { return std::get<Port>(object.object); }
   PfFacts& pf() { return facts.pfs.begin()->second; }
   absl::StatusOr<std::vector<Resource>> Compile() {
-    return CompilePort(Config(), {&object, &kVpc, 5, &attachment, {}}, facts);
+    return CompilePort(Config(), {&object, &vpc, &subnet, &attachment}, facts);
   }
 };
 
@@ -168,7 +171,7 @@ TEST(CompilePortTest, TheVfIsHandedOutAfterEverythingThatKeepsItApart) {
       EXPECT_THAT(r.depends, Contains(TunnelKey()));
     }
   }
-  EXPECT_EQ(rules.size(), 5U);
+  EXPECT_EQ(rules.size(), 4U);
   EXPECT_EQ(std::get<VfSpec>(FindKind(*out, ResourceKind::kVf)->spec).mac, Mac(7));
   EXPECT_THAT(FindKind(*out, ResourceKind::kRepresentor)->depends,
               ElementsAre(VfKey(vf), TunnelKey()));
@@ -256,15 +259,38 @@ TEST(PortMacTest, TheWantedOneOrTheVfsOwn) {
   }
 }
 
-TEST(CompileEndpointTest, OneRuleOfItsVpcsBlockAndNoneForWhatIsBehindThisHost) {
+TEST(CompileEndpointTest, RulesOfItsVpcsBlockAndNoneForWhatIsBehindThisHost) {
   Endpoint endpoint{"e", "v", "s", Mac(9), {Ip("10.0.0.9")}, Ip("192.0.2.7")};
   const HostFacts facts = Facts();
   const VfId vf{Mac(0xff01), 0};
-  auto out = CompileEndpoint(kVpc, endpoint, 30, vf, *facts.tunnel);
-  ASSERT_EQ(out.size(), 1U);
-  EXPECT_THAT(out[0].depends, ElementsAre(RepresentorKey(vf), TunnelKey()));
+  const VpcContext vpc{*kVpc.vni, 4, *facts.tunnel};
+  for (const bool routed : {true, false}) {
+    const auto out = CompileEndpoint(vpc, {5, routed, false}, {endpoint, 1, 30}, vf);
+    ASSERT_EQ(out.size(), routed ? 2U : 1U);
+    for (const Resource& rule : out) {
+      EXPECT_THAT(rule.depends, ElementsAre(RepresentorKey(vf), TunnelKey()));
+    }
+  }
   endpoint.vtep = facts.tunnel->local;
-  EXPECT_THAT(CompileEndpoint(kVpc, endpoint, 30, vf, *facts.tunnel), IsEmpty());
+  EXPECT_THAT(CompileEndpoint(vpc, {5, true, true}, {endpoint, 1, 30}, vf), IsEmpty());
+}
+
+// A frame that is sent to a chain without an end would pass to the host.
+TEST(CompileSubnetTest, TheWayToTheGatewayComesAfterTheEndOfTheChainThatItLeadsTo) {
+  PortCase c;
+  const VpcContext vpc{*kVpc.vni, 4, *c.facts.tunnel};
+  const auto out = CompileSubnet(vpc, c.subnet, c.attachment.vf);
+  const RuleTable block{RuleTable::Kind::kVpcBlock, *kVpc.vni};
+  int jumps = 0;
+  for (const Resource& rule : out) {
+    if (!std::holds_alternative<ActionGotoChain>(
+            std::get<FlowRuleSpec>(rule.spec).rule.actions.back())) {
+      continue;
+    }
+    ++jumps;
+    EXPECT_THAT(rule.depends, Contains(FlowRuleKey({block, 4, kPrioDefaultDrop, 4})));
+  }
+  EXPECT_EQ(jumps, 1);
 }
 
 // --- Compile and plan together, over random worlds.
@@ -290,6 +316,7 @@ class RandomHost {
         Subnet subnet{
             StrCat(vpc.id, "-s", s), vpc.id, *IpPrefix::Parse(StrCat("10.", s, ".0.0/16")), {}};
         if (Pick(2) == 0) subnet.prefix6 = *IpPrefix::Parse(StrCat("fd00:0:0:", s, "::/64"));
+        if (Pick(2) == 0) subnet.gateway4 = Ip(StrCat("10.", s, ".0.1"));
         objects.push_back({subnet, 1, ordinal++});
         for (uint32_t p = Pick(4); p > 0 && vf < 24; --p) {
           Port port;
@@ -298,6 +325,7 @@ class RandomHost {
           port.vpc = vpc.id;
           port.subnet = subnet.id;
           if (Pick(2) == 0) port.mac = Mac(mac++);
+          if (Pick(3) != 0) port.addresses = {Ip(StrCat("10.", s, ".6.", p))};
           Attachment attachment;
           attachment.vf = {Mac(0xff01), vf++};
           attachment.lease = vf;
@@ -325,43 +353,33 @@ class RandomHost {
   uint32_t Pick(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
   World& world() { return world_; }
 
-  std::vector<BoundPort> Bound(const std::set<std::string>& ports) const {
-    std::vector<BoundPort> out;
-    for (const std::string& id : ports) {
-      auto bound = BindPort(*world_.Find({ObjectKind::kPort, id}), attachments_.at(id), facts_);
-      EXPECT_TRUE(bound.ok()) << bound.status();
-      out.push_back(*bound);
-    }
-    return out;
-  }
-
   std::vector<Unit> Compile() const {
     std::vector<Unit> out;
     out.push_back({{ObjectKind::kVm, "host"}, CompileHost(Config(), facts_, true)});
     world_.ForEach([&](const StoredObject& object) {
       Unit unit{RefOf(object.object), {}};
       if (const auto* port = std::get_if<Port>(&object.object)) {
-        std::vector<BoundPort> peers = Bound(world_.PortsOfSubnet(port->subnet));
-        std::erase_if(peers, [&](const BoundPort& p) { return p.port == port->id; });
-        auto resources = CompilePort(Config(),
-                                     {&object, world_.FindVpc(port->vpc),
-                                      world_.Find({ObjectKind::kSubnet, port->subnet})->ordinal,
-                                      &attachments_.at(port->id), peers},
-                                     facts_);
+        auto resources = CompilePort(
+            Config(),
+            {&object, world_.Find({ObjectKind::kVpc, port->vpc}),
+             world_.Find({ObjectKind::kSubnet, port->subnet}), &attachments_.at(port->id)},
+            facts_);
         EXPECT_TRUE(resources.ok()) << resources.status();
         unit.resources = *resources;
       } else if (const auto* vpc = std::get_if<Vpc>(&object.object)) {
         if (auto any = AnyVf(vpc->id)) {
-          unit.resources = CompileVpc(*vpc, object.ordinal, *any, *facts_.tunnel);
+          unit.resources = CompileVpc(Context(vpc->id), *any);
         }
       } else if (const auto* subnet = std::get_if<Subnet>(&object.object)) {
-        unit.resources = CompileSubnet(*world_.FindVpc(subnet->vpc), *subnet, object.ordinal,
-                                       Bound(world_.PortsOfSubnet(subnet->id)),
-                                       world_.VtepsOfSubnet(subnet->id), *facts_.tunnel);
+        if (auto any = AnyVf(subnet->vpc)) {
+          unit.resources = CompileSubnet(Context(subnet->vpc), object, *any);
+        }
       } else if (const auto* endpoint = std::get_if<Endpoint>(&object.object)) {
         if (auto any = AnyVf(endpoint->vpc)) {
-          unit.resources = CompileEndpoint(*world_.FindVpc(endpoint->vpc), *endpoint,
-                                           object.ordinal, *any, *facts_.tunnel);
+          const StoredObject& of = *world_.Find({ObjectKind::kSubnet, endpoint->subnet});
+          unit.resources =
+              CompileEndpoint(Context(endpoint->vpc),
+                              ContextOf(std::get<Subnet>(of.object), of.ordinal), object, *any);
         }
       }
       out.push_back(std::move(unit));
@@ -370,6 +388,10 @@ class RandomHost {
   }
 
  private:
+  VpcContext Context(const std::string& vpc) const {
+    const StoredObject& stored = *world_.Find({ObjectKind::kVpc, vpc});
+    return {*std::get<Vpc>(stored.object).vni, stored.ordinal, *facts_.tunnel};
+  }
   std::optional<VfId> AnyVf(const std::string& vpc) const {
     const auto& ports = world_.PortsOfVpc(vpc);
     if (ports.empty()) return std::nullopt;
@@ -449,30 +471,25 @@ TEST(CompileAndPlanTest, RemovingAPortDeletesOnlyWhatIsItsOwn) {
     const auto* port = std::get_if<Port>(&victim.object);
     const auto* endpoint = std::get_if<Endpoint>(&victim.object);
     const std::string vpc = port ? port->vpc : endpoint->vpc;
-    const std::string subnet = port ? port->subnet : endpoint->subnet;
     host.world().Apply({{}, {ref}, host.world().next_ordinal()});
 
-    // What may change: the object's own keys, its subnet's and its peers' flood
-    // lists, and all of the VPC's when its last port here has gone.
+    // What may change: the object's own keys, and all of the VPC's when its last port here
+    // has gone.
     const bool vpc_ends = host.world().PortsOfVpc(vpc).empty();
     std::set<ResourceKey> own, may_change;
     for (const Unit& unit : units) {
-      const bool peer = unit.owner.kind == ObjectKind::kPort &&
-                        host.world().PortsOfSubnet(subnet).contains(unit.owner.id);
-      const bool shared = unit.owner == ObjectRef{ObjectKind::kSubnet, subnet} ||
-                          (vpc_ends && (unit.owner == ObjectRef{ObjectKind::kVpc, vpc} ||
-                                        unit.owner.id.starts_with(vpc + "-")));
+      const bool shared = vpc_ends && (unit.owner == ObjectRef{ObjectKind::kVpc, vpc} ||
+                                       unit.owner.id.starts_with(vpc + "-"));
       for (const Resource& resource : unit.resources) {
         if (unit.owner == ref) own.insert(resource.key);
-        if (unit.owner == ref || peer || shared) may_change.insert(resource.key);
+        if (unit.owner == ref || shared) may_change.insert(resource.key);
       }
     }
     DiffResult diff = Diff(Join(host.Compile()), model, {});
     for (const Operation& operation : diff.operations) {
       ASSERT_TRUE(may_change.contains(operation.resource.key))
           << "seed " << seed << " " << ref.ToString() << ": " << Describe(operation);
-      if (operation.verb != Operation::Verb::kUpdate) continue;
-      ASSERT_EQ(operation.resource.key.kind, ResourceKind::kFlowRule) << Describe(operation);
+      ASSERT_EQ(operation.verb, Operation::Verb::kDelete) << Describe(operation);
     }
     if (port != nullptr) {
       ++removed;
@@ -527,7 +544,9 @@ class CompileVlanPort : public ::testing::Test {
   absl::StatusOr<std::vector<Resource>> Compile() {
     PortContext context;
     context.object = &object_;
-    context.vpc = &vpc_;
+    const StoredObject vpc{vpc_, 1, 1}, subnet{Subnet{"lan-1", "lan", {}, {}}, 1, 2};
+    context.vpc = &vpc;
+    context.subnet = &subnet;
     context.attachment = &attachment_;
     return CompilePort(Config(), context, facts_);
   }

@@ -151,8 +151,8 @@ TEST_F(FunctionTest, APortOfTheHostsVfsGetsNoFunctionAndNoPoolIsMadeForASlot) {
 }
 
 TEST_F(FunctionTest, ItIsLeasedBoundAndPluggedOnAndNoRuleIsMade) {
-  const StoredObject object{port, 1, 17};
-  const auto wanted = CompilePort({}, {&object, &vpc, 5, &attachment, {}}, facts);
+  const StoredObject object{port, 1, 17}, vpc{this->vpc, 1, 1}, subnet{Subnet(), 1, 2};
+  const auto wanted = CompilePort({}, {&object, &vpc, &subnet, &attachment}, facts);
   ASSERT_TRUE(wanted.ok()) << wanted.status();  // there is no tunnel, and none is needed
   std::vector<ResourceKey> keys;
   for (const Resource& resource : *wanted) {
@@ -166,11 +166,11 @@ TEST_F(FunctionTest, ItIsLeasedBoundAndPluggedOnAndNoRuleIsMade) {
   EXPECT_THAT((*wanted)[2].depends, ElementsAre(DriverBindingKey(attachment.vf)));
   slot().identity = FunctionIdentity::kSlot;
   EXPECT_FALSE(std::get<DriverBindingSpec>(
-                   (*CompilePort({}, {&object, &vpc, 5, &attachment, {}}, facts))[1].spec)
+                   (*CompilePort({}, {&object, &vpc, &subnet, &attachment}, facts))[1].spec)
                    .shows_mac);
   slot().vfs.clear();
   EXPECT_TRUE(
-      absl::IsUnavailable(CompilePort({}, {&object, &vpc, 5, &attachment, {}}, facts).status()));
+      absl::IsUnavailable(CompilePort({}, {&object, &vpc, &subnet, &attachment}, facts).status()));
 }
 
 TEST_F(FunctionTest, ItIsLostWhenItIsGoneOrAnotherOneIsInItsPlace) {

@@ -89,7 +89,7 @@ class Adoption {
     for (const ObservedResource& rule : found.rules) {
       const RuleLocation& at = std::get<FlowRuleSpec>(rule.spec).rule.location;
       if (at.chain == 0 && at.priority == kPrioDefaultDrop) continue;
-      handles_[{at.table, at.priority, rule.match_hash}].insert(at.handle);
+      places_[{at.table, at.priority, rule.match_hash}].insert({at.chain, at.handle});
       highest_ = std::max({highest_, at.handle, at.chain});
     }
     for (const FoundObjects::Device& device : found.devices) {
@@ -203,38 +203,51 @@ class Adoption {
     }
     for (const auto& [id, ports] : bound) {
       const StoredObject& stored = *own_.world->Find({ObjectKind::kVpc, id});
-      const Vpc& vpc = std::get<Vpc>(stored.object);
-      ChooseByRules({ObjectKind::kVpc, id}, CompileVpcRules(vpc, stored.ordinal, *tunnel));
-      for (const BoundPort& port : ports) {
-        ChooseByRules({ObjectKind::kPort, port.port}, CompilePortRules(vpc, 1, port, {}, *tunnel));
-      }
-      for (const std::string& subnet : own_.world->SubnetsOfVpc(id)) {
-        std::vector<BoundPort> local;
-        std::copy_if(ports.begin(), ports.end(), std::back_inserter(local),
-                     [&](const BoundPort& port) { return port.subnet == subnet; });
-        if (local.empty()) continue;
-        const StoredObject& object = *own_.world->Find({ObjectKind::kSubnet, subnet});
-        ChooseByRules({ObjectKind::kSubnet, subnet},
-                      CompileSubnetRules(vpc, std::get<Subnet>(object.object), object.ordinal,
-                                         local, own_.world->VtepsOfSubnet(subnet), *tunnel));
-      }
-      for (const std::string& endpoint : own_.world->EndpointsOfVpc(id)) {
-        const StoredObject& object = *own_.world->Find({ObjectKind::kEndpoint, endpoint});
-        ChooseByRules(
-            {ObjectKind::kEndpoint, endpoint},
-            CompileEndpointRules(vpc, std::get<Endpoint>(object.object), object.ordinal, *tunnel));
+      const VpcContext vpc{*std::get<Vpc>(stored.object).vni, stored.ordinal, *tunnel};
+      ChooseByRules({ObjectKind::kVpc, id}, CompileVpcRules(vpc));
+      for (const std::string& subnet_id : own_.world->SubnetsOfVpc(id)) {
+        const ObjectRef ref{ObjectKind::kSubnet, subnet_id};
+        const StoredObject& stored_subnet = *own_.world->Find(ref);
+        const auto& subnet = std::get<Subnet>(stored_subnet.object);
+        const SubnetContext context = ContextOf(subnet, stored_subnet.ordinal);
+        for (const BoundPort& port : ports) {
+          if (port.subnet != subnet_id) continue;
+          const std::vector<FlowRule> rules = CompilePortRules(vpc, context, port);
+          ChooseByRules({ObjectKind::kPort, port.port}, rules);
+          ChooseByChain(ref, rules);
+        }
+        for (const std::string& endpoint : own_.world->EndpointsOfSubnet(subnet_id)) {
+          const StoredObject& object = *own_.world->Find({ObjectKind::kEndpoint, endpoint});
+          const std::vector<FlowRule> rules =
+              CompileEndpointRules(vpc, context, std::get<Endpoint>(object.object), object.ordinal);
+          ChooseByRules({ObjectKind::kEndpoint, endpoint}, rules);
+          ChooseByChain(ref, rules);
+        }
+        ChooseByRules(ref, CompileSubnetRules(vpc, subnet, stored_subnet.ordinal));
       }
     }
   }
 
+  // The one place where such a rule was found; null if there is none, or several.
+  const std::pair<uint32_t, uint32_t>* PlaceOf(const FlowRule& rule) const {
+    const auto found =
+        places_.find({rule.location.table, rule.location.priority, rule.MatchHash()});
+    return found == places_.end() || found->second.size() != 1 ? nullptr : &*found->second.begin();
+  }
+
+  // A rule's handle is its owner's number.
   void ChooseByRules(const ObjectRef& ref, const std::vector<FlowRule>& rules) {
     for (const FlowRule& rule : rules) {
-      if (rule.location.chain != 0) continue;  // a subnet's own chain has its number
-      const auto found =
-          handles_.find({rule.location.table, rule.location.priority, rule.MatchHash()});
-      if (found == handles_.end() || found->second.size() != 1) continue;
-      Choose(ref, *found->second.begin());
-      return;
+      if (const auto* place = PlaceOf(rule)) return Choose(ref, place->second);
+    }
+  }
+
+  // The chain of a subnet, in which its ports and endpoints are delivered to, is its number.
+  void ChooseByChain(const ObjectRef& subnet, const std::vector<FlowRule>& rules) {
+    for (const FlowRule& rule : rules) {
+      if (rule.location.table.kind != RuleTable::Kind::kVpcBlock) continue;
+      if (rule.location.priority != kPrioDeliver) continue;
+      if (const auto* place = PlaceOf(rule)) return Choose(subnet, place->first);
     }
   }
 
@@ -283,7 +296,9 @@ class Adoption {
   const FoundObjects& found_;
   const OwnState& own_;
   std::vector<FoundVf> vfs_;
-  std::map<std::tuple<RuleTable, uint16_t, uint32_t>, std::set<uint32_t>> handles_;
+  // By table, priority and match: chain and handle of those that have them.
+  using Places = std::set<std::pair<uint32_t, uint32_t>>;
+  std::map<std::tuple<RuleTable, uint16_t, uint32_t>, Places> places_;
   uint32_t highest_ = 0;
   std::map<ObjectRef, uint32_t> chosen_;
   std::map<uint32_t, ObjectRef> owners_;

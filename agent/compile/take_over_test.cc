@@ -102,9 +102,9 @@ TEST_F(TakeOverPlanTest, ObjectsGetBackTheNumbersThatTheirRulesHave) {
   Endpoint far{"far", "red", "red-1", Mac("52:54:00:00:09:01"), {Ip("10.0.0.9")}, Ip("192.0.2.2")};
   Accept(far);
   Find(2, 41);
-  const Vpc red{"red", *Vni::Make(1000)};
-  FindRules(CompileEndpointRules(red, far, 42, *found_.tunnel));
-  FindRules(CompileVpcRules(red, 43, *found_.tunnel));
+  const VpcContext red{*Vni::Make(1000), 43, *found_.tunnel};
+  FindRules(CompileEndpointRules(red, {44, false, false}, far, 42));
+  FindRules(CompileVpcRules(red));
   const OwnState own = Own();
   const absl::StatusOr<TakeOver> plan = PlanAdoption(found_, own);
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -112,6 +112,8 @@ TEST_F(TakeOverPlanTest, ObjectsGetBackTheNumbersThatTheirRulesHave) {
   EXPECT_EQ(OrdinalAfter(*plan, {ObjectKind::kPort, "p"}), 41U);
   EXPECT_EQ(OrdinalAfter(*plan, {ObjectKind::kEndpoint, "far"}), 42U);
   EXPECT_EQ(OrdinalAfter(*plan, {ObjectKind::kVpc, "red"}), 43U);
+  EXPECT_EQ(OrdinalAfter(*plan, {ObjectKind::kSubnet, "red-1"}), 44U)
+      << "the chain of its endpoint";
   ASSERT_EQ(plan->attachments.size(), 1U);
   const Attachment& attachment = plan->attachments[0];
   EXPECT_EQ(attachment.vf, Vf(2));

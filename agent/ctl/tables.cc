@@ -46,44 +46,55 @@ std::string RulesText(const v1::ObjectStatus& status) {
                 status.rules_in_hardware(), " hw)");
 }
 
-std::vector<std::string> Header(int kind) {
+std::vector<std::string> Header(int kind, bool wide) {
   switch (kind) {
     case v1::OBJECT_KIND_VPC:
       return {"ID", "VNI", "VLAN", "STATE", "REASON"};
     case v1::OBJECT_KIND_SUBNET:
-      return {"ID", "VPC", "PREFIXES", "STATE", "REASON"};
+      if (wide) return {"ID", "VPC", "PREFIXES", "GATEWAYS", "DNS", "STATE", "REASON"};
+      return {"ID", "VPC", "PREFIXES", "GATEWAYS", "STATE", "REASON"};
     case v1::OBJECT_KIND_VM:
       return {"ID", "UUID", "STATE", "REASON"};
     case v1::OBJECT_KIND_PORT:
+      if (wide) {
+        return {"ID",    "VM",    "VPC", "SUBNET", "MAC",   "ADDRESSES",
+                "PAIRS", "STATE", "VF",  "RULES",  "REASON"};
+      }
       return {"ID", "VM", "VPC", "SUBNET", "MAC", "ADDRESSES", "STATE", "VF", "RULES", "REASON"};
     default:
       return {"ID", "VPC", "MAC", "ADDRESSES", "VTEP", "STATE", "REASON"};
   }
 }
 
-std::vector<std::string> Cells(const v1::Object& object, const v1::ObjectStatus& status) {
+std::vector<std::string> Cells(const v1::Object& object, const v1::ObjectStatus& status,
+                               bool wide) {
   const std::string state = StateText(status.state());
   switch (object.object_case()) {
     case v1::Object::kVpc:
       return {object.vpc().id(), NumberText(object.vpc().vni()), NumberText(object.vpc().vlan()),
               state, status.reason()};
-    case v1::Object::kSubnet:
-      return {object.subnet().id(), object.subnet().vpc(), Text(object.subnet().prefixes()), state,
-              status.reason()};
+    case v1::Object::kSubnet: {
+      const v1::Subnet& subnet = object.subnet();
+      std::vector<std::string> row{subnet.id(), subnet.vpc(), Text(subnet.prefixes()),
+                                   Text(subnet.gateways())};
+      if (wide) row.push_back(Text(subnet.dns_servers()));
+      row.insert(row.end(), {state, status.reason()});
+      return row;
+    }
     case v1::Object::kVm:
       return {object.vm().id(), object.vm().uuid(), state, status.reason()};
     case v1::Object::kPort: {
       const v1::Port& port = object.port();
-      return {port.id(),
-              port.vm(),
-              port.vpc(),
-              port.subnet(),
-              status.mac().empty() ? port.mac() : status.mac(),
-              Text(port.addresses()),
-              state,
-              status.vf_pci().empty() ? status.vf() : status.vf_pci(),
-              RulesText(status),
-              status.reason()};
+      std::vector<std::string> row{port.id(),
+                                   port.vm(),
+                                   port.vpc(),
+                                   port.subnet(),
+                                   status.mac().empty() ? port.mac() : status.mac(),
+                                   Text(port.addresses())};
+      if (wide) row.push_back(StrJoin(PairTexts(port), ","));
+      row.insert(row.end(), {state, status.vf_pci().empty() ? status.vf() : status.vf_pci(),
+                             RulesText(status), status.reason()});
+      return row;
     }
     case v1::Object::kEndpoint: {
       const v1::Endpoint& endpoint = object.endpoint();
@@ -245,11 +256,21 @@ std::string RenderPlan(const v1::Plan& plan) {
   return out;
 }
 
-std::string RenderObjects(const v1::GetReply& reply, int kind) {
-  Table table(Header(kind));
+std::vector<std::string> PairTexts(const v1::Port& port) {
+  std::vector<std::string> texts;
+  for (const v1::AddressPair& pair : port.allowed_pairs()) {
+    texts.push_back(StrCat(pair.prefix(), pair.mac().empty() ? "" : " from ", pair.mac()));
+  }
+  return texts;
+}
+
+std::string RenderObjects(const v1::GetReply& reply, int kind, bool wide) {
+  Table table(Header(kind, wide));
   for (const auto& item : reply.objects()) {
     // The numbers of the oneof and of ObjectKind are the same (intent.proto).
-    if (item.object().object_case() == kind) table.Row(Cells(item.object(), item.status()));
+    if (item.object().object_case() == kind) {
+      table.Row(Cells(item.object(), item.status(), wide));
+    }
   }
   return table.Print();
 }
@@ -426,6 +447,16 @@ Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
     facts.Add("NOT STORED", Printable(host.store_problem()));
   }
   facts.Add("Tunnel", host.tunnel().empty() ? "none" : host.tunnel());
+  const auto& slow_path = host.slow_path();
+  if (!slow_path.problem().empty()) {
+    health.troubled = true;
+    facts.Add("SLOW PATH", Printable(slow_path.problem()));
+  } else if (slow_path.received() != 0) {
+    facts.Add("Slow path", StrCat(slow_path.answered(), " answered of ", slow_path.received(),
+                                  " frames; ", slow_path.spoofed(), " spoofed, ",
+                                  slow_path.malformed(), " malformed, ", slow_path.over_rate(),
+                                  " over the rate, ", slow_path.unknown(), " for nobody here"));
+  }
   std::map<int, int> states;
   std::string trouble;
   for (const auto& item : all.objects()) {

@@ -87,6 +87,15 @@ absl::StatusOr<std::string> ParsePortPattern(const std::string& text) {
 }
 
 // A path that differs for every VM.
+absl::StatusOr<std::string> ParseSocketPath(const std::string& text) {
+  // sun_path, without its ending zero (unix(7)).
+  if (text.empty() || text[0] != '/' || text.size() > 107) {
+    return absl::InvalidArgumentError(
+        StrCat("must be an absolute path of at most 107 bytes, not ", Quoted(text)));
+  }
+  return text;
+}
+
 absl::StatusOr<std::string> ParseMonitor(const std::string& text) {
   const bool names_vm =
       text.find("{vm}") != std::string::npos || text.find("{uuid}") != std::string::npos;
@@ -288,6 +297,12 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                     reader.Mistake(list, here, "names no root port: no VM could be given a device");
                   }
                 }}});
+        }},
+       {"slow_path",
+        [&](const YamlNode& node, const std::string& path) {
+          reader.Map(node, path,
+                     {{"socket",
+                       reader.Value<std::string>(&providers.slow_path_socket, ParseSocketPath)}});
         }},
        {"sanitation",
         [&](const YamlNode& node, const std::string& path) {

@@ -62,6 +62,18 @@ void FillEswitch(const EswitchSettings& settings, v1::HostState::Pf::Eswitch& ou
   if (settings.encap_mode) out.set_encap(std::string(Name(*settings.encap_mode)));
 }
 
+void FillSlowPath(const Engine& engine, v1::HostState::SlowPath& out) {
+  out.set_problem(std::string(engine.slow_path_problem()));
+  const SlowPathCounters& counters = engine.slow_path_counters();
+  out.set_received(counters.received);
+  out.set_answered(counters.answered);
+  out.set_over_rate(counters.over_rate);
+  out.set_malformed(counters.malformed);
+  out.set_spoofed(counters.spoofed);
+  out.set_unknown(counters.unknown);
+  out.set_not_sent(counters.not_sent);
+}
+
 }  // namespace
 
 void ToProto(const SanitationRecord& record, v1::HostState::Vf::Sanitation& out) {
@@ -149,6 +161,7 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
                           tunnel.udp_port, " mtu ", tunnel.mtu));
   }
   out.set_store_problem(store_problem);
+  FillSlowPath(engine, *out.mutable_slow_path());
   const StartReport& start = engine.start_report();
   v1::HostState::Start* report = out.mutable_start();
   report->set_adopted(start.adopted);
@@ -191,6 +204,9 @@ Standing StandingOf(const Engine& engine) {
   standing.counts =
       StrCat(engine.world().size(), " objects", states.empty() ? "" : ": ", StrJoin(states, ", "),
              "; ", engine.attachments().size(), " of ", vfs, " VFs leased");
+  if (const std::string_view problem = engine.slow_path_problem(); !problem.empty()) {
+    StrAppend(&standing.counts, "; the slow path: ", problem);
+  }
   for (const NicId& nic : engine.missing_pfs()) {
     StrAppend(&standing.counts, "; NIC ", nic.ToString(), ": ", engine.pf_error(nic));
   }

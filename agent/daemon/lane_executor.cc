@@ -20,6 +20,9 @@ constexpr std::chrono::milliseconds kStoreDeadline{5'000};
 constexpr std::chrono::milliseconds kNetDeadline{10'000};
 constexpr std::chrono::milliseconds kRulesDeadline{30'000};
 constexpr std::chrono::milliseconds kPlanDeadline{60'000};
+// 200,000 neighbours are told in two hundred messages.
+constexpr std::chrono::milliseconds kSlowPathDeadline{60'000};
+constexpr std::string_view kSlowPathLane = "slow path";
 // The engine keeps few requests per lane under way; far more would be a bug.
 constexpr size_t kLaneCapacity = 65536;
 
@@ -39,6 +42,7 @@ struct LaneExecutor::LaneContext {
     std::unique_ptr<NetProvider> net;
     std::unique_ptr<RuleProvider> rules;
     std::unique_ptr<VmProvider> vm;
+    std::unique_ptr<SlowPathSocket> slow_path;
   };
   std::shared_ptr<Work> work = std::make_shared<Work>();
   std::unique_ptr<Lane> lane;
@@ -69,6 +73,8 @@ absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::strin
     work.vm = std::make_unique<VmProvider>(
         config_.get(), ports_.qmp, vm,
         [listener = on_vm_event_, vm](const QmpEvent& event) { listener(vm, event); });
+  } else if (name == kSlowPathLane) {
+    FAIRLEAD_ASSIGN_OR_RETURN(work.slow_path, ports_.slow_path(config_->slow_path_socket));
   } else if (name != "store" && name != "plan") {
     FAIRLEAD_ASSIGN_OR_RETURN(work.rtnetlink, ports_.rtnetlink());
     FAIRLEAD_ASSIGN_OR_RETURN(work.tc, ports_.tc());
@@ -101,6 +107,7 @@ std::chrono::milliseconds LaneExecutor::DeadlineOf(const std::string& lane) cons
   if (lane == "net") return kNetDeadline;
   if (lane == "rules") return kRulesDeadline;
   if (lane == "plan") return kPlanDeadline;
+  if (lane == kSlowPathLane) return kSlowPathDeadline;
   if (lane.starts_with("vm ")) return 3 * config_->qmp_deadline;
   return config_->sriov_deadline + config_->bind_deadline;
 }
@@ -337,6 +344,19 @@ void LaneExecutor::ObserveTable(
   Ask<std::vector<ObservedResource>>(
       "rules", "observe rules", kRulesDeadline,
       [table](LaneContext& context) { return context.work->rules->Observe(table); },
+      std::move(done));
+}
+
+void LaneExecutor::TellSlowPath(SlowPathTelling telling,
+                                std::function<void(absl::StatusOr<SlowPathReport>)> done) {
+  const std::string lane(kSlowPathLane);
+  Ask<SlowPathReport>(
+      lane, "tell the slow path", DeadlineOf(lane),
+      [telling = std::move(telling)](LaneContext& context) {
+        SlowPathSocket& socket = *context.work->slow_path;
+        return telling.all ? socket.TellAll(telling.put, telling.whole)
+                           : socket.Tell(telling.put, telling.remove);
+      },
       std::move(done));
 }
 

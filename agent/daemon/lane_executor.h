@@ -17,6 +17,7 @@
 #include "agent/ports/devlink/devlink_port.h"
 #include "agent/ports/qmp/qmp_port.h"
 #include "agent/ports/rtnetlink/rtnetlink_port.h"
+#include "agent/ports/slow_path/slow_path_port.h"
 #include "agent/ports/sysfs/sysfs_port.h"
 #include "agent/ports/tc/tc_port.h"
 #include "agent/ports/uevent/uevent_port.h"
@@ -36,6 +37,8 @@ struct Ports {
   std::function<absl::StatusOr<std::unique_ptr<RtnetlinkPort>>()> rtnetlink;
   std::function<absl::StatusOr<std::unique_ptr<TcPort>>()> tc;
   std::function<absl::StatusOr<std::unique_ptr<DevlinkPort>>()> devlink;  // may be empty
+  // To the slow path whose control socket has this path.
+  std::function<absl::StatusOr<std::unique_ptr<SlowPathSocket>>(const std::string& path)> slow_path;
 };
 
 // What a VM's monitor said; called on a thread of the port's.
@@ -61,6 +64,8 @@ class LaneExecutor final : public Executor {
       std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override;
   void ObserveVm(const std::string& vm, const Uuid& uuid,
                  std::function<void(absl::StatusOr<VmObservation>)> done) override;
+  void TellSlowPath(SlowPathTelling telling,
+                    std::function<void(absl::StatusOr<SlowPathReport>)> done) override;
   void Commit(StoreBatch batch, std::function<void(absl::Status)> done) override;
   void After(std::chrono::milliseconds delay, std::function<void()> fn) override;
   void Compute(std::function<void()> work, std::function<void(absl::Status)> done) override;

@@ -18,6 +18,7 @@
 #include "agent/daemon/service_manager.h"
 #include "agent/ports/devlink/linux_devlink_port.h"
 #include "agent/ports/rtnetlink/linux_rtnetlink_port.h"
+#include "agent/ports/slow_path/linux_slow_path_socket.h"
 #include "agent/ports/tc/linux_tc_port.h"
 #include "agent/runtime/loop.h"
 
@@ -63,6 +64,12 @@ Ports KernelPorts::ports() {
   ports.rtnetlink = [] { return LinuxRtnetlinkPort::Create(); };
   ports.tc = [] { return LinuxTcPort::Create(); };
   ports.devlink = [] { return LinuxDevlinkPort::Create(); };
+  ports.slow_path = [](const std::string& path) {
+    LinuxSlowPathSocket::Options options;
+    options.path = path;
+    return absl::StatusOr<std::unique_ptr<SlowPathSocket>>(
+        std::make_unique<LinuxSlowPathSocket>(std::move(options)));
+  };
   return ports;
 }
 

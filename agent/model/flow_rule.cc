@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/model/flow_rule.h"
 
-#include <array>
-
 #include "absl/strings/str_format.h"
 #include "agent/base/text.h"
 
 namespace fairlead {
 namespace {
-
-constexpr std::array<uint8_t, 6> kExact = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
 // With the ifindex: a recreated netdev is another device to the kernel.
 std::string DeviceName(const DeviceRef& device) {
@@ -42,27 +38,27 @@ struct ActionText {
                   a.remote.ToString(), " port ", a.udp_port, " ttl ", a.ttl);
   }
   std::string operator()(const ActionDecap&) const { return "decap"; }
-  std::string operator()(const ActionMirror& a) const {
-    return StrCat("mirror ", DeviceName(a.to));
+  std::string operator()(const ActionRoute& a) const {
+    return StrCat("route src ", a.src_mac.ToString(), " dst ", a.dst_mac.ToString());
   }
   std::string operator()(const ActionRedirect& a) const {
     return StrCat("redirect ", DeviceName(a.to));
   }
   std::string operator()(const ActionGotoChain& a) const { return StrCat("goto ", a.chain); }
-  std::string operator()(const ActionContinue&) const { return "continue"; }
+  std::string operator()(const ActionTrap&) const { return "trap"; }
   std::string operator()(const ActionDrop&) const { return "drop"; }
 };
 
 std::string MatchText(const RuleMatch& match) {
   std::string out = EtherName(match.ethertype);
   if (match.in_device) StrAppend(&out, " in ", DeviceName(*match.in_device));
+  if (match.src_mac) StrAppend(&out, " src_mac ", match.src_mac->ToString());
   if (match.dst_mac) StrAppend(&out, " dst_mac ", match.dst_mac->ToString());
-  if (match.dst_mac_mask != MacAddress(kExact)) {
-    StrAppend(&out, " dst_mac_mask ", match.dst_mac_mask.ToString());
-  }
   if (match.src_ip) StrAppend(&out, " src_ip ", match.src_ip->ToString());
-  if (match.arp_target) StrAppend(&out, " arp_target ", match.arp_target->ToString());
+  if (match.dst_ip) StrAppend(&out, " dst_ip ", match.dst_ip->ToString());
+  if (match.ttl_expiring) StrAppend(&out, " ttl <2");
   if (match.icmpv6_type) StrAppend(&out, " icmpv6_type ", *match.icmpv6_type);
+  if (match.udp_dst_port) StrAppend(&out, " udp_port ", *match.udp_dst_port);
   if (match.vni) StrAppend(&out, " vni ", match.vni->value());
   if (match.outer_dst) StrAppend(&out, " outer_dst ", match.outer_dst->ToString());
   if (match.outer_udp_port) StrAppend(&out, " outer_port ", *match.outer_udp_port);
@@ -97,13 +93,11 @@ uint32_t FlowRule::MatchHash() const {
       StableHash(StrCat(location.table.ToString(), " ", location.priority, " ", MatchText(match))));
 }
 
-std::vector<DeviceRef> OutputsOf(const FlowRule& rule) {
-  std::vector<DeviceRef> out;
+const DeviceRef* OutputOf(const FlowRule& rule) {
   for (const RuleAction& action : rule.actions) {
-    if (const auto* mirror = std::get_if<ActionMirror>(&action)) out.push_back(mirror->to);
-    if (const auto* redirect = std::get_if<ActionRedirect>(&action)) out.push_back(redirect->to);
+    if (const auto* redirect = std::get_if<ActionRedirect>(&action)) return &redirect->to;
   }
-  return out;
+  return nullptr;
 }
 
 }  // namespace fairlead

@@ -59,11 +59,14 @@ inline constexpr uint16_t kEtherQinQ = 0x88a8;
 struct RuleMatch {
   uint16_t ethertype = kEtherAll;
   std::optional<DeviceRef> in_device;  // the representor that it came in by (TC "indev")
+  std::optional<MacAddress> src_mac;
   std::optional<MacAddress> dst_mac;
-  MacAddress dst_mac_mask{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-  std::optional<IpPrefix> src_ip;      // IPv4 or IPv6 source
-  std::optional<IpPrefix> arp_target;  // ARP target protocol address
-  std::optional<uint8_t> icmpv6_type;
+  // Of the EtherType's family.
+  std::optional<IpPrefix> src_ip;
+  std::optional<IpPrefix> dst_ip;
+  bool ttl_expiring = false;             // TTL or hop limit of 0 or 1: a router may not pass it on
+  std::optional<uint8_t> icmpv6_type;    // implies IPv6
+  std::optional<uint16_t> udp_dst_port;  // of an IPv4 or IPv6 packet that is no fragment
   // The outer header, on the tunnel device.
   std::optional<Vni> vni;
   std::optional<IpAddress> outer_dst;
@@ -82,9 +85,11 @@ struct ActionEncap {  // one VXLAN header; the packet goes on to the next action
 struct ActionDecap {
   friend bool operator==(const ActionDecap&, const ActionDecap&) = default;
 };
-struct ActionMirror {  // a copy out of `to`; the packet goes on
-  DeviceRef to;
-  friend bool operator==(const ActionMirror&, const ActionMirror&) = default;
+// What a router does to an IPv4 or IPv6 packet: other MACs, and one hop less to go.
+struct ActionRoute {
+  MacAddress src_mac;
+  MacAddress dst_mac;
+  friend bool operator==(const ActionRoute&, const ActionRoute&) = default;
 };
 struct ActionRedirect {  // out of `to`; last action
   DeviceRef to;
@@ -94,17 +99,16 @@ struct ActionGotoChain {  // last action
   uint32_t chain = 0;
   friend bool operator==(const ActionGotoChain&, const ActionGotoChain&) = default;
 };
-struct ActionContinue {  // ask the next priority; last action
-  friend bool operator==(const ActionContinue&, const ActionContinue&) = default;
+// To the slow path, and nowhere else: a NIC hands the frame to the representor, where a
+// packet socket sees it; the host's network stack does not. The only action.
+struct ActionTrap {
+  friend bool operator==(const ActionTrap&, const ActionTrap&) = default;
 };
 struct ActionDrop {  // last action
   friend bool operator==(const ActionDrop&, const ActionDrop&) = default;
 };
-using RuleAction = std::variant<ActionEncap, ActionDecap, ActionMirror, ActionRedirect,
-                                ActionGotoChain, ActionContinue, ActionDrop>;
-
-// The most actions that one TC filter holds (TCA_ACT_MAX_PRIO, uapi/linux/pkt_cls.h).
-inline constexpr size_t kMaxRuleActions = 32;
+using RuleAction = std::variant<ActionEncap, ActionDecap, ActionRoute, ActionRedirect,
+                                ActionGotoChain, ActionTrap, ActionDrop>;
 
 struct FlowRule {
   RuleLocation location;
@@ -121,8 +125,8 @@ struct FlowRule {
   friend bool operator==(const FlowRule&, const FlowRule&) = default;
 };
 
-// The devices that a rule copies or redirects to, in its order.
-std::vector<DeviceRef> OutputsOf(const FlowRule& rule);
+// The device that a rule redirects to; null if none.
+const DeviceRef* OutputOf(const FlowRule& rule);
 
 // The index of the TC block that the representors of a VPC share: 'F' in the
 // top octet, the VNI below. Deterministic, so that it survives restarts.

@@ -38,19 +38,41 @@ TEST(FlowRuleTest, TextAndContentHashStayTheSameOverBuilds) {
   FlowRule from_tunnel;
   from_tunnel.location = {{RuleTable::Kind::kTunnelIngress, {}}, 0, 400, 8};
   from_tunnel.match.ethertype = kEtherIpv6;
-  from_tunnel.match.dst_mac = Mac("33:33:00:00:00:00");
-  from_tunnel.match.dst_mac_mask = Mac("ff:ff:00:00:00:00");
-  from_tunnel.match.src_ip = *IpPrefix::Parse("fd00::/64");
-  from_tunnel.match.icmpv6_type = 135;
+  from_tunnel.match.dst_ip = *IpPrefix::Parse("fd00::/64");
   from_tunnel.match.vni = VniOf(1000);
   from_tunnel.match.outer_dst = Ip("10.0.0.1");
   from_tunnel.match.outer_udp_port = 4789;
-  from_tunnel.actions = {ActionDecap{}, ActionMirror{{DeviceRef::Kind::kRepresentor, Vf(3), 12}},
-                         ActionContinue{}};
+  from_tunnel.actions = {ActionDecap{},
+                         ActionRoute{Mac("02:00:00:00:00:01"), Mac("52:54:00:00:01:0a")},
+                         ActionRedirect{{DeviceRef::Kind::kRepresentor, Vf(3), 12}}};
   EXPECT_EQ(from_tunnel.ToString(),
-            "tunnel/0/400/8 ipv6 dst_mac 33:33:00:00:00:00 dst_mac_mask ff:ff:00:00:00:00 src_ip "
-            "fd00::/64 icmpv6_type 135 vni 1000 outer_dst 10.0.0.1 outer_port 4789 -> decap, "
-            "mirror representor(52:54:00:00:00:01/3)@12, continue [offload prefer]");
+            "tunnel/0/400/8 ipv6 dst_ip fd00::/64 vni 1000 outer_dst 10.0.0.1 outer_port 4789 -> "
+            "decap, route src 02:00:00:00:00:01 dst 52:54:00:00:01:0a, redirect "
+            "representor(52:54:00:00:00:01/3)@12 [offload prefer]");
+
+  FlowRule to_slow_path;
+  to_slow_path.location = {{RuleTable::Kind::kVpcBlock, VniOf(1000)}, 1, 300, 9};
+  to_slow_path.match.ethertype = kEtherIpv4;
+  to_slow_path.match.in_device = DeviceRef{DeviceRef::Kind::kRepresentor, Vf(3), 12};
+  to_slow_path.match.src_mac = Mac("52:54:00:00:01:0a");
+  to_slow_path.match.dst_mac = Mac("02:00:00:00:00:01");
+  to_slow_path.match.src_ip = *IpPrefix::Parse("10.1.0.0/16");
+  to_slow_path.match.dst_ip = *IpPrefix::Parse("10.1.0.1/32");
+  to_slow_path.match.ttl_expiring = true;
+  to_slow_path.match.udp_dst_port = 67;
+  to_slow_path.actions = {ActionTrap{}};
+  EXPECT_EQ(to_slow_path.ToString(),
+            "block-1000/1/300/9 ip in representor(52:54:00:00:00:01/3)@12 src_mac "
+            "52:54:00:00:01:0a dst_mac 02:00:00:00:00:01 src_ip 10.1.0.0/16 dst_ip 10.1.0.1/32 "
+            "ttl <2 udp_port 67 -> trap [offload prefer]");
+
+  FlowRule solicitation;
+  solicitation.location = {{RuleTable::Kind::kVpcBlock, VniOf(1000)}, 1, 301, 10};
+  solicitation.match.ethertype = kEtherIpv6;
+  solicitation.match.icmpv6_type = 135;
+  solicitation.actions = {ActionGotoChain{3}};
+  EXPECT_EQ(solicitation.ToString(),
+            "block-1000/1/301/10 ipv6 icmpv6_type 135 -> goto 3 [offload prefer]");
 }
 
 TEST(FlowRuleTest, EveryFieldChangesTheContentHash) {
@@ -77,11 +99,17 @@ TEST(FlowRuleTest, EveryFieldChangesTheContentHash) {
       },
       [](FlowRule& r) { r.match.dst_mac.reset(); },
       [](FlowRule& r) { r.match.dst_mac = Mac("52:54:00:00:01:0b"); },
-      [](FlowRule& r) { r.match.dst_mac_mask = Mac("01:00:00:00:00:00"); },
+      [](FlowRule& r) { r.match.src_mac = Mac("52:54:00:00:01:0a"); },
+      [](FlowRule& r) { r.match.src_mac = Mac("52:54:00:00:01:0b"); },
       [](FlowRule& r) { r.match.src_ip = *IpPrefix::Parse("10.0.0.0/8"); },
-      [](FlowRule& r) { r.match.arp_target = *IpPrefix::Parse("10.0.0.0/8"); },
+      [](FlowRule& r) { r.match.src_ip = *IpPrefix::Parse("10.0.0.0/9"); },
+      [](FlowRule& r) { r.match.dst_ip = *IpPrefix::Parse("10.0.0.0/8"); },
+      [](FlowRule& r) { r.match.dst_ip = *IpPrefix::Parse("10.0.0.0/9"); },
+      [](FlowRule& r) { r.match.ttl_expiring = true; },
       [](FlowRule& r) { r.match.icmpv6_type = 0; },
       [](FlowRule& r) { r.match.icmpv6_type = 135; },
+      [](FlowRule& r) { r.match.udp_dst_port = 67; },
+      [](FlowRule& r) { r.match.udp_dst_port = 135; },
       [](FlowRule& r) { r.match.vni = VniOf(1); },
       [](FlowRule& r) { r.match.outer_dst = Ip("10.0.0.1"); },
       [](FlowRule& r) { r.match.outer_udp_port = 4789; },
@@ -91,11 +119,19 @@ TEST(FlowRuleTest, EveryFieldChangesTheContentHash) {
       [](FlowRule& r) { std::get<ActionEncap>(r.actions[0]).udp_port = 8472; },
       [](FlowRule& r) { std::get<ActionEncap>(r.actions[0]).ttl = 1; },
       [](FlowRule& r) { std::get<ActionRedirect>(r.actions[1]).to.ifindex = 10; },
-      [](FlowRule& r) { r.actions[1] = ActionMirror{std::get<ActionRedirect>(r.actions[1]).to}; },
+      [](FlowRule& r) {
+        r.actions[1] = ActionRoute{Mac("02:00:00:00:00:01"), Mac("02:00:00:00:00:02")};
+      },
+      [](FlowRule& r) {
+        r.actions[1] = ActionRoute{Mac("02:00:00:00:00:02"), Mac("02:00:00:00:00:02")};
+      },
+      [](FlowRule& r) {
+        r.actions[1] = ActionRoute{Mac("02:00:00:00:00:02"), Mac("02:00:00:00:00:01")};
+      },
       [](FlowRule& r) { r.actions[1] = ActionGotoChain{5}; },
       [](FlowRule& r) { r.actions[1] = ActionGotoChain{6}; },
       [](FlowRule& r) { r.actions[1] = ActionDrop{}; },
-      [](FlowRule& r) { r.actions[1] = ActionContinue{}; },
+      [](FlowRule& r) { r.actions[1] = ActionTrap{}; },
       [](FlowRule& r) { r.actions[1] = ActionDecap{}; },
       [](FlowRule& r) { r.actions.clear(); },
       [](FlowRule& r) { r.offload = OffloadWish::kMust; },
@@ -107,6 +143,31 @@ TEST(FlowRuleTest, EveryFieldChangesTheContentHash) {
     edits[i](rule);
     EXPECT_TRUE(hashes.insert(rule.ContentHash()).second) << i << ": " << rule.ToString();
   }
+}
+
+TEST(FlowRuleTest, ItsOutputIsWhatItRedirectsTo) {
+  const FlowRule rule = SampleRule();
+  ASSERT_NE(OutputOf(rule), nullptr);
+  EXPECT_EQ(*OutputOf(rule), (DeviceRef{DeviceRef::Kind::kTunnel, {}, 9}));
+  for (const RuleAction& last :
+       {RuleAction(ActionTrap{}), RuleAction(ActionDrop{}), RuleAction(ActionGotoChain{5})}) {
+    FlowRule none = rule;
+    none.actions = {last};
+    EXPECT_EQ(OutputOf(none), nullptr);
+  }
+}
+
+TEST(FlowRuleTest, TheMatchHashIsOfTablePriorityAndMatchAlone) {
+  const FlowRule rule = SampleRule();
+  FlowRule same = rule;
+  same.location.chain = 4;
+  same.location.handle = 8;
+  same.actions = {ActionTrap{}};
+  same.offload = OffloadWish::kOff;
+  EXPECT_EQ(same.MatchHash(), rule.MatchHash());
+  FlowRule other = rule;
+  other.match.udp_dst_port = 67;
+  EXPECT_NE(other.MatchHash(), rule.MatchHash());
 }
 
 TEST(BlockIndexTest, IsRecognisedAndDistinctForEveryVni) {

@@ -75,6 +75,7 @@ struct ProviderConfig {
   std::vector<HotplugPortConfig> hotplug_ports;
   TunnelConfig tunnel;
   HypervisorConfig hypervisor;
+  std::string slow_path_socket = "/run/fairlead-slowpath/control.sock";
   std::optional<IpAddress> management_address;
   std::string vf_driver = "vfio-pci";
   std::shared_ptr<OwnMarks> marks;                    // filled in when the store is open

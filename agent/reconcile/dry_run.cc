@@ -128,6 +128,10 @@ class PlanningExecutor final : public Executor {
     if (delay.count() == 0) Later(std::move(fn));
   }
   void Compute(std::function<void()>, std::function<void(absl::Status)>) override {}
+  void TellSlowPath(SlowPathTelling /*telling*/,
+                    std::function<void(absl::StatusOr<SlowPathReport>)> done) override {
+    Later([done = std::move(done)] { done(SlowPathReport()); });
+  }
   void LeaseGranted(Lease) override {}
   void LeaseEnded(Lease) override {}
   void TakeOver(uint32_t /*store*/) override {}
@@ -244,6 +248,8 @@ class DryRunner : private Engine::Listener {
       scope.in_flight = scope.again = scope.stale = false;
     }
     copy.tunnel_scope_.in_flight = copy.neighbour_scope_.in_flight = false;
+    copy.slow_path_.told = copy.slow_path_.whole = true;
+    for (const auto& [id, port] : copy.bound_) copy.slow_path_.knows.insert(id);
     for (const auto& [vm, state] : real.vms_) {
       if (!vms.contains(vm)) copy.vms_[vm] = state;
       copy.vms_[vm].asking = copy.vms_[vm].ask_again = false;

@@ -137,35 +137,43 @@ void Engine::Start(StoreContents contents) {
 
 void Engine::OnChange(const Change& change) {
   // What the changed objects touched before, and touch after, is looked at again.
-  std::set<std::string> subnets, vms, vteps, moved_vpcs;
+  std::set<std::string> vms, vteps, moved_vpcs, rerouted;  // the last: subnets
   auto note = [&](const Object& object) {
     if (const auto* p = std::get_if<Port>(&object)) {
-      subnets.insert(p->subnet);
       if (!p->vm.empty()) vms.insert(p->vm);
     } else if (const auto* e = std::get_if<Endpoint>(&object)) {
-      subnets.insert(e->subnet);
       vteps.insert(e->vtep.ToString());
     }
   };
   for (const StoredObject& stored : change.upserts) {
     if (const StoredObject* old = world_.Find(RefOf(stored.object))) {
+      MarkSlowPath(old->object);
       note(old->object);
       const auto* vpc = std::get_if<Vpc>(&stored.object);
       const auto* before = std::get_if<Vpc>(&old->object);
       if (vpc && before && (vpc->vni != before->vni || vpc->vlan != before->vlan)) {
         moved_vpcs.insert(vpc->id);
       }
+      const auto* subnet = std::get_if<Subnet>(&stored.object);
+      const auto* earlier = std::get_if<Subnet>(&old->object);
+      if (subnet && earlier &&
+          (subnet->gateway4.has_value() != earlier->gateway4.has_value() ||
+           subnet->gateway6.has_value() != earlier->gateway6.has_value())) {
+        rerouted.insert(subnet->id);
+      }
     }
     note(stored.object);
   }
   for (const ObjectRef& ref : change.removes) {
     if (const StoredObject* old = world_.Find(ref)) {
+      MarkSlowPath(old->object);
       note(old->object);
       removed_.insert_or_assign(ref, old->object);
     }
   }
   world_.Apply(change);
 
+  for (const StoredObject& stored : change.upserts) MarkSlowPath(stored.object);
   for (const StoredObject& stored : change.upserts) {
     const ObjectRef ref = RefOf(stored.object);
     if (ref.kind == ObjectKind::kVm) {
@@ -214,8 +222,11 @@ void Engine::OnChange(const Change& change) {
       MarkDirty({UnitKind::kPort, port});
     }
   }
-  for (const std::string& subnet : subnets) {
-    if (world_.FindSubnet(subnet) != nullptr) MarkDirty({UnitKind::kSubnet, subnet});
+  for (const std::string& subnet : rerouted) {
+    for (const std::string& id : world_.PortsOfSubnet(subnet)) MarkDirty({UnitKind::kPort, id});
+    for (const std::string& id : world_.EndpointsOfSubnet(subnet)) {
+      MarkDirty({UnitKind::kEndpoint, id});
+    }
   }
   for (const std::string& vtep : vteps) MarkDirty({UnitKind::kVtep, vtep});
   for (const std::string& vm : vms) {

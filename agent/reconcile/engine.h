@@ -52,6 +52,8 @@ struct EngineConfig {
   // A repair of a guest device that QEMU took away without being asked waits this
   // long first: a guest that is booting loses what is plugged in too early.
   std::chrono::milliseconds replug_after{2'000};
+  // How often the slow path is asked whether it is still there.
+  std::chrono::milliseconds slow_path_check{2'000};
 };
 
 class Engine {
@@ -132,6 +134,13 @@ class Engine {
   std::string pool_problem(const NicId& pf) const;
   // True once everything was observed after the start, or is known to hang.
   bool observed_once() const { return unobserved().empty(); }
+  // Why the slow path answers nobody; "" = it does, or no port needs it.
+  std::string_view slow_path_problem() const {
+    if (bound_.empty()) return "";
+    const auto message = slow_path_.error.message();
+    return {message.data(), message.size()};
+  }
+  const SlowPathCounters& slow_path_counters() const { return slow_path_.counters; }
   // What was not, in words.
   std::vector<std::string> unobserved() const;
 
@@ -208,7 +217,10 @@ class Engine {
   Unit& UnitOf(const UnitRef& ref, std::string_view vpc = {});
   Unit* FindUnit(const UnitRef& ref);
   void MarkDirty(const UnitRef& ref);
-  void MarkHost();                              // its tunnel, and every PF's pool
+  void MarkHost();  // its tunnel, and every PF's pool
+  // Why no rule leads to an endpoint; OK = they do.
+  absl::Status WhyNotToEndpoint(const Endpoint& endpoint) const;
+  void WaitForVpc(Unit& unit);
   void MarkVpcNetwork(const std::string& vpc);  // its VPC, subnet, endpoint, port units
   void SchedulePump();
   void Pump();
@@ -320,8 +332,8 @@ class Engine {
   std::string WhyAnothers(const Attachment& attachment) const;
   std::string WhyTakenMeanwhile(const Attachment& attachment) const;
   bool OwnRulesStand(const std::vector<Resource>& wanted) const;
-  // Which rule of another unit still sends, or may send, to the VF; "" = none does.
-  std::string StillSentTo(const Unit& unit, const Attachment& attachment) const;
+  // Which rule that nobody wants may still send to the VF; "" = none does.
+  std::string StillSentTo(const Attachment& attachment) const;
   void ClaimLeftBehind(Unit& unit, const Attachment& attachment);
   void CountAsSet(const Attachment& attachment);
   VfSpec SpecAsSeen(const Attachment& attachment, const VfFacts& facts) const;
@@ -389,6 +401,25 @@ class Engine {
   std::optional<Uuid> UuidOf(const std::string& vm) const;
   std::set<VfId> LeasedVfs() const;
   void ScheduleAudit();
+
+  // --- the slow path (engine_slow_path.cc)
+  // What it is told of a key; none: that it is no more.
+  std::optional<SlowPathEntry> SlowPathEntryOf(const SlowPathKey& key) const;
+  void MarkSlowPath(SlowPathKey key);
+  void MarkSlowPath(const Object& object);
+  void MarkSlowPathSubnet(const std::string& subnet);
+  void MarkSlowPathNeighbours(const std::string& subnet, const std::vector<IpAddress>& addresses);
+  bool SlowPathWhole() const;
+  std::vector<SlowPathEntry> AllForSlowPath() const;
+  void TellSlowPathSoon();
+  void TellSlowPath();
+  struct SlowPathSaid {
+    bool all = false, whole = false, nothing = false;
+  };
+  void OnSlowPathTold(const SlowPathSaid& said, absl::StatusOr<SlowPathReport> result);
+  // Why nobody answers what a bound port's guest asks; "" = it is answered.
+  std::string WhyNotAnswered(const Attachment& attachment) const;
+  bool SlowPathIsBeingTold(const std::string& port) const;
 
   // --- status (engine_status.cc)
   std::string WhyNotInHardware(const Attachment& attachment) const;
@@ -468,6 +499,21 @@ class Engine {
   StartReport start_;
   std::chrono::steady_clock::time_point started_at_;
   std::set<ResourceKey> touched_;  // made or changed; until the start is complete
+
+  struct SlowPathState {
+    bool told = false;   // all there was, since it last answered
+    bool whole = false;  // and that there is nothing else
+    bool in_flight = false;
+    bool scheduled = false;
+    bool retry_due = false;  // it did not answer: not before the timer
+    bool check_due = false;  // a timer is set
+    std::set<SlowPathKey> dirty;
+    std::set<std::string> telling, knows;     // ports
+    std::map<std::string, std::string> deaf;  // ports without a packet socket, and why
+    absl::Status error;
+    SlowPathCounters counters;
+  };
+  SlowPathState slow_path_;
 
   std::map<VfId, SanitationRecord> sanitation_;
   Quarantined quarantined_;   // of these, and why

@@ -90,6 +90,7 @@ void Engine::FinishStart() {
   start_.foreign = Foreign().size();
   touched_.clear();
   start_.complete = true;
+  if (!slow_path_.whole) TellSlowPathSoon();  // also of nothing: it may know of what is gone
   start_.took = std::chrono::duration_cast<std::chrono::milliseconds>(clock_->Now() - started_at_);
   listener_->OnStarted(start_);
 }

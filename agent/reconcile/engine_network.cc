@@ -42,6 +42,7 @@ void Engine::ReconcileNetwork(Unit& unit) {
     case Progress::kWorking:
       break;
     case Progress::kWaiting:
+      WaitForVpc(unit);
       break;
     case Progress::kConflict:
       UnitFailed(unit, "compare", absl::AlreadyExistsError(unit.waits_for));
@@ -52,6 +53,12 @@ void Engine::ReconcileNetwork(Unit& unit) {
       unit.step.clear();
       unit.waits_for = held;
       SetSettled(unit, true);
+      if (ref.kind == UnitKind::kVpc) {
+        for (const std::string& id : world_.SubnetsOfVpc(ref.id)) {
+          const Unit* subnet = FindUnit({UnitKind::kSubnet, id});
+          if (subnet != nullptr && !subnet->waits_for.empty()) MarkDirty(subnet->ref);
+        }
+      }
       break;
   }
   if (OfHost(ref.kind) && !unit.in_flight) WakeWaitingPorts();
@@ -158,61 +165,60 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     return absl::UnavailableError(nic);
   }
   const VfId any_vf = bound_.at(*bound->second.begin()).vf;
-  const StoredObject* stored = nullptr;
+  // A chain without its drop would let what is sent there pass to the host.
+  const auto ends_led_to = [&] {
+    std::vector<Resource> ends = drops(now);
+    std::erase_if(ends, [&](const Resource& drop) {
+      const RuleLocation& at = std::get<FlowRuleSpec>(drop.spec).rule.location;
+      return !LeadsToChain(*vpc->vni, at.chain);
+    });
+    return ends;
+  };
+  const StoredObject* stored_vpc = world_.Find({ObjectKind::kVpc, unit.vpc});
   std::vector<Resource> wanted;
-  if (unit.ref.kind == UnitKind::kVpc) {
-    stored = world_.Find({ObjectKind::kVpc, unit.ref.id});
-    if (stored != nullptr) wanted = CompileVpc(*vpc, stored->ordinal, any_vf, *facts_.tunnel);
-  } else if (unit.ref.kind == UnitKind::kSubnet) {
-    stored = world_.Find({ObjectKind::kSubnet, unit.ref.id});
-    const auto ports = bound_of_subnet_.find(unit.ref.id);
-    const bool local_ports = ports != bound_of_subnet_.end() && !ports->second.empty();
-    if (stored == nullptr) {
-      // A chain without its drop would let what is sent there pass to the host.
-      wanted = drops(now);
-      std::erase_if(wanted, [&](const Resource& drop) {
-        const RuleLocation& at = std::get<FlowRuleSpec>(drop.spec).rule.location;
-        return !LeadsToChain(*vpc->vni, at.chain);
-      });
-    } else if (!local_ports) {
-      wanted = drops(now);
-    }
-    if (stored != nullptr && local_ports) {
-      std::vector<BoundPort> local;
-      for (const std::string& id : ports->second) local.push_back(bound_.at(id));
-      std::vector<IpAddress> vteps = world_.VtepsOfSubnet(unit.ref.id);
-      std::erase(vteps, config_.compile.tunnel_local);
-      // One of the other family is its endpoint's mistake, and said there.
-      std::erase_if(vteps, [&](const IpAddress& vtep) {
-        return vtep.is_v4() != facts_.tunnel->local.is_v4();
-      });
-      wanted = CompileSubnet(*vpc, std::get<Subnet>(stored->object), stored->ordinal, local, vteps,
-                             *facts_.tunnel);
-    }
+  if (stored_vpc == nullptr) {
+    wanted = ends_led_to();
   } else {
-    stored = world_.Find({ObjectKind::kEndpoint, unit.ref.id});
-    if (stored != nullptr) {
-      const IpAddress& vtep = std::get<Endpoint>(stored->object).vtep;
-      if (vtep.is_v4() != facts_.tunnel->local.is_v4()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("its VTEP ", vtep.ToString(),
-                         " is of another address family than the tunnel's local "
-                         "address ",
-                         facts_.tunnel->local.ToString()));
-      }
-      const MacAddress& mac = std::get<Endpoint>(stored->object).mac;
-      if (const auto port = bound_macs_.find({unit.vpc, mac}); port != bound_macs_.end()) {
-        return absl::AlreadyExistsError(absl::StrCat("its MAC ", mac.ToString(),
-                                                     " is that of port ", port->second,
-                                                     ", which is on this host: frames go there"));
-      }
-      wanted = CompileEndpoint(*vpc, std::get<Endpoint>(stored->object), stored->ordinal, any_vf,
-                               *facts_.tunnel);
+    const VpcContext context{*vpc->vni, stored_vpc->ordinal, *facts_.tunnel};
+    if (unit.ref.kind == UnitKind::kVpc) {
+      wanted = CompileVpc(context, any_vf);
+    } else if (unit.ref.kind == UnitKind::kSubnet) {
+      const StoredObject* stored = world_.Find({ObjectKind::kSubnet, unit.ref.id});
+      wanted = stored == nullptr ? ends_led_to() : CompileSubnet(context, *stored, any_vf);
+    } else if (const StoredObject* stored = world_.Find({ObjectKind::kEndpoint, unit.ref.id})) {
+      const auto& endpoint = std::get<Endpoint>(stored->object);
+      FAIRLEAD_RETURN_IF_ERROR(WhyNotToEndpoint(endpoint));
+      const StoredObject& subnet = *world_.Find({ObjectKind::kSubnet, endpoint.subnet});
+      wanted = CompileEndpoint(context, ContextOf(std::get<Subnet>(subnet.object), subnet.ordinal),
+                               *stored, any_vf);
     }
   }
   std::vector<Resource> of_before = drops(before);
   std::move(of_before.begin(), of_before.end(), std::back_inserter(wanted));
   return wanted;
+}
+
+// A subnet leads to the chain of its VPC, which marks it when that stands.
+void Engine::WaitForVpc(Unit& unit) {
+  const Unit* vpc =
+      unit.ref.kind == UnitKind::kSubnet ? FindUnit({UnitKind::kVpc, unit.vpc}) : nullptr;
+  if (vpc == nullptr || vpc->error.ok()) return;
+  UnitFailed(unit, vpc->step,
+             absl::UnavailableError(absl::StrCat("the rules of its VPC: ", vpc->error.message())));
+}
+
+absl::Status Engine::WhyNotToEndpoint(const Endpoint& endpoint) const {
+  if (endpoint.vtep.is_v4() != facts_.tunnel->local.is_v4()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("its VTEP ", endpoint.vtep.ToString(),
+                     " is of another address family than the tunnel's local address ",
+                     facts_.tunnel->local.ToString()));
+  }
+  const auto port = bound_macs_.find({endpoint.vpc, endpoint.mac});
+  if (port == bound_macs_.end()) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat("its MAC ", endpoint.mac.ToString(),
+                                               " is that of port ", port->second,
+                                               ", which is on this host: frames go there"));
 }
 
 // Removes what is ours and nobody wants. Only when everything is known: the

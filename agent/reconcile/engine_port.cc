@@ -234,17 +234,9 @@ absl::StatusOr<std::vector<Resource>> Engine::CompilePortUnit(const StoredObject
   const Port& port = std::get<Port>(object.object);
   PortContext context;
   context.object = &object;
-  context.vpc = world_.FindVpc(port.vpc);
+  context.vpc = world_.Find({ObjectKind::kVpc, port.vpc});
+  context.subnet = world_.Find({ObjectKind::kSubnet, port.subnet});
   context.attachment = &attachment;
-  if (const StoredObject* subnet = world_.Find({ObjectKind::kSubnet, port.subnet})) {
-    context.subnet_ordinal = subnet->ordinal;
-  }
-  const auto peers = bound_of_subnet_.find(port.subnet);
-  if (peers != bound_of_subnet_.end()) {
-    for (const std::string& other : peers->second) {
-      if (other != port.id) context.peers.push_back(bound_.at(other));
-    }
-  }
   return CompilePort(config_.compile, context, facts_);
 }
 
@@ -351,6 +343,11 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
     waiting_on_vpc_[port.vpc].insert(port.id);
     unit.step = "vpc rules";
     unit.waits_for = "the rules that its VPC shares are being made";
+    return;
+  }
+  if (!was_ready && SlowPathIsBeingTold(port.id)) {
+    unit.step = "slow path";
+    unit.waits_for = "the slow path is being told of it";
     return;
   }
   TakeAsReady(unit, object, attachment);

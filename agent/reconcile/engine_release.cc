@@ -84,7 +84,7 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
     RefreshVf(attachment.vf, unit.ref, /*verify=*/true);
     return;
   }
-  const std::string rule = StillSentTo(unit, attachment);
+  const std::string rule = StillSentTo(attachment);
   if (!rule.empty()) {
     // Whoever got the VF next would get another tenant's frames.
     unit.step = "flow-rule delete";
@@ -99,44 +99,17 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
   }
 }
 
-std::string Engine::StillSentTo(const Unit& unit, const Attachment& attachment) const {
+std::string Engine::StillSentTo(const Attachment& attachment) const {
   if (!attachment.vni) return "";  // no rule knows it
-  const auto names_the_vf = [&](const FlowRule& rule) {
-    const std::vector<DeviceRef> outputs = OutputsOf(rule);
-    return std::any_of(outputs.begin(), outputs.end(), [&](const DeviceRef& to) {
-      return to.kind == DeviceRef::Kind::kRepresentor && to.vf == attachment.vf;
-    });
-  };
-  const auto may_send = [&](const ResourceKey& key, bool under_way) {
-    if (key.kind != ResourceKind::kFlowRule) return false;
+  // Only the port's own rules name its VF, and those that nobody wants may.
+  const auto stands = [this](const ResourceKey& key) {
     const auto seen = observed_.find(key);
-    const auto wanted = wanted_.find(key);
-    const FlowRule* rule =
-        wanted == wanted_.end() ? nullptr : &std::get<FlowRuleSpec>(wanted->second.spec).rule;
-    if (seen == observed_.end()) return under_way && rule != nullptr && names_the_vf(*rule);
-    if (!seen->second.ours) return false;
-    if (rule == nullptr) return true;  // on its way out
-    return rule->ContentHash() != seen->second.content_hash || names_the_vf(*rule);
+    return key.kind == ResourceKind::kFlowRule && seen != observed_.end() && seen->second.ours;
   };
-  // Only subnets and ports of its VPC, and what nobody claims, can name it.
-  for (const UnitKind kind : {UnitKind::kSubnet, UnitKind::kPort, UnitKind::kOrphans}) {
-    for (auto it = units_.lower_bound({kind, ""}); it != units_.end() && it->first.kind == kind;
-         ++it) {
-      if (it->first == unit.ref) continue;
-      // A port that moves to another VPC has rules of its old one until they are gone.
-      const Attachment* of_port = kind == UnitKind::kPort ? AttachmentOf(it->first.id) : nullptr;
-      const std::string& vpc = of_port == nullptr ? it->second.vpc : of_port->vpc;
-      if (kind != UnitKind::kOrphans && vpc != attachment.vpc) continue;
-      for (const ResourceKey& key : it->second.keys) {
-        if (!may_send(key, it->second.in_flight)) continue;
-        const bool listed = of_port == nullptr || pf_scope_.contains(of_port->vf.pf);
-        return absl::StrCat(key.rule.ToString(),
-                            listed ? ""
-                                   : absl::StrCat(" (of port ", it->first.id,
-                                                  ", whose NIC is not in the configuration any "
-                                                  "more: list it again)"));
-      }
-    }
+  if (const auto orphans = units_.find({UnitKind::kOrphans, ""}); orphans != units_.end()) {
+    const std::set<ResourceKey>& keys = orphans->second.keys;
+    const auto left = std::find_if(keys.begin(), keys.end(), stands);
+    if (left != keys.end()) return left->rule.ToString();
   }
   if (!orphans_pending_ && !orphans_left_) return "";
   // After a restart rules may stand that nobody has claimed yet. Those of other VPCs
@@ -163,8 +136,7 @@ std::string Engine::StillSentTo(const Unit& unit, const Attachment& attachment) 
       const RuleLocation& at = it->first.rule;
       if (at.chain == 0 && at.priority == kPrioDefaultDrop) continue;
       if (table.kind == RuleTable::Kind::kTunnelIngress && of_others.contains(at.handle)) continue;
-      if (!claimant_.contains(it->first) && may_send(it->first, false))
-        return it->first.rule.ToString();
+      if (!claimant_.contains(it->first) && stands(it->first)) return at.ToString();
     }
   }
   return "";

@@ -246,9 +246,14 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
   if (status.state == ObjectState::kReady) {
     status.step.clear();
     status.reason = WhyNotInHardware(*attachment);
+    const std::string unanswered = WhyNotAnswered(*attachment);
     if (!status.reason.empty()) {
       status.state = ObjectState::kDegraded;
       status.step = "offload";
+    } else if (!unanswered.empty()) {
+      status.state = ObjectState::kDegraded;
+      status.step = "slow path";
+      status.reason = unanswered;
     } else {
       status.reason = WhyApart(*attachment);
     }
@@ -279,7 +284,7 @@ std::string Engine::WhyOwnRulesNotInHardware(const Attachment& attachment) const
     const auto* spec = std::get_if<FlowRuleSpec>(&wanted->second.spec);
     if (spec == nullptr || spec->rule.offload != OffloadWish::kMust) continue;
     const bool delivers_in_block = spec->rule.location.table.kind == RuleTable::Kind::kVpcBlock &&
-                                   !OutputsOf(spec->rule).empty();
+                                   OutputOf(spec->rule) != nullptr;
     if (!delivers_in_block) {
       if (seen->second.hardware != RuleHardware::kSoftware) continue;
       return absl::StrCat("the rule ", key.rule.ToString(),
@@ -303,23 +308,24 @@ std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
   if (port == nullptr || port->offload != OffloadWish::kMust) return "";
   if (!attachment.vni) return "";  // no rule carries it: the NIC itself does
   if (const std::string why = WhyOwnRulesNotInHardware(attachment); !why.empty()) return why;
+  const Subnet* own = world_.FindSubnet(port->subnet);
   for (const std::string& id : world_.EndpointsOfVpc(port->vpc)) {
-    const auto endpoint = units_.find({UnitKind::kEndpoint, id});
-    if (endpoint == units_.end() || world_.FindEndpoint(id)->subnet != port->subnet) continue;
-    for (const ResourceKey& key : endpoint->second.keys) {
+    const auto unit = units_.find({UnitKind::kEndpoint, id});
+    const Endpoint& endpoint = *world_.FindEndpoint(id);
+    const Subnet* subnet = world_.FindSubnet(endpoint.subnet);
+    const bool routed = (own->gateway4 && subnet->gateway4) || (own->gateway6 && subnet->gateway6);
+    if (unit == units_.end() || (endpoint.subnet != port->subnet && !routed)) continue;
+    for (const ResourceKey& key : unit->second.keys) {
       const auto seen = observed_.find(key);
       if (seen != observed_.end() && seen->second.hardware == RuleHardware::kSoftware) {
         return absl::StrCat("the rule ", key.rule.ToString(), " to endpoint ", id,
                             " runs in software");
       }
     }
-  }
-  for (const IpAddress& vtep : world_.VtepsOfSubnet(port->subnet)) {
-    if (vtep == config_.compile.tunnel_local) continue;
-    const auto seen = observed_.find(NeighbourKey(vtep));
+    const auto seen = observed_.find(NeighbourKey(endpoint.vtep));
     if (seen != observed_.end() && seen->second.neighbour != NeighbourState::kResolved) {
       return absl::StrCat(
-          "slow path: the next hop to ", vtep.ToString(),
+          "slow path: the next hop to ", endpoint.vtep.ToString(),
           " is not resolved, so the NIC cannot encapsulate: ", seen->second.neighbour_detail);
     }
   }

@@ -45,7 +45,7 @@ bool Engine::LeadsToChain(Vni vni, uint32_t chain) const {
   for (auto it = observed_.lower_bound(FirstRuleKey(table));
        it != observed_.end() && IsRuleOf(it->first, table); ++it) {
     const RuleLocation& at = it->first.rule;
-    if (!it->second.ours || at.chain != 0 || at.priority == kPrioDefaultDrop) continue;
+    if (!it->second.ours || at.chain == chain || at.priority == kPrioDefaultDrop) continue;
     // What a rule does shows in its hash alone: one that is not as wanted may lead
     // anywhere.
     const auto wanted = wanted_.find(it->first);
@@ -81,7 +81,8 @@ void Engine::UpdateBound(const std::string& port) {
   const auto old = bound_.find(port);
   if (now ? (old != bound_.end() && old->second == *now) : old == bound_.end()) return;
 
-  std::set<std::string> subnets;
+  std::string emptied, filled;  // subnets
+  bool first = false;
   const auto leave = [&port](auto& index, const std::string& id) {
     const auto it = index.find(id);
     if (it == index.end()) return;
@@ -98,7 +99,8 @@ void Engine::UpdateBound(const std::string& port) {
   };
   if (old != bound_.end()) {
     vpc = old->second.vpc;
-    subnets.insert(old->second.subnet);
+    MarkSlowPathNeighbours(old->second.subnet, old->second.addresses);
+    emptied = old->second.subnet;
     leave(bound_of_subnet_, old->second.subnet);
     leave(bound_of_vpc_, vpc);
     bound_macs_.erase({vpc, old->second.mac});
@@ -107,7 +109,9 @@ void Engine::UpdateBound(const std::string& port) {
   }
   if (now) {
     vpc = now->vpc;
-    subnets.insert(now->subnet);
+    first = !bound_of_subnet_.contains(now->subnet);
+    filled = now->subnet;
+    MarkSlowPathNeighbours(now->subnet, now->addresses);
     bound_of_subnet_[now->subnet].insert(port);
     bound_of_vpc_[vpc].insert(port);
     bound_macs_[{vpc, now->mac}] = port;
@@ -115,13 +119,10 @@ void Engine::UpdateBound(const std::string& port) {
     bound_[port] = *std::move(now);
   }
   MarkDirty({UnitKind::kPort, port});
+  MarkSlowPath({SlowPathKey::Kind::kPort, port, {}});
+  if (!emptied.empty() && !bound_of_subnet_.contains(emptied)) MarkSlowPathSubnet(emptied);
+  if (first) MarkSlowPathSubnet(filled);
   ReadBlockIfMust(vpc);
-  for (const std::string& subnet : subnets) {
-    if (world_.FindSubnet(subnet) != nullptr) MarkDirty({UnitKind::kSubnet, subnet});
-    const auto peers = bound_of_subnet_.find(subnet);
-    if (peers == bound_of_subnet_.end()) continue;
-    for (const std::string& peer : peers->second) MarkDirty({UnitKind::kPort, peer});
-  }
   // The first port of a VPC brings its network here, the last one takes it away.
   const auto of_vpc = bound_of_vpc_.find(vpc);
   if (of_vpc == bound_of_vpc_.end() || of_vpc->second.size() == 1) MarkVpcNetwork(vpc);

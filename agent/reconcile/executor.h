@@ -20,6 +20,7 @@
 #include "agent/model/facts.h"
 #include "agent/model/resource.h"
 #include "agent/model/sanitation.h"
+#include "agent/model/slow_path.h"
 #include "agent/plan/plan.h"
 #include "agent/store/store.h"
 
@@ -57,6 +58,14 @@ struct VmObservation {
   std::vector<GuestDeviceInfo> devices;
 };
 
+// What the slow path is to know: `all` of it (and, if `whole`, nothing else), or a change.
+struct SlowPathTelling {
+  bool all = false;
+  bool whole = false;
+  std::vector<SlowPathEntry> put;
+  std::vector<SlowPathKey> remove;
+};
+
 class Executor {
  public:
   using ApplyDone = std::function<void(std::vector<ApplyResult>)>;
@@ -84,6 +93,10 @@ class Executor {
   // Connects first when there is no session.
   virtual void ObserveVm(const std::string& vm, const Uuid& uuid,
                          std::function<void(absl::StatusOr<VmObservation>)> done) = 0;
+
+  // Connects first when `all` is told.
+  virtual void TellSlowPath(SlowPathTelling telling,
+                            std::function<void(absl::StatusOr<SlowPathReport>)> done) = 0;
 
   virtual void Commit(StoreBatch batch, std::function<void(absl::Status)> done) = 0;
   virtual void After(std::chrono::milliseconds delay, std::function<void()> fn) = 0;

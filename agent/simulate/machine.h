@@ -22,6 +22,7 @@
 #include "agent/ports/devlink/fake_devlink.h"
 #include "agent/ports/netlink/fake_network.h"
 #include "agent/ports/qmp/fake_qmp_port.h"
+#include "agent/ports/slow_path/fake_slow_path.h"
 #include "agent/ports/sysfs/fake_pci_host.h"
 #include "agent/ports/sysfs/fake_sysfs_port.h"
 #include "agent/ports/uevent/fake_uevent_port.h"
@@ -78,6 +79,7 @@ class Machine {
   FakeUevents uevents_;
   FakeUeventPort uevent_port_{&uevents_};
   FakeQmpPort qmp_;
+  FakeSlowPath slow_path_;
 
   std::mutex vms_mutex_;
   std::map<std::string, std::shared_ptr<FakeVm>> listed_;  // by id

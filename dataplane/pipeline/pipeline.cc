@@ -1,27 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/pipeline/pipeline.h"
 
-#include <algorithm>
-#include <span>
+#include <iterator>
+#include <utility>
 
 namespace fairlead {
 namespace {
 
 constexpr MacAddress kBroadcast({0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
-// IPv6 multicast over Ethernet: 33:33 and the group's last 32 bits (RFC 2464 section 7).
-constexpr MacAddress kIpv6Multicast({0x33, 0x33, 0, 0, 0, 0});
-constexpr MacAddress kIpv6MulticastMask({0xff, 0xff, 0, 0, 0, 0});
-// The group bit (IEEE 802 section 8.2): set in every broadcast and multicast address.
-constexpr MacAddress kGroupBit({0x01, 0, 0, 0, 0, 0});
-// RFC 4861 sections 4.3 and 4.4.
-constexpr uint8_t kNeighbourSolicitation = 135;
-constexpr uint8_t kNeighbourAdvertisement = 136;
+// All_DHCP_Relay_Agents_and_Servers, ff02::1:2 (RFC 8415 section 7.1), over Ethernet (RFC 2464
+// section 7).
+constexpr MacAddress kDhcp6Multicast({0x33, 0x33, 0x00, 0x01, 0x00, 0x02});
+// RFC 2131 section 4.1 and RFC 8415 section 7.2.
+constexpr uint16_t kDhcp4ServerPort = 67;
+constexpr uint16_t kDhcp6ServerPort = 547;
 
-// One action is the verdict; to a VTEP go two, an encapsulation and a copy.
-constexpr size_t kMirrorsPerRule = kMaxRuleActions - 1;
-constexpr size_t kVtepsPerRule = (kMaxRuleActions - 1) / 2;
-
-RuleTable BlockOf(const Vpc& vpc) { return {RuleTable::Kind::kVpcBlock, *vpc.vni}; }
+RuleTable BlockOf(const VpcContext& vpc) { return {RuleTable::Kind::kVpcBlock, vpc.vni}; }
 RuleTable TunnelTable() { return {RuleTable::Kind::kTunnelIngress, Vni()}; }
 
 DeviceRef Representor(const BoundPort& port) {
@@ -33,146 +27,133 @@ DeviceRef TunnelDevice(const TunnelFacts& tunnel) {
 
 // What every rule of the tunnel device matches: mlx5.md section 1 wants outer
 // port and outer destination in each, and the VNI keeps the VPCs apart.
-void MatchOuter(const Vpc& vpc, const TunnelFacts& tunnel, RuleMatch& match) {
+void MatchOuter(const VpcContext& vpc, RuleMatch& match) {
   match.vni = vpc.vni;
-  match.outer_dst = tunnel.local;
-  match.outer_udp_port = tunnel.udp_port;
+  match.outer_dst = vpc.tunnel.local;
+  match.outer_udp_port = vpc.tunnel.udp_port;
 }
 
-// The three kinds of frames that are flooded, each at priorities of its own
-// because TC takes one protocol a priority, and ND twice because flower has no
-// "or" of ICMPv6 types.
-struct Flood {
-  uint16_t priority;
-  RuleMatch match;
-};
-std::vector<Flood> Floods() {
-  Flood arp{kPrioArpFlood, {}};
-  arp.match.ethertype = kEtherArp;
-  // Unicast ARP, replies above all, takes the way of all unicast.
-  arp.match.dst_mac = kBroadcast;
-  Flood solicitation{kPrioNsFlood, {}};
-  solicitation.match.ethertype = kEtherIpv6;
-  solicitation.match.dst_mac = kIpv6Multicast;
-  solicitation.match.dst_mac_mask = kIpv6MulticastMask;
-  solicitation.match.icmpv6_type = kNeighbourSolicitation;
-  Flood advertisement = solicitation;
-  advertisement.priority = kPrioNaFlood;
-  advertisement.match.icmpv6_type = kNeighbourAdvertisement;
-  return {arp, solicitation, advertisement};
-}
-
-// Cuts `to` into rules: each but the last asks the next priority, the last ends
-// in `verdict`. With `decap`, the last one takes the outer header's metadata off:
-// not an earlier one, because the rules after it still match that header.
-void AddFlood(const RuleLocation& first, const RuleMatch& match, std::span<const DeviceRef> to,
-              bool decap, const RuleAction& verdict, OffloadWish offload,
-              std::vector<FlowRule>& out) {
-  const size_t in_last = kMirrorsPerRule - (decap ? 1 : 0);
-  for (uint16_t chunk = 0;; ++chunk) {
-    FlowRule rule;
-    rule.location = first;
-    rule.location.priority = static_cast<uint16_t>(first.priority + chunk);
-    rule.match = match;
-    rule.offload = offload;
-    // A host has not 7,936 VFs (256 chunks of 31); were it so, the list would end
-    // here rather than run into the next kind's priorities.
-    const bool last = to.size() <= in_last || chunk + 1 == kFloodChunks;
-    const size_t count = std::min(to.size(), last ? in_last : kMirrorsPerRule);
-    if (last && decap) rule.actions.push_back(ActionDecap{});
-    for (const DeviceRef& device : to.first(count)) rule.actions.push_back(ActionMirror{device});
-    rule.actions.push_back(last ? verdict : RuleAction(ActionContinue{}));
-    out.push_back(std::move(rule));
-    if (last) return;
-    to = to.subspan(count);
-  }
-}
-
-FlowRule DropRule(const RuleLocation& location, uint16_t ethertype) {
+FlowRule Rule(const RuleLocation& location, uint16_t ethertype, RuleAction verdict) {
   FlowRule rule;
   rule.location = location;
   rule.match.ethertype = ethertype;
-  rule.actions = {ActionDrop{}};
+  rule.actions = {std::move(verdict)};
   return rule;
 }
 
-// The chain that carries a sender's multicast on to the subnet's VTEPs.
-void AddVtepChain(const Vpc& vpc, uint32_t ordinal, const std::vector<IpAddress>& vteps,
-                  const TunnelFacts& tunnel, std::vector<FlowRule>& out) {
-  std::vector<IpAddress> remote;
-  std::copy_if(vteps.begin(), vteps.end(), std::back_inserter(remote),
-               [&](const IpAddress& vtep) { return vtep != tunnel.local; });
-  uint16_t priority = 1;
-  for (size_t at = 0; at < remote.size() && priority < kPrioDefaultDrop;
-       at += kVtepsPerRule, ++priority) {
-    FlowRule rule;
-    rule.location = {BlockOf(vpc), ordinal, priority, ordinal};
-    rule.match.dst_mac = kGroupBit;
-    rule.match.dst_mac_mask = kGroupBit;
-    for (size_t i = at; i < std::min(at + kVtepsPerRule, remote.size()); ++i) {
-      rule.actions.push_back(ActionEncap{*vpc.vni, tunnel.local, remote[i], tunnel.udp_port});
-      rule.actions.push_back(ActionMirror{TunnelDevice(tunnel)});
-    }
-    rule.actions.push_back(ActionContinue{});
+// The end of a chain of its own, which its number names twice.
+FlowRule EndOfChain(const VpcContext& vpc, uint32_t chain) {
+  return Rule({BlockOf(vpc), chain, kPrioDefaultDrop, chain}, kEtherAll, ActionDrop{});
+}
+
+uint16_t EtherTypeOf(const IpAddress& address) { return address.is_v4() ? kEtherIpv4 : kEtherIpv6; }
+
+bool Routed(const SubnetContext& subnet, const IpAddress& address) {
+  return address.is_v4() ? subnet.routed4 : subnet.routed6;
+}
+
+// What is addressed to one of `addresses` gets another MAC, and goes on by `rest`.
+void AddRoutes(const VpcContext& vpc, const SubnetContext& subnet,
+               const std::vector<IpAddress>& addresses, const MacAddress& mac, uint32_t handle,
+               OffloadWish offload, const std::vector<RuleAction>& rest,
+               std::vector<FlowRule>& out) {
+  uint16_t next4 = kPrioRoute4, next6 = kPrioRoute6;
+  for (const IpAddress& address : addresses) {
+    const uint16_t priority = address.is_v4() ? next4++ : next6++;
+    if (!Routed(subnet, address)) continue;
+    FlowRule rule = Rule({BlockOf(vpc), vpc.ordinal, priority, handle}, EtherTypeOf(address),
+                         ActionRoute{kGatewayMac, mac});
+    rule.match.dst_ip = IpPrefix::Host(address);
+    rule.actions.insert(rule.actions.end(), rest.begin(), rest.end());
+    rule.offload = offload;
     out.push_back(std::move(rule));
   }
-  out.push_back(DropRule({BlockOf(vpc), ordinal, kPrioDefaultDrop, ordinal}, kEtherAll));
 }
 
 }  // namespace
 
-FlowRule DefaultDropRule(const RuleTable& table) {
-  return DropRule({table, 0, kPrioDefaultDrop, kTableHandle}, kEtherAll);
+SubnetContext ContextOf(const Subnet& subnet, uint32_t ordinal) {
+  return {ordinal, subnet.gateway4.has_value(), subnet.gateway6.has_value()};
 }
 
-std::vector<FlowRule> CompileVpcRules(const Vpc& vpc, uint32_t ordinal, const TunnelFacts& tunnel) {
+FlowRule DefaultDropRule(const RuleTable& table) {
+  return Rule({table, 0, kPrioDefaultDrop, kTableHandle}, kEtherAll, ActionDrop{});
+}
+
+std::vector<FlowRule> CompileVpcRules(const VpcContext& vpc) {
+  const RuleTable block = BlockOf(vpc);
   std::vector<FlowRule> out;
+  const auto add = [&](uint32_t chain, uint16_t priority, uint16_t ethertype,
+                       RuleAction verdict) -> RuleMatch& {
+    out.push_back(Rule({block, chain, priority, vpc.ordinal}, ethertype, std::move(verdict)));
+    return out.back().match;
+  };
   // Without these, a rule of "all" protocols would forward a tagged frame by its
   // MAC alone, and a tenant could reach past what an untagged rule guards.
   for (auto [priority, ethertype] :
        {std::pair(kPrioVlan, kEtherVlan), std::pair(kPrioQinQ, kEtherQinQ)}) {
-    out.push_back(DropRule({BlockOf(vpc), 0, priority, ordinal}, ethertype));
-    out.push_back(DropRule({TunnelTable(), 0, priority, ordinal}, ethertype));
-    MatchOuter(vpc, tunnel, out.back().match);
+    add(0, priority, ethertype, ActionDrop{});
+    out.push_back(Rule({TunnelTable(), 0, priority, vpc.ordinal}, ethertype, ActionDrop{}));
+    MatchOuter(vpc, out.back().match);
+  }
+  // The slow path answers, and no guest hears another's: what a guest says of addresses
+  // reaches nobody.
+  add(0, kPrioArp, kEtherArp, ActionTrap{});
+  struct NdType {
+    uint8_t type;
+    bool answered;
+  };
+  // RFC 4861 sections 4.1 to 4.5.
+  constexpr NdType kNdTypes[] = {
+      {133, true}, {135, true}, {134, false}, {136, false}, {137, false}};
+  uint16_t priority = kPrioNd;
+  for (const NdType& nd : kNdTypes) {
+    add(0, priority++, kEtherIpv6, nd.answered ? RuleAction(ActionTrap{}) : ActionDrop{})
+        .icmpv6_type = nd.type;
+  }
+  RuleMatch& dhcp4 = add(0, kPrioDhcp4, kEtherIpv4, ActionTrap{});
+  dhcp4.dst_mac = kBroadcast;
+  dhcp4.udp_dst_port = kDhcp4ServerPort;
+  RuleMatch& dhcp6 = add(0, kPrioDhcp6, kEtherIpv6, ActionTrap{});
+  dhcp6.dst_mac = kDhcp6Multicast;
+  dhcp6.udp_dst_port = kDhcp6ServerPort;
+
+  add(vpc.ordinal, kPrioExpired4, kEtherIpv4, ActionTrap{}).ttl_expiring = true;
+  add(vpc.ordinal, kPrioExpired6, kEtherIpv6, ActionTrap{}).ttl_expiring = true;
+  out.push_back(EndOfChain(vpc, vpc.ordinal));
+  return out;
+}
+
+std::vector<FlowRule> CompileSubnetRules(const VpcContext& vpc, const Subnet& subnet,
+                                         uint32_t ordinal) {
+  std::vector<FlowRule> out;
+  out.push_back(EndOfChain(vpc, ordinal));
+  struct Family {
+    const std::optional<IpAddress>& gateway;
+    uint16_t to_chain, to_gateway;  // priorities
+  };
+  for (const Family& family : {Family{subnet.gateway4, kPrioGateway4, kPrioToGateway4},
+                               Family{subnet.gateway6, kPrioGateway6, kPrioToGateway6}}) {
+    if (!family.gateway) continue;
+    const uint16_t ethertype = EtherTypeOf(*family.gateway);
+    FlowRule trap =
+        Rule({BlockOf(vpc), vpc.ordinal, family.to_gateway, ordinal}, ethertype, ActionTrap{});
+    trap.match.dst_ip = IpPrefix::Host(*family.gateway);
+    out.push_back(std::move(trap));
+    FlowRule jump = Rule({BlockOf(vpc), ordinal, family.to_chain, ordinal}, ethertype,
+                         ActionGotoChain{vpc.ordinal});
+    jump.match.dst_mac = kGatewayMac;
+    out.push_back(std::move(jump));
   }
   return out;
 }
 
-std::vector<FlowRule> CompileSubnetRules(const Vpc& vpc, const Subnet& subnet, uint32_t ordinal,
-                                         const std::vector<BoundPort>& local,
-                                         const std::vector<IpAddress>& vteps,
-                                         const TunnelFacts& tunnel) {
+std::vector<FlowRule> CompilePortRules(const VpcContext& vpc, const SubnetContext& subnet,
+                                       const BoundPort& port) {
   std::vector<FlowRule> out;
-  // Nobody here sends in this subnet and nobody listens.
-  if (local.empty()) return out;
-  AddVtepChain(vpc, ordinal, vteps, tunnel, out);
-
-  std::vector<DeviceRef> to;
-  for (const BoundPort& port : local) to.push_back(Representor(port));
-  for (Flood& flood : Floods()) {
-    // Which subnet of the VPC is meant must be read off the frame.
-    if (flood.match.ethertype == kEtherArp) {
-      if (!subnet.prefix4) continue;
-      flood.match.arp_target = subnet.prefix4;
-    } else {
-      if (!subnet.prefix6) continue;
-      flood.match.src_ip = subnet.prefix6;
-    }
-    MatchOuter(vpc, tunnel, flood.match);
-    AddFlood({TunnelTable(), 0, flood.priority, ordinal}, flood.match, to, true, ActionDrop{},
-             OffloadWish::kPrefer, out);
-  }
-  return out;
-}
-
-std::vector<FlowRule> CompilePortRules(const Vpc& vpc, uint32_t subnet_ordinal,
-                                       const BoundPort& port, const std::vector<BoundPort>& peers,
-                                       const TunnelFacts& tunnel) {
-  std::vector<FlowRule> out;
-  FlowRule deliver;
-  deliver.location = {BlockOf(vpc), 0, kPrioForward, port.ordinal};
+  FlowRule deliver = Rule({BlockOf(vpc), subnet.ordinal, kPrioDeliver, port.ordinal}, kEtherAll,
+                          ActionRedirect{Representor(port)});
   deliver.match.dst_mac = port.mac;
-  deliver.actions = {ActionRedirect{Representor(port)}};
   deliver.offload = port.offload;
   out.push_back(deliver);
   if (port.offload == OffloadWish::kMust) {
@@ -184,38 +165,47 @@ std::vector<FlowRule> CompilePortRules(const Vpc& vpc, uint32_t subnet_ordinal,
     proof.actions = {ActionDrop{}};
     out.push_back(std::move(proof));
   }
+  AddRoutes(vpc, subnet, port.addresses, port.mac, port.ordinal, port.offload, deliver.actions,
+            out);
 
-  deliver.location.table = TunnelTable();
-  MatchOuter(vpc, tunnel, deliver.match);
-  deliver.actions = {ActionDecap{}, ActionRedirect{Representor(port)}};
+  deliver.location = {TunnelTable(), 0, kPrioDeliver, port.ordinal};
+  MatchOuter(vpc, deliver.match);
+  deliver.actions.insert(deliver.actions.begin(), ActionDecap{});
   out.push_back(std::move(deliver));
 
-  std::vector<DeviceRef> to;
-  for (const BoundPort& peer : peers) {
-    if (peer.vf != port.vf) to.push_back(Representor(peer));
+  std::vector<AddressPair> owned;
+  for (const IpAddress& address : port.addresses) {
+    owned.push_back({port.mac, IpPrefix::Host(address)});
   }
-  // "must" cannot hold for floods: mlx5 takes neither "continue" nor rules that
-  // match the incoming device with skip_sw. "off" can.
-  const OffloadWish wish =
-      port.offload == OffloadWish::kOff ? OffloadWish::kOff : OffloadWish::kPrefer;
-  for (Flood& flood : Floods()) {
-    flood.match.in_device = Representor(port);
-    AddFlood({BlockOf(vpc), 0, flood.priority, port.ordinal}, flood.match, to, false,
-             ActionGotoChain{subnet_ordinal}, wish, out);
+  owned.insert(owned.end(), port.pairs.begin(), port.pairs.end());
+  uint16_t next4 = kPrioAdmit4, next6 = kPrioAdmit6;
+  for (const AddressPair& pair : owned) {
+    const bool v4 = pair.prefix.address().is_v4();
+    FlowRule admit = Rule({BlockOf(vpc), 0, v4 ? next4++ : next6++, port.ordinal},
+                          EtherTypeOf(pair.prefix.address()), ActionGotoChain{subnet.ordinal});
+    admit.match.in_device = Representor(port);
+    admit.match.src_mac = pair.mac.value_or(port.mac);
+    admit.match.src_ip = pair.prefix;
+    admit.offload = port.offload;
+    out.push_back(std::move(admit));
   }
   return out;
 }
 
-std::vector<FlowRule> CompileEndpointRules(const Vpc& vpc, const Endpoint& endpoint,
-                                           uint32_t ordinal, const TunnelFacts& tunnel) {
+std::vector<FlowRule> CompileEndpointRules(const VpcContext& vpc, const SubnetContext& subnet,
+                                           const Endpoint& endpoint, uint32_t ordinal) {
   // A VTEP that is this host would send the frame in circles; mlx5 refuses it too.
+  const TunnelFacts& tunnel = vpc.tunnel;
   if (endpoint.vtep == tunnel.local) return {};
-  FlowRule rule;
-  rule.location = {BlockOf(vpc), 0, kPrioForward, ordinal};
-  rule.match.dst_mac = endpoint.mac;
-  rule.actions = {ActionEncap{*vpc.vni, tunnel.local, endpoint.vtep, tunnel.udp_port},
-                  ActionRedirect{TunnelDevice(tunnel)}};
-  return {rule};
+  std::vector<FlowRule> out;
+  FlowRule deliver = Rule({BlockOf(vpc), subnet.ordinal, kPrioDeliver, ordinal}, kEtherAll,
+                          ActionEncap{vpc.vni, tunnel.local, endpoint.vtep, tunnel.udp_port});
+  deliver.match.dst_mac = endpoint.mac;
+  deliver.actions.push_back(ActionRedirect{TunnelDevice(tunnel)});
+  AddRoutes(vpc, subnet, endpoint.addresses, endpoint.mac, ordinal, OffloadWish::kPrefer,
+            deliver.actions, out);
+  out.insert(out.begin(), std::move(deliver));
+  return out;
 }
 
 }  // namespace fairlead

@@ -6,25 +6,30 @@
 // lives once, in the TC block that its representors share.
 //
 // Tables (README.md of this folder has the picture and the reasons):
-//   block of a VPC, chain 0: frames that a VM of the VPC sends
-//     VLAN-tagged           -> drop
-//     ARP broadcast, ND     -> copies to the sender's subnet: local ports here
-//                              (but the sender), then goto chain <subnet ordinal>
-//     dst_mac = local port  -> redirect to its representor
-//     dst_mac = endpoint    -> encapsulate (VNI, VTEP), redirect to the tunnel
-//     dst_mac = local port that must be in hardware -> drop (the proof, see below)
-//     anything              -> drop (made with the representor, see providers)
-//   block of a VPC, chain <subnet ordinal>: multicast dst_mac -> a copy to each
-//     VTEP of the subnet; then drop
+//   block of a VPC: frames that a VM of the VPC sends
+//     chain 0, admit
+//       VLAN-tagged                                  -> drop
+//       ARP, ND, DHCP, router solicitation           -> trap: the slow path answers
+//       other router's and neighbour's messages      -> drop
+//       representor, MAC and address of a port       -> goto the chain of its subnet
+//     chain <subnet ordinal>, deliver within the subnet
+//       dst_mac = local port    -> redirect to its representor
+//       dst_mac = endpoint      -> encapsulate (VNI, VTEP), redirect to the tunnel
+//       dst_mac = the gateway's, in a family that the subnet is routed in
+//                               -> goto the chain of the VPC
+//     chain <VPC ordinal>, route between its subnets
+//       TTL or hop limit spent  -> trap
+//       dst_ip = a gateway      -> trap
+//       dst_ip = local port     -> route, redirect to its representor
+//       dst_ip = endpoint       -> route, encapsulate, redirect to the tunnel
 //   ingress of the tunnel device, chain 0; every rule matches VNI, outer
 //   destination and outer UDP port
-//     VLAN-tagged           -> drop
-//     ARP for a subnet, ND from a subnet -> decapsulate, copies to its local ports
-//     dst_mac = local port  -> decapsulate, redirect to its representor
-//     anything              -> drop (made with the tunnel device)
+//     VLAN-tagged               -> drop
+//     dst_mac = local port      -> decapsulate, redirect to its representor
+//   Every chain ends in a drop of what is left.
 //
 // Match-all redirects are never produced; every forwarding rule names VNI (by
-// its block, or by match) and destination MAC.
+// its block, or by match) and destination. Nothing is copied or flooded.
 //
 // A VPC is an overlay here: one with a VLAN has no rules, and none is asked for.
 //
@@ -40,18 +45,30 @@
 
 namespace fairlead {
 
-// Priorities; one protocol each, as TC wants it. A flood list takes as many
-// consecutive priorities as it needs chunks (see kFloodChunks).
+// Priorities, one protocol each, as TC wants it, and each in one kind of chain alone. Of chain 0:
 inline constexpr uint16_t kPrioVlan = 5;
 inline constexpr uint16_t kPrioQinQ = 6;
-inline constexpr uint16_t kPrioArpFlood = 100;
-inline constexpr uint16_t kPrioNsFlood = 400;
-inline constexpr uint16_t kPrioNaFlood = 700;
-inline constexpr uint16_t kFloodChunks = 256;
-inline constexpr uint16_t kPrioForward = 2000;
-// Of a port that must be served by hardware: a drop of what is addressed to it and
-// was not delivered, which nothing reaches. It asks for hardware alone, as the
-// delivery cannot (see CompilePortRules), so a NIC that offloads nothing refuses it.
+inline constexpr uint16_t kPrioArp = 10;
+inline constexpr uint16_t kPrioNd = 11;  // and the four after it: a type of ICMPv6 each
+inline constexpr uint16_t kPrioDhcp4 = 20;
+inline constexpr uint16_t kPrioDhcp6 = 21;
+// The n-th address that a port may send from, of either family, is at this priority + n.
+inline constexpr uint16_t kPrioAdmit4 = 1100;
+inline constexpr uint16_t kPrioAdmit6 = 1200;
+// Of a subnet's chain, and of the tunnel's:
+inline constexpr uint16_t kPrioDeliver = 1000;
+inline constexpr uint16_t kPrioGateway4 = 1010;
+inline constexpr uint16_t kPrioGateway6 = 1011;
+// Of a VPC's chain; the n-th address of a port or an endpoint at the priority + n:
+inline constexpr uint16_t kPrioExpired4 = 2000;
+inline constexpr uint16_t kPrioExpired6 = 2001;
+inline constexpr uint16_t kPrioToGateway4 = 2010;
+inline constexpr uint16_t kPrioToGateway6 = 2011;
+inline constexpr uint16_t kPrioRoute4 = 2100;
+inline constexpr uint16_t kPrioRoute6 = 2200;
+// Of a port that must be served by hardware, in its subnet's chain: a drop of what is
+// addressed to it and was not delivered, which nothing reaches. It asks for hardware alone, as
+// the delivery cannot (see CompilePortRules), so a NIC that offloads nothing refuses it.
 inline constexpr uint16_t kPrioHardwareProof = 60000;
 inline constexpr uint16_t kPrioDefaultDrop = 65000;
 // The handle of rules that belong to a whole table and of which there is one.
@@ -66,34 +83,44 @@ struct BoundPort {
   VfId vf;
   uint32_t representor_ifindex = 0;
   MacAddress mac;
+  std::vector<IpAddress> addresses;
+  std::vector<AddressPair> pairs;
   OffloadWish offload = OffloadWish::kPrefer;
   friend bool operator==(const BoundPort&, const BoundPort&) = default;
 };
+
+// What all units of a VPC are compiled with. `ordinal`: the VPC's, and its chain.
+struct VpcContext {
+  Vni vni;
+  uint32_t ordinal = 0;
+  TunnelFacts tunnel;
+};
+// Of a port's or an endpoint's subnet: its chain, and whether it is routed.
+struct SubnetContext {
+  uint32_t ordinal = 0;
+  bool routed4 = false;
+  bool routed6 = false;
+};
+SubnetContext ContextOf(const Subnet& subnet, uint32_t ordinal);
 
 // The default drop of a table; the providers of representor and tunnel make it
 // before the device goes up.
 FlowRule DefaultDropRule(const RuleTable& table);
 
-// What belongs to the VPC as a whole: VLAN-tagged frames are dropped, in its
-// block and from the tunnel with its VNI. `ordinal` is the VPC's.
-std::vector<FlowRule> CompileVpcRules(const Vpc& vpc, uint32_t ordinal, const TunnelFacts& tunnel);
+// What all frames of the VPC meet first, and the end of its routing.
+std::vector<FlowRule> CompileVpcRules(const VpcContext& vpc);
 
-// Replication of ARP and ND for a subnet: chain <ordinal> to the VTEPs, and from
-// the tunnel to the local ports. `local` holds the subnet's bound ports,
-// `vteps` the outer addresses of its endpoints (the host's own left out).
-std::vector<FlowRule> CompileSubnetRules(const Vpc& vpc, const Subnet& subnet, uint32_t ordinal,
-                                         const std::vector<BoundPort>& local,
-                                         const std::vector<IpAddress>& vteps,
-                                         const TunnelFacts& tunnel);
+// The subnet's chain: to its gateway, and its end.
+std::vector<FlowRule> CompileSubnetRules(const VpcContext& vpc, const Subnet& subnet,
+                                         uint32_t ordinal);
 
-// Delivery to the port (from its block, from the tunnel) and replication of what
-// it sends. `peers` are the other bound ports of the subnet.
-std::vector<FlowRule> CompilePortRules(const Vpc& vpc, uint32_t subnet_ordinal,
-                                       const BoundPort& port, const std::vector<BoundPort>& peers,
-                                       const TunnelFacts& tunnel);
+// What may leave the port, and delivery to it: in its subnet, from others, from the tunnel.
+std::vector<FlowRule> CompilePortRules(const VpcContext& vpc, const SubnetContext& subnet,
+                                       const BoundPort& port);
 
-// Encapsulation towards an endpoint. None when its VTEP is this host.
-std::vector<FlowRule> CompileEndpointRules(const Vpc& vpc, const Endpoint& endpoint,
-                                           uint32_t ordinal, const TunnelFacts& tunnel);
+// Encapsulation towards an endpoint, in its subnet and from others. None when its VTEP is
+// this host.
+std::vector<FlowRule> CompileEndpointRules(const VpcContext& vpc, const SubnetContext& subnet,
+                                           const Endpoint& endpoint, uint32_t ordinal);
 
 }  // namespace fairlead

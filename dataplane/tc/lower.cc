@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/tc/lower.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "agent/base/error.h"
@@ -30,87 +29,94 @@ absl::Status NoDevice(const FlowRule& rule, std::string_view what) {
       StrCat("rule ", rule.location.ToString(), ": ", what, " is not there"));
 }
 
-bool IsVerdict(const RuleAction& action) {
-  return std::holds_alternative<ActionRedirect>(action) ||
-         std::holds_alternative<ActionGotoChain>(action) ||
-         std::holds_alternative<ActionContinue>(action) ||
-         std::holds_alternative<ActionDrop>(action);
-}
-
-// Where a copy or a redirect goes; null for other actions.
-const DeviceRef* TargetOf(const RuleAction& action) {
-  if (const auto* mirror = std::get_if<ActionMirror>(&action)) return &mirror->to;
-  if (const auto* redirect = std::get_if<ActionRedirect>(&action)) return &redirect->to;
-  return nullptr;
-}
+// Where an action stands among the others.
+struct Rank {
+  static constexpr int kVerdict = 3;
+  int operator()(const ActionDecap&) const { return 0; }
+  int operator()(const ActionRoute&) const { return 1; }
+  int operator()(const ActionEncap&) const { return 2; }
+  int operator()(const ActionRedirect&) const { return kVerdict; }
+  int operator()(const ActionGotoChain&) const { return kVerdict; }
+  int operator()(const ActionTrap&) const { return kVerdict; }
+  int operator()(const ActionDrop&) const { return kVerdict; }
+};
+int RankOf(const RuleAction& action) { return std::visit(Rank{}, action); }
 
 // The order that an mlx5 eswitch takes (tc_acts_fdb; the list of its refusals is
 // longer, this is what Fairlead's rules can get wrong).
 absl::Status CheckOrder(const FlowRule& rule) {
   const auto& actions = rule.actions;
-  if (actions.empty() || actions.size() > kMaxRuleActions) {
-    return Refuse(rule, StrCat("it has ", actions.size(), " actions, 1 to ", kMaxRuleActions,
-                               " are possible"));
-  }
-  bool forwards = false;
+  if (actions.empty()) return Refuse(rule, "it has no actions");
+  bool routes = false;
   for (size_t i = 0; i < actions.size(); ++i) {
-    const bool last = i + 1 == actions.size();
-    if (IsVerdict(actions[i]) != last) {
+    const int rank = RankOf(actions[i]);
+    if ((rank == Rank::kVerdict) != (i + 1 == actions.size())) {
       return Refuse(rule, "a verdict must be its last action, and only that");
     }
-    if (std::holds_alternative<ActionDecap>(actions[i])) {
-      if (i != 0) return Refuse(rule, "decapsulation must come first");
-      if (std::holds_alternative<ActionGotoChain>(actions.back())) {
-        return Refuse(rule, "decapsulation does not go with a jump to another chain");
-      }
+    if (i > 0 && rank <= RankOf(actions[i - 1])) {
+      return Refuse(rule,
+                    "it must decapsulate, route and encapsulate in this order, and each "
+                    "at most once");
     }
-    const bool encap = std::holds_alternative<ActionEncap>(actions[i]);
-    const DeviceRef* next = last ? nullptr : TargetOf(actions[i + 1]);
-    if (encap && (next == nullptr || next->kind != DeviceRef::Kind::kTunnel)) {
-      return Refuse(rule, "encapsulation must come right before the tunnel device");
-    }
-    if (const DeviceRef* target = TargetOf(actions[i])) {
-      forwards = true;
-      const bool encapsulated = i > 0 && std::holds_alternative<ActionEncap>(actions[i - 1]);
-      if (target->kind == DeviceRef::Kind::kTunnel && !encapsulated) {
-        return Refuse(rule, "what goes to the tunnel device must be encapsulated");
-      }
-      if (target->ifindex == 0) return NoDevice(rule, "a device that it sends to");
-    }
+    if (std::holds_alternative<ActionRoute>(actions[i])) routes = true;
   }
+  const DeviceRef* to = OutputOf(rule);
+  if (to == nullptr) {  // mlx5: a decapsulation goes with no jump to a chain, nor with a trap
+    return actions.size() == 1
+               ? absl::OkStatus()
+               : Refuse(rule, "a jump to a chain, a trap or a drop must be its only action");
+  }
+  const bool encap =
+      actions.size() > 1 && std::holds_alternative<ActionEncap>(actions[actions.size() - 2]);
+  const bool to_tunnel = to->kind == DeviceRef::Kind::kTunnel;
+  if (encap && !to_tunnel) {
+    return Refuse(rule, "encapsulation must come right before the tunnel device");
+  }
+  if (!encap && to_tunnel) {
+    return Refuse(rule, "what goes to the tunnel device must be encapsulated");
+  }
+  if (to->ifindex == 0) return NoDevice(rule, "a device that it sends to");
   const RuleMatch& match = rule.match;
-  const bool names_target = match.dst_mac || match.arp_target || match.icmpv6_type;
-  if (forwards && !names_target) {
+  if (!match.dst_mac && !match.dst_ip) {
     return Refuse(rule, "it would forward whatever comes; a forwarding rule names a destination");
   }
+  if (routes && match.ethertype != kEtherIpv4 && match.ethertype != kEtherIpv6) {
+    return Refuse(rule, "only IPv4 and IPv6 packets can be routed");
+  }
+  if (routes && !match.dst_ip) return Refuse(rule, "a rule that routes names where to");
   return absl::OkStatus();
 }
 
 struct ActionLowerer {
-  TcAction operator()(const ActionEncap& a) const {
+  const RuleMatch& match;
+  std::vector<TcAction>* out;
+
+  void operator()(const ActionEncap& a) const {
     // The outer UDP checksum is 0: mlx5 makes no other.
-    return TcTunnelSet{.key_id = a.vni.value(),
-                       .src = a.local,
-                       .dst = a.remote,
-                       .dst_port = a.udp_port,
-                       .ttl = a.ttl,
-                       .no_csum = true};
+    out->push_back(TcTunnelSet{.key_id = a.vni.value(),
+                               .src = a.local,
+                               .dst = a.remote,
+                               .dst_port = a.udp_port,
+                               .ttl = a.ttl,
+                               .no_csum = true});
   }
-  TcAction operator()(const ActionDecap&) const { return TcTunnelUnset{}; }
-  TcAction operator()(const ActionMirror& a) const {
-    return TcMirred{.ifindex = a.to.ifindex, .redirect = false};
+  void operator()(const ActionDecap&) const { out->push_back(TcTunnelUnset{}); }
+  void operator()(const ActionRoute& a) const {
+    const bool v6 = match.ethertype == kEtherIpv6;
+    out->push_back(TcPedit{.eth_src = a.src_mac, .eth_dst = a.dst_mac, .v6 = v6});
+    if (!v6) out->push_back(TcCsum{});  // an IPv6 header has no checksum
   }
-  TcAction operator()(const ActionRedirect& a) const {
-    return TcMirred{.ifindex = a.to.ifindex, .redirect = true};
+  void operator()(const ActionRedirect& a) const {
+    out->push_back(TcMirred{.ifindex = a.to.ifindex});
   }
-  TcAction operator()(const ActionGotoChain& a) const {
-    return TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = a.chain};
+  void operator()(const ActionGotoChain& a) const {
+    out->push_back(TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = a.chain});
   }
-  TcAction operator()(const ActionContinue&) const {
-    return TcGact{.verdict = TcGact::Verdict::kContinue, .chain = 0};
+  void operator()(const ActionTrap&) const {
+    out->push_back(TcGact{.verdict = TcGact::Verdict::kTrap, .chain = 0});
   }
-  TcAction operator()(const ActionDrop&) const {
-    return TcGact{.verdict = TcGact::Verdict::kDrop, .chain = 0};
+  void operator()(const ActionDrop&) const {
+    out->push_back(TcGact{.verdict = TcGact::Verdict::kDrop, .chain = 0});
   }
 };
 
@@ -125,11 +131,10 @@ TcFilter::Flags FlagsOf(const FlowRule& rule) {
   }
   // skip_sw only where every device that the rule is offered to can take it.
   // Refused by the core on a tunnel device; by mlx5 for "indev" on the other
-  // representors of a block, for ARP fields, and for what goes to a representor on
-  // that one itself. There "must" is proven by reading back in_hw.
+  // representors of a block, and for what goes to a representor on that one itself.
+  // There "must" is proven by reading back in_hw.
   const bool takes_skip_sw = rule.location.table.kind == RuleTable::Kind::kVpcBlock &&
-                             !rule.match.in_device && !rule.match.arp_target &&
-                             !SendsWithinBlock(rule);
+                             !rule.match.in_device && !SendsWithinBlock(rule);
   return takes_skip_sw ? TcFilter::Flags::kSkipSw : TcFilter::Flags::kNone;
 }
 
@@ -137,9 +142,8 @@ TcFilter::Flags FlagsOf(const FlowRule& rule) {
 
 bool SendsWithinBlock(const FlowRule& rule) {
   if (rule.location.table.kind != RuleTable::Kind::kVpcBlock) return false;
-  const std::vector<DeviceRef> outputs = OutputsOf(rule);
-  return std::any_of(outputs.begin(), outputs.end(),
-                     [](const DeviceRef& to) { return to.kind == DeviceRef::Kind::kRepresentor; });
+  const DeviceRef* to = OutputOf(rule);
+  return to != nullptr && to->kind == DeviceRef::Kind::kRepresentor;
 }
 
 TcCookie MakeCookie(uint32_t store_id, const FlowRule& rule) {
@@ -179,17 +183,18 @@ absl::StatusOr<TcFilter> Lower(const FlowRule& rule, const DeviceNames& names, u
     filter.match.indev = names(match.in_device->ifindex);
     if (!filter.match.indev) return NoDevice(rule, "its input device");
   }
+  filter.match.src_mac = match.src_mac;
   filter.match.dst_mac = match.dst_mac;
-  filter.match.dst_mac_mask = match.dst_mac_mask;
   filter.match.src_ip = match.src_ip;
-  filter.match.arp_target = match.arp_target;
+  filter.match.dst_ip = match.dst_ip;
+  filter.match.ttl_expiring = match.ttl_expiring;
   filter.match.icmpv6_type = match.icmpv6_type;
+  filter.match.udp_dst_port = match.udp_dst_port;
   if (match.vni) filter.match.enc_key_id = match.vni->value();
   filter.match.enc_dst = match.outer_dst;
   filter.match.enc_dst_port = match.outer_udp_port;
-  filter.actions.reserve(rule.actions.size());
   for (const RuleAction& action : rule.actions) {
-    filter.actions.push_back(std::visit(ActionLowerer{}, action));
+    std::visit(ActionLowerer{match, &filter.actions}, action);
   }
   filter.flags = FlagsOf(rule);
   filter.cookie = MakeCookie(store_id, rule);

@@ -4,13 +4,13 @@
 // filter tells whose it is and what it holds.
 //
 // Actions are taken in the rule's order, which must be one that a ConnectX
-// takes: decapsulation first, encapsulation right before the copy or redirect to
-// the tunnel device that it is for, a verdict last.
+// takes: decapsulation first, then what a router does, encapsulation right before
+// the redirect to the tunnel device, a verdict last. A jump, a trap and a drop stand alone.
 //
 // Threading: pure functions.
-// Errors: kInvalidArgument for a rule that has no such order or would redirect
-// everything (a bug of the pipeline), kFailedPrecondition when a device that the
-// rule names is not there.
+// Errors: kInvalidArgument for a rule that has no such order, would redirect
+// everything or route what is no IP packet (a bug of the pipeline), kFailedPrecondition when a
+// device that the rule names is not there.
 #pragma once
 
 #include <cstdint>

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "agent/base/text.h"
 
 namespace fairlead {
@@ -36,6 +38,11 @@ ActionEncap Encap() {
           .ttl = 64};
 }
 
+ActionRoute Route() {
+  return {.src_mac = *MacAddress::Parse("02:00:00:00:00:01"),
+          .dst_mac = *MacAddress::Parse("52:54:00:00:00:02")};
+}
+
 FlowRule Rule(std::vector<RuleAction> actions, RuleTable::Kind table = RuleTable::Kind::kVpcBlock) {
   FlowRule rule;
   rule.location.table.kind = table;
@@ -53,17 +60,13 @@ TEST(Lower, ForwardsToARepresentor) {
   EXPECT_EQ(filter->id, (TcFilterId{0, 2000, 7}));
   EXPECT_EQ(filter->match.dst_mac, *MacAddress::Parse("52:54:00:00:00:02"));
   EXPECT_EQ(filter->match.ethertype, kEtherAll);
-  EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcMirred{kRep, true}}));
+  EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcMirred{kRep}}));
 }
 
-TEST(Lower, EncapsulatesForEachVtep) {
-  ActionEncap second = Encap();
-  second.remote = *IpAddress::Parse("192.0.2.3");
-  auto filter =
-      Lower(Rule({Encap(), ActionMirror{Tunnel()}, second, ActionMirror{Tunnel()}, ActionDrop{}}),
-            Name, kStore);
+TEST(Lower, EncapsulatesForAnotherHost) {
+  auto filter = Lower(Rule({Encap(), ActionRedirect{Tunnel()}}), Name, kStore);
   ASSERT_TRUE(filter.ok()) << filter.status();
-  ASSERT_EQ(filter->actions.size(), 5u);
+  ASSERT_EQ(filter->actions.size(), 2u);
   const auto& set = std::get<TcTunnelSet>(filter->actions[0]);
   EXPECT_EQ(set.key_id, 1000u);
   EXPECT_EQ(set.src, Encap().local);
@@ -71,9 +74,80 @@ TEST(Lower, EncapsulatesForEachVtep) {
   EXPECT_EQ(set.dst_port, 4789);
   EXPECT_EQ(set.ttl, 64);
   EXPECT_TRUE(set.no_csum);
-  EXPECT_EQ(filter->actions[1], TcAction(TcMirred{kTunnelDevice, false}));
-  EXPECT_EQ(std::get<TcTunnelSet>(filter->actions[2]).dst, second.remote);
-  EXPECT_EQ(filter->actions[4], TcAction(TcGact{TcGact::Verdict::kDrop, 0}));
+  EXPECT_EQ(filter->actions[1], TcAction(TcMirred{kTunnelDevice}));
+}
+
+FlowRule Routed(uint16_t ethertype, std::vector<RuleAction> actions,
+                RuleTable::Kind table = RuleTable::Kind::kVpcBlock) {
+  FlowRule rule = Rule(std::move(actions), table);
+  rule.match.ethertype = ethertype;
+  rule.match.dst_mac.reset();
+  rule.match.dst_ip =
+      *IpPrefix::Parse(ethertype == kEtherIpv6 ? "2001:db8:1::7/128" : "10.1.0.7/32");
+  return rule;
+}
+
+TEST(Lower, RoutesAndMendsTheChecksumOfIpv4) {
+  const TcPedit v4{.eth_src = Route().src_mac, .eth_dst = Route().dst_mac, .v6 = false};
+  TcPedit v6 = v4;
+  v6.v6 = true;
+  auto filter = Lower(Routed(kEtherIpv4, {Route(), ActionRedirect{Rep()}}), Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->match.dst_ip, *IpPrefix::Parse("10.1.0.7/32"));
+  EXPECT_EQ(filter->actions, (std::vector<TcAction>{v4, TcCsum{}, TcMirred{kRep}}));
+
+  filter = Lower(Routed(kEtherIpv6, {Route(), ActionRedirect{Rep()}}), Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->actions, (std::vector<TcAction>{v6, TcMirred{kRep}}));
+
+  filter = Lower(Routed(kEtherIpv4, {Route(), Encap(), ActionRedirect{Tunnel()}}), Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  ASSERT_EQ(filter->actions.size(), 4u);
+  EXPECT_EQ(filter->actions[0], TcAction(v4));
+  EXPECT_EQ(filter->actions[1], TcAction(TcCsum{}));
+  EXPECT_TRUE(std::holds_alternative<TcTunnelSet>(filter->actions[2]));
+  EXPECT_EQ(filter->actions[3], TcAction(TcMirred{kTunnelDevice}));
+
+  filter = Lower(Routed(kEtherIpv4, {ActionDecap{}, Route(), ActionRedirect{Rep()}},
+                        RuleTable::Kind::kTunnelIngress),
+                 Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->actions,
+            (std::vector<TcAction>{TcTunnelUnset{}, v4, TcCsum{}, TcMirred{kRep}}));
+}
+
+TEST(Lower, RoutesOnlyWhatIsOfIpAndNamed) {
+  const auto refusal = [](const std::function<void(FlowRule&)>& change) {
+    FlowRule rule = Routed(kEtherIpv4, {Route(), ActionRedirect{Rep()}});
+    change(rule);
+    const absl::Status status = Lower(rule, Name, kStore).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(status.message());
+  };
+  EXPECT_THAT(refusal([](FlowRule& r) { r.match.ethertype = kEtherAll; }), HasSubstr("only IPv4"));
+  EXPECT_THAT(refusal([](FlowRule& r) { r.match.ethertype = kEtherArp; }), HasSubstr("only IPv4"));
+  EXPECT_THAT(refusal([](FlowRule& r) { r.match.dst_ip.reset(); }), HasSubstr("destination"));
+  EXPECT_THAT(refusal([](FlowRule& r) {
+                r.match.dst_ip.reset();
+                r.match.dst_mac = Route().src_mac;
+              }),
+              HasSubstr("names where to"));
+}
+
+TEST(Lower, TrapsToTheSlowPath) {
+  FlowRule rule = Rule({ActionTrap{}});
+  rule.match = {};
+  rule.match.ethertype = kEtherIpv4;
+  rule.match.src_mac = *MacAddress::Parse("52:54:00:00:00:02");
+  rule.match.udp_dst_port = 67;
+  rule.match.ttl_expiring = true;
+  auto filter = Lower(rule, Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->match.src_mac, rule.match.src_mac);
+  EXPECT_EQ(filter->match.udp_dst_port, 67);
+  EXPECT_TRUE(filter->match.ttl_expiring);
+  EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcGact{TcGact::Verdict::kTrap, 0}}));
+  EXPECT_EQ(filter->flags, TcFilter::Flags::kNone);
 }
 
 TEST(Lower, TakesTheOuterHeaderIntoTheMatch) {
@@ -86,21 +160,19 @@ TEST(Lower, TakesTheOuterHeaderIntoTheMatch) {
   EXPECT_EQ(filter->match.enc_key_id, 1000u);
   EXPECT_EQ(filter->match.enc_dst, *IpAddress::Parse("2001:db8::1"));
   EXPECT_EQ(filter->match.enc_dst_port, 4789);
-  EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcTunnelUnset{}, TcMirred{kRep, true}}));
+  EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcTunnelUnset{}, TcMirred{kRep}}));
 }
 
 TEST(Lower, TakesEveryOtherKey) {
   FlowRule rule = Rule({ActionGotoChain{9}});
   rule.match.ethertype = kEtherIpv6;
   rule.match.in_device = Rep();
-  rule.match.dst_mac_mask = *MacAddress::Parse("ff:ff:00:00:00:00");
   rule.match.src_ip = *IpPrefix::Parse("2001:db8::/64");
   rule.match.icmpv6_type = 135;
   auto filter = Lower(rule, Name, kStore);
   ASSERT_TRUE(filter.ok()) << filter.status();
   EXPECT_EQ(filter->match.indev, "rep0");
   EXPECT_EQ(filter->match.ethertype, 0x86dd);
-  EXPECT_EQ(filter->match.dst_mac_mask, *MacAddress::Parse("ff:ff:00:00:00:00"));
   EXPECT_EQ(filter->match.src_ip, *IpPrefix::Parse("2001:db8::/64"));
   EXPECT_EQ(filter->match.icmpv6_type, 135);
   EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcGact{TcGact::Verdict::kGotoChain, 9}}));
@@ -114,7 +186,10 @@ struct OrderCase {
 class LowerOrder : public ::testing::TestWithParam<OrderCase> {};
 
 TEST_P(LowerOrder, IsOneThatTheEswitchTakes) {
-  auto filter = Lower(Rule(GetParam().actions), Name, kStore);
+  FlowRule rule = Rule(GetParam().actions);
+  rule.match.ethertype = kEtherIpv4;
+  rule.match.dst_ip = *IpPrefix::Parse("10.1.0.0/16");
+  auto filter = Lower(rule, Name, kStore);
   if (*GetParam().refusal == '\0') {
     EXPECT_TRUE(filter.ok()) << filter.status();
     return;
@@ -126,24 +201,32 @@ TEST_P(LowerOrder, IsOneThatTheEswitchTakes) {
 INSTANTIATE_TEST_SUITE_P(
     Table, LowerOrder,
     ::testing::Values(
-        OrderCase{"drop", {ActionDrop{}}, ""}, OrderCase{"carry_on", {ActionContinue{}}, ""},
-        OrderCase{"copies_then_goto", {ActionMirror{Rep()}, ActionGotoChain{1}}, ""},
-        OrderCase{"decap_copies", {ActionDecap{}, ActionMirror{Rep()}, ActionDrop{}}, ""},
+        OrderCase{"drop", {ActionDrop{}}, ""}, OrderCase{"trap", {ActionTrap{}}, ""},
+        OrderCase{"jump", {ActionGotoChain{1}}, ""},
+        OrderCase{"decap_redirect", {ActionDecap{}, ActionRedirect{Rep()}}, ""},
         OrderCase{"encap_redirect", {Encap(), ActionRedirect{Tunnel()}}, ""},
-        OrderCase{"nothing", {}, "actions"},
-        OrderCase{"too_many", std::vector<RuleAction>(33, ActionMirror{Rep()}), "33 actions"},
-        OrderCase{"no_verdict", {ActionMirror{Rep()}}, "verdict"},
+        OrderCase{"route_redirect", {Route(), ActionRedirect{Rep()}}, ""},
+        OrderCase{"route_encap", {Route(), Encap(), ActionRedirect{Tunnel()}}, ""},
+        OrderCase{"decap_route", {ActionDecap{}, Route(), ActionRedirect{Rep()}}, ""},
+        OrderCase{"nothing", {}, "no actions"}, OrderCase{"no_verdict", {ActionDecap{}}, "verdict"},
         OrderCase{"after_verdict", {ActionDrop{}, ActionDrop{}}, "verdict"},
-        OrderCase{"late_decap", {ActionMirror{Rep()}, ActionDecap{}, ActionDrop{}}, "first"},
-        OrderCase{"two_decaps", {ActionDecap{}, ActionDecap{}, ActionDrop{}}, "first"},
-        OrderCase{"decap_goto", {ActionDecap{}, ActionGotoChain{1}}, "another chain"},
+        OrderCase{"two_redirects", {ActionRedirect{Rep()}, ActionRedirect{Rep()}}, "verdict"},
+        OrderCase{"late_decap", {Route(), ActionDecap{}, ActionRedirect{Rep()}}, "this order"},
+        OrderCase{"two_decaps", {ActionDecap{}, ActionDecap{}, ActionRedirect{Rep()}}, "at most"},
+        OrderCase{"two_routes", {Route(), Route(), ActionRedirect{Rep()}}, "at most"},
+        OrderCase{"late_route", {Encap(), Route(), ActionRedirect{Tunnel()}}, "this order"},
+        OrderCase{"encap_twice", {Encap(), Encap(), ActionRedirect{Tunnel()}}, "at most"},
+        OrderCase{"decap_goto", {ActionDecap{}, ActionGotoChain{1}}, "only action"},
+        OrderCase{"decap_drop", {ActionDecap{}, ActionDrop{}}, "only action"},
+        OrderCase{"decap_trap", {ActionDecap{}, ActionTrap{}}, "only action"},
+        OrderCase{"route_trap", {Route(), ActionTrap{}}, "only action"},
+        OrderCase{"route_goto", {Route(), ActionGotoChain{1}}, "only action"},
         OrderCase{"encap_to_representor", {Encap(), ActionRedirect{Rep()}}, "right before"},
-        OrderCase{"encap_twice", {Encap(), Encap(), ActionRedirect{Tunnel()}}, "right before"},
-        OrderCase{"encap_then_drop", {Encap(), ActionDrop{}}, "right before"},
+        OrderCase{"encap_then_drop", {Encap(), ActionDrop{}}, "only action"},
+        OrderCase{"encap_goto", {Encap(), ActionGotoChain{1}}, "only action"},
         OrderCase{"bare_to_tunnel", {ActionRedirect{Tunnel()}}, "must be encapsulated"},
-        OrderCase{"second_copy_bare",
-                  {Encap(), ActionMirror{Tunnel()}, ActionMirror{Tunnel()}, ActionDrop{}},
-                  "must be encapsulated"}),
+        OrderCase{
+            "routed_bare_to_tunnel", {Route(), ActionRedirect{Tunnel()}}, "must be encapsulated"}),
     [](const auto& param_info) { return param_info.param.name; });
 
 TEST(Lower, RefusesAMatchAllRedirect) {
@@ -152,6 +235,10 @@ TEST(Lower, RefusesAMatchAllRedirect) {
   auto filter = Lower(rule, Name, kStore);
   EXPECT_EQ(filter.status().code(), absl::StatusCode::kInvalidArgument);
   rule.actions = {ActionDrop{}};  // a match-all drop is how every table ends
+  EXPECT_TRUE(Lower(rule, Name, kStore).ok());
+  rule.match.ethertype = kEtherIpv4;
+  rule.actions = {ActionRedirect{Rep()}};
+  rule.match.dst_ip = *IpPrefix::Parse("10.1.0.7/32");
   EXPECT_TRUE(Lower(rule, Name, kStore).ok());
 }
 
@@ -171,7 +258,6 @@ struct FlagsCase {
   OffloadWish wish;
   RuleTable::Kind table;
   bool in_device;
-  bool arp;
   TcFilter::Flags want;
 };
 class LowerFlags : public ::testing::TestWithParam<FlagsCase> {};
@@ -181,10 +267,6 @@ TEST_P(LowerFlags, FollowTheWishWhereTheHardwareAllows) {
   FlowRule rule = Rule({ActionDrop{}}, c.table);
   rule.offload = c.wish;
   if (c.in_device) rule.match.in_device = Rep();
-  if (c.arp) {
-    rule.match.ethertype = kEtherArp;
-    rule.match.arp_target = *IpPrefix::Parse("10.0.0.0/24");
-  }
   auto filter = Lower(rule, Name, kStore);
   ASSERT_TRUE(filter.ok()) << filter.status();
   EXPECT_EQ(filter->flags, c.want);
@@ -193,21 +275,17 @@ TEST_P(LowerFlags, FollowTheWishWhereTheHardwareAllows) {
 INSTANTIATE_TEST_SUITE_P(
     Table, LowerFlags,
     ::testing::Values(FlagsCase{"must_in_block", OffloadWish::kMust, RuleTable::Kind::kVpcBlock,
-                                false, false, TcFilter::Flags::kSkipSw},
+                                false, TcFilter::Flags::kSkipSw},
                       FlagsCase{"must_never_on_the_tunnel", OffloadWish::kMust,
-                                RuleTable::Kind::kTunnelIngress, false, false,
-                                TcFilter::Flags::kNone},
+                                RuleTable::Kind::kTunnelIngress, false, TcFilter::Flags::kNone},
                       FlagsCase{"must_with_indev", OffloadWish::kMust, RuleTable::Kind::kVpcBlock,
-                                true, false, TcFilter::Flags::kNone},
-                      FlagsCase{"must_with_arp", OffloadWish::kMust, RuleTable::Kind::kVpcBlock,
-                                false, true, TcFilter::Flags::kNone},
+                                true, TcFilter::Flags::kNone},
                       FlagsCase{"prefer", OffloadWish::kPrefer, RuleTable::Kind::kVpcBlock, false,
-                                false, TcFilter::Flags::kNone},
-                      FlagsCase{"off", OffloadWish::kOff, RuleTable::Kind::kVpcBlock, false, false,
+                                TcFilter::Flags::kNone},
+                      FlagsCase{"off", OffloadWish::kOff, RuleTable::Kind::kVpcBlock, false,
                                 TcFilter::Flags::kSkipHw},
                       FlagsCase{"off_on_the_tunnel", OffloadWish::kOff,
-                                RuleTable::Kind::kTunnelIngress, false, false,
-                                TcFilter::Flags::kSkipHw}),
+                                RuleTable::Kind::kTunnelIngress, false, TcFilter::Flags::kSkipHw}),
     [](const auto& param_info) { return param_info.param.name; });
 
 TEST(Lower, ADeliveryWithinItsBlockIsNeverForHardwareAlone) {
@@ -216,6 +294,16 @@ TEST(Lower, ADeliveryWithinItsBlockIsNeverForHardwareAlone) {
   auto filter = Lower(rule, Name, kStore);
   ASSERT_TRUE(filter.ok()) << filter.status();
   EXPECT_EQ(filter->flags, TcFilter::Flags::kNone) << "mlx5: can't forward from a VF to itself";
+}
+
+TEST(Lower, ARoutedFrameToTheTunnelMayBeForHardwareAlone) {
+  FlowRule rule = Routed(kEtherIpv4, {Route(), Encap(), ActionRedirect{Tunnel()}});
+  rule.offload = OffloadWish::kMust;
+  auto filter = Lower(rule, Name, kStore);
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->flags, TcFilter::Flags::kSkipSw);
+  EXPECT_FALSE(SendsWithinBlock(rule));
+  EXPECT_TRUE(SendsWithinBlock(Routed(kEtherIpv4, {Route(), ActionRedirect{Rep()}})));
 }
 
 TEST(Cookie, TellsStoreMatchAndContent) {

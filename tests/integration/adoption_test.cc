@@ -169,7 +169,7 @@ TEST_F(AdoptionTest, ARuleThatSomebodyDeletesComesBack) {
   host->WaitReady("a-red");
   const std::vector<TcFilter> rules = Block(1000);
   const auto forward = std::find_if(
-      rules.begin(), rules.end(), [](const TcFilter& f) { return f.id.priority == kPrioForward; });
+      rules.begin(), rules.end(), [](const TcFilter& f) { return f.id.priority == kPrioDeliver; });
   ASSERT_NE(forward, rules.end());
   FakeTcPort tc(host->network);
   TcChange change{TcChange::Verb::kDelete, {0x46000000U | 1000, 0}, *forward};

@@ -125,7 +125,7 @@ TEST_F(AttachTest, OfAPortThatIsToLeaveHardwareNoRuleIsLeftThere) {
   std::vector<TcFilter> rules = Block(1000);
   for (const TcFilter& rule : host->network->Filters({0, tunnel})) rules.push_back(rule);
   for (const TcFilter& rule : rules) {
-    if (rule.id.priority != kPrioForward) continue;  // the others are of the VPC and the subnet
+    if (rule.id.priority != kPrioDeliver) continue;  // the others are of the VPC and the subnet
     EXPECT_EQ(rule.flags, TcFilter::Flags::kSkipHw) << "handle " << rule.id.handle;
   }
   EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0);

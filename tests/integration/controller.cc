@@ -43,6 +43,11 @@ void Controller::MakeNetwork(const std::string& vpc, const std::function<void(v1
     s->set_id(StrCat(vpc, "-1"));
     s->set_vpc(vpc);
     s->add_prefixes(prefix);
+    // The last address but one, which no test asks for.
+    const IpAddress last = IpPrefix::Parse(prefix)->Last();
+    std::vector<uint8_t> gateway(last.bytes().begin(), last.bytes().end());
+    --gateway.back();
+    if (v->vni() != 0) s->add_gateways(IpAddress::FromBytes(gateway)->ToString());
   });
   ASSERT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
 }

@@ -37,13 +37,15 @@ TEST_F(DriftTest, ADeletedRuleIsToldWithWhatItWas) {
   Begin();
   Attached("a", "red", "10.0.0.5");
   const std::vector<TcFilter> rules = Block(1000);
-  const auto forward = std::find_if(rules.begin(), rules.end(),
-                                    [](const TcFilter& f) { return f.id.priority == 2000; });
+  const auto forward = std::find_if(
+      rules.begin(), rules.end(), [](const TcFilter& f) { return f.id.priority == kPrioDeliver; });
   ASSERT_NE(forward, rules.end());
   FakeTcPort tc(host->network);
   const TcChange change{TcChange::Verb::kDelete, {BlockIndex(1000), 0}, *forward};
   ASSERT_TRUE(tc.Apply({&change, 1}).front().ok());
-  const v1::Drift drift = WaitRepaired("port/a-red", "flow-rule/block-1000/0/2000/", "-> gone");
+  const v1::Drift drift = WaitRepaired(
+      "port/a-red", StrCat("flow-rule/block-1000/", forward->id.chain, "/", kPrioDeliver, "/"),
+      "-> gone");
   EXPECT_THAT(drift.change(), HasSubstr("dst_mac " + FakeHost::VfMac(0).ToString()));
   EXPECT_EQ(Block(1000), rules);
   const auto object = host->Get(v1::OBJECT_KIND_PORT, "a-red");

@@ -30,7 +30,7 @@ class EndpointTest : public AgentTest {
   // Whether frames to this MAC go to that host.
   bool Leads(const std::string& mac, const std::string& vtep) {
     for (const TcFilter& filter : Block(1000)) {
-      if (filter.id.priority != kPrioForward || !filter.match.dst_mac ||
+      if (filter.id.priority != kPrioDeliver || !filter.match.dst_mac ||
           filter.match.dst_mac->ToString() != mac) {
         continue;
       }
@@ -66,11 +66,14 @@ TEST_F(EndpointTest, AnEndpointsMacMayGoToAnotherInOneChange) {
   host->network->ClearCalls();
   ASSERT_TRUE(PutEndpoint("e2", Mac(1), "192.0.2.2", "e1").has_accepted());
   WaitEndpoint("e2", v1::OBJECT_STATE_READY);
-  const std::string forward = StrCat("(block ", BlockIndex(1000), " chain 0 prio ", kPrioForward);
+  const std::string block = StrCat("(block ", BlockIndex(1000), " ");
+  const std::string deliver = StrCat(" prio ", kPrioDeliver, " ");
   std::vector<std::string> changes;
   for (const std::string& call : host->network->Calls()) {
     for (const char* verb : {"Put", "Delete"}) {
-      if (call.starts_with(StrCat(verb, forward))) changes.push_back(call);
+      if (call.starts_with(StrCat(verb, block)) && call.find(deliver) != std::string::npos) {
+        changes.push_back(call);
+      }
     }
   }
   EXPECT_THAT(changes, ::testing::ElementsAre(StartsWith("Delete"), StartsWith("Put")))

@@ -223,9 +223,10 @@ TEST_F(FailureTest, EveryStepOfAnAttachThatFailsIsRolledBack) {
       {"qdisc", network("AddClsact(", "")},
       {"drop rule", network("Put(block ", StrCat(" prio ", kPrioDefaultDrop, " "))},
       {"link up", network("SetLinkUp(", ", up)")},
-      {"delivery", network("Put(block ", StrCat(" prio ", kPrioForward, " "))},
-      {"delivery from the tunnel", network("Put(ifindex ", StrCat(" prio ", kPrioForward, " "))},
-      {"flood", network("Put(block ", StrCat(" prio ", kPrioArpFlood, " "))},
+      {"delivery", network("Put(block ", StrCat(" prio ", kPrioDeliver, " "))},
+      {"delivery from the tunnel", network("Put(ifindex ", StrCat(" prio ", kPrioDeliver, " "))},
+      {"route", network("Put(block ", StrCat(" prio ", kPrioRoute4, " "))},
+      {"admission", network("Put(block ", StrCat(" prio ", kPrioAdmit4, " "))},
       {"driver override", pci(SysfsMethod::kSetDriverOverride)},
       {"probe", pci(SysfsMethod::kProbe)},
       {"device_add",
@@ -257,12 +258,11 @@ TEST_F(FailureTest, AForeignRuleInOurPlaceIsReportedAndKept) {
   BeginBesideAnother();
   Attached("a", "red", "10.0.0.5");
   // b's rule will have the handle of its port's ordinal: after VM b's.
-  uint32_t ordinal = 0;
-  for (const TcFilter& filter : Block(1000)) {
-    if (filter.id.priority == kPrioForward) ordinal = filter.id.handle + 2;
-  }
   TcFilterInfo foreign;
-  foreign.id = {0, kPrioForward, ordinal};
+  for (const TcFilter& filter : Block(1000)) {
+    if (filter.id.priority == kPrioDeliver) foreign.id = filter.id;
+  }
+  foreign.id.handle += 2;
   foreign.ethertype = 0x0003;  // ETH_P_ALL
   foreign.kind = "flower";
   host->network->AddForeignFilter({BlockIndex(1000), 0}, foreign);
@@ -270,7 +270,8 @@ TEST_F(FailureTest, AForeignRuleInOurPlaceIsReportedAndKept) {
   host->AddVm("b");
   host->Attach("b", "red", "10.0.0.6");
   const v1::ObjectStatus status = host->WaitFailed("b-red");
-  EXPECT_THAT(status.reason(), HasSubstr(StrCat("block-1000/0/", kPrioForward, "/", ordinal)));
+  EXPECT_THAT(status.reason(), HasSubstr(StrCat("block-1000/", foreign.id.chain, "/", kPrioDeliver,
+                                                "/", foreign.id.handle)));
   ExpectAsBefore(before);
   EXPECT_EQ(host->PortStatus("a-red")->state(), v1::OBJECT_STATE_READY);
 }

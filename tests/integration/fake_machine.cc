@@ -177,6 +177,10 @@ Ports FakeMachine::ports() {
   ports.tc = [this] {
     return absl::StatusOr<std::unique_ptr<TcPort>>(std::make_unique<FakeTcPort>(network));
   };
+  ports.slow_path = [this](const std::string& /*path*/) {
+    return absl::StatusOr<std::unique_ptr<SlowPathSocket>>(
+        std::make_unique<FakeSlowPathSocket>(&slow_path));
+  };
   if (options_.eswitch) {
     ports.devlink = [this] {
       return absl::StatusOr<std::unique_ptr<DevlinkPort>>(

@@ -22,6 +22,7 @@
 #include "agent/ports/devlink/fake_devlink.h"
 #include "agent/ports/netlink/fake_network.h"
 #include "agent/ports/qmp/fake_qmp_port.h"
+#include "agent/ports/slow_path/fake_slow_path.h"
 #include "agent/ports/sysfs/fake_pci_host.h"
 #include "agent/ports/sysfs/fake_sysfs_port.h"
 #include "agent/ports/uevent/fake_uevent_port.h"
@@ -96,6 +97,7 @@ class FakeMachine {
   FakePciHost pci;
   FakeUevents uevents;
   FakeQmpPort qmp;
+  FakeSlowPath slow_path;
   DaemonConfig config;
 
  protected:

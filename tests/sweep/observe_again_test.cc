@@ -226,7 +226,7 @@ TEST_F(ObserveAgainTest, AnAgentListensBeforeItLooksForTheFirstTime) {
 TEST_F(ObserveAgainTest, ARuleThatGoesRightAfterTheFirstLookIsMadeAgain) {
   const std::vector<TcFilter> rules = Block(kRed);
   const auto victim = std::find_if(rules.begin(), rules.end(), [](const TcFilter& rule) {
-    return rule.id.priority == kPrioForward;
+    return rule.id.priority == kPrioDeliver;
   });
   ASSERT_NE(victim, rules.end());
   const TcChange change{TcChange::Verb::kDelete, {0x46000000U | kRed, 0}, *victim};

@@ -9,8 +9,8 @@ namespace {
 template <typename Make>
 Make Wrapped(Make make, FaultPlan* plan) {
   if (!make) return make;
-  return [make, plan]() -> decltype(make()) {
-    auto port = make();
+  return [make, plan](const auto&... arguments) -> decltype(make(arguments...)) {
+    auto port = make(arguments...);
     if (!port.ok()) return port.status();
     return WithFaults(*std::move(port), plan);
   };
@@ -28,6 +28,7 @@ PortsWithFaults::PortsWithFaults(const Ports& plain, FaultPlan* plan)
   ports_.rtnetlink = Wrapped(plain.rtnetlink, plan);
   ports_.tc = Wrapped(plain.tc, plan);
   ports_.devlink = Wrapped(plain.devlink, plan);
+  ports_.slow_path = Wrapped(plain.slow_path, plan);
 }
 
 }  // namespace fairlead

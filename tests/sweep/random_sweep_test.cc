@@ -535,7 +535,7 @@ class RandomSweep {
     for (const TcFilter& filter : host_.network->Filters({.block = block})) {
       for (const TcAction& action : filter.actions) {
         const auto* to = std::get_if<TcMirred>(&action);
-        if (to != nullptr && to->redirect && to->ifindex == ifindex) return true;
+        if (to != nullptr && to->ifindex == ifindex) return true;
       }
     }
     return false;

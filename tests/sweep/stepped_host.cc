@@ -196,6 +196,15 @@ std::string SteppedHost::Picture() const {
       text += '\n';
     }
   }
+  for (const auto& [key, entry] : slow_path.entries()) {
+    StrAppend(&text, "slow path ", key.id, " ", key.address.ToString());
+    if (const auto* port = std::get_if<SlowPathPort>(&entry)) {
+      StrAppend(&text, " port ", port->ifindex, " ", port->mac.ToString());
+    } else if (const auto* neighbour = std::get_if<SlowPathNeighbour>(&entry)) {
+      StrAppend(&text, " is at ", neighbour->mac.ToString());
+    }
+    text += '\n';
+  }
   for (const auto& [id, vm] : vms()) {
     for (const QmpDevice& device : vm->devices()) {
       StrAppend(&text, "vm ", id, " ", device.type, " on ", device.bus, " ", device.host, "\n");

@@ -131,6 +131,27 @@ class FaultyUeventPort final : public UeventPort {
   FaultCalls calls_;
 };
 
+class FaultySlowPathSocket final : public SlowPathSocket {
+ public:
+  FaultySlowPathSocket(std::unique_ptr<SlowPathSocket> port, FaultPlan* plan)
+      : port_(std::move(port)), calls_("slow path", plan) {}
+
+  // Not changes: each start tells again what is known already.
+  absl::StatusOr<SlowPathReport> TellAll(std::span<const SlowPathEntry> all, bool whole) override {
+    return calls_.Look("TellAll", StrCat(all.size(), whole ? ", whole" : ""),
+                       [&] { return port_->TellAll(all, whole); });
+  }
+  absl::StatusOr<SlowPathReport> Tell(std::span<const SlowPathEntry> put,
+                                      std::span<const SlowPathKey> remove) override {
+    return calls_.Look("Tell", StrCat(put.size(), ", ", remove.size()),
+                       [&] { return port_->Tell(put, remove); });
+  }
+
+ private:
+  std::unique_ptr<SlowPathSocket> port_;
+  FaultCalls calls_;
+};
+
 }  // namespace
 
 std::unique_ptr<SysfsPort> WithFaults(SysfsPort* port, FaultPlan* plan) {
@@ -141,6 +162,10 @@ std::unique_ptr<QmpPort> WithFaults(QmpPort* port, FaultPlan* plan) {
 }
 std::unique_ptr<UeventPort> WithFaults(UeventPort* port, FaultPlan* plan) {
   return std::make_unique<FaultyUeventPort>(port, plan);
+}
+
+std::unique_ptr<SlowPathSocket> WithFaults(std::unique_ptr<SlowPathSocket> port, FaultPlan* plan) {
+  return std::make_unique<FaultySlowPathSocket>(std::move(port), plan);
 }
 
 }  // namespace fairlead

@@ -28,7 +28,7 @@ namespace fairlead::netlink {
 // A request under construction, on libnl's message builder.
 class Message {
  public:
-  // Enough for a filter with 32 actions, the largest that is ever sent.
+  // Enough for a filter with all its actions, the largest that is ever sent, many times over.
   static constexpr size_t kCapacity = 8192;
 
   Message(uint16_t type, uint16_t flags);

@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include <algorithm>
-#include <array>
 #include <tuple>
 #include <utility>
 
@@ -111,21 +110,18 @@ absl::Status CheckOffload(State& state, const TcAttachPoint& at, const TcFilter&
   return SystemError(EOPNOTSUPP, asked, "Driver doesn't support the rule in hardware");
 }
 
-MacAddress MaskedMac(const TcMatch& match) {
-  std::array<uint8_t, 6> mac = match.dst_mac.value_or(MacAddress()).bytes();
-  for (size_t i = 0; i < mac.size(); ++i) mac[i] &= match.dst_mac_mask.bytes()[i];
-  return MacAddress(mac);
-}
+// Which bits of an address a filter looks at; nothing is like a prefix of length 0.
+int LengthOf(const std::optional<IpPrefix>& prefix) { return prefix ? prefix->length() : 0; }
 
-// Whether both look at the same bits.
+// Whether both look at the same bits. (The family of the addresses is looked at too:
+// fl_set_key, net/sched/cls_flower.c. Of two filters of one priority it is the same.)
 bool SameMask(const TcMatch& a, const TcMatch& b) {
   const auto mask = [](const TcMatch& match) {
-    const auto prefix = [](const std::optional<IpPrefix>& p) {
-      return p ? std::pair(p->length(), p->address().is_v4()) : std::pair(-1, false);
-    };
-    return std::tuple(match.indev.has_value(), match.dst_mac ? match.dst_mac_mask : MacAddress(),
-                      prefix(match.src_ip), prefix(match.arp_target), match.icmpv6_type.has_value(),
-                      match.enc_key_id.has_value(), match.enc_dst && match.enc_dst->is_v4(),
+    return std::tuple(match.indev.has_value(), match.src_mac.has_value(), match.dst_mac.has_value(),
+                      match.src_ip || match.dst_ip, LengthOf(match.src_ip), LengthOf(match.dst_ip),
+                      match.ttl_expiring, match.icmpv6_type.has_value(),
+                      match.udp_dst_port.has_value(), match.enc_key_id.has_value(),
+                      match.enc_dst && match.enc_dst->is_v4(),
                       match.enc_dst && match.enc_dst->is_v6(), match.enc_dst_port.has_value());
   };
   return mask(a) == mask(b);
@@ -133,9 +129,13 @@ bool SameMask(const TcMatch& a, const TcMatch& b) {
 
 // Of two filters of one priority, which have one EtherType.
 bool SameKey(const TcMatch& a, const TcMatch& b) {
-  return MaskedMac(a) == MaskedMac(b) && SameMask(a, b) && a.indev == b.indev &&
-         a.src_ip == b.src_ip && a.arp_target == b.arp_target && a.icmpv6_type == b.icmpv6_type &&
-         a.enc_key_id == b.enc_key_id && a.enc_dst == b.enc_dst && a.enc_dst_port == b.enc_dst_port;
+  const auto same = [](const std::optional<IpPrefix>& x, const std::optional<IpPrefix>& y) {
+    return LengthOf(x) == 0 || x == y;
+  };
+  return SameMask(a, b) && a.indev == b.indev && a.src_mac == b.src_mac && a.dst_mac == b.dst_mac &&
+         same(a.src_ip, b.src_ip) && same(a.dst_ip, b.dst_ip) && a.icmpv6_type == b.icmpv6_type &&
+         a.udp_dst_port == b.udp_dst_port && a.enc_key_id == b.enc_key_id &&
+         a.enc_dst == b.enc_dst && a.enc_dst_port == b.enc_dst_port;
 }
 
 // Flower keeps the filters of a priority in one hash table per mask, and refuses a

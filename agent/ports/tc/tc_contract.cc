@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 
 #include "agent/base/error.h"
@@ -17,8 +18,7 @@ namespace {
 constexpr uint32_t kNoSuchDevice = 0x7ffffff0;
 constexpr uint32_t kNoSuchBlock = 0x46fffff0;
 
-TcMirred Mirror(uint32_t ifindex) { return {.ifindex = ifindex, .redirect = false}; }
-TcMirred Redirect(uint32_t ifindex) { return {.ifindex = ifindex, .redirect = true}; }
+TcMirred Redirect(uint32_t ifindex) { return {.ifindex = ifindex}; }
 
 TEST_P(TcContract, AQdiscIsAddedOnceAndDeletedAsOftenAsOneLikes) {
   EXPECT_FALSE(port().GetQdisc(a_)->clsact);
@@ -118,7 +118,7 @@ TEST_P(TcContract, APutReplacesInPlace) {
   ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
   TcFilter filter = Drop(7);
   ASSERT_TRUE(Put(Block(), filter).ok());
-  filter.actions = {Mirror(a_), Redirect(b_)};
+  filter.actions = {Redirect(b_)};
   filter.cookie = Cookie(99);
   const absl::Status put = Put(Block(), filter);
   ASSERT_TRUE(put.ok()) << put;
@@ -131,7 +131,7 @@ TEST_P(TcContract, APutReplacesAFilterThatLooksAtOtherFields) {
   ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
   TcFilter filter = Drop(7);
   ASSERT_TRUE(Put(Block(), filter).ok());
-  filter.match.dst_mac_mask = *MacAddress::Parse("ff:ff:ff:00:00:00");
+  filter.match.src_mac = *MacAddress::Parse("52:54:00:00:00:01");
   filter.cookie = Cookie(98);
   const absl::Status put = Put(Block(), filter);
   ASSERT_TRUE(put.ok()) << put;
@@ -172,19 +172,41 @@ TEST_P(TcContract, ASecondFilterWithTheSameKeyInOnePriorityIsRefused) {
 
 TEST_P(TcContract, KeysAreTheSameWhenTheirMaskedBitsAre) {
   ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
-  ASSERT_TRUE(Put(Block(), Drop(7)).ok());
-  TcFilter vendor = Drop(7);  // of the same address, under another mask
-  vendor.id.handle = 8;
-  vendor.match.dst_mac_mask = *MacAddress::Parse("ff:ff:ff:00:00:00");
-  EXPECT_TRUE(Put(Block(), vendor).ok()) << Put(Block(), vendor);
-  TcFilter same_vendor = vendor;
-  same_vendor.id.handle = 9;
-  same_vendor.match.dst_mac = *MacAddress::Parse("02:00:00:11:22:33");
-  EXPECT_EQ(ErrnoOf(Put(Block(), same_vendor)), EEXIST);
-  TcFilter other_vendor = same_vendor;
-  other_vendor.match.dst_mac = *MacAddress::Parse("02:00:01:11:22:33");
-  EXPECT_TRUE(Put(Block(), other_vendor).ok()) << Put(Block(), other_vendor);
-  EXPECT_EQ(port().Dump(Block())->size(), 3u);
+  uint32_t handle = 0;
+  const auto put = [&](const std::function<void(TcMatch&)>& name) {
+    TcFilter filter = Drop(++handle);
+    filter.match = {};
+    filter.match.ethertype = 0x0800;
+    name(filter.match);
+    return ErrnoOf(Put(Block(), filter));
+  };
+  const auto src = [](const char* prefix) {
+    return [=](TcMatch& m) { m.src_ip = *IpPrefix::Parse(prefix); };
+  };
+  const auto dst = [](const char* prefix) {
+    return [=](TcMatch& m) { m.dst_ip = *IpPrefix::Parse(prefix); };
+  };
+  EXPECT_EQ(put(src("10.0.0.0/8")), 0);
+  EXPECT_EQ(put(src("10.0.0.0/8")), EEXIST);
+  EXPECT_EQ(put(src("10.0.0.0/9")), 0);
+  EXPECT_EQ(put(src("11.0.0.0/8")), 0);
+  EXPECT_EQ(put(dst("10.0.0.0/8")), 0);
+  // A prefix of everything is of both, and not the same as none.
+  EXPECT_EQ(put([](TcMatch&) {}), 0);
+  EXPECT_EQ(put(src("0.0.0.0/0")), 0);
+  EXPECT_EQ(put(dst("0.0.0.0/0")), EEXIST);
+  EXPECT_EQ(put([](TcMatch& m) { m.ttl_expiring = true; }), 0);
+  EXPECT_EQ(put([](TcMatch& m) { m.ttl_expiring = true; }), EEXIST);
+  EXPECT_EQ(put([](TcMatch& m) { m.udp_dst_port = 67; }), 0);
+  EXPECT_EQ(put([](TcMatch& m) { m.udp_dst_port = 68; }), 0);
+  EXPECT_EQ(put([](TcMatch& m) { m.udp_dst_port = 67; }), EEXIST);
+  const auto mac = [](const char* text) {
+    return [=](TcMatch& m) { m.src_mac = *MacAddress::Parse(text); };
+  };
+  EXPECT_EQ(put(mac("52:54:00:00:00:01")), 0);
+  EXPECT_EQ(put(mac("52:54:00:00:00:02")), 0);
+  EXPECT_EQ(put(mac("52:54:00:00:00:01")), EEXIST);
+  EXPECT_EQ(put([](TcMatch& m) { m.dst_mac = *MacAddress::Parse("52:54:00:00:00:01"); }), 0);
 }
 
 TEST_P(TcContract, DeletingWhatIsGoneIsSuccess) {
@@ -335,9 +357,15 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
     const absl::Status status = Put(at, filter);
     EXPECT_TRUE(status.ok()) << "priority " << priority << ": " << status;
   };
+  const TcGact trap{.verdict = TcGact::Verdict::kTrap, .chain = 0};
+  TcPedit route{.eth_src = *MacAddress::Parse("02:00:00:00:00:01"),
+                .eth_dst = *MacAddress::Parse("52:54:00:00:01:0a"),
+                .v6 = false};
+  TcPedit route6 = route;
+  route6.v6 = true;
   TcMatch match;
   put(Block(), 1, match, {drop});
-  put(Block(), 2, match, {TcGact{.verdict = TcGact::Verdict::kContinue, .chain = 0}});
+  put(Block(), 2, match, {trap});
   put(Block(), 3, match, {TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 0x00ffffff}});
   match.ethertype = 0x8100;
   put(Block(), 4, match, {drop});
@@ -345,33 +373,43 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
   put(Block(), 5, match, {drop});
   match = {};
   match.indev = "fltca";
+  match.src_mac = *MacAddress::Parse("52:54:00:00:01:0b");
   match.dst_mac = *MacAddress::Parse("ff:ff:ff:ff:ff:ff");
   match.ethertype = 0x0806;
-  match.arp_target = *IpPrefix::Parse("10.0.0.0/24");
-  put(Block(), 6, match, {Mirror(b_), Mirror(a_), drop});
+  put(Block(), 6, match, {trap});
   match = {};
   match.ethertype = 0x86dd;
   match.icmpv6_type = 135;
   match.src_ip = *IpPrefix::Parse("2001:db8::/64");
-  put(Block(), 7, match, {Mirror(b_), drop});
+  put(Block(), 7, match, {trap});
+  match = {};
+  match.ethertype = 0x86dd;
+  match.ttl_expiring = true;
+  match.udp_dst_port = 547;
+  match.dst_ip = *IpPrefix::Parse("ff02::1:2/128");
+  put(Block(), 8, match, {trap});
   match = {};
   match.ethertype = 0x0800;
-  match.src_ip = *IpPrefix::Parse("10.0.0.0/24");
-  put(Block(), 8, match, {v4, Mirror(b_), v6, Mirror(b_), drop});
+  match.src_ip = *IpPrefix::Parse("10.0.0.7/32");
+  match.src_mac = *MacAddress::Parse("52:54:00:00:01:0b");
+  match.dst_ip = *IpPrefix::Parse("0.0.0.0/0");
+  match.ttl_expiring = true;
+  match.udp_dst_port = 67;
+  put(Block(), 9, match, {trap});
   match = {};
-  match.dst_mac = *MacAddress::Parse("01:00:00:00:00:00");
-  match.dst_mac_mask = *MacAddress::Parse("01:00:00:00:00:00");
-  put(Block(), 9, match, {v4, Redirect(b_)});
-  // The most actions of the largest kind.
-  std::vector<TcAction> many;
-  for (int i = 0; i < 15; ++i) {
-    many.push_back(v6);
-    many.push_back(Mirror(b_));
-  }
-  many.push_back(Mirror(a_));
-  many.push_back(drop);
-  ASSERT_EQ(many.size(), 32u);
-  put(Block(), 10, match, many);
+  match.ethertype = 0x0800;
+  match.dst_ip = *IpPrefix::Parse("10.1.0.0/16");
+  put(Block(), 10, match, {route, TcCsum{}, Redirect(b_)});
+  put(Block(), 11, match, {route, TcCsum{}, v4, Redirect(b_)});
+  put(Block(), 12, match, {route, TcCsum{}, v6, Redirect(b_)});
+  match = {};
+  match.ethertype = 0x86dd;
+  match.dst_ip = *IpPrefix::Parse("2001:db8:1::/48");
+  put(Block(), 13, match, {route6, Redirect(b_)});
+  put(Block(), 14, match, {route6, v6, Redirect(b_)});
+  match = {};
+  match.dst_mac = *MacAddress::Parse("02:00:00:00:00:01");
+  put(Block(), 15, match, {v4, Redirect(b_)});
   // From a tunnel: the outer header.
   match = {};
   match.enc_key_id = 1000;
@@ -380,11 +418,13 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
   match.dst_mac = *MacAddress::Parse("02:00:00:00:00:01");
   put(Ingress(b_), 1, match, {TcTunnelUnset{}, Redirect(a_)});
   match.enc_dst = *IpAddress::Parse("2001:db8::1");
-  put(Ingress(b_), 2, match, {TcTunnelUnset{}, Mirror(a_), drop});
+  match.ethertype = 0x0800;
+  match.dst_ip = *IpPrefix::Parse("10.1.0.0/16");
+  put(Ingress(b_), 2, match, {TcTunnelUnset{}, route, TcCsum{}, Redirect(a_)});
 
   auto dump = port().Dump(Block());
   ASSERT_TRUE(dump.ok()) << dump.status();
-  EXPECT_EQ(dump->size(), 10u);
+  EXPECT_EQ(dump->size(), 15u);
   for (const TcFilterInfo& info : *dump) {
     EXPECT_EQ(info.cookie, Cookie(static_cast<uint8_t>(info.id.priority)))
         << "priority " << info.id.priority;

@@ -3,12 +3,17 @@
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <linux/tc_act/tc_csum.h>
 #include <linux/tc_act/tc_gact.h>
 #include <linux/tc_act/tc_mirred.h>
+#include <linux/tc_act/tc_pedit.h>
 #include <linux/tc_act/tc_tunnel_key.h>
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <array>
+#include <climits>
+#include <cstring>
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
@@ -52,30 +57,51 @@ std::vector<uint8_t> MaskOf(const IpPrefix& prefix) {
   return mask;
 }
 
+constexpr std::array<uint8_t, 6> kWholeMac = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+// The families' attributes for one thing, with and without mask.
+struct IpKey {
+  uint16_t v4, v4_mask, v6, v6_mask;
+};
+constexpr IpKey kSource = {TCA_FLOWER_KEY_IPV4_SRC, TCA_FLOWER_KEY_IPV4_SRC_MASK,
+                           TCA_FLOWER_KEY_IPV6_SRC, TCA_FLOWER_KEY_IPV6_SRC_MASK};
+constexpr IpKey kDestination = {TCA_FLOWER_KEY_IPV4_DST, TCA_FLOWER_KEY_IPV4_DST_MASK,
+                                TCA_FLOWER_KEY_IPV6_DST, TCA_FLOWER_KEY_IPV6_DST_MASK};
+
+void PutPrefix(Message& message, const IpKey& key, const IpPrefix& prefix) {
+  const bool v4 = prefix.address().is_v4();
+  message.PutIp(v4 ? key.v4 : key.v6, prefix.address())
+      .Put(v4 ? key.v4_mask : key.v6_mask, MaskOf(prefix));
+}
+
 void PutMatch(Message& message, const TcMatch& match) {
   if (match.indev) message.PutString(TCA_FLOWER_INDEV, *match.indev);
   if (match.ethertype != ETH_P_ALL) {
     message.PutBe16(TCA_FLOWER_KEY_ETH_TYPE, match.ethertype);
   }
+  if (match.src_mac) {
+    message.Put(TCA_FLOWER_KEY_ETH_SRC, AsBytes(*match.src_mac))
+        .Put(TCA_FLOWER_KEY_ETH_SRC_MASK, kWholeMac);
+  }
   if (match.dst_mac) {
     message.Put(TCA_FLOWER_KEY_ETH_DST, AsBytes(*match.dst_mac))
-        .Put(TCA_FLOWER_KEY_ETH_DST_MASK, AsBytes(match.dst_mac_mask));
+        .Put(TCA_FLOWER_KEY_ETH_DST_MASK, kWholeMac);
   }
   if (match.icmpv6_type) {
     message.PutU8(TCA_FLOWER_KEY_IP_PROTO, IPPROTO_ICMPV6)
         .PutU8(TCA_FLOWER_KEY_ICMPV6_TYPE, *match.icmpv6_type)
         .PutU8(TCA_FLOWER_KEY_ICMPV6_TYPE_MASK, 0xff);
   }
-  if (match.src_ip) {
-    const bool v4 = match.src_ip->address().is_v4();
-    message.PutIp(v4 ? TCA_FLOWER_KEY_IPV4_SRC : TCA_FLOWER_KEY_IPV6_SRC, match.src_ip->address())
-        .Put(v4 ? TCA_FLOWER_KEY_IPV4_SRC_MASK : TCA_FLOWER_KEY_IPV6_SRC_MASK,
-             MaskOf(*match.src_ip));
+  if (match.udp_dst_port) {
+    message.PutU8(TCA_FLOWER_KEY_IP_PROTO, IPPROTO_UDP)
+        .PutBe16(TCA_FLOWER_KEY_UDP_DST, *match.udp_dst_port)
+        .PutBe16(TCA_FLOWER_KEY_UDP_DST_MASK, 0xffff);
   }
-  if (match.arp_target) {
-    message.PutIp(TCA_FLOWER_KEY_ARP_TIP, match.arp_target->address())
-        .Put(TCA_FLOWER_KEY_ARP_TIP_MASK, MaskOf(*match.arp_target));
+  if (match.ttl_expiring) {  // 0 and 1: all bits but the lowest are clear
+    message.PutU8(TCA_FLOWER_KEY_IP_TTL, 0).PutU8(TCA_FLOWER_KEY_IP_TTL_MASK, 0xfe);
   }
+  if (match.src_ip) PutPrefix(message, kSource, *match.src_ip);
+  if (match.dst_ip) PutPrefix(message, kDestination, *match.dst_ip);
   if (match.enc_key_id) message.PutBe32(TCA_FLOWER_KEY_ENC_KEY_ID, *match.enc_key_id);
   if (match.enc_dst) {
     const bool v4 = match.enc_dst->is_v4();
@@ -88,6 +114,70 @@ void PutMatch(Message& message, const TcMatch& match) {
         .PutBe16(TCA_FLOWER_KEY_ENC_UDP_DST_PORT_MASK, 0xffff);
   }
 }
+
+// What a pedit writes, word by word: the kernel takes only offsets that 4 divides
+// (tcf_pedit_init, net/sched/act_pedit.c). The values lie in network order.
+class PeditKeys {
+ public:
+  // Another value for the bytes at `offset` of a header.
+  void Set(pedit_header_type header, uint32_t offset, Bytes value) {
+    for (size_t i = 0; i < value.size(); ++i) {
+      const uint32_t at = offset + static_cast<uint32_t>(i);
+      if (i == 0 || at % 4 == 0) Begin(header, TCA_PEDIT_KEY_EX_CMD_SET, at);
+      Write(at, value[i]);
+    }
+  }
+  // The byte at `offset` becomes larger; what it overflows by is cut off.
+  void Add(pedit_header_type header, uint32_t offset, uint8_t value) {
+    Begin(header, TCA_PEDIT_KEY_EX_CMD_ADD, offset);
+    Write(offset, value);
+  }
+  void PutInto(Message& message) const {
+    tc_pedit_sel selection{};
+    selection.action = TC_ACT_PIPE;
+    selection.nkeys = static_cast<uint8_t>(keys_.size());
+    // The keys lie behind it.
+    std::vector<uint8_t> parms(sizeof(selection) + keys_.size() * sizeof(tc_pedit_key));
+    std::memcpy(parms.data(), &selection, sizeof(selection));
+    std::memcpy(parms.data() + sizeof(selection), keys_.data(),
+                keys_.size() * sizeof(tc_pedit_key));
+    message.Put(TCA_PEDIT_PARMS_EX, parms).Begin(TCA_PEDIT_KEYS_EX);
+    for (const Where& where : where_) {
+      message.Begin(TCA_PEDIT_KEY_EX)
+          .PutU16(TCA_PEDIT_KEY_EX_HTYPE, where.header)
+          .PutU16(TCA_PEDIT_KEY_EX_CMD, where.command)
+          .End();
+    }
+    message.End();
+  }
+
+ private:
+  struct Where {
+    uint16_t header, command;
+  };
+  void Begin(pedit_header_type header, pedit_cmd command, uint32_t offset) {
+    tc_pedit_key key{};
+    key.mask = ~uint32_t{0};  // what is kept
+    key.off = offset / 4 * 4;
+    keys_.push_back(key);
+    where_.push_back({static_cast<uint16_t>(header), static_cast<uint16_t>(command)});
+  }
+  void Write(uint32_t at, uint8_t value) {
+    tc_pedit_key& key = keys_.back();
+    reinterpret_cast<uint8_t*>(&key.mask)[at % 4] = 0;
+    reinterpret_cast<uint8_t*>(&key.val)[at % 4] = value;
+  }
+
+  std::vector<tc_pedit_key> keys_;
+  std::vector<Where> where_;
+};
+
+// Offsets within the headers (uapi/linux/if_ether.h, RFC 791 section 3.1, RFC 8200 section 3).
+constexpr uint32_t kEthDestination = 0;
+constexpr uint32_t kEthSource = 6;
+constexpr uint32_t kIpv4Ttl = 8;
+constexpr uint32_t kIpv6HopLimit = 7;
+constexpr uint8_t kMinusOne = 0xff;  // of a byte
 
 struct ActionWriter {
   Message& message;
@@ -115,10 +205,34 @@ struct ActionWriter {
         .PutStruct(TCA_TUNNEL_KEY_PARMS, parms)
         .End();
   }
+  void operator()(const TcPedit& pedit) {
+    PeditKeys keys;
+    keys.Set(TCA_PEDIT_KEY_EX_HDR_TYPE_ETH, kEthSource, AsBytes(pedit.eth_src));
+    keys.Set(TCA_PEDIT_KEY_EX_HDR_TYPE_ETH, kEthDestination, AsBytes(pedit.eth_dst));
+    // mlx5 takes a rewrite of an IP header of any protocol only where nothing but
+    // the TTL changes (modify_header_match_supported).
+    if (pedit.v6) {
+      keys.Add(TCA_PEDIT_KEY_EX_HDR_TYPE_IP6, kIpv6HopLimit, kMinusOne);
+    } else {
+      keys.Add(TCA_PEDIT_KEY_EX_HDR_TYPE_IP4, kIpv4Ttl, kMinusOne);
+    }
+    message.PutString(TCA_ACT_KIND, "pedit").Begin(TCA_ACT_OPTIONS);
+    keys.PutInto(message);
+    message.End();
+  }
+  void operator()(const TcCsum&) {
+    tc_csum parms{};
+    parms.action = TC_ACT_PIPE;
+    parms.update_flags = TCA_CSUM_UPDATE_FLAG_IPV4HDR;
+    message.PutString(TCA_ACT_KIND, "csum")
+        .Begin(TCA_ACT_OPTIONS)
+        .PutStruct(TCA_CSUM_PARMS, parms)
+        .End();
+  }
   void operator()(const TcMirred& mirred) {
     tc_mirred parms{};
-    parms.action = mirred.redirect ? TC_ACT_STOLEN : TC_ACT_PIPE;
-    parms.eaction = mirred.redirect ? TCA_EGRESS_REDIR : TCA_EGRESS_MIRROR;
+    parms.action = TC_ACT_STOLEN;
+    parms.eaction = TCA_EGRESS_REDIR;
     parms.ifindex = mirred.ifindex;
     message.PutString(TCA_ACT_KIND, "mirred")
         .Begin(TCA_ACT_OPTIONS)
@@ -131,8 +245,8 @@ struct ActionWriter {
       case TcGact::Verdict::kDrop:
         parms.action = TC_ACT_SHOT;
         break;
-      case TcGact::Verdict::kContinue:
-        parms.action = TC_ACT_UNSPEC;
+      case TcGact::Verdict::kTrap:
+        parms.action = TC_ACT_TRAP;
         break;
       case TcGact::Verdict::kGotoChain:
         parms.action = static_cast<int>(TC_ACT_GOTO_CHAIN | gact.chain);
@@ -145,37 +259,86 @@ struct ActionWriter {
   }
 };
 
-bool IsVerdict(const TcAction& action) {
-  if (const auto* mirred = std::get_if<TcMirred>(&action)) return mirred->redirect;
-  return std::holds_alternative<TcGact>(action);
-}
-
 absl::Status Refuse(std::string_view why) {
   return absl::InvalidArgumentError(StrCat("TC cannot hold this filter: ", why));
 }
 
-absl::Status CheckActions(const std::vector<TcAction>& actions) {
-  if (actions.empty() || actions.size() > TCA_ACT_MAX_PRIO) {
-    return Refuse(StrCat("it has ", actions.size(), " actions, and 1 to ", TCA_ACT_MAX_PRIO,
-                         " are possible"));
+struct ActionCheck {
+  const TcMatch& match;
+
+  absl::Status operator()(const TcTunnelSet& set) const {
+    if (set.src.is_v4() != set.dst.is_v4()) return Refuse("its tunnel mixes IPv4 and IPv6");
+    if (set.key_id > Vni::kMax) return Refuse("its tunnel key has more than 24 bits");
+    return absl::OkStatus();
   }
-  for (size_t i = 0; i < actions.size(); ++i) {
-    if (IsVerdict(actions[i]) != (i + 1 == actions.size())) {
+  absl::Status operator()(const TcTunnelUnset&) const { return absl::OkStatus(); }
+  absl::Status operator()(const TcPedit& pedit) const {
+    if (match.ethertype != (pedit.v6 ? ETH_P_IPV6 : ETH_P_IP)) {
+      return Refuse("it changes a TTL in packets of another EtherType");
+    }
+    if (!pedit.eth_src.IsUnicast() || !pedit.eth_dst.IsUnicast()) {
+      return Refuse("it writes a MAC that no station can have");
+    }
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const TcCsum&) const {
+    return match.ethertype == ETH_P_IP
+               ? absl::OkStatus()
+               : Refuse("it mends an IPv4 checksum in packets of another EtherType");
+  }
+  absl::Status operator()(const TcMirred& mirred) const {
+    return mirred.ifindex != 0 && mirred.ifindex <= INT32_MAX
+               ? absl::OkStatus()
+               : Refuse("an action sends to no device");
+  }
+  absl::Status operator()(const TcGact& gact) const {
+    return gact.chain <= TC_ACT_EXT_VAL_MASK ? absl::OkStatus()
+                                             : Refuse("it goes to a chain above 268435455");
+  }
+};
+
+// Where an action stands among the others: an outer header goes first and comes last, the
+// packet itself is changed in between.
+struct Rank {
+  static constexpr int kVerdict = 4;
+  int operator()(const TcTunnelUnset&) const { return 0; }
+  int operator()(const TcPedit&) const { return 1; }
+  int operator()(const TcCsum&) const { return 2; }
+  int operator()(const TcTunnelSet&) const { return 3; }
+  int operator()(const TcMirred&) const { return kVerdict; }
+  int operator()(const TcGact&) const { return kVerdict; }
+};
+
+bool IsTrap(const TcAction& action) {
+  const auto* gact = std::get_if<TcGact>(&action);
+  return gact != nullptr && gact->verdict == TcGact::Verdict::kTrap;
+}
+
+absl::Status CheckActions(const TcMatch& match, const std::vector<TcAction>& actions) {
+  if (actions.empty()) return Refuse("it has no actions");
+  int before = -1;
+  bool ttl_changed = false, checksum_mended = false;
+  for (const TcAction& action : actions) {
+    FAIRLEAD_RETURN_IF_ERROR(std::visit(ActionCheck{match}, action));
+    const int rank = std::visit(Rank{}, action);
+    if (rank <= before) {
       return Refuse(
-          "its last action, and only that, must redirect, drop, continue or go to a chain");
+          "its actions are not, each at most once and in this order: tunnel_key unset, pedit, "
+          "csum, tunnel_key set, and a redirect, drop, trap or jump to a chain");
     }
-    if (const auto* mirred = std::get_if<TcMirred>(&actions[i]);
-        mirred != nullptr && (mirred->ifindex == 0 || mirred->ifindex > INT32_MAX)) {
-      return Refuse("an action sends to no device");
-    }
-    if (const auto* set = std::get_if<TcTunnelSet>(&actions[i])) {
-      if (set->src.is_v4() != set->dst.is_v4()) return Refuse("its tunnel mixes IPv4 and IPv6");
-      if (set->key_id > Vni::kMax) return Refuse("its tunnel key has more than 24 bits");
-    }
-    if (const auto* gact = std::get_if<TcGact>(&actions[i]);
-        gact != nullptr && gact->chain > TC_ACT_EXT_VAL_MASK) {
-      return Refuse("it goes to a chain above 268435455");
-    }
+    before = rank;
+    if (const auto* pedit = std::get_if<TcPedit>(&action)) ttl_changed = !pedit->v6;
+    if (std::holds_alternative<TcCsum>(action)) checksum_mended = true;
+  }
+  if (before != Rank::kVerdict) {
+    return Refuse("its last action must redirect, drop, trap or go to a chain");
+  }
+  if (IsTrap(actions.back()) && actions.size() > 1) {
+    return Refuse("what is trapped must be left as it came");  // mlx5: "as a sole action only"
+  }
+  // A receiver drops an IPv4 header whose checksum is wrong (RFC 1122 section 3.2.1.2).
+  if (ttl_changed != checksum_mended) {
+    return Refuse("a changed IPv4 header, and only that, needs its checksum mended");
   }
   return absl::OkStatus();
 }
@@ -212,20 +375,30 @@ absl::Status CheckFilter(const TcFilter& filter) {
   if (match.indev && (match.indev->empty() || match.indev->size() > 15)) {  // IFNAMSIZ - 1
     return Refuse("the name of its input device has not 1 to 15 characters");
   }
-  if (match.src_ip &&
-      match.ethertype != (match.src_ip->address().is_v4() ? ETH_P_IP : ETH_P_IPV6)) {
-    return Refuse("its source address is not of its EtherType");
+  if (match.src_mac && !match.src_mac->IsUnicast()) {
+    return Refuse("its source MAC is one that no station can have");
   }
-  if (match.arp_target && (match.ethertype != ETH_P_ARP || match.arp_target->address().is_v6())) {
-    return Refuse("an ARP target needs EtherType ARP and an IPv4 address");
+  if (match.dst_mac && match.dst_mac->IsZero()) {
+    return Refuse("its destination MAC is 00:00:00:00:00:00");
   }
+  for (const auto* prefix : {&match.src_ip, &match.dst_ip}) {
+    if (*prefix && match.ethertype != ((*prefix)->address().is_v4() ? ETH_P_IP : ETH_P_IPV6)) {
+      return Refuse("an IP address that it matches is not of its EtherType");
+    }
+  }
+  const bool ip = match.ethertype == ETH_P_IP || match.ethertype == ETH_P_IPV6;
+  if (match.ttl_expiring && !ip) return Refuse("a TTL needs EtherType IPv4 or IPv6");
+  if (match.udp_dst_port && !ip) return Refuse("a UDP port needs EtherType IPv4 or IPv6");
   if (match.icmpv6_type && match.ethertype != ETH_P_IPV6) {
     return Refuse("an ICMPv6 type needs EtherType IPv6");
+  }
+  if (match.icmpv6_type && match.udp_dst_port) {
+    return Refuse("a packet is of ICMPv6 or of UDP, not of both");
   }
   if (match.enc_key_id && *match.enc_key_id > Vni::kMax) {
     return Refuse("the tunnel key that it matches has more than 24 bits");
   }
-  return CheckActions(filter.actions);
+  return CheckActions(match, filter.actions);
 }
 
 absl::StatusOr<Message> PutFilterRequest(const TcAttachPoint& at, const TcFilter& filter,

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include <vector>
+
 #include "agent/base/error.h"
 
 namespace fairlead {
@@ -21,6 +23,47 @@ TEST_P(TcOffloadContract, ARuleForBothIsInHardwareAndOneForSoftwareIsNot) {
   ASSERT_TRUE(Put(TcFilter::Flags::kSkipHw, 2).ok());
   EXPECT_EQ(InHardware(1), 1);
   EXPECT_EQ(InHardware(2), 0);
+}
+
+// The kernel's core tells the driver of every action, or refuses it by itself.
+TEST_P(TcOffloadContract, EveryActionCanBeInHardware) {
+  ASSERT_TRUE(Join(first_).ok());
+  const uint32_t out = env_->AddEthernet("fltcplain");
+  const TcTunnelSet set{
+      .key_id = 1000, .src = *IpAddress::Parse("192.0.2.1"), .dst = *IpAddress::Parse("192.0.2.2")};
+  TcPedit route{.eth_src = *MacAddress::Parse("02:00:00:00:00:01"),
+                .eth_dst = *MacAddress::Parse("52:54:00:00:01:0a")};
+  TcPedit route6 = route;
+  route6.v6 = true;
+  const TcMirred redirect{.ifindex = out};
+  struct Case {
+    uint16_t ethertype;
+    std::vector<TcAction> actions;
+  };
+  const Case cases[] = {
+      {0x0003, {TcGact{}}},
+      {0x0003, {TcGact{.verdict = TcGact::Verdict::kTrap, .chain = 0}}},
+      {0x0003, {TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 3}}},
+      {0x0003, {set, redirect}},
+      {0x0003, {TcTunnelUnset{}, redirect}},
+      {0x0800, {route, TcCsum{}, redirect}},
+      {0x0800, {route, TcCsum{}, set, redirect}},
+      {0x86dd, {route6, redirect}},
+      {0x86dd, {route6, set, redirect}},
+  };
+  uint16_t priority = 0;
+  for (const Case& c : cases) {
+    TcFilter filter = Drop(TcFilter::Flags::kSkipSw);
+    filter.id.priority = ++priority;
+    filter.match.ethertype = c.ethertype;
+    filter.actions = c.actions;
+    const absl::Status put = Put(filter);
+    EXPECT_TRUE(put.ok()) << priority << ": " << put;
+    const TcFilterRef ref{kBlock, filter.id, c.ethertype};
+    const auto seen = port().Get({&ref, 1}).front();
+    ASSERT_TRUE(seen.ok()) << priority << ": " << seen.status();
+    EXPECT_TRUE(seen->in_hw) << priority;
+  }
 }
 
 TEST_P(TcOffloadContract, EachDeviceOfABlockIsCounted) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "agent/ports/tc/tc_port.h"
 
@@ -40,14 +41,20 @@ class TcOffloadContract : public ::testing::TestWithParam<TcOffloadEnvMaker> {
   }
   TcPort& port() { return env_->port(); }
   absl::Status Join(uint32_t ifindex) { return port().AddClsact(ifindex, kBlock.block); }
-  absl::Status Put(TcFilter::Flags flags, uint32_t handle = 1) {
+  static TcFilter Drop(TcFilter::Flags flags, uint32_t handle = 1) {
+    TcFilter filter;
+    filter.id = {.chain = 0, .priority = 2000, .handle = handle};
+    filter.match.dst_mac = MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(handle)});
+    filter.actions = {TcGact{}};
+    filter.flags = flags;
+    filter.cookie[0] = 0xfa;
+    return filter;
+  }
+  absl::Status Put(TcFilter::Flags flags, uint32_t handle = 1) { return Put(Drop(flags, handle)); }
+  absl::Status Put(TcFilter filter) {
     TcChange change;
     change.at = kBlock;
-    change.filter.id = {.chain = 0, .priority = 2000, .handle = handle};
-    change.filter.match.dst_mac = MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(handle)});
-    change.filter.actions = {TcGact{}};
-    change.filter.flags = flags;
-    change.filter.cookie[0] = 0xfa;
+    change.filter = std::move(filter);
     return port().Apply({&change, 1}).front();
   }
   // In how many devices' hardware the rule is; -1: it is not there, or it is shown

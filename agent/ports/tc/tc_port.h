@@ -39,11 +39,13 @@ struct TcAttachPoint {
 struct TcMatch {
   uint16_t ethertype = 0x0003;       // host order; ETH_P_ALL: the filter's protocol is "all"
   std::optional<std::string> indev;  // netdev name (TCA_FLOWER_INDEV)
+  std::optional<MacAddress> src_mac;
   std::optional<MacAddress> dst_mac;
-  MacAddress dst_mac_mask{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
   std::optional<IpPrefix> src_ip;
-  std::optional<IpPrefix> arp_target;
-  std::optional<uint8_t> icmpv6_type;  // implies ip_proto 58
+  std::optional<IpPrefix> dst_ip;
+  bool ttl_expiring = false;             // TTL or hop limit: key 0, mask 0xfe
+  std::optional<uint8_t> icmpv6_type;    // implies ip_proto 58
+  std::optional<uint16_t> udp_dst_port;  // implies ip_proto 17
   std::optional<uint32_t> enc_key_id;
   std::optional<IpAddress> enc_dst;
   std::optional<uint16_t> enc_dst_port;
@@ -62,18 +64,30 @@ struct TcTunnelSet {  // tunnel_key set
 struct TcTunnelUnset {
   friend bool operator==(const TcTunnelUnset&, const TcTunnelUnset&) = default;
 };
-struct TcMirred {  // egress
+struct TcMirred {  // a redirect to the egress of a device
   uint32_t ifindex = 0;
-  bool redirect = false;  // else mirror (and pipe)
   friend bool operator==(const TcMirred&, const TcMirred&) = default;
 };
+// pedit ex: other MACs, and one less TTL or hop limit (ttl add 255, as `tc` has "ttl dec"),
+// whose IPv4 checksum a csum action after it mends.
+struct TcPedit {
+  MacAddress eth_src;
+  MacAddress eth_dst;
+  bool v6 = false;  // which header the TTL is in
+  friend bool operator==(const TcPedit&, const TcPedit&) = default;
+};
+struct TcCsum {  // of the IPv4 header
+  friend bool operator==(const TcCsum&, const TcCsum&) = default;
+};
 struct TcGact {
-  enum class Verdict : uint8_t { kDrop, kContinue, kGotoChain };
+  // kTrap (TC_ACT_TRAP): a NIC hands the packet to the CPU; the kernel's own rules take it
+  // away, after packet sockets have seen it.
+  enum class Verdict : uint8_t { kDrop, kTrap, kGotoChain };
   Verdict verdict = Verdict::kDrop;
   uint32_t chain = 0;
   friend bool operator==(const TcGact&, const TcGact&) = default;
 };
-using TcAction = std::variant<TcTunnelSet, TcTunnelUnset, TcMirred, TcGact>;
+using TcAction = std::variant<TcTunnelUnset, TcPedit, TcCsum, TcTunnelSet, TcMirred, TcGact>;
 
 struct TcFilterId {
   uint32_t chain = 0;
@@ -85,7 +99,8 @@ struct TcFilterId {
 struct TcFilter {
   TcFilterId id;
   TcMatch match;
-  std::vector<TcAction> actions;  // 1..32
+  // At least one, each kind at most once, in the order of TcAction; TcGact in TcMirred's stead.
+  std::vector<TcAction> actions;
   enum class Flags : uint8_t { kNone, kSkipSw, kSkipHw };
   Flags flags = Flags::kNone;
   TcCookie cookie{};

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/pipeline_model/model.h"
+
+#include "agent/base/text.h"
+
+namespace fairlead::pipeline_model {
+namespace {
+
+constexpr MacAddress kBroadcast({0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
+constexpr MacAddress kDhcpServers({0x33, 0x33, 0, 1, 0, 2});
+
+template <typename T>
+const T* ById(const std::vector<T>& all, const std::string& id) {
+  for (const T& one : all) {
+    if (one.id == id) return &one;
+  }
+  return nullptr;
+}
+
+bool HasFamily(const Subnet& subnet, bool v4) {
+  return v4 ? subnet.gateway4.has_value() : subnet.gateway6.has_value();
+}
+
+// Who is meant by a MAC within a subnet, or by an address within a VPC.
+struct Owner {
+  const Port* port = nullptr;
+  const Endpoint* endpoint = nullptr;
+  MacAddress mac() const { return port != nullptr ? *port->mac : endpoint->mac; }
+  const std::string& subnet() const { return port != nullptr ? port->subnet : endpoint->subnet; }
+  explicit operator bool() const { return port != nullptr || endpoint != nullptr; }
+};
+
+bool Has(const std::vector<IpAddress>& addresses, const IpAddress& address) {
+  for (const IpAddress& one : addresses) {
+    if (one == address) return true;
+  }
+  return false;
+}
+
+Verdict Deliver(const Network& network, const Vpc& vpc, const Owner& owner, const Frame& frame) {
+  Verdict out;
+  out.src_mac = frame.src_mac;
+  out.dst_mac = frame.dst_mac;
+  out.ttl = frame.ttl;
+  if (owner.port != nullptr) {
+    out.kind = Verdict::Kind::kPort;
+    out.port = owner.port->id;
+  } else if (owner.endpoint->vtep == network.local) {
+    return {};  // said to be here, and is not
+  } else {
+    out.kind = Verdict::Kind::kRemote;
+    out.vni = *vpc.vni;
+    out.vtep = owner.endpoint->vtep;
+  }
+  return out;
+}
+
+bool Owns(const Port& port, const MacAddress& mac, const IpAddress& address) {
+  if (mac == *port.mac && Has(port.addresses, address)) return true;
+  for (const AddressPair& pair : port.allowed_pairs) {
+    if (pair.mac.value_or(*port.mac) == mac && pair.prefix.Contains(address)) return true;
+  }
+  return false;
+}
+
+// "Frames to the gateway's MAC are routed by the host that they are sent on, between the
+// subnets of the VPC that have one."
+Verdict Route(const Network& network, const Vpc& vpc, const Subnet& from, const Frame& frame) {
+  const bool v4 = frame.kind == Frame::Kind::kIpv4;
+  if (!HasFamily(from, v4)) return {};
+  if (frame.ttl <= 1) return {.kind = Verdict::Kind::kSlowPath};
+  for (const Subnet& subnet : network.subnets) {
+    if (subnet.vpc == vpc.id &&
+        (subnet.gateway4 == frame.dst_ip || subnet.gateway6 == frame.dst_ip)) {
+      return {.kind = Verdict::Kind::kSlowPath};
+    }
+  }
+  Owner owner;
+  for (const Port& port : network.ports) {
+    if (port.vpc == vpc.id && Has(port.addresses, frame.dst_ip)) owner.port = &port;
+  }
+  for (const Endpoint& endpoint : network.endpoints) {
+    if (endpoint.vpc == vpc.id && Has(endpoint.addresses, frame.dst_ip)) {
+      owner.endpoint = &endpoint;
+    }
+  }
+  if (!owner || !HasFamily(*ById(network.subnets, owner.subnet()), v4)) return {};
+  Frame routed = frame;
+  routed.src_mac = kGatewayMac;
+  routed.dst_mac = owner.mac();
+  --routed.ttl;
+  return Deliver(network, vpc, owner, routed);
+}
+
+Verdict FromPort(const Network& network, const Frame& frame) {
+  const Port& port = *ById(network.ports, frame.from_port);
+  const Vpc& vpc = *ById(network.vpcs, port.vpc);
+  constexpr Verdict::Kind kSlowPath = Verdict::Kind::kSlowPath;
+  switch (frame.kind) {
+    case Frame::Kind::kArp:
+      return {.kind = kSlowPath};
+    case Frame::Kind::kIpv4:
+      if (frame.dst_mac == kBroadcast && frame.udp_dst_port == 67) return {.kind = kSlowPath};
+      break;
+    case Frame::Kind::kIpv6:
+      if (frame.icmpv6_type == 133 || frame.icmpv6_type == 135) return {.kind = kSlowPath};
+      if (frame.icmpv6_type == 134 || frame.icmpv6_type == 136 || frame.icmpv6_type == 137) {
+        return {};
+      }
+      if (frame.dst_mac == kDhcpServers && frame.udp_dst_port == 547) return {.kind = kSlowPath};
+      break;
+    default:
+      return {};
+  }
+  if (!Owns(port, frame.src_mac, frame.src_ip)) return {};
+  if (frame.dst_mac == kGatewayMac) {
+    return Route(network, vpc, *ById(network.subnets, port.subnet), frame);
+  }
+  for (const Port& other : network.ports) {
+    if (other.subnet == port.subnet && *other.mac == frame.dst_mac) {
+      return Deliver(network, vpc, {&other, nullptr}, frame);
+    }
+  }
+  for (const Endpoint& other : network.endpoints) {
+    if (other.subnet == port.subnet && other.mac == frame.dst_mac) {
+      return Deliver(network, vpc, {nullptr, &other}, frame);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Verdict Judge(const Network& network, const Frame& frame) {
+  if (!frame.from_port.empty()) return FromPort(network, frame);
+  if (frame.kind == Frame::Kind::kVlan || frame.kind == Frame::Kind::kQinQ) return {};
+  if (frame.outer_dst != network.local || frame.outer_udp_port != network.udp_port) return {};
+  for (const Vpc& vpc : network.vpcs) {
+    if (vpc.vni != frame.vni) continue;
+    for (const Port& port : network.ports) {
+      if (port.vpc == vpc.id && *port.mac == frame.dst_mac) {
+        return Deliver(network, vpc, {&port, nullptr}, frame);
+      }
+    }
+  }
+  return {};
+}
+
+std::string Frame::ToString() const {
+  constexpr std::string_view kKinds[] = {"ipv4", "ipv6", "arp", "vlan", "qinq", "other"};
+  return StrCat(kKinds[static_cast<size_t>(kind)], " from ",
+                from_port.empty() ? StrCat("the tunnel, vni ", vni.value(), " to ",
+                                           outer_dst.ToString(), " port ", outer_udp_port)
+                                  : from_port,
+                ": ", src_mac.ToString(), " > ", dst_mac.ToString(), ", ", src_ip.ToString(), " > ",
+                dst_ip.ToString(), " ttl ", ttl,
+                icmpv6_type ? StrCat(" icmpv6 ", *icmpv6_type) : "",
+                udp_dst_port ? StrCat(" udp ", *udp_dst_port) : "");
+}
+
+std::string Verdict::ToString() const {
+  const std::string as = StrCat(" from ", src_mac.ToString(), " to ", dst_mac.ToString(), " ttl ",
+                                static_cast<int>(ttl));
+  switch (kind) {
+    case Kind::kDropped:
+      return "dropped";
+    case Kind::kSlowPath:
+      return "to the slow path";
+    case Kind::kPort:
+      return StrCat("to port ", port, as);
+    case Kind::kRemote:
+      break;
+  }
+  return StrCat("to ", vtep.ToString(), " with vni ", vni.value(), as);
+}
+
+}  // namespace fairlead::pipeline_model

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: what becomes of a frame, as the intent language has it: the protocol files'
+// words, without a rule, a table or a chain. It links nothing of dataplane/.
+//
+// Threading: plain values, pure functions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/base/types.h"
+#include "agent/model/intent.h"
+
+namespace fairlead::pipeline_model {
+
+// One host's view: every object of the intent, ports of this host with the MAC that they have.
+struct Network {
+  std::vector<Vpc> vpcs;
+  std::vector<Subnet> subnets;
+  std::vector<Port> ports;
+  std::vector<Endpoint> endpoints;
+  IpAddress local;  // this host's VTEP
+  uint16_t udp_port = 4789;
+};
+
+struct Frame {
+  std::string from_port;  // "" = out of the tunnel, with the header below
+  enum class Kind : uint8_t { kIpv4, kIpv6, kArp, kVlan, kQinQ, kOther };
+  Kind kind = Kind::kIpv4;
+  MacAddress src_mac, dst_mac;
+  IpAddress src_ip, dst_ip;
+  uint8_t ttl = 64;
+  std::optional<uint8_t> icmpv6_type;
+  std::optional<uint16_t> udp_dst_port;
+  Vni vni;
+  IpAddress outer_dst;
+  uint16_t outer_udp_port = 0;
+  std::string ToString() const;
+};
+
+struct Verdict {
+  enum class Kind : uint8_t { kDropped, kSlowPath, kPort, kRemote };
+  Kind kind = Kind::kDropped;
+  std::string port;  // kPort
+  Vni vni;           // kRemote
+  IpAddress vtep;
+  MacAddress src_mac, dst_mac;  // kPort, kRemote: as it arrives
+  uint8_t ttl = 0;
+  std::string ToString() const;
+  friend bool operator==(const Verdict&, const Verdict&) = default;
+};
+
+Verdict Judge(const Network& network, const Frame& frame);
+
+}  // namespace fairlead::pipeline_model

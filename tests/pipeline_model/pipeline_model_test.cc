@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The model says what becomes of a frame by the words of the intent language; the compiled
+// rules, interpreted, say it too: for random networks and frames both say the same. And a
+// compiler that gets one thing wrong is caught: each mutation here is one.
+//
+// Environment: FAIRLEAD_SEED=N runs that network alone and tells each frame;
+//              FAIRLEAD_SEEDS=N runs so many (default 60).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <map>
+
+#include "agent/base/text.h"
+#include "dataplane/pipeline/pipeline.h"
+#include "dataplane/pipeline/simulator.h"
+#include "tests/pipeline_model/model.h"
+#include "tests/pipeline_model/random_network.h"
+
+namespace fairlead::pipeline_model {
+namespace {
+
+constexpr uint64_t kFramesPerNetwork = 400;
+// In so many networks a wrong compiler is seen.
+constexpr uint64_t kNetworksPerMutation = 60;
+
+uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+constexpr uint32_t kTunnelIfindex = 1000;
+constexpr uint32_t kFirstRepresentor = 2000;
+RuleTable Block(Vni vni) { return {RuleTable::Kind::kVpcBlock, vni}; }
+const RuleTable kTunnelTable{RuleTable::Kind::kTunnelIngress, {}};
+
+// A network as the engine has it compiled, each object with a number of its own.
+class Compiled {
+ public:
+  explicit Compiled(const Network& network) : network_(network) {
+    rules.push_back(DefaultDropRule(kTunnelTable));
+    for (const Vpc& vpc : network.vpcs) {
+      VpcContext context;
+      context.vni = *vpc.vni;
+      context.ordinal = next_++;
+      context.tunnel.ifindex = kTunnelIfindex;
+      context.tunnel.local = network.local;
+      context.tunnel.udp_port = network.udp_port;
+      rules.push_back(DefaultDropRule(Block(*vpc.vni)));
+      Add(CompileVpcRules(context));
+      for (const Subnet& subnet : network.subnets) {
+        if (subnet.vpc == vpc.id) AddSubnet(context, subnet);
+      }
+    }
+  }
+
+  // What the rules make of a frame, in the model's words.
+  Verdict Run(PipelineSimulator& simulator, const Frame& frame) const {
+    SimPacket packet;
+    RuleTable table = kTunnelTable;
+    if (frame.from_port.empty()) {
+      packet.in = {DeviceRef::Kind::kTunnel, {}, kTunnelIfindex};
+      packet.vni = frame.vni;
+      packet.outer_dst = frame.outer_dst;
+      packet.outer_udp_port = frame.outer_udp_port;
+    } else {
+      packet.in = {DeviceRef::Kind::kRepresentor, vfs_.at(frame.from_port),
+                   kFirstRepresentor + vfs_.at(frame.from_port).index};
+      table = Block(blocks_.at(frame.from_port));
+    }
+    constexpr uint16_t kEtherTypes[] = {kEtherIpv4, kEtherIpv6, kEtherArp,
+                                        kEtherVlan, kEtherQinQ, 0x88cc};
+    packet.ethertype = kEtherTypes[static_cast<size_t>(frame.kind)];
+    packet.src_mac = frame.src_mac;
+    packet.dst_mac = frame.dst_mac;
+    packet.src_ip = frame.src_ip;
+    packet.dst_ip = frame.dst_ip;
+    packet.ttl = frame.ttl;
+    packet.icmpv6_type = frame.icmpv6_type;
+    packet.udp_dst_port = frame.udp_dst_port;
+    const SimOutcome outcome = simulator.Run(table, packet);
+    Verdict out;
+    if (outcome.kind == SimOutcome::Kind::kTrapped) out.kind = Verdict::Kind::kSlowPath;
+    if (outcome.kind != SimOutcome::Kind::kSent) return out;
+    out.src_mac = outcome.src_mac;
+    out.dst_mac = outcome.dst_mac;
+    out.ttl = outcome.ttl;
+    if (outcome.to.kind == DeviceRef::Kind::kTunnel) {
+      out.kind = Verdict::Kind::kRemote;
+      out.vni = outcome.vni.value_or(Vni());
+      out.vtep = outcome.remote.value_or(IpAddress());
+    } else {
+      out.kind = Verdict::Kind::kPort;
+      for (const auto& [id, vf] : vfs_) {
+        if (vf == outcome.to.vf) out.port = id;
+      }
+    }
+    return out;
+  }
+
+  std::vector<FlowRule> rules;
+
+ private:
+  void Add(std::vector<FlowRule> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(rules));
+  }
+  void AddSubnet(const VpcContext& vpc, const Subnet& subnet) {
+    const SubnetContext context = ContextOf(subnet, next_++);
+    Add(CompileSubnetRules(vpc, subnet, context.ordinal));
+    for (const Port& port : network_.ports) {
+      if (port.subnet != subnet.id) continue;
+      BoundPort bound;
+      bound.port = port.id;
+      bound.ordinal = next_++;
+      bound.vpc = port.vpc;
+      bound.subnet = port.subnet;
+      bound.vf = {MacAddress({0x02, 0, 0, 0, 0, 1}), static_cast<uint16_t>(vfs_.size())};
+      bound.representor_ifindex = kFirstRepresentor + bound.vf.index;
+      bound.mac = *port.mac;
+      bound.addresses = port.addresses;
+      bound.pairs = port.allowed_pairs;
+      vfs_[port.id] = bound.vf;
+      blocks_[port.id] = vpc.vni;
+      Add(CompilePortRules(vpc, context, bound));
+    }
+    for (const Endpoint& endpoint : network_.endpoints) {
+      if (endpoint.subnet == subnet.id) Add(CompileEndpointRules(vpc, context, endpoint, next_++));
+    }
+  }
+
+  const Network& network_;
+  uint32_t next_ = 2;
+  std::map<std::string, VfId> vfs_;
+  std::map<std::string, Vni> blocks_;
+};
+
+// The first disagreement, or fault, in words; "" = none.
+std::string Disagreement(uint64_t seed, const std::function<void(std::vector<FlowRule>&)>& mutate,
+                         bool tell = false) {
+  Random random(seed);
+  const Network network = RandomNetwork(random);
+  Compiled compiled(network);
+  if (mutate) mutate(compiled.rules);
+  PipelineSimulator simulator;
+  simulator.Add(compiled.rules);
+  for (uint64_t i = 0; i < kFramesPerNetwork; ++i) {
+    const Frame frame = RandomFrame(network, random);
+    const Verdict wanted = Judge(network, frame);
+    const Verdict got = compiled.Run(simulator, frame);
+    if (tell) std::printf("%s: %s\n", frame.ToString().c_str(), wanted.ToString().c_str());
+    if (wanted != got) {
+      return StrCat(frame.ToString(), ": the model says ", wanted.ToString(), ", the rules ",
+                    got.ToString());
+    }
+    if (!simulator.faults().empty()) {
+      return StrCat(frame.ToString(), ": ", simulator.faults().front());
+    }
+  }
+  return "";
+}
+
+TEST(PipelineModelTest, TheCompiledRulesDoWhatTheIntentSays) {
+  if (const uint64_t seed = FromEnvironment("FAIRLEAD_SEED", 0); seed != 0) {
+    EXPECT_EQ(Disagreement(seed, nullptr, true), "");
+    return;
+  }
+  for (uint64_t seed = 1; seed <= FromEnvironment("FAIRLEAD_SEEDS", 60); ++seed) {
+    ASSERT_EQ(Disagreement(seed, nullptr), "") << "FAIRLEAD_SEED=" << seed;
+  }
+}
+
+// The frames of a run reach every verdict, or agreement would say little.
+TEST(PipelineModelTest, TheRandomFramesMeetEveryVerdict) {
+  std::map<Verdict::Kind, int> seen;
+  int routed = 0;
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    Random random(seed);
+    const Network network = RandomNetwork(random);
+    for (uint64_t i = 0; i < kFramesPerNetwork; ++i) {
+      const Verdict verdict = Judge(network, RandomFrame(network, random));
+      ++seen[verdict.kind];
+      if (verdict.kind != Verdict::Kind::kSlowPath && verdict.src_mac == kGatewayMac) ++routed;
+    }
+  }
+  for (const Verdict::Kind kind : {Verdict::Kind::kDropped, Verdict::Kind::kSlowPath,
+                                   Verdict::Kind::kPort, Verdict::Kind::kRemote}) {
+    EXPECT_GT(seen[kind], 200) << static_cast<int>(kind);
+  }
+  EXPECT_GT(routed, 200);
+}
+
+using Rules = std::vector<FlowRule>;
+bool InTunnel(const FlowRule& rule) {
+  return rule.location.table.kind == RuleTable::Kind::kTunnelIngress;
+}
+bool Admits(const FlowRule& rule) { return rule.match.src_mac.has_value(); }
+bool Routes(const FlowRule& rule) {
+  return std::holds_alternative<ActionRoute>(rule.actions.front());
+}
+bool Traps(const FlowRule& rule) {
+  return std::holds_alternative<ActionTrap>(rule.actions.front());
+}
+template <typename T>
+T* ActionOf(FlowRule& rule) {
+  for (RuleAction& action : rule.actions) {
+    if (T* found = std::get_if<T>(&action)) return found;
+  }
+  return nullptr;
+}
+// Changes every rule that `change` says yes to.
+std::function<void(Rules&)> Each(std::function<void(FlowRule&)> change) {
+  return [change = std::move(change)](Rules& rules) {
+    for (FlowRule& rule : rules) change(rule);
+  };
+}
+std::function<void(Rules&)> Without(std::function<bool(const FlowRule&)> which) {
+  return [which = std::move(which)](Rules& rules) { std::erase_if(rules, which); };
+}
+
+struct Mutation {
+  const char* name;
+  std::function<void(Rules&)> apply;
+};
+
+std::vector<Mutation> Mutations() {
+  return {
+      {"admits any address", Each([](FlowRule& r) {
+         if (Admits(r)) r.match.src_ip.reset();
+       })},
+      {"admits any MAC", Each([](FlowRule& r) { r.match.src_mac.reset(); })},
+      {"admits from any port", Each([](FlowRule& r) { r.match.in_device.reset(); })},
+      {"forgets the second address of a port", Without([](const FlowRule& r) {
+         return Admits(r) && r.location.priority == kPrioAdmit4 + 1;
+       })},
+      {"admits all of a pair's family", Each([](FlowRule& r) {
+         if (Admits(r) && r.match.src_ip->length() == 24)
+           r.match.src_ip = *IpPrefix::Parse("0.0.0.0/0");
+       })},
+      {"admits by another subnet's chain",
+       [](Rules& rules) {
+         std::map<RuleTable, uint32_t> chain;
+         for (FlowRule& rule : rules) {
+           auto* jump = ActionOf<ActionGotoChain>(rule);
+           if (!Admits(rule) || jump == nullptr) continue;
+           chain.try_emplace(rule.location.table, jump->chain);
+           jump->chain = chain[rule.location.table];
+         }
+       }},
+      {"no trap for ARP",
+       Without([](const FlowRule& r) { return Traps(r) && r.match.ethertype == kEtherArp; })},
+      {"no trap for solicitations",
+       Without([](const FlowRule& r) { return r.match.icmpv6_type == 135; })},
+      {"forwards neighbour advertisements",
+       Without([](const FlowRule& r) { return r.match.icmpv6_type == 136; })},
+      {"forwards router advertisements",
+       Without([](const FlowRule& r) { return r.match.icmpv6_type == 134; })},
+      {"DHCP by unicast is trapped", Each([](FlowRule& r) {
+         if (r.match.udp_dst_port) r.match.dst_mac.reset();
+       })},
+      {"no DHCPv6", Without([](const FlowRule& r) { return r.match.udp_dst_port == 547; })},
+      {"tagged frames pass from the tunnel",
+       Without([](const FlowRule& r) { return InTunnel(r) && r.match.ethertype == kEtherVlan; })},
+      {"double-tagged frames pass from the tunnel",
+       Without([](const FlowRule& r) { return InTunnel(r) && r.match.ethertype == kEtherQinQ; })},
+      {"the tunnel's VNI is not looked at", Each([](FlowRule& r) {
+         if (InTunnel(r)) r.match.vni.reset();
+       })},
+      {"the outer destination is not looked at", Each([](FlowRule& r) {
+         if (InTunnel(r)) r.match.outer_dst.reset();
+       })},
+      {"the outer port is not looked at", Each([](FlowRule& r) {
+         if (InTunnel(r)) r.match.outer_udp_port.reset();
+       })},
+      {"no decapsulation", Each([](FlowRule& r) {
+         std::erase_if(r.actions,
+                       [](const RuleAction& a) { return std::holds_alternative<ActionDecap>(a); });
+       })},
+      {"another tenant's VNI", Each([](FlowRule& r) {
+         if (auto* encap = ActionOf<ActionEncap>(r))
+           encap->vni = *Vni::Make(encap->vni.value() ^ 1);
+       })},
+      {"one VTEP for all", Each([](FlowRule& r) {
+         if (auto* encap = ActionOf<ActionEncap>(r)) encap->remote = *IpAddress::Parse("192.0.2.2");
+       })},
+      {"passes on what has no hop left",
+       Without([](const FlowRule& r) { return r.match.ttl_expiring; })},
+      {"answers for no gateway",
+       Without([](const FlowRule& r) { return Traps(r) && r.match.dst_ip.has_value(); })},
+      {"routed frames go to the gateway's MAC", Each([](FlowRule& r) {
+         if (auto* route = ActionOf<ActionRoute>(r)) route->dst_mac = kGatewayMac;
+       })},
+      {"keeps the sender's MAC when it routes", Each([](FlowRule& r) {
+         if (auto* route = ActionOf<ActionRoute>(r)) route->src_mac = route->dst_mac;
+       })},
+      {"routes a neighbour's address, too", Each([](FlowRule& r) {
+         if (Routes(r) && r.match.dst_ip->length() == 32) {
+           const std::string text = r.match.dst_ip->address().ToString();
+           const int host = std::atoi(text.c_str() + text.rfind('.') + 1) & ~1;
+           r.match.dst_ip =
+               *IpPrefix::Parse(StrCat(text.substr(0, text.rfind('.') + 1), host, "/31"));
+         }
+       })},
+      {"no way to the gateway in IPv6", Without([](const FlowRule& r) {
+         return r.match.dst_mac == kGatewayMac && r.match.ethertype == kEtherIpv6;
+       })},
+      {"both families by one gateway", Each([](FlowRule& r) {
+         if (r.match.dst_mac == kGatewayMac) r.match.ethertype = kEtherAll;
+       })},
+      {"routed frames keep MACs and hops", Each([](FlowRule& r) {
+         if (Routes(r)) r.actions.erase(r.actions.begin());
+       })},
+      {"a chain without its end", Without([](const FlowRule& r) {
+         return r.location.chain != 0 && r.location.priority == kPrioDefaultDrop;
+       })},
+      {"delivers by MAC in every subnet",
+       [](Rules& rules) {
+         Rules more;
+         std::map<RuleTable, std::vector<uint32_t>> chains;
+         for (const FlowRule& r : rules) {
+           if (r.location.priority == kPrioDefaultDrop && r.location.chain != 0) {
+             chains[r.location.table].push_back(r.location.chain);
+           }
+         }
+         for (const FlowRule& r : rules) {
+           if (r.location.priority != kPrioDeliver || r.location.chain == 0) continue;
+           for (uint32_t chain : chains[r.location.table]) {
+             if (chain == r.location.chain) continue;
+             more.push_back(r);
+             more.back().location.chain = chain;
+             more.back().location.priority += 1;
+           }
+         }
+         rules.insert(rules.end(), more.begin(), more.end());
+       }},
+  };
+}
+
+class MutationTest : public ::testing::TestWithParam<size_t> {};
+
+TEST_P(MutationTest, IsCaught) {
+  const Mutation mutation = Mutations()[GetParam()];
+  for (uint64_t seed = 1; seed <= kNetworksPerMutation; ++seed) {
+    if (!Disagreement(seed, mutation.apply).empty()) return;
+  }
+  ADD_FAILURE() << "a compiler that does this is not noticed: " << mutation.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, MutationTest, ::testing::Range<size_t>(0, Mutations().size()));
+
+}  // namespace
+}  // namespace fairlead::pipeline_model

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/pipeline_model/random_network.h"
+
+#include "agent/base/text.h"
+
+namespace fairlead::pipeline_model {
+namespace {
+
+// The library's distributions differ between implementations; a remainder does not.
+uint64_t Below(Random& random, uint64_t limit) { return random() % limit; }
+bool Chance(Random& random, int percent) {
+  return Below(random, 100) < static_cast<uint64_t>(percent);
+}
+template <typename T>
+const T& OneOf(const std::vector<T>& all, Random& random) {
+  return all[Below(random, all.size())];
+}
+
+MacAddress Mac(uint64_t n) {
+  return MacAddress({0x52, 0x54, 0, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)});
+}
+IpAddress V4(uint64_t subnet, uint64_t host) {
+  return *IpAddress::Parse(StrCat("10.0.", subnet, ".", host));
+}
+IpAddress V6(uint64_t subnet, uint64_t host) {
+  return *IpAddress::Parse(StrCat("fd00:0:0:", subnet, "::", host));
+}
+
+// Addresses of host number n: none, one or two of each family.
+std::vector<IpAddress> Addresses(uint64_t subnet, uint64_t n, bool one_at_least, Random& random) {
+  std::vector<IpAddress> out;
+  const uint64_t fours = Below(random, 3), sixes = Below(random, 3);
+  for (uint64_t i = 0; i < fours; ++i) out.push_back(V4(subnet, 10 + 2 * n + i));
+  for (uint64_t i = 0; i < sixes; ++i) out.push_back(V6(subnet, 10 + 2 * n + i));
+  if (out.empty() && one_at_least) out.push_back(V4(subnet, 10 + 2 * n));
+  return out;
+}
+
+AddressPair RandomPair(uint64_t subnet, Random& random) {
+  AddressPair pair;
+  if (Chance(random, 50)) pair.mac = Mac(0x900 + Below(random, 2));
+  const bool v4 = Chance(random, 60);
+  pair.prefix = Chance(random, 50) ? IpPrefix::Host(v4 ? V4(subnet, 200) : V6(subnet, 200))
+                : v4               ? *IpPrefix::Parse("10.0.99.0/24")
+                                   : *IpPrefix::Parse("fd00:0:0:99::/64");
+  return pair;
+}
+
+void AddSubnet(const Vpc& vpc, uint64_t number, Random& random, Network& out) {
+  Subnet subnet;
+  subnet.id = StrCat(vpc.id, "-s", number);
+  subnet.vpc = vpc.id;
+  subnet.prefix4 = *IpPrefix::Parse(StrCat("10.0.", number, ".0/24"));
+  subnet.prefix6 = *IpPrefix::Parse(StrCat("fd00:0:0:", number, "::/64"));
+  if (Chance(random, 70)) subnet.gateway4 = V4(number, 1);
+  if (Chance(random, 70)) subnet.gateway6 = V6(number, 1);
+  const uint64_t ports = Below(random, 4), endpoints = Below(random, 4);
+  for (uint64_t n = 0; n < ports + endpoints; ++n) {
+    const MacAddress mac = Mac(number * 16 + n);
+    if (n < ports) {
+      Port port;
+      port.id = StrCat(subnet.id, "-p", n);
+      port.vpc = vpc.id;
+      port.subnet = subnet.id;
+      port.mac = mac;
+      port.addresses = Addresses(number, n, false, random);
+      for (uint64_t i = Below(random, 3); i > 0; --i) {
+        const AddressPair pair = RandomPair(number, random);
+        if (port.allowed_pairs.empty() || port.allowed_pairs[0] != pair) {
+          port.allowed_pairs.push_back(pair);
+        }
+      }
+      out.ports.push_back(port);
+    } else {
+      Endpoint endpoint;
+      endpoint.id = StrCat(subnet.id, "-e", n);
+      endpoint.vpc = vpc.id;
+      endpoint.subnet = subnet.id;
+      endpoint.mac = mac;
+      endpoint.addresses = Addresses(number, n, true, random);
+      endpoint.vtep = Chance(random, 10)
+                          ? out.local
+                          : *IpAddress::Parse(StrCat("192.0.2.", 2 + Below(random, 3)));
+      out.endpoints.push_back(endpoint);
+    }
+  }
+  out.subnets.push_back(subnet);
+}
+
+MacAddress RandomMac(const Network& network, Random& random) {
+  std::vector<MacAddress> all = {kGatewayMac,
+                                 Mac(0x900),
+                                 Mac(0x901),
+                                 Mac(0xbad),
+                                 MacAddress({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}),
+                                 MacAddress({0x33, 0x33, 0, 1, 0, 2}),
+                                 MacAddress({0x33, 0x33, 0, 0, 0, 1})};
+  for (const Port& port : network.ports) all.push_back(*port.mac);
+  for (const Endpoint& endpoint : network.endpoints) all.push_back(endpoint.mac);
+  return OneOf(all, random);
+}
+
+IpAddress RandomAddress(const Network& network, bool v4, Random& random) {
+  std::vector<IpAddress> all = {V4(99, 7),  V4(0, 200), V4(0, 250), *IpAddress::Parse("8.8.8.8"),
+                                V6(99, 7),  V6(0, 200), V6(0, 250), *IpAddress::Parse("fe80::1"),
+                                V4(0, 201), V6(0, 201)};
+  const auto add = [&all](const std::vector<IpAddress>& more) {
+    all.insert(all.end(), more.begin(), more.end());
+  };
+  for (const Port& port : network.ports) add(port.addresses);
+  for (const Endpoint& endpoint : network.endpoints) add(endpoint.addresses);
+  for (const Subnet& subnet : network.subnets) {
+    if (subnet.gateway4) all.push_back(*subnet.gateway4);
+    if (subnet.gateway6) all.push_back(*subnet.gateway6);
+  }
+  std::erase_if(all, [v4](const IpAddress& address) { return address.is_v4() != v4; });
+  return OneOf(all, random);
+}
+
+}  // namespace
+
+Network RandomNetwork(Random& random) {
+  Network out;
+  out.local = *IpAddress::Parse("192.0.2.1");
+  const uint64_t vpcs = 1 + Below(random, 3);
+  for (uint64_t v = 0; v < vpcs; ++v) {
+    const Vpc vpc{StrCat("v", v), *Vni::Make(static_cast<uint32_t>(100 + v))};
+    const uint64_t subnets = 1 + Below(random, 3);
+    for (uint64_t s = 0; s < subnets; ++s) AddSubnet(vpc, s, random, out);
+    out.vpcs.push_back(vpc);
+  }
+  return out;
+}
+
+Frame RandomFrame(const Network& network, Random& random) {
+  Frame frame;
+  const Port* port = network.ports.empty() ? nullptr : &OneOf(network.ports, random);
+  const uint64_t kind = Below(random, 100);
+  frame.kind = kind < 45   ? Frame::Kind::kIpv4
+               : kind < 88 ? Frame::Kind::kIpv6
+               : kind < 92 ? Frame::Kind::kArp
+               : kind < 95 ? Frame::Kind::kVlan
+               : kind < 97 ? Frame::Kind::kQinQ
+                           : Frame::Kind::kOther;
+  const bool v4 = frame.kind != Frame::Kind::kIpv6;
+  frame.src_mac = RandomMac(network, random);
+  frame.dst_mac = RandomMac(network, random);
+  frame.src_ip = RandomAddress(network, v4, random);
+  frame.dst_ip = RandomAddress(network, v4, random);
+  constexpr uint8_t kTtls[] = {0, 1, 2, 64, 64, 64, 255};
+  frame.ttl = kTtls[Below(random, std::size(kTtls))];
+  if (!v4 && Chance(random, 20)) {
+    frame.icmpv6_type = static_cast<uint8_t>(Chance(random, 80) ? 132 + Below(random, 7) : 128);
+  } else if (Chance(random, 30)) {
+    constexpr uint16_t kPorts[] = {67, 68, 547, 546, 443};
+    frame.udp_dst_port = kPorts[Below(random, std::size(kPorts))];
+  }
+  if (port != nullptr && Chance(random, 75)) {
+    frame.from_port = port->id;
+    // Mostly what the port owns: else hardly anything would get past the first table.
+    if (Chance(random, 80)) frame.src_mac = *port->mac;
+    if (Chance(random, 70)) {
+      std::vector<IpAddress> own;
+      for (const IpAddress& a : port->addresses) {
+        if (a.is_v4() == v4) own.push_back(a);
+      }
+      if (!own.empty()) frame.src_ip = OneOf(own, random);
+    } else if (!port->allowed_pairs.empty() && Chance(random, 50)) {
+      const AddressPair& pair = OneOf(port->allowed_pairs, random);
+      if (pair.prefix.address().is_v4() == v4) {
+        frame.src_ip = pair.prefix.Last();
+        frame.src_mac = pair.mac.value_or(*port->mac);
+      }
+    }
+    if (Chance(random, 35)) frame.dst_mac = kGatewayMac;
+    return frame;
+  }
+  frame.vni = *Vni::Make(static_cast<uint32_t>(100 + Below(random, 4)));
+  frame.outer_dst = Chance(random, 90) ? network.local : *IpAddress::Parse("192.0.2.2");
+  frame.outer_udp_port = Chance(random, 90) ? network.udp_port : 8472;
+  return frame;
+}
+
+}  // namespace fairlead::pipeline_model
