@@ -8,6 +8,7 @@ import bisect
 import glob
 import importlib.machinery
 import importlib.util
+import ipaddress
 import json
 import os
 import re
@@ -160,8 +161,30 @@ def agent_config(vfs=None, pf=(), more="", timing=None, state_dir="/run/fairlead
     return (f'state_dir: {state_dir}\n'
             f'pfs:\n  - {entry}\n'
             f'tunnel: {{local: {LOCAL["address"]}, port: {VXLAN_PORT}, mtu: {FACTS["inner_mtu"]}}}\n'
+            f'slow_path: {{socket: {SlowPath.SOCKET}}}\n'
             f'hypervisor:\n  monitor: {FACTS["paths"]["vm_run"]}/{{vm}}/qmp.sock\n  root_ports: ["rp*"]\n'
             + more + (f"timing_ms:\n{times}" if times else ""))
+
+
+class SlowPath:
+    """The process that answers guests on the host; it lives on when agents end."""
+    SOCKET = "/run/fairlead/slowpath/control.sock"
+    LOG = "/run/fairlead/slowpath.log"
+    process = None
+
+    @classmethod
+    def start(cls):
+        if cls.process and cls.process.poll() is None:
+            return
+        with open(cls.LOG, "a") as log:
+            cls.process = subprocess.Popen([f"{BUILD}/dataplane/slowpath/fairlead-slowpath", "--socket", cls.SOCKET],
+                                           stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        eventually("the slow path listens", lambda: os.path.exists(cls.SOCKET))
+
+    @classmethod
+    def kill(cls):
+        cls.process.kill()
+        cls.process.wait()
 
 
 class Agent:
@@ -185,6 +208,7 @@ class Agent:
         eventually("the agent answers and its VF pool is there", self.idle)
 
     def launch(self, program="fairleadd", *words):
+        SlowPath.start()
         with open(self.LOG, "a") as log:
             self.process = subprocess.Popen([f"{BUILD}/agent/daemon/{program}", "--config", self.CONFIG, *words],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -218,7 +242,21 @@ class Agent:
         return "\n".join(f"    | {line}" for line in text)
 
     def ctl(self, *words, check=True, **options):
-        return run(self.CTL, "--timeout", "60s", *words, check=check, **options)
+        done = run(self.CTL, "--timeout", "60s", *words, check=check, **options)
+        if "--wait" in words and words[0] in ("attach", "apply"):
+            self.introduce()
+        return done
+
+    def introduce(self):
+        """Tells the far ends who is here, as a controller tells the agents of their hosts: nobody asks across hosts."""
+        if not Far.ALL:
+            return
+        vnis = {vpc["object"]["vpc"]["id"]: vpc["object"]["vpc"].get("vni") for vpc in self.objects("vpcs")}
+        for item in self.objects("ports"):
+            port, mac = item["object"]["port"], item["status"].get("mac")
+            for far in Far.ALL:
+                if mac and far.vni == vnis.get(port["vpc"]):
+                    far.know({address: mac for address in port.get("addresses", [])})
 
     def begin(self, *words):
         """A fairleadctl that is not waited for."""
@@ -253,8 +291,10 @@ class Agent:
         return self.status("ports", ident)
 
     def wait_state(self, port, *states):
-        return eventually(f"port {port} is {' or '.join(states)}, and not {self.port(port)}",
-                          lambda: (s := self.port(port)).get("state") in states and s)
+        status = eventually(f"port {port} is {' or '.join(states)}, and not {self.port(port)}",
+                            lambda: (s := self.port(port)).get("state") in states and s)
+        self.introduce()
+        return status
 
     def failed(self, port, step, *words):
         """Waits until the port has failed and is rolled back; its status must name the step and all the words."""
@@ -411,12 +451,22 @@ def another_host(number):
 
 class Far:
     """A tenant's machine on another host: a namespace with one VNI of the remote host's overlay."""
+    ALL = []
 
     def __init__(self, name, vni, mac, *addresses, host=REMOTE):
         self.name, self.vni, self.mac, self.addresses = name, vni, mac, addresses
         self.dev = f"vx{vni}"
+        self.neighbours = {}
         ip("netns", "add", name)
         self.plug(host)
+        Far.ALL.append(self)
+
+    def know(self, neighbours):
+        """Addresses and MACs of its tenant's other machines: nobody answers across hosts."""
+        new = {a: m for a, m in neighbours.items() if self.neighbours.get(a) != m}
+        self.neighbours.update(new)
+        for address, mac in new.items():
+            ip("-n", self.name, "neigh", "replace", address, "lladdr", mac, "dev", self.dev)
 
     def plug(self, host):
         self.host = host
@@ -431,6 +481,8 @@ class Far:
         for address in self.addresses:
             ip("-n", self.name, "address", "add",
                *([f"{address}/64", "nodad"] if ":" in address else [f"{address}/24"]), "dev", self.dev)
+        known, self.neighbours = self.neighbours, {}
+        self.know(known)
 
     def move(self, host):
         """To another host, with all that is its own."""
@@ -454,16 +506,24 @@ class Far:
 
 
 def network_yaml(vpc, vni, *prefixes):
-    return (f"---\nkind: Vpc\nid: {vpc}\nvni: {vni}\n---\nkind: Subnet\nid: {vpc}-1\nvpc: {vpc}\n"
-            f"prefixes: {json.dumps(prefixes or ['10.0.0.0/24'])}\n")
+    """A VPC and its first subnet."""
+    return f"---\nkind: Vpc\nid: {vpc}\nvni: {vni}\n" + subnet_yaml(vpc, f"{vpc}-1", *prefixes)
+
+
+def subnet_yaml(vpc, ident, *prefixes):
+    """A subnet whose gateway is its last address but one."""
+    networks = [ipaddress.ip_network(prefix) for prefix in prefixes or ["10.0.0.0/24"]]
+    return (f"---\nkind: Subnet\nid: {ident}\nvpc: {vpc}\nprefixes: {json.dumps([str(n) for n in networks])}\n"
+            f"gateways: {json.dumps([str(n[-2]) for n in networks])}\n")
 
 
 # ---- what is there -----------------------------------------------------------------------------------------------------
 def snapshot(*vms, everywhere=True):
     """All that an agent could leave behind, by iproute2, sysfs and QMP alone; other network namespaces too, unless not
     `everywhere`: that takes a quarter of the time."""
-    return run(FACTS["paths"]["snapshot"], *([] if everywhere else ["--host"]),
-               *(vm.name for vm in vms)).stdout.splitlines()
+    told = tuple(f"netns={far.name} neighbour " for far in Far.ALL)  # by the lab, in a controller's place (Far.know)
+    return [line for line in run(FACTS["paths"]["snapshot"], *([] if everywhere else ["--host"]),
+                                 *(vm.name for vm in vms)).stdout.splitlines() if not line.startswith(told)]
 
 
 def filters():

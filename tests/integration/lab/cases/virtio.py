@@ -197,7 +197,7 @@ def cold_attach(s):
 
 
 def ipv6(s):
-    """VM a and its far end find each other by neighbour discovery through the overlay."""
+    """VM a finds its far end by neighbour discovery, which the host answers, and they reach each other."""
     s.a.sh(f"ip -6 address add {A6}/64 dev eth0")
     shown = eventually("VM a has asked whether its IPv6 address is taken", lambda: (
         (text := s.a.sh("ip -6 address show dev eth0 scope global")) and "tentative" not in text and text))
@@ -205,9 +205,7 @@ def ipv6(s):
     need(s.a.ping(FAR6) == 5, "VM a does not reach its far end")
     known = s.a.sh(f"ip -6 neigh show {FAR6}")
     need(s.red.mac in known, f"VM a found {known.strip()!r}, not {s.red.mac}")
-    ip("-n", s.red.name, "neigh", "flush", "all")
     need(s.red.ping(A6), "the far end does not reach VM a")
-    need(s.a.mac() in ip("-n", s.red.name, "neigh", "show", A6), "the far end did not find VM a")
     s.a.sh(f"ip -6 address del {A6}/64 dev eth0")
 
 

@@ -54,7 +54,7 @@ def changed_by_others(s):
     pci = b_in_red(s)["vf_pci"]
     vf = next(v for v in VFS if v["pci"] == pci)
     rule = next(r for r in json.loads(s.agent.ctl("get", "rules", "port/b-red-1", "-o", "json").stdout)["rules"]
-                if r["location"].startswith("block-") and "/2000/" in r["location"])
+                if r["location"].startswith("block-") and "/1000/" in r["location"])
     block, chain, priority, handle = rule["location"].removeprefix("block-").split("/")
     run("tc", "filter", "del", "block", 0x46000000 + int(block), "protocol", "all", "chain", chain, "pref", priority,
         "handle", hex(int(handle)), "flower")

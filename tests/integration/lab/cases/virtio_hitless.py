@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Suite hitless: a VM pings through its port every 10 ms while the agent is killed and started again and again, with
-another attach half done and an endpoint that moves meanwhile. It is done in quarters, each a boot with an equal run
+another attach half done and an endpoint that moves meanwhile, and VM a's neighbours are forgotten before half of the kills.
+It is done in quarters, each a boot with an equal run
 without kills of its own: in so long a time under so many packets an emulated kernel may die."""
 import os
 import time
@@ -56,9 +57,13 @@ class Round:
     def __init__(self, scene, kept):
         self.s, self.kept = scene, kept  # kept: filters that none of it may touch
         self.request = attach_words(scene.b, "red", B)
+        self.rounds = 0
 
     def run(self, point=None):
         s = self.s
+        self.rounds += 1
+        if self.rounds % 2 == 0:
+            s.a.sh("ip neigh flush dev eth0")  # whom VM a pings is asked for anew, and no agent answers
         if point:
             crashing.killed(s.agent, point, *self.request)
         else:
