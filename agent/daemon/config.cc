@@ -86,7 +86,6 @@ absl::StatusOr<std::string> ParsePortPattern(const std::string& text) {
   return text;
 }
 
-// A path that differs for every VM.
 absl::StatusOr<std::string> ParseSocketPath(const std::string& text) {
   // sun_path, without its ending zero (unix(7)).
   if (text.empty() || text[0] != '/' || text.size() > 107) {
@@ -96,6 +95,7 @@ absl::StatusOr<std::string> ParseSocketPath(const std::string& text) {
   return text;
 }
 
+// A path that differs for every VM.
 absl::StatusOr<std::string> ParseMonitor(const std::string& text) {
   const bool names_vm =
       text.find("{vm}") != std::string::npos || text.find("{uuid}") != std::string::npos;

@@ -67,6 +67,7 @@ Ports KernelPorts::ports() {
   ports.slow_path = [](const std::string& path) {
     LinuxSlowPathSocket::Options options;
     options.path = path;
+    options.deadline = std::chrono::seconds(30);  // for 200,000 neighbours on a busy host
     return absl::StatusOr<std::unique_ptr<SlowPathSocket>>(
         std::make_unique<LinuxSlowPathSocket>(std::move(options)));
   };

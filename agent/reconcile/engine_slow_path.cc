@@ -14,6 +14,8 @@ namespace {
 
 // Entries and keys of one telling; the rest goes with the next.
 constexpr size_t kMostTold = 8192;
+// proto/fairlead/v1/slow_path.proto, SlowPathReply.
+constexpr size_t kMostDeafTold = 64;
 
 }  // namespace
 
@@ -175,6 +177,11 @@ void Engine::OnSlowPathTold(const SlowPathSaid& said, absl::StatusOr<SlowPathRep
     changed = std::exchange(state.telling, {});
     state.knows.insert(changed.begin(), changed.end());
     state.counters = result->counters;
+    // It tells no more of them: any port may be one.
+    if (result->deaf_ports.size() >= kMostDeafTold) {
+      state.error = absl::UnavailableError(absl::StrCat(
+          kMostDeafTold, " ports or more are not heard, of which ", result->deaf_ports.front()));
+    }
     for (const std::string& deaf : result->deaf_ports) {
       const size_t colon = deaf.find(": ");
       if (!deaf.starts_with("port ") || colon == std::string::npos) continue;

@@ -14,6 +14,8 @@ constexpr MacAddress kDhcp6Multicast({0x33, 0x33, 0x00, 0x01, 0x00, 0x02});
 // RFC 2131 section 4.1 and RFC 8415 section 7.2.
 constexpr uint16_t kDhcp4ServerPort = 67;
 constexpr uint16_t kDhcp6ServerPort = 547;
+constexpr uint16_t kDhcp4ClientPort = 68;
+constexpr uint16_t kDhcp6ClientPort = 546;
 
 RuleTable BlockOf(const VpcContext& vpc) { return {RuleTable::Kind::kVpcBlock, vpc.vni}; }
 RuleTable TunnelTable() { return {RuleTable::Kind::kTunnelIngress, Vni()}; }
@@ -117,6 +119,10 @@ std::vector<FlowRule> CompileVpcRules(const VpcContext& vpc) {
   RuleMatch& dhcp6 = add(0, kPrioDhcp6, kEtherIpv6, ActionTrap{});
   dhcp6.dst_mac = kDhcp6Multicast;
   dhcp6.udp_dst_port = kDhcp6ServerPort;
+
+  // What only a server sends, and the slow path is the only one.
+  add(0, kPrioDhcpReply4, kEtherIpv4, ActionDrop{}).udp_dst_port = kDhcp4ClientPort;
+  add(0, kPrioDhcpReply6, kEtherIpv6, ActionDrop{}).udp_dst_port = kDhcp6ClientPort;
 
   add(vpc.ordinal, kPrioExpired4, kEtherIpv4, ActionTrap{}).ttl_expiring = true;
   add(vpc.ordinal, kPrioExpired6, kEtherIpv6, ActionTrap{}).ttl_expiring = true;

@@ -10,7 +10,7 @@
 //     chain 0, admit
 //       VLAN-tagged                                  -> drop
 //       ARP, ND, DHCP, router solicitation           -> trap: the slow path answers
-//       other router's and neighbour's messages      -> drop
+//       other routers', neighbours', DHCP servers'   -> drop
 //       representor, MAC and address of a port       -> goto the chain of its subnet
 //     chain <subnet ordinal>, deliver within the subnet
 //       dst_mac = local port    -> redirect to its representor
@@ -52,6 +52,8 @@ inline constexpr uint16_t kPrioArp = 10;
 inline constexpr uint16_t kPrioNd = 11;  // and the four after it: a type of ICMPv6 each
 inline constexpr uint16_t kPrioDhcp4 = 20;
 inline constexpr uint16_t kPrioDhcp6 = 21;
+inline constexpr uint16_t kPrioDhcpReply4 = 22;
+inline constexpr uint16_t kPrioDhcpReply6 = 23;
 // The n-th address that a port may send from, of either family, is at this priority + n.
 inline constexpr uint16_t kPrioAdmit4 = 1100;
 inline constexpr uint16_t kPrioAdmit6 = 1200;

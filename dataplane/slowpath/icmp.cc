@@ -93,7 +93,7 @@ Answer AnswerRouted6(const Query& query, const Ip6& ip) {
   const std::optional<IpAddress>& gateway = query.subnet.gateway6;
   if (!gateway) return {};
   const MacAddress& to_mac = query.ethernet.source;
-  if (ip.destination == *gateway || ip.destination == GatewayLinkLocal()) {
+  if (ip.destination == *gateway) {
     if (ip.next_header != kProtocolIcmp6) return {};
     if (ip.payload.size() < 8 || !Icmp6Good(ip, query.checksum_pending)) {
       return {Verdict::kMalformed};

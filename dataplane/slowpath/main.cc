@@ -45,7 +45,8 @@ void SetUpLog() {
 }
 
 // Keeps CAP_NET_RAW alone of what this process has, and lets it never gain anything. Guests
-// speak to it: whoever gets in through a hole has raw sockets and no more.
+// speak to it: whoever gets in through a hole has raw sockets, and what its user may, which for
+// the unit is nothing.
 absl::Status DropRights() {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     return SystemError(errno, "give up new privileges");

@@ -141,6 +141,20 @@ TEST_F(ServerTest, AFloodIsBoundedAndHoldsUpNobodyElse) {
   EXPECT_LT(server.Report().counters.answered, 40U);
 }
 
+TEST_F(ServerTest, PingsThatTheGatewayOnlyRoutesCostThePortNothing) {
+  ServerOptions options;
+  options.rate = 1;
+  options.burst = 2;
+  TestServer server(options);
+  Tell(server, TestNetwork());
+  for (int i = 0; i < 50; ++i) {
+    server.netdevs().GuestSends(kNetdev, i % 2 == 0 ? Ping4("10.1.0.1") : Ping6("2001:db8:1::1"));
+  }
+  server.netdevs().GuestSends(kNetdev, ArpRequest("10.0.0.1"));
+  EXPECT_EQ(Answer(server), ToHex(Hex(golden::kArpGateway)));
+  EXPECT_EQ(server.Report().counters.received, 1U);
+}
+
 TEST_F(ServerTest, RoutersAdvertiseThemselves) {
   ServerOptions options;
   options.advertise_min = milliseconds(10);

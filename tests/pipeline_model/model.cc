@@ -101,6 +101,7 @@ Verdict FromPort(const Network& network, const Frame& frame) {
       return {.kind = kSlowPath};
     case Frame::Kind::kIpv4:
       if (frame.dst_mac == kBroadcast && frame.udp_dst_port == 67) return {.kind = kSlowPath};
+      if (frame.udp_dst_port == 68) return {};  // no guest is a DHCP server
       break;
     case Frame::Kind::kIpv6:
       if (frame.icmpv6_type == 133 || frame.icmpv6_type == 135) return {.kind = kSlowPath};
@@ -108,6 +109,7 @@ Verdict FromPort(const Network& network, const Frame& frame) {
         return {};
       }
       if (frame.dst_mac == kDhcpServers && frame.udp_dst_port == 547) return {.kind = kSlowPath};
+      if (frame.udp_dst_port == 546) return {};
       break;
     default:
       return {};

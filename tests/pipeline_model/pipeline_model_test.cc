@@ -260,6 +260,8 @@ std::vector<Mutation> Mutations() {
       {"DHCP by unicast is trapped", Each([](FlowRule& r) {
          if (r.match.udp_dst_port) r.match.dst_mac.reset();
        })},
+      {"guests may be DHCP servers",
+       Without([](const FlowRule& r) { return r.match.udp_dst_port == 68; })},
       {"no DHCPv6", Without([](const FlowRule& r) { return r.match.udp_dst_port == 547; })},
       {"tagged frames pass from the tunnel",
        Without([](const FlowRule& r) { return InTunnel(r) && r.match.ethertype == kEtherVlan; })},

@@ -35,13 +35,13 @@ def arp(src, dst, sender_mac, sender, target, reply=False):
                     address(sender) + bytes(6) + address(target))
 
 
-def transport(proto, src, dst, payload, to=7777, kind=None):
+def transport(proto, src, dst, payload, to_port=7777, kind=None):
     """UDP, TCP (a SYN), ICMP or ICMPv6 (`kind`: of echo requests unless given), with the checksum over the pseudo header
     where there is one."""
     if proto == UDP:
-        head, at = struct.pack("!HHHH", 40000, to, 8 + len(payload), 0), 6
+        head, at = struct.pack("!HHHH", 40000, to_port, 8 + len(payload), 0), 6
     elif proto == TCP:
-        head, at = struct.pack("!HHIIBBHHH", 40000, to, 1, 0, 5 << 4, 2, 1024, 0, 0), 16
+        head, at = struct.pack("!HHIIBBHHH", 40000, to_port, 1, 0, 5 << 4, 2, 1024, 0, 0), 16
     else:
         head, at = struct.pack("!BBH", kind or (8 if proto == ICMP else 128), 0, 0), 2
         if kind is None:

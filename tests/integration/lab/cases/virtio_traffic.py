@@ -151,6 +151,8 @@ def table(s):
     packet("the representor's MAC and the host's address", DROPPED, VFS[0]["representor_mac"], A1, LOCAL["address"])
     packet("the NIC's MAC and the host's address", DROPPED, PF["mac"], A1, LOCAL["address"], ICMP)
     packet("the host's address, by the gateway", DROPPED, GATEWAY_MAC, A1, LOCAL["address"])
+    packet("an answer of a DHCP server", DROPPED, m["b1"], A1, B1, to_port=68)
+    packet("an answer of a DHCPv6 server", DROPPED, m["b1"], A1V6, B1V6, to_port=546)
     cell("VLAN-tagged", DROPPED, lambda mark: frames.tagged(frames.ip(m["a1"], m["b1"], A1, B1, UDP, mark), 5))
     cell("neither IP nor ARP", DROPPED, lambda mark: frames.ethernet(m["a1"], m["b1"], 0x88B5, mark + bytes(40)))
 
