@@ -4,12 +4,15 @@
 // detach changes, its own commits included. The cases are counted off a run without a crash. A
 // started agent then ends in what that run ended in, or, where something cannot be done at all, in
 // what was there before.
+//
+// Environment: FAIRLEAD_CRASHES=all: at each of them; else at every third.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <errno.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -276,8 +279,13 @@ class CrashSweep : public ::testing::TestWithParam<Scenario> {
     }
     ASSERT_FALSE(HasFailure());
     ASSERT_FALSE(changes.empty());
+    const bool all = std::getenv("FAIRLEAD_CRASHES") != nullptr;
+    size_t kills = 0;
     for (size_t at = 0; at < changes.size(); ++at) {
       for (const Plan::When when : {Plan::When::kBefore, Plan::When::kAfter}) {
+        // Now before and now after, and of each kind of change some: most are rules.
+        if (!all && (2 * at + (when == Plan::When::kAfter ? 1 : 0)) % 3 != 0) continue;
+        ++kills;
         SCOPED_TRACE(StrCat("killed ", when == Plan::When::kBefore ? "before " : "after ",
                             "change ", at, ": ", changes[at]));
         Swept swept = Prepared();
@@ -295,7 +303,7 @@ class CrashSweep : public ::testing::TestWithParam<Scenario> {
         if (HasFailure()) return;  // one story is enough
       }
     }
-    std::printf("%zu changes, a kill before and after each\n", changes.size());
+    std::printf("%zu changes, %zu kills before or after them\n", changes.size(), kills);
   }
 
   // For the next agent.
