@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kStoreDeadline{5'000};
 constexpr std::chrono::milliseconds kNetDeadline{10'000};
 constexpr std::chrono::milliseconds kRulesDeadline{30'000};
 constexpr std::chrono::milliseconds kPlanDeadline{60'000};
-// 200,000 neighbours are told in two hundred messages.
+// More than the port takes for itself (run.cc).
 constexpr std::chrono::milliseconds kSlowPathDeadline{60'000};
 constexpr std::string_view kSlowPathLane = "slow path";
 // The engine keeps few requests per lane under way; far more would be a bug.

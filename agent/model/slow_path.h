@@ -6,6 +6,7 @@
 // Threading: plain values.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -65,9 +66,12 @@ struct SlowPathCounters {
   friend bool operator==(const SlowPathCounters&, const SlowPathCounters&) = default;
 };
 
+// Of each list of a report (proto/fairlead/v1/slow_path.proto, SlowPathReply).
+inline constexpr size_t kMaxSlowPathTold = 64;
+
 struct SlowPathReport {
   std::vector<std::string> problems;    // what could not be taken
-  std::vector<std::string> deaf_ports;  // without a packet socket, and why
+  std::vector<std::string> deaf_ports;  // without a packet socket, and why: "port ID: why"
   SlowPathCounters counters;
 };
 

@@ -414,7 +414,7 @@ class Engine {
   void TellSlowPathSoon();
   void TellSlowPath();
   struct SlowPathSaid {
-    bool all = false, whole = false, nothing = false;
+    bool whole = false, nothing = false;
   };
   void OnSlowPathTold(const SlowPathSaid& said, absl::StatusOr<SlowPathReport> result);
   // Why nobody answers what a bound port's guest asks; "" = it is answered.

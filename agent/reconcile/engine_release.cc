@@ -125,9 +125,6 @@ std::string Engine::StillSentTo(const Attachment& attachment) const {
     if (const StoredObject* vpc = world_.Find({ObjectKind::kVpc, other.vpc})) {
       of_others.insert(vpc->ordinal);
     }
-    for (const std::string& id : world_.SubnetsOfVpc(other.vpc)) {
-      of_others.insert(world_.Find({ObjectKind::kSubnet, id})->ordinal);
-    }
   }
   for (const RuleTable& table :
        {RuleTable{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable}) {

@@ -14,8 +14,6 @@ namespace {
 
 // Entries and keys of one telling; the rest goes with the next.
 constexpr size_t kMostTold = 8192;
-// proto/fairlead/v1/slow_path.proto, SlowPathReply.
-constexpr size_t kMostDeafTold = 64;
 
 }  // namespace
 
@@ -138,12 +136,13 @@ void Engine::TellSlowPath() {
   SlowPathState& state = slow_path_;
   if (state.in_flight || state.retry_due) return;
   SlowPathTelling telling;
-  const bool whole = SlowPathWhole();
-  telling.all = !state.told || (whole && !state.whole);
+  // Once it was told all, a change walks over nothing else.
+  telling.whole = !state.whole && SlowPathWhole();
+  telling.all = !state.told || telling.whole;
   if (telling.all) {
-    telling.whole = whole;
     telling.put = AllForSlowPath();
     state.dirty.clear();
+    state.knows.clear();
     for (const auto& [id, port] : bound_) state.telling.insert(id);
   } else {
     while (!state.dirty.empty() && telling.put.size() + telling.remove.size() < kMostTold) {
@@ -158,7 +157,7 @@ void Engine::TellSlowPath() {
     }
   }
   state.in_flight = true;
-  const SlowPathSaid said{telling.all, whole, telling.put.empty() && telling.remove.empty()};
+  const SlowPathSaid said{telling.whole, telling.put.empty() && telling.remove.empty()};
   executor_->TellSlowPath(std::move(telling), [this, alive = std::weak_ptr<bool>(alive_),
                                                said](absl::StatusOr<SlowPathReport> result) {
     if (!alive.expired()) OnSlowPathTold(said, std::move(result));
@@ -172,15 +171,15 @@ void Engine::OnSlowPathTold(const SlowPathSaid& said, absl::StatusOr<SlowPathRep
   const absl::Status error_before = std::exchange(state.error, result.status());
   std::set<std::string> changed;
   if (result.ok()) {
-    if (said.all) state.whole = said.whole;
+    state.whole = state.whole || said.whole;
     state.told = true;
     changed = std::exchange(state.telling, {});
     state.knows.insert(changed.begin(), changed.end());
     state.counters = result->counters;
     // It tells no more of them: any port may be one.
-    if (result->deaf_ports.size() >= kMostDeafTold) {
+    if (result->deaf_ports.size() >= kMaxSlowPathTold) {
       state.error = absl::UnavailableError(absl::StrCat(
-          kMostDeafTold, " ports or more are not heard, of which ", result->deaf_ports.front()));
+          kMaxSlowPathTold, " ports or more are not heard, of which ", result->deaf_ports.front()));
     }
     for (const std::string& deaf : result->deaf_ports) {
       const size_t colon = deaf.find(": ");

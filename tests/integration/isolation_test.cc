@@ -165,7 +165,7 @@ TEST_F(IsolationTest, ANicThatIsTornAtTheFirstLookIsNotTakenForEmpty) {
   ExpectNetworkUntouched();
 }
 
-// After a restart nobody may have claimed the copies that go to the VF yet.
+// After a restart nobody may have claimed a rule that sends to the VF yet.
 TEST_F(IsolationTest, AVfIsNotGivenOnWhileANicOfItsVpcWasNotSeen) {
   Begin({.pfs = 2});
   Quiet();

@@ -173,14 +173,16 @@ TEST_F(SlowPathTest, ARestartedAgentUnsaysNothingBeforeItHasSeenEveryNic) {
         return failing && call == StrCat("GetLinkWithVfs(", FakeHost::kPfLink + 1, ")");
       },
       absl::UnavailableError("torn"), 1'000'000);
+  const size_t told = host->slow_path.told_all();
   host->Start();
-  PutEndpoint("far", "52:54:00:00:09:01", "10.0.0.9", "blue");
+  host->WaitUntil("what is known already is told",
+                  [&] { return host->slow_path.told_all() > told; });
   host->WaitPort("b-red", [](const auto& s) { return s && !s->reason().empty(); });
   EXPECT_EQ(host->slow_path.entries(), before);
   failing = false;
   host->WaitReady("a-red");
   host->WaitReady("b-red");
-  host->WaitUntil("and all is told again", [&] { return host->slow_path.told_all() >= 2; });
+  host->WaitUntil("and all is told again", [&] { return host->slow_path.told_all() > told + 1; });
   EXPECT_EQ(host->slow_path.entries(), before);
 }
 

@@ -25,7 +25,6 @@ namespace fairlead {
 // Linux that nobody changed (net.core.wmem_default).
 inline constexpr size_t kMaxSlowPathEntries = 4096;
 inline constexpr size_t kMaxSlowPathMessage = 192 * 1024;
-inline constexpr size_t kMaxSlowPathTold = 64;  // problems, deaf ports
 // As agent/intent has them for ports and subnets.
 inline constexpr size_t kMaxSlowPathAddresses = 16;
 inline constexpr size_t kMaxSlowPathPairs = 32;
