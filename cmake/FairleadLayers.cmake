@@ -13,7 +13,7 @@ set(FAIRLEAD_ALLOWED_yaml_tree base absl yaml)
 set(FAIRLEAD_ALLOWED_model base absl)
 set(FAIRLEAD_ALLOWED_proto protobuf)
 set(FAIRLEAD_ALLOWED_intent base model proto absl protobuf)
-set(FAIRLEAD_ALLOWED_store base model absl sqlite json)
+set(FAIRLEAD_ALLOWED_store base model proto absl protobuf sqlite)
 set(FAIRLEAD_ALLOWED_store_testing sqlite)  # a disk for the tests of the store
 set(FAIRLEAD_ALLOWED_pipeline base model absl)
 set(FAIRLEAD_ALLOWED_pipeline_model base model absl)  # judges the pipeline, for tests

@@ -5,245 +5,50 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "agent/base/text.h"
 #include "agent/model/resource.h"
-#include "nlohmann/json.hpp"
+#include "fairlead/store/v1/body.pb.h"
 
 namespace fairlead {
 namespace {
 
-using Json = nlohmann::json;
+namespace pb = ::fairlead::store::v1;
 
-constexpr AttachmentPhase kAllPhases[] = {AttachmentPhase::kApplying, AttachmentPhase::kReady,
-                                          AttachmentPhase::kRollingBack,
-                                          AttachmentPhase::kReleasing};
-constexpr NetworkKind kAllNetworks[] = {NetworkKind::kCompute, NetworkKind::kConverged};
-constexpr FunctionSource kAllSources[] = {FunctionSource::kVf, FunctionSource::kHotplug};
-constexpr OffloadWish kAllWishes[] = {OffloadWish::kMust, OffloadWish::kPrefer, OffloadWish::kOff};
+constexpr uint64_t kAny = std::numeric_limits<uint64_t>::max();
 
-// The keys of one flat JSON object, each taken once. Remembers the first error,
-// so that a decoder reads as a list of fields.
-class Fields {
- public:
-  Fields(std::string name, std::string_view body) : name_(std::move(name)) { Parse(body); }
+// The enumerators of the model and those of the file, which stay what they are.
+constexpr std::pair<NetworkKind, pb::Network> kNetworks[] = {
+    {NetworkKind::kCompute, pb::NETWORK_COMPUTE}, {NetworkKind::kConverged, pb::NETWORK_CONVERGED}};
+constexpr std::pair<OffloadWish, pb::Offload> kWishes[] = {
+    {OffloadWish::kMust, pb::OFFLOAD_MUST},
+    {OffloadWish::kPrefer, pb::OFFLOAD_PREFER},
+    {OffloadWish::kOff, pb::OFFLOAD_OFF}};
+constexpr std::pair<FunctionSource, pb::Function> kSources[] = {
+    {FunctionSource::kVf, pb::FUNCTION_VF}, {FunctionSource::kHotplug, pb::FUNCTION_HOTPLUG}};
+constexpr std::pair<AttachmentPhase, pb::Phase> kPhases[] = {
+    {AttachmentPhase::kApplying, pb::PHASE_APPLYING},
+    {AttachmentPhase::kReady, pb::PHASE_READY},
+    {AttachmentPhase::kRollingBack, pb::PHASE_ROLLING_BACK},
+    {AttachmentPhase::kReleasing, pb::PHASE_RELEASING}};
+constexpr std::pair<FindingState, pb::FindingState> kStates[] = {
+    {FindingState::kClean, pb::FINDING_STATE_CLEAN},
+    {FindingState::kUnprovable, pb::FINDING_STATE_UNPROVABLE},
+    {FindingState::kDirty, pb::FINDING_STATE_DIRTY}};
+constexpr std::pair<Verdict, pb::Verdict> kVerdicts[] = {
+    {Verdict::kClean, pb::VERDICT_CLEAN},
+    {Verdict::kQuarantined, pb::VERDICT_QUARANTINED},
+    {Verdict::kReleased, pb::VERDICT_RELEASED}};
 
-  std::optional<std::string> OptionalText(const char* key) {
-    if (!error_.empty()) return std::nullopt;
-    const auto it = json_.find(key);
-    if (it == json_.end()) return std::nullopt;
-    if (!it->is_string()) {
-      Fail(StrCat("has a '", key, "' that is no string"));
-      return std::nullopt;
-    }
-    std::string text = it->get<std::string>();
-    json_.erase(it);
-    return text;
+template <typename Value, typename Stored, size_t kCount>
+Stored StoredOf(const std::pair<Value, Stored> (&all)[kCount], Value value) {
+  for (const auto& [ours, stored] : all) {
+    if (ours == value) return stored;
   }
-
-  std::string Text(const char* key) {
-    std::optional<std::string> text = OptionalText(key);
-    if (!text) Fail(StrCat("has no '", key, "'"));
-    return std::move(text).value_or("");
-  }
-
-  // An object id, or "" where `may_be_empty`.
-  std::string Id(const char* key, bool may_be_empty = false) {
-    std::string id = Text(key);
-    if (id.empty() && may_be_empty) return id;
-    if (const absl::Status status = CheckObjectId(id); !status.ok()) Bad(key, status);
-    return id;
-  }
-
-  std::vector<std::string> Texts(const char* key) {
-    std::vector<std::string> texts;
-    if (!error_.empty()) return texts;
-    const auto it = json_.find(key);
-    if (it == json_.end() || !it->is_array()) {
-      Fail(StrCat("has no list '", key, "'"));
-      return texts;
-    }
-    for (const Json& item : *it) {
-      if (!item.is_string()) {
-        Fail(StrCat("has something in '", key, "' that is no string"));
-        return texts;
-      }
-      texts.push_back(item.get<std::string>());
-    }
-    json_.erase(it);
-    return texts;
-  }
-
-  bool ok() const { return error_.empty(); }
-  bool Has(const char* key) const { return error_.empty() && json_.contains(key); }
-
-  std::optional<bool> OptionalBool(const char* key) {
-    if (!Has(key)) return std::nullopt;
-    const auto it = json_.find(key);
-    if (!it->is_boolean()) {
-      Fail(StrCat("has a '", key, "' that is neither true nor false"));
-      return std::nullopt;
-    }
-    const bool value = it->get<bool>();
-    json_.erase(it);
-    return value;
-  }
-
-  uint64_t Number(const char* key, uint64_t least, uint64_t most) {
-    if (!error_.empty()) return least;
-    const auto it = json_.find(key);
-    if (it == json_.end() || !it->is_number_unsigned()) {
-      Fail(StrCat("has no number '", key, "'"));
-      return least;
-    }
-    const uint64_t value = it->get<uint64_t>();
-    if (value < least || value > most) {
-      Fail(StrCat("has '", key, "' = ", value, ", outside ", least, "..", most));
-      return least;
-    }
-    json_.erase(it);
-    return value;
-  }
-
-  template <typename T>
-  T Parsed(const char* key) {
-    return ParseText<T>(key, Text(key));
-  }
-
-  template <typename T>
-  std::optional<T> OptionalParsed(const char* key) {
-    const std::optional<std::string> text = OptionalText(key);
-    if (!text) return std::nullopt;
-    return ParseText<T>(key, *text);
-  }
-
-  template <typename T>
-  std::vector<T> ParsedList(const char* key) {
-    std::vector<T> values;
-    for (const std::string& text : Texts(key)) values.push_back(ParseText<T>(key, text));
-    return values;
-  }
-
-  template <typename Enum, size_t kCount>
-  Enum Named(const char* key, const Enum (&all)[kCount], std::string_view (*name)(Enum)) {
-    return OneOf(key, Text(key), all, name);
-  }
-
-  template <typename Enum, size_t kCount>
-  Enum OneOf(const char* key, const std::string& text, const Enum (&all)[kCount],
-             std::string_view (*name)(Enum)) {
-    for (const Enum value : all) {
-      if (text == name(value)) return value;
-    }
-    Fail(StrCat("has an unknown '", key, "'"));
-    return all[0];
-  }
-
-  template <typename T>
-  T ParseText(const char* key, const std::string& text) {
-    if (!error_.empty()) return T();
-    absl::StatusOr<T> value = T::Parse(text);
-    if (value.ok()) return *std::move(value);
-    Bad(key, value.status());
-    return T();
-  }
-
-  void Fail(std::string_view what) {
-    if (error_.empty()) error_ = StrCat("stored ", name_, " ", what);
-  }
-
-  // To be called last: whatever was not taken is unknown.
-  absl::Status Finish() {
-    if (error_.empty() && !json_.empty()) {
-      Fail(StrCat("has a key '", json_.begin().key(), "' that this version does not know"));
-    }
-    return error_.empty() ? absl::OkStatus() : absl::DataLossError(error_);
-  }
-
- private:
-  void Parse(std::string_view body) {
-    if (body.size() > kMaxStoredBody) {
-      return Fail(StrCat("is ", body.size(), " bytes long, more than ", kMaxStoredBody));
-    }
-    // nlohmann keeps the last of two equal keys in silence, hence the callback.
-    std::set<std::string> seen;
-    bool twice = false;
-    bool nested = false;
-    const auto callback = [&](int depth, Json::parse_event_t event, Json& parsed) {
-      if (event == Json::parse_event_t::object_start && depth > 0) nested = true;
-      if (event == Json::parse_event_t::key && !seen.insert(parsed.get<std::string>()).second) {
-        twice = true;
-      }
-      return true;
-    };
-    json_ = Json::parse(body, callback, /*allow_exceptions=*/false);
-    if (json_.is_discarded()) return Fail("is no JSON text");
-    if (!json_.is_object()) return Fail("is no JSON object");
-    if (nested) return Fail("has an object within the object");
-    if (twice) return Fail("has a key twice");
-  }
-
-  void Bad(const char* key, const absl::Status& why) {
-    Fail(StrCat("has a bad '", key, "': ", why.message()));
-  }
-
-  std::string name_;
-  std::string error_;
-  Json json_;
-};
-
-Vni TakeVni(Fields& fields) {
-  const uint64_t number = fields.Number("vni", Vni::kMin, Vni::kMax);
-  return Vni::Make(number).value_or(Vni());
-}
-
-// Keys that a store of an earlier version does not have.
-std::optional<VlanId> TakeVlan(Fields& fields) {
-  if (!fields.Has("vlan")) return std::nullopt;
-  return VlanId::Make(fields.Number("vlan", VlanId::kMin, VlanId::kMax)).value_or(VlanId());
-}
-
-std::optional<IpAddress> TakeGateway(Fields& fields, const char* key, bool v4) {
-  const std::optional<IpAddress> gateway = fields.OptionalParsed<IpAddress>(key);
-  if (gateway && gateway->is_v4() != v4) {
-    fields.Fail(StrCat("has a '", key, "' that is not IPv", v4 ? "4" : "6"));
-  }
-  return gateway;
-}
-
-// "10.0.0.100/32", or "52:54:00:00:01:0a 10.0.0.100/32": a body has no object within the object.
-std::string PairText(const AddressPair& pair) {
-  return StrCat(pair.mac ? pair.mac->ToString() + " " : "", pair.prefix.ToString());
-}
-
-std::vector<AddressPair> TakePairs(Fields& fields) {
-  constexpr char kKey[] = "allowed_pairs";
-  std::vector<AddressPair> pairs;
-  if (!fields.Has(kKey)) return pairs;
-  for (const std::string& text : fields.Texts(kKey)) {
-    AddressPair pair;
-    const size_t space = text.find(' ');
-    if (space != std::string::npos) {
-      pair.mac = fields.ParseText<MacAddress>(kKey, text.substr(0, space));
-    }
-    pair.prefix = fields.ParseText<IpPrefix>(
-        kKey, space == std::string::npos ? text : text.substr(space + 1));
-    pairs.push_back(pair);
-  }
-  return pairs;
-}
-
-uint32_t TakeRate(Fields& fields, const char* key) {
-  if (!fields.Has(key)) return 0;
-  return static_cast<uint32_t>(fields.Number(key, 1, std::numeric_limits<uint32_t>::max()));
-}
-
-std::optional<uint32_t> TakeMtu(Fields& fields) {
-  if (!fields.Has("mtu")) return std::nullopt;
-  return static_cast<uint32_t>(fields.Number("mtu", 0, std::numeric_limits<uint32_t>::max()));
+  return Stored{};  // "unspecified", which does not decode
 }
 
 using WallTime = std::chrono::system_clock::time_point;
@@ -253,142 +58,388 @@ uint64_t Nanoseconds(WallTime time) {
   return since.count() < 0 ? 0 : static_cast<uint64_t>(since.count());
 }
 
-WallTime TakeTime(Fields& fields, const char* key) {
-  const uint64_t ns = fields.Number(key, 0, std::numeric_limits<int64_t>::max());
-  return WallTime(std::chrono::duration_cast<WallTime::duration>(
-      std::chrono::nanoseconds(static_cast<int64_t>(ns))));
-}
-
-// 0 stands for none.
-std::optional<Vni> TakeOptionalVni(Fields& fields) {
-  const uint64_t number = fields.Number("vni", 0, Vni::kMax);
-  const absl::StatusOr<Vni> vni = Vni::Make(number);
-  return vni.ok() ? std::optional<Vni>(*vni) : std::nullopt;
-}
-
-Json Texts(const std::vector<IpAddress>& addresses) {
-  Json list = Json::array();
-  for (const IpAddress& address : addresses) list.push_back(address.ToString());
-  return list;
-}
-
-// Replaces what is not UTF-8 instead of throwing; see the header on Encode.
-std::string Dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-Json ToJson(const Vpc& vpc) {
-  if (vpc.vlan) return {{"vlan", vpc.vlan->value()}};
-  return {{"vni", vpc.vni ? vpc.vni->value() : 0}};  // 0 does not decode
-}
-
-Json ToJson(const Subnet& subnet) {
-  Json json = {{"vpc", subnet.vpc}};
-  if (subnet.prefix4) json["prefix4"] = subnet.prefix4->ToString();
-  if (subnet.prefix6) json["prefix6"] = subnet.prefix6->ToString();
-  // An object that an earlier version could have written is written as it did.
-  if (subnet.gateway4) json["gateway4"] = subnet.gateway4->ToString();
-  if (subnet.gateway6) json["gateway6"] = subnet.gateway6->ToString();
-  if (!subnet.dns_servers.empty()) json["dns_servers"] = Texts(subnet.dns_servers);
-  return json;
-}
-
-Json ToJson(const Vm& vm) { return {{"uuid", vm.uuid.ToString()}}; }
-
-Json ToJson(const Port& port) {
-  Json json = {{"vm", port.vm},
-               {"vpc", port.vpc},
-               {"subnet", port.subnet},
-               {"addresses", Texts(port.addresses)},
-               {"network", NetworkKindName(port.network)},
-               {"offload", OffloadWishName(port.offload)}};
-  if (port.mac) json["mac"] = port.mac->ToString();
-  if (port.spoof_check) json["spoof_check"] = *port.spoof_check;
-  if (port.trust) json["trust"] = true;
-  if (port.max_tx_mbps != 0) json["max_tx_mbps"] = port.max_tx_mbps;
-  if (port.min_tx_mbps != 0) json["min_tx_mbps"] = port.min_tx_mbps;
-  // As of a subnet.
-  for (const AddressPair& pair : port.allowed_pairs) {
-    json["allowed_pairs"].push_back(PairText(pair));
+// Makes values of a message's fields and remembers the first that is wrong, so that a decoder
+// reads as a list of fields.
+class Fields {
+ public:
+  bool ok() const { return error_.empty(); }
+  absl::Status Error(std::string_view name) const {
+    return absl::DataLossError(StrCat("stored ", name, " ", error_));
   }
-  if (port.function != FunctionSource::kVf) json["function"] = FunctionSourceName(port.function);
-  return json;
+
+  void Fail(std::string_view what) {
+    if (error_.empty()) error_ = what;
+  }
+
+  bool Parse(std::string_view bytes, google::protobuf::Message* out) {
+    if (bytes.size() > kMaxStoredBody) {
+      Fail(StrCat("is ", bytes.size(), " bytes long, more than ", kMaxStoredBody));
+    } else if (!out->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+      Fail("is damaged: it is no protobuf message, or a text in it is not UTF-8");
+    } else if (CheckKnown(*out) && out->ByteSizeLong() != bytes.size()) {
+      // protobuf keeps the last of two in silence. What it writes has each once, as short as can
+      // be.
+      Fail("has a field twice, or one in another form than it is written in");
+    }
+    return ok();
+  }
+
+  // To be asked of messages in messages, too.
+  bool CheckKnown(const google::protobuf::Message& message) {
+    const auto& unknown = message.GetReflection()->GetUnknownFields(message);
+    if (unknown.empty()) return true;
+    const int number = unknown.field(0).number();
+    const auto* known = message.GetDescriptor()->FindFieldByNumber(number);
+    Fail(known != nullptr ? StrCat("has a '", known->name(), "' of another type")
+                          : StrCat("has a field ", number, " that this version does not know"));
+    return false;
+  }
+
+  // An object id, taken out of the message, or "" where `may_be_empty`.
+  std::string Id(const char* name, std::string* text, bool may_be_empty = false) {
+    if (text->empty()) {
+      if (!may_be_empty) Fail(StrCat("has no '", name, "'"));
+    } else if (const absl::Status status = CheckObjectId(*text); !status.ok()) {
+      Bad(name, status);
+    }
+    return std::move(*text);
+  }
+
+  uint64_t Number(const char* name, uint64_t value, uint64_t least, uint64_t most) {
+    if (value >= least && value <= most) return value;
+    Fail(StrCat("has '", name, "' = ", value, ", outside ", least, "..", most));
+    return least;
+  }
+
+  Vni VniOf(uint32_t number) {
+    return Vni::Make(Number("vni", number, Vni::kMin, Vni::kMax)).value_or(Vni());
+  }
+  VlanId VlanOf(uint32_t number) {
+    return VlanId::Make(Number("vlan", number, VlanId::kMin, VlanId::kMax)).value_or(VlanId());
+  }
+  WallTime Time(const char* name, uint64_t ns) {
+    ns = Number(name, ns, 0, std::numeric_limits<int64_t>::max());
+    return WallTime(std::chrono::duration_cast<WallTime::duration>(
+        std::chrono::nanoseconds(static_cast<int64_t>(ns))));
+  }
+
+  template <typename Value, typename Stored, size_t kCount>
+  Value Named(const char* name, const std::pair<Value, Stored> (&all)[kCount], Stored stored) {
+    for (const auto& [value, number] : all) {
+      if (number == stored) return value;
+    }
+    Fail(stored == Stored{} ? StrCat("has no '", name, "'")
+                            : StrCat("has an unknown '", name, "': ", static_cast<int>(stored)));
+    return all[0].first;
+  }
+
+  MacAddress Mac(const char* name, const std::string& bytes) {
+    const std::optional<MacAddress> mac = MacAddress::FromBytes(Octets(bytes));
+    if (!mac) BadSize(name, bytes, "6");
+    return mac.value_or(MacAddress());
+  }
+  std::optional<MacAddress> OptionalMac(const char* name, const std::string& bytes) {
+    if (bytes.empty()) return std::nullopt;
+    return Mac(name, bytes);
+  }
+
+  IpAddress Address(const char* name, const std::string& bytes) {
+    const std::optional<IpAddress> address = IpAddress::FromBytes(Octets(bytes));
+    if (!address) BadSize(name, bytes, "4 or 16");
+    return address.value_or(IpAddress());
+  }
+  std::vector<IpAddress> Addresses(const char* name,
+                                   const google::protobuf::RepeatedPtrField<std::string>& list) {
+    std::vector<IpAddress> addresses;
+    addresses.reserve(static_cast<size_t>(list.size()));
+    for (const std::string& bytes : list) {
+      addresses.push_back(Address(name, bytes));
+      if (!ok()) break;
+    }
+    return addresses;
+  }
+
+  IpPrefix Prefix(const char* name, const std::string& bytes) {
+    const std::span<const uint8_t> octets = Octets(bytes);
+    const auto address = IpAddress::FromBytes(octets.first(octets.empty() ? 0 : octets.size() - 1));
+    if (!address) {
+      BadSize(name, bytes, "5 or 17");
+      return IpPrefix();
+    }
+    const auto prefix = IpPrefix::Parse(StrCat(address->ToString(), "/", octets.back()));
+    if (!prefix.ok()) Bad(name, prefix.status());
+    return prefix.value_or(IpPrefix());
+  }
+
+  // Of the named family, if there is one.
+  std::optional<IpPrefix> OptionalPrefix(const char* name, const std::string& bytes, bool v4) {
+    if (bytes.empty()) return std::nullopt;
+    const IpPrefix prefix = Prefix(name, bytes);
+    CheckFamily(name, prefix.address(), v4);
+    return prefix;
+  }
+  std::optional<IpAddress> OptionalAddress(const char* name, const std::string& bytes, bool v4) {
+    if (bytes.empty()) return std::nullopt;
+    const IpAddress address = Address(name, bytes);
+    CheckFamily(name, address, v4);
+    return address;
+  }
+
+  Uuid UuidOf(const char* name, const std::string& text) {
+    absl::StatusOr<Uuid> uuid = Uuid::Parse(text);
+    if (!uuid.ok()) Bad(name, uuid.status());
+    return std::move(uuid).value_or(Uuid());
+  }
+
+ private:
+  static std::span<const uint8_t> Octets(const std::string& bytes) {
+    return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+  }
+
+  void CheckFamily(const char* name, const IpAddress& address, bool v4) {
+    if (address.is_v4() != v4) Fail(StrCat("has a '", name, "' that is not IPv", v4 ? "4" : "6"));
+  }
+
+  void Bad(const char* name, const absl::Status& why) {
+    Fail(StrCat("has a bad '", name, "': ", why.message()));
+  }
+  void BadSize(const char* name, const std::string& bytes, std::string_view expected) {
+    Fail(bytes.empty()
+             ? StrCat("has no '", name, "'")
+             : StrCat("has a bad '", name, "': it has ", bytes.size(), " octets, not ", expected));
+  }
+
+  std::string error_;
+};
+
+// Of a MAC or an address.
+template <typename Value>
+std::string OctetsOf(const Value& value) {
+  return std::string(value.bytes().begin(), value.bytes().end());
 }
 
-Json ToJson(const Endpoint& endpoint) {
-  return {{"vpc", endpoint.vpc},
-          {"subnet", endpoint.subnet},
-          {"mac", endpoint.mac.ToString()},
-          {"addresses", Texts(endpoint.addresses)},
-          {"vtep", endpoint.vtep.ToString()}};
+std::string OctetsOf(const IpPrefix& prefix) {
+  std::string octets = OctetsOf(prefix.address());
+  octets.push_back(static_cast<char>(prefix.length()));
+  return octets;
 }
 
-Object TakeObject(const ObjectRef& ref, Fields& fields) {
-  switch (ref.kind) {
-    case ObjectKind::kVpc: {
-      Vpc vpc;
-      vpc.id = ref.id;
-      vpc.vlan = TakeVlan(fields);
-      if (!vpc.vlan) vpc.vni = TakeVni(fields);
-      return vpc;
-    }
-    case ObjectKind::kSubnet: {
-      Subnet subnet;
-      subnet.id = ref.id;
-      subnet.vpc = fields.Id("vpc");
-      subnet.prefix4 = fields.OptionalParsed<IpPrefix>("prefix4");
-      subnet.prefix6 = fields.OptionalParsed<IpPrefix>("prefix6");
-      if (!subnet.prefix4 && !subnet.prefix6) fields.Fail("has no prefix");
-      if (subnet.prefix4 && !subnet.prefix4->address().is_v4()) {
-        fields.Fail("has a 'prefix4' that is not IPv4");
-      }
-      if (subnet.prefix6 && !subnet.prefix6->address().is_v6()) {
-        fields.Fail("has a 'prefix6' that is not IPv6");
-      }
-      subnet.gateway4 = TakeGateway(fields, "gateway4", /*v4=*/true);
-      subnet.gateway6 = TakeGateway(fields, "gateway6", /*v4=*/false);
-      if (fields.Has("dns_servers")) {
-        subnet.dns_servers = fields.ParsedList<IpAddress>("dns_servers");
-      }
-      return subnet;
-    }
-    case ObjectKind::kVm: {
-      Vm vm;
-      vm.id = ref.id;
-      vm.uuid = fields.Parsed<Uuid>("uuid");
-      return vm;
-    }
-    case ObjectKind::kPort: {
-      Port port;
-      port.id = ref.id;
-      port.vm = fields.Id("vm", /*may_be_empty=*/true);
-      port.vpc = fields.Id("vpc");
-      port.subnet = fields.Id("subnet");
-      port.mac = fields.OptionalParsed<MacAddress>("mac");
-      port.addresses = fields.ParsedList<IpAddress>("addresses");
-      port.allowed_pairs = TakePairs(fields);
-      port.network = fields.Named("network", kAllNetworks, NetworkKindName);
-      port.offload = fields.Named("offload", kAllWishes, OffloadWishName);
-      port.spoof_check = fields.OptionalBool("spoof_check");
-      port.trust = fields.OptionalBool("trust").value_or(false);
-      port.max_tx_mbps = TakeRate(fields, "max_tx_mbps");
-      port.min_tx_mbps = TakeRate(fields, "min_tx_mbps");
-      if (fields.Has("function")) {
-        port.function = fields.Named("function", kAllSources, FunctionSourceName);
-      }
-      return port;
-    }
-    case ObjectKind::kEndpoint: {
-      Endpoint endpoint;
-      endpoint.id = ref.id;
-      endpoint.vpc = fields.Id("vpc");
-      endpoint.subnet = fields.Id("subnet");
-      endpoint.mac = fields.Parsed<MacAddress>("mac");
-      endpoint.addresses = fields.ParsedList<IpAddress>("addresses");
-      endpoint.vtep = fields.Parsed<IpAddress>("vtep");
-      if (endpoint.addresses.empty()) fields.Fail("has no address");
-      return endpoint;
-    }
+void Put(const Vpc& from, pb::Vpc* to) {
+  if (from.vlan) {
+    to->set_vlan(from.vlan->value());
+  } else if (from.vni) {
+    to->set_vni(from.vni->value());
+  }
+}
+
+void Take(Fields& fields, pb::Vpc& from, Vpc* to) {
+  if (from.has_vlan()) {
+    to->vlan = fields.VlanOf(from.vlan());
+  } else if (from.has_vni()) {
+    to->vni = fields.VniOf(from.vni());
+  } else {
+    fields.Fail("has neither 'vni' nor 'vlan'");
+  }
+}
+
+void Put(const Subnet& from, pb::Subnet* to) {
+  to->set_vpc(from.vpc);
+  if (from.prefix4) to->set_prefix4(OctetsOf(*from.prefix4));
+  if (from.prefix6) to->set_prefix6(OctetsOf(*from.prefix6));
+  if (from.gateway4) to->set_gateway4(OctetsOf(*from.gateway4));
+  if (from.gateway6) to->set_gateway6(OctetsOf(*from.gateway6));
+  for (const IpAddress& server : from.dns_servers) to->add_dns_servers(OctetsOf(server));
+}
+
+void Take(Fields& fields, pb::Subnet& from, Subnet* to) {
+  to->vpc = fields.Id("vpc", from.mutable_vpc());
+  to->prefix4 = fields.OptionalPrefix("prefix4", from.prefix4(), /*v4=*/true);
+  to->prefix6 = fields.OptionalPrefix("prefix6", from.prefix6(), /*v4=*/false);
+  if (!to->prefix4 && !to->prefix6) fields.Fail("has no prefix");
+  to->gateway4 = fields.OptionalAddress("gateway4", from.gateway4(), /*v4=*/true);
+  to->gateway6 = fields.OptionalAddress("gateway6", from.gateway6(), /*v4=*/false);
+  to->dns_servers = fields.Addresses("dns_servers", from.dns_servers());
+}
+
+void Put(const Vm& from, pb::Vm* to) { to->set_uuid(from.uuid.ToString()); }
+
+void Take(Fields& fields, pb::Vm& from, Vm* to) { to->uuid = fields.UuidOf("uuid", from.uuid()); }
+
+void Put(const Port& from, pb::Port* to) {
+  to->set_vm(from.vm);
+  to->set_vpc(from.vpc);
+  to->set_subnet(from.subnet);
+  if (from.mac) to->set_mac(OctetsOf(*from.mac));
+  for (const IpAddress& address : from.addresses) to->add_addresses(OctetsOf(address));
+  for (const AddressPair& pair : from.allowed_pairs) {
+    pb::AddressPair* stored = to->add_allowed_pairs();
+    if (pair.mac) stored->set_mac(OctetsOf(*pair.mac));
+    stored->set_prefix(OctetsOf(pair.prefix));
+  }
+  to->set_network(StoredOf(kNetworks, from.network));
+  to->set_offload(StoredOf(kWishes, from.offload));
+  to->set_function(StoredOf(kSources, from.function));
+  if (from.spoof_check) to->set_spoof_check(*from.spoof_check);
+  to->set_trust(from.trust);
+  to->set_max_tx_mbps(from.max_tx_mbps);
+  to->set_min_tx_mbps(from.min_tx_mbps);
+}
+
+void Take(Fields& fields, pb::Port& from, Port* to) {
+  to->vm = fields.Id("vm", from.mutable_vm(), /*may_be_empty=*/true);
+  to->vpc = fields.Id("vpc", from.mutable_vpc());
+  to->subnet = fields.Id("subnet", from.mutable_subnet());
+  to->mac = fields.OptionalMac("mac", from.mac());
+  to->addresses = fields.Addresses("addresses", from.addresses());
+  for (const pb::AddressPair& stored : from.allowed_pairs()) {
+    if (!fields.CheckKnown(stored)) return;
+    AddressPair& pair = to->allowed_pairs.emplace_back();
+    pair.mac = fields.OptionalMac("allowed_pairs", stored.mac());
+    pair.prefix = fields.Prefix("allowed_pairs", stored.prefix());
+    if (!fields.ok()) return;
+  }
+  to->network = fields.Named("network", kNetworks, from.network());
+  to->offload = fields.Named("offload", kWishes, from.offload());
+  to->function = fields.Named("function", kSources, from.function());
+  if (from.has_spoof_check()) to->spoof_check = from.spoof_check();
+  to->trust = from.trust();
+  to->max_tx_mbps = from.max_tx_mbps();
+  to->min_tx_mbps = from.min_tx_mbps();
+}
+
+void Put(const Endpoint& from, pb::Endpoint* to) {
+  to->set_vpc(from.vpc);
+  to->set_subnet(from.subnet);
+  to->set_mac(OctetsOf(from.mac));
+  for (const IpAddress& address : from.addresses) to->add_addresses(OctetsOf(address));
+  to->set_vtep(OctetsOf(from.vtep));
+}
+
+void Take(Fields& fields, pb::Endpoint& from, Endpoint* to) {
+  to->vpc = fields.Id("vpc", from.mutable_vpc());
+  to->subnet = fields.Id("subnet", from.mutable_subnet());
+  to->mac = fields.Mac("mac", from.mac());
+  to->addresses = fields.Addresses("addresses", from.addresses());
+  if (to->addresses.empty()) fields.Fail("has no address");
+  to->vtep = fields.Address("vtep", from.vtep());
+}
+
+void Put(const Attachment& from, pb::Attachment* to) {
+  to->set_lease(from.lease);
+  to->set_transaction(from.transaction);
+  to->set_generation(from.generation);
+  to->set_phase(StoredOf(kPhases, from.phase));
+  to->set_port(from.port);
+  to->set_port_ordinal(from.port_ordinal);
+  to->set_vm(from.vm);
+  to->set_vm_uuid(from.vm_uuid.ToString());
+  to->set_bus(from.bus);
+  to->set_guest_id(from.guest_id);
+  to->set_vpc(from.vpc);
+  if (from.vni) to->set_vni(from.vni->value());
+  if (from.vlan) to->set_vlan(from.vlan->value());
+  if (from.mac) to->set_mac(OctetsOf(*from.mac));
+  if (from.vf_mac) to->set_vf_mac(OctetsOf(*from.vf_mac));
+  if (from.mtu) to->set_mtu(*from.mtu);
+}
+
+void Take(Fields& fields, pb::Attachment& from, Attachment* to) {
+  to->lease = fields.Number("lease", from.lease(), 1, kAny);
+  to->transaction = from.transaction();
+  to->generation = from.generation();
+  to->phase = fields.Named("phase", kPhases, from.phase());
+  to->port = fields.Id("port", from.mutable_port());
+  to->port_ordinal =
+      static_cast<uint32_t>(fields.Number("port_ordinal", from.port_ordinal(), 1, kMaxOrdinal));
+  to->vm = fields.Id("vm", from.mutable_vm(), /*may_be_empty=*/true);
+  if (!from.vm_uuid().empty()) to->vm_uuid = fields.UuidOf("vm_uuid", from.vm_uuid());
+  to->bus = from.bus();
+  to->guest_id = from.guest_id();
+  if (!to->guest_id.empty() && !ParseGuestDeviceId(to->guest_id)) {
+    fields.Fail("has a bad 'guest_id'");
+  }
+  to->vpc = fields.Id("vpc", from.mutable_vpc());
+  if (from.vni() != 0) to->vni = fields.VniOf(from.vni());
+  if (from.vlan() != 0) to->vlan = fields.VlanOf(from.vlan());
+  to->mac = fields.OptionalMac("mac", from.mac());
+  to->vf_mac = fields.OptionalMac("vf_mac", from.vf_mac());
+  if (from.has_mtu()) to->mtu = from.mtu();
+}
+
+void Put(const SanitationRecord& from, pb::Sanitation* to) {
+  to->set_verdict(StoredOf(kVerdicts, from.verdict));
+  to->set_reason(from.reason);
+  for (const Finding& finding : from.findings) {
+    pb::Finding* stored = to->add_findings();
+    stored->set_what(finding.what);
+    stored->set_state(StoredOf(kStates, finding.state));
+    stored->set_value(finding.value);
+    stored->set_why(finding.why);
+  }
+  to->set_checked_at(Nanoseconds(from.checked_at));
+  to->set_lease(from.lease);
+  to->set_port(from.port);
+  to->set_vm(from.vm);
+  if (from.own_mac) to->set_own_mac(OctetsOf(*from.own_mac));
+  if (from.mtu) to->set_mtu(*from.mtu);
+  to->set_released_by(from.released_by);
+  to->set_released_at(Nanoseconds(from.released_at));
+}
+
+void Take(Fields& fields, pb::Sanitation& from, SanitationRecord* to) {
+  to->verdict = fields.Named("verdict", kVerdicts, from.verdict());
+  to->reason = from.reason();
+  for (const pb::Finding& stored : from.findings()) {
+    if (!fields.CheckKnown(stored)) return;
+    const FindingState state = fields.Named("state", kStates, stored.state());
+    to->findings.push_back({stored.what(), state, stored.value(), stored.why()});
+  }
+  to->checked_at = fields.Time("checked_at", from.checked_at());
+  to->lease = fields.Number("lease", from.lease(), 1, kAny);
+  to->port = fields.Id("port", from.mutable_port());
+  to->vm = fields.Id("vm", from.mutable_vm(), /*may_be_empty=*/true);
+  to->own_mac = fields.OptionalMac("own_mac", from.own_mac());
+  if (from.has_mtu()) to->mtu = from.mtu();
+  to->released_by = fields.Id("released_by", from.mutable_released_by(), /*may_be_empty=*/true);
+  to->released_at = fields.Time("released_at", from.released_at());
+  if (to->released_by.empty() && from.released_at() != 0) {
+    fields.Fail("has a 'released_at', but no 'released_by'");
+  }
+}
+
+template <typename Stored, typename Value>
+std::string Encode(const Value& value) {
+  Stored message;
+  Put(value, &message);
+  return message.SerializeAsString();
+}
+
+template <typename Stored, typename Value>
+void Decode(Fields& fields, std::string_view bytes, Value* out) {
+  Stored message;
+  if (fields.Parse(bytes, &message)) Take(fields, message, out);
+}
+
+template <typename Stored, typename Value>
+Value DecodeNamed(Fields& fields, std::string_view id, std::string_view bytes) {
+  Value value;
+  value.id = id;
+  Decode<Stored>(fields, bytes, &value);
+  return value;
+}
+
+Object DecodeKind(Fields& fields, ObjectKind kind, std::string_view id, std::string_view bytes) {
+  switch (kind) {
+    case ObjectKind::kVpc:
+      return DecodeNamed<pb::Vpc, Vpc>(fields, id, bytes);
+    case ObjectKind::kSubnet:
+      return DecodeNamed<pb::Subnet, Subnet>(fields, id, bytes);
+    case ObjectKind::kVm:
+      return DecodeNamed<pb::Vm, Vm>(fields, id, bytes);
+    case ObjectKind::kPort:
+      return DecodeNamed<pb::Port, Port>(fields, id, bytes);
+    case ObjectKind::kEndpoint:
+      return DecodeNamed<pb::Endpoint, Endpoint>(fields, id, bytes);
   }
   fields.Fail("is of an unknown kind");
   return Vpc();
@@ -397,123 +448,49 @@ Object TakeObject(const ObjectRef& ref, Fields& fields) {
 }  // namespace
 
 std::string EncodeObject(const Object& object) {
-  return std::visit([](const auto& value) { return Dump(ToJson(value)); }, object);
+  struct Encoder {
+    std::string operator()(const Vpc& vpc) const { return Encode<pb::Vpc>(vpc); }
+    std::string operator()(const Subnet& subnet) const { return Encode<pb::Subnet>(subnet); }
+    std::string operator()(const Vm& vm) const { return Encode<pb::Vm>(vm); }
+    std::string operator()(const Port& port) const { return Encode<pb::Port>(port); }
+    std::string operator()(const Endpoint& endpoint) const {
+      return Encode<pb::Endpoint>(endpoint);
+    }
+  };
+  return std::visit(Encoder(), object);
 }
 
-absl::StatusOr<Object> DecodeObject(const ObjectRef& ref, std::string_view body) {
-  Fields fields(ref.ToString(), body);
-  if (!CheckObjectId(ref.id).ok()) fields.Fail("has an id that no object may have");
-  Object object = TakeObject(ref, fields);
-  if (absl::Status status = fields.Finish(); !status.ok()) return status;
+absl::StatusOr<Object> DecodeObject(ObjectKind kind, std::string_view id, std::string_view body) {
+  Fields fields;
+  if (!CheckObjectId(id).ok()) fields.Fail("has an id that no object may have");
+  absl::StatusOr<Object> object = DecodeKind(fields, kind, id, body);
+  if (!fields.ok()) object = fields.Error(ObjectRef{kind, std::string(id)}.ToString());
   return object;
 }
 
 std::string EncodeAttachment(const Attachment& attachment) {
-  Json json = {{"lease", attachment.lease},
-               {"transaction", attachment.transaction},
-               {"generation", attachment.generation},
-               {"phase", AttachmentPhaseName(attachment.phase)},
-               {"port", attachment.port},
-               {"port_ordinal", attachment.port_ordinal},
-               {"vm", attachment.vm},
-               {"vm_uuid", attachment.vm_uuid.ToString()},
-               {"bus", attachment.bus},
-               {"vpc", attachment.vpc},
-               {"vni", attachment.vni ? attachment.vni->value() : 0}};
-  if (!attachment.guest_id.empty()) json["guest_id"] = attachment.guest_id;
-  if (attachment.vlan) json["vlan"] = attachment.vlan->value();
-  if (attachment.mac) json["mac"] = attachment.mac->ToString();
-  if (attachment.vf_mac) json["vf_mac"] = attachment.vf_mac->ToString();
-  if (attachment.mtu) json["mtu"] = *attachment.mtu;
-  return Dump(json);
+  return Encode<pb::Attachment>(attachment);
 }
 
 absl::StatusOr<Attachment> DecodeAttachment(const VfId& vf, std::string_view body) {
-  constexpr uint64_t kAny = std::numeric_limits<uint64_t>::max();
-  Fields fields(StrCat("attachment of VF ", vf.ToString()), body);
+  Fields fields;
   Attachment attachment;
   attachment.vf = vf;
-  attachment.lease = fields.Number("lease", 1, kAny);
-  attachment.transaction = fields.Number("transaction", 0, kAny);
-  attachment.generation = fields.Number("generation", 0, kAny);
-  attachment.phase = fields.Named("phase", kAllPhases, AttachmentPhaseName);
-  attachment.port = fields.Id("port");
-  attachment.port_ordinal = static_cast<uint32_t>(fields.Number("port_ordinal", 1, kMaxOrdinal));
-  attachment.vm = fields.Id("vm", /*may_be_empty=*/true);
-  if (const std::string uuid = fields.Text("vm_uuid"); !uuid.empty()) {
-    absl::StatusOr<Uuid> parsed = Uuid::Parse(uuid);
-    if (!parsed.ok()) fields.Fail(StrCat("has a bad 'vm_uuid': ", parsed.status().message()));
-    attachment.vm_uuid = std::move(parsed).value_or(Uuid());
-  }
-  attachment.bus = fields.Text("bus");
-  attachment.guest_id = fields.OptionalText("guest_id").value_or("");
-  if (!attachment.guest_id.empty() && !ParseGuestDeviceId(attachment.guest_id)) {
-    fields.Fail("has a bad 'guest_id'");
-  }
-  attachment.vpc = fields.Id("vpc");
-  attachment.vni = TakeOptionalVni(fields);
-  attachment.vlan = TakeVlan(fields);
-  attachment.mac = fields.OptionalParsed<MacAddress>("mac");
-  attachment.vf_mac = fields.OptionalParsed<MacAddress>("vf_mac");
-  attachment.mtu = TakeMtu(fields);
-  if (absl::Status status = fields.Finish(); !status.ok()) return status;
+  Decode<pb::Attachment>(fields, body, &attachment);
+  if (!fields.ok()) return fields.Error(StrCat("attachment of VF ", vf.ToString()));
   return attachment;
 }
 
-// Findings as one list of each of their parts: a body has no object within the object.
 std::string EncodeSanitation(const SanitationRecord& record) {
-  Json what = Json::array(), state = Json::array(), value = Json::array(), why = Json::array();
-  for (const Finding& finding : record.findings) {
-    what.push_back(finding.what);
-    state.push_back(FindingStateName(finding.state));
-    value.push_back(finding.value);
-    why.push_back(finding.why);
-  }
-  Json json = {{"verdict", VerdictName(record.verdict)},
-               {"reason", record.reason},
-               {"what", what},
-               {"state", state},
-               {"value", value},
-               {"why", why},
-               {"checked_at", Nanoseconds(record.checked_at)},
-               {"lease", record.lease},
-               {"port", record.port},
-               {"vm", record.vm}};
-  if (record.own_mac) json["own_mac"] = record.own_mac->ToString();
-  if (record.mtu) json["mtu"] = *record.mtu;
-  if (!record.released_by.empty()) {
-    json["released_by"] = record.released_by;
-    json["released_at"] = Nanoseconds(record.released_at);
-  }
-  return Dump(json);
+  return Encode<pb::Sanitation>(record);
 }
 
 absl::StatusOr<SanitationRecord> DecodeSanitation(const VfId& vf, std::string_view body) {
-  Fields fields(StrCat("record of VF ", vf.ToString()), body);
+  Fields fields;
   SanitationRecord record;
   record.vf = vf;
-  record.verdict = fields.Named("verdict", kAllVerdicts, VerdictName);
-  record.reason = fields.Text("reason");
-  const std::vector<std::string> what = fields.Texts("what"), state = fields.Texts("state"),
-                                 value = fields.Texts("value"), why = fields.Texts("why");
-  if (state.size() != what.size() || value.size() != what.size() || why.size() != what.size()) {
-    fields.Fail("has lists of different lengths");
-  }
-  for (size_t i = 0; fields.ok() && i < what.size(); ++i) {
-    const FindingState named = fields.OneOf("state", state[i], kAllFindingStates, FindingStateName);
-    record.findings.push_back({what[i], named, value[i], why[i]});
-  }
-  record.checked_at = TakeTime(fields, "checked_at");
-  record.lease = fields.Number("lease", 1, std::numeric_limits<uint64_t>::max());
-  record.port = fields.Id("port");
-  record.vm = fields.Id("vm", /*may_be_empty=*/true);
-  record.own_mac = fields.OptionalParsed<MacAddress>("own_mac");
-  record.mtu = TakeMtu(fields);
-  if (fields.Has("released_by")) {
-    record.released_by = fields.Id("released_by");
-    record.released_at = TakeTime(fields, "released_at");
-  }
-  if (absl::Status status = fields.Finish(); !status.ok()) return status;
+  Decode<pb::Sanitation>(fields, body, &record);
+  if (!fields.ok()) return fields.Error(StrCat("record of VF ", vf.ToString()));
   return record;
 }
 

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: objects, attachments and records of VFs as JSON text, the form in which the store
-// keeps them. The format is the store's own; a change of it needs a new schema
-// version in sqlite_store.cc. (A key that is added and whose absence means what held before
-// needs none: an earlier version refuses a store that has it.)
+// Purpose: objects, attachments and records of VFs as the bodies that the store keeps of them,
+// protobuf messages of fairlead/store/v1/body.proto. The format is the store's own; a change of it
+// needs a new schema version in sqlite_store.cc, but for the one that body.proto names.
 //
-// Decoding is strict: a key that is unknown, missing or twice there, a value of
+// Decoding is strict: a field that is unknown, missing or twice there, a value of
 // another type or out of range, all are errors, because a store that is read
 // "as far as possible" would make the agent take things apart.
 //
 // Threading: free functions on values. Errors: kDataLoss, with the object's name
-// and the key. Encode never fails; what cannot be encoded faithfully (text that
-// is not UTF-8) decodes to something else, which the store checks at Commit.
+// and the field. Encode never fails; what cannot be encoded faithfully (text that
+// is not UTF-8) does not decode to the same, which the store checks at Commit.
 #pragma once
 
 #include <string>
@@ -29,7 +28,7 @@ inline constexpr size_t kMaxStoredBody = 1 << 20;
 
 // Everything but kind and id, which are the row's key.
 std::string EncodeObject(const Object& object);
-absl::StatusOr<Object> DecodeObject(const ObjectRef& ref, std::string_view body);
+absl::StatusOr<Object> DecodeObject(ObjectKind kind, std::string_view id, std::string_view body);
 
 // Everything but the VF, which is the row's key.
 std::string EncodeAttachment(const Attachment& attachment);

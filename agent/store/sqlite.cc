@@ -147,11 +147,11 @@ uint64_t Statement::Integer(int column) const {
   return static_cast<uint64_t>(sqlite3_column_int64(statement_.get(), column));
 }
 
-std::string Statement::Bytes(int column) const {
+std::string_view Statement::View(int column) const {
   const void* data = sqlite3_column_blob(statement_.get(), column);
   const int size = sqlite3_column_bytes(statement_.get(), column);
   if (data == nullptr || size <= 0) return "";
-  return std::string(static_cast<const char*>(data), static_cast<size_t>(size));
+  return {static_cast<const char*>(data), static_cast<size_t>(size)};
 }
 
 }  // namespace fairlead

@@ -67,7 +67,9 @@ class Statement {
   void Reset();
 
   uint64_t Integer(int column) const;
-  std::string Bytes(int column) const;
+  // A view lives until the next Step or Reset.
+  std::string_view View(int column) const;
+  std::string Bytes(int column) const { return std::string(View(column)); }
 
  private:
   struct Finalize {

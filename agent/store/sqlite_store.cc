@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -25,7 +24,7 @@ constexpr int kBusyMilliseconds = 2000;
 
 // Numbers of the model are unsigned, SQLite's are signed: a column keeps the 64
 // bits, so one above 2^63 shows as negative in a shell.
-constexpr char kFirstTables[] = R"sql(
+constexpr char kTables[] = R"sql(
 CREATE TABLE meta(
   name TEXT PRIMARY KEY NOT NULL,
   value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -34,12 +33,17 @@ CREATE TABLE objects(
   id TEXT NOT NULL,
   ordinal INTEGER NOT NULL UNIQUE,
   generation INTEGER NOT NULL,
-  body TEXT NOT NULL,
+  body BLOB NOT NULL,
   PRIMARY KEY(kind, id)) STRICT, WITHOUT ROWID;
 CREATE TABLE attachments(
   pf TEXT NOT NULL,
   vf INTEGER NOT NULL,
-  body TEXT NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY(pf, vf)) STRICT, WITHOUT ROWID;
+CREATE TABLE sanitation(
+  pf TEXT NOT NULL,
+  vf INTEGER NOT NULL,
+  body BLOB NOT NULL,
   PRIMARY KEY(pf, vf)) STRICT, WITHOUT ROWID;
 CREATE TABLE controllers(
   id TEXT PRIMARY KEY NOT NULL,
@@ -53,24 +57,11 @@ CREATE TABLE answers(
   UNIQUE(controller, request_id)) STRICT;
 CREATE INDEX answers_of_controller ON answers(controller, number);
 PRAGMA application_id = 1179411812;
-PRAGMA user_version = 1;
+PRAGMA user_version = 3;
 )sql";
-static_assert(kApplicationId == 1179411812);
-
-constexpr char kSanitationTable[] = R"sql(
-CREATE TABLE sanitation(
-  pf TEXT NOT NULL,
-  vf INTEGER NOT NULL,
-  body TEXT NOT NULL,
-  PRIMARY KEY(pf, vf)) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 2;
-)sql";
-
-// What lifts a store from each version to the next, beginning with an empty file. There is
-// one more with every change of the tables or of a body's JSON form.
-constexpr const char* kLifts[] = {kFirstTables, kSanitationTable};
-constexpr int64_t kSchemaVersion = std::size(kLifts);
-static_assert(kSchemaVersion == 2);  // as the last of them says
+// Grows by one with every change of the tables or of a body that body.proto does not allow.
+constexpr int64_t kSchemaVersion = 3;
+static_assert(kApplicationId == 1179411812 && kSchemaVersion == 3);  // as kTables says
 
 constexpr char kStoreId[] = "store_id";
 constexpr char kNextOrdinal[] = "next_ordinal";
@@ -184,8 +175,8 @@ class SqliteStore final : public Store {
   absl::Status Commit(const StoreBatch& batch) override;
 
  private:
-  absl::StatusOr<int64_t> CheckWhoseFile();
-  absl::Status Lift(int64_t version);
+  absl::StatusOr<bool> CheckWhoseFile();
+  absl::Status MakeTables();
   absl::Status FirstNumbers();
   absl::Status CheckIntegrity();
   absl::Status CheckInPlace();
@@ -209,35 +200,32 @@ class SqliteStore final : public Store {
   uint32_t id_ = 0;
 };
 
-// The schema version that it has; 0: the file is new and empty.
-absl::StatusOr<int64_t> SqliteStore::CheckWhoseFile() {
+// Whether it is a store of this version; else it is new and empty.
+absl::StatusOr<bool> SqliteStore::CheckWhoseFile() {
   FAIRLEAD_ASSIGN_OR_RETURN(const int64_t application, db_.Integer("PRAGMA application_id"));
   FAIRLEAD_ASSIGN_OR_RETURN(const int64_t version, db_.Integer("PRAGMA user_version"));
   FAIRLEAD_ASSIGN_OR_RETURN(const int64_t tables,
                             db_.Integer("SELECT count(*) FROM sqlite_schema"));
-  if (application == 0 && version == 0 && tables == 0) return 0;
+  if (application == 0 && version == 0 && tables == 0) return false;
   if (application != kApplicationId) {
     return absl::FailedPreconditionError(
         StrCat("store ", db_.path(), ": this SQLite file is not Fairlead's (application id ",
                application, "); it is left alone, give the agent another path"));
   }
-  if (version < 1 || version > kSchemaVersion) {
-    return absl::FailedPreconditionError(
-        StrCat("store ", db_.path(), ": it has schema version ", version,
-               " and this agent knows version ", kSchemaVersion,
-               "; run the newer agent, or move the file away to start with an empty store"));
-  }
-  return version;
+  if (version == kSchemaVersion) return true;
+  return absl::FailedPreconditionError(StrCat(
+      "store ", db_.path(), ": it has schema version ", version, " and this agent knows version ",
+      kSchemaVersion, " alone; ",
+      version > kSchemaVersion ? "install a newer agent" : "install the agent that wrote it",
+      ", or move the file away with its -wal, let the controller send its intents again, and adopt "
+      "what the old one made"));
 }
 
-// In one transaction: a cut leaves the store as it was.
-absl::Status SqliteStore::Lift(int64_t version) {
-  if (version == kSchemaVersion) return absl::OkStatus();
+// In one transaction: a cut leaves the file empty.
+absl::Status SqliteStore::MakeTables() {
   FAIRLEAD_RETURN_IF_ERROR(db_.Execute("BEGIN IMMEDIATE"));
-  for (int64_t from = version; from < kSchemaVersion; ++from) {
-    FAIRLEAD_RETURN_IF_ERROR(db_.Execute(kLifts[from]));
-  }
-  if (version == 0) FAIRLEAD_RETURN_IF_ERROR(FirstNumbers());
+  FAIRLEAD_RETURN_IF_ERROR(db_.Execute(kTables));
+  FAIRLEAD_RETURN_IF_ERROR(FirstNumbers());
   return db_.Execute("COMMIT");
 }
 
@@ -276,7 +264,7 @@ absl::Status SqliteStore::Start(int checkpoint_pages) {
   // Two agents on one store would hand out the same VF twice.
   FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA locking_mode = EXCLUSIVE"));
   // Before anything is written: the file may be somebody else's.
-  FAIRLEAD_ASSIGN_OR_RETURN(const int64_t version, CheckWhoseFile());
+  FAIRLEAD_ASSIGN_OR_RETURN(const bool made, CheckWhoseFile());
   FAIRLEAD_ASSIGN_OR_RETURN(const std::string mode, db_.Text("PRAGMA journal_mode = WAL"));
   if (mode != "wal") {
     return absl::FailedPreconditionError(StrCat(
@@ -285,7 +273,7 @@ absl::Status SqliteStore::Start(int checkpoint_pages) {
   }
   FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON"));
   FAIRLEAD_RETURN_IF_ERROR(CheckIntegrity());
-  FAIRLEAD_RETURN_IF_ERROR(Lift(version));
+  if (!made) FAIRLEAD_RETURN_IF_ERROR(MakeTables());
   FAIRLEAD_ASSIGN_OR_RETURN(statements_, PrepareAll(db_));
   FAIRLEAD_ASSIGN_OR_RETURN(const uint64_t id, Meta(kStoreId, 1, UINT32_MAX));
   id_ = static_cast<uint32_t>(id);
@@ -342,16 +330,19 @@ absl::Status ForEachRow(Statement& statement, const Row& row) {
 }
 
 absl::Status SqliteStore::LoadObjects(StoreContents& contents) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const int64_t count, db_.Integer("SELECT count(*) FROM objects"));
+  contents.objects.reserve(static_cast<size_t>(count));
   return ForEachRow(statements_.all_objects, [&](const Statement& row) -> absl::Status {
-    FAIRLEAD_ASSIGN_OR_RETURN(const ObjectKind kind, KindFromName(row.Bytes(0)));
-    const ObjectRef ref{kind, row.Bytes(1)};
+    FAIRLEAD_ASSIGN_OR_RETURN(const ObjectKind kind, KindFromName(row.View(0)));
+    const std::string_view id = row.View(1);
     const uint64_t ordinal = row.Integer(2);
     const uint64_t generation = row.Integer(3);
     if (ordinal < 1 || ordinal > kMaxOrdinal || generation < 1) {
-      return absl::DataLossError(StrCat("stored ", ref.ToString(), " has ordinal ", ordinal,
-                                        " and generation ", generation, ", out of range"));
+      return absl::DataLossError(StrCat("stored ", ObjectRef{kind, std::string(id)}.ToString(),
+                                        " has ordinal ", ordinal, " and generation ", generation,
+                                        ", out of range"));
     }
-    FAIRLEAD_ASSIGN_OR_RETURN(Object object, DecodeObject(ref, row.Bytes(4)));
+    FAIRLEAD_ASSIGN_OR_RETURN(Object object, DecodeObject(kind, id, row.View(4)));
     contents.objects.push_back({std::move(object), generation, static_cast<uint32_t>(ordinal)});
     return absl::OkStatus();
   });
@@ -359,17 +350,17 @@ absl::Status SqliteStore::LoadObjects(StoreContents& contents) {
 
 // The first two columns of a row.
 absl::StatusOr<VfId> VfOf(const Statement& row, std::string_view what) {
-  const absl::StatusOr<NicId> pf = NicId::Parse(row.Bytes(0));
+  const absl::StatusOr<NicId> pf = NicId::Parse(row.View(0));
   const uint64_t index = row.Integer(1);
   if (pf.ok() && index <= UINT16_MAX) return VfId{*pf, static_cast<uint16_t>(index)};
   return absl::DataLossError(
-      StrCat("a stored ", what, " names no VF: PF ", Quoted(row.Bytes(0)), ", index ", index));
+      StrCat("a stored ", what, " names no VF: PF ", Quoted(row.View(0)), ", index ", index));
 }
 
 absl::Status SqliteStore::LoadAttachments(StoreContents& contents) {
   return ForEachRow(statements_.all_attachments, [&](const Statement& row) -> absl::Status {
     FAIRLEAD_ASSIGN_OR_RETURN(const VfId vf, VfOf(row, "attachment"));
-    FAIRLEAD_ASSIGN_OR_RETURN(Attachment attachment, DecodeAttachment(vf, row.Bytes(2)));
+    FAIRLEAD_ASSIGN_OR_RETURN(Attachment attachment, DecodeAttachment(vf, row.View(2)));
     contents.attachments.push_back(std::move(attachment));
     return absl::OkStatus();
   });
@@ -378,7 +369,7 @@ absl::Status SqliteStore::LoadAttachments(StoreContents& contents) {
 absl::Status SqliteStore::LoadSanitation(StoreContents& contents) {
   return ForEachRow(statements_.all_sanitation, [&](const Statement& row) -> absl::Status {
     FAIRLEAD_ASSIGN_OR_RETURN(const VfId vf, VfOf(row, "record"));
-    FAIRLEAD_ASSIGN_OR_RETURN(SanitationRecord record, DecodeSanitation(vf, row.Bytes(2)));
+    FAIRLEAD_ASSIGN_OR_RETURN(SanitationRecord record, DecodeSanitation(vf, row.View(2)));
     contents.sanitation.push_back(std::move(record));
     return absl::OkStatus();
   });
@@ -428,7 +419,7 @@ absl::Status SqliteStore::WriteChange(const Change& change) {
     const ObjectRef ref = RefOf(stored.object);
     const std::string body = EncodeObject(stored.object);
     // What could not be read back must not get in: it would stop the next start.
-    const absl::StatusOr<Object> again = DecodeObject(ref, body);
+    const absl::StatusOr<Object> again = DecodeObject(ref.kind, ref.id, body);
     if (!again.ok() || *again != stored.object || stored.ordinal < 1 ||
         stored.ordinal > kMaxOrdinal || stored.generation < 1) {
       return absl::InternalError(StrCat(
@@ -439,7 +430,7 @@ absl::Status SqliteStore::WriteChange(const Change& change) {
                                  .Bind(2, ref.id)
                                  .Bind(3, uint64_t{stored.ordinal})
                                  .Bind(4, stored.generation)
-                                 .Bind(5, body)
+                                 .BindBlob(5, body)
                                  .Run());
   }
   return SetMeta(kNextOrdinal, change.next_ordinal);
@@ -455,7 +446,7 @@ absl::Status SqliteStore::WriteAttachment(const Attachment& attachment) {
   }
   return statements_.put_attachment.Bind(1, attachment.vf.pf.ToString())
       .Bind(2, uint64_t{attachment.vf.index})
-      .Bind(3, body)
+      .BindBlob(3, body)
       .Run();
 }
 
@@ -469,7 +460,7 @@ absl::Status SqliteStore::WriteSanitation(const SanitationRecord& record) {
   }
   return statements_.put_sanitation.Bind(1, record.vf.pf.ToString())
       .Bind(2, uint64_t{record.vf.index})
-      .Bind(3, body)
+      .BindBlob(3, body)
       .Run();
 }
 

@@ -7,7 +7,7 @@
 // Threading: blocks (fsync); one instance belongs to one thread at a time, the
 // store's lane. Errors: kUnavailable for a full or read-only disk or a busy
 // file (try again), kDataLoss for a corrupt file or an object that does not
-// parse (the message names it), kFailedPrecondition for a schema of a newer
+// parse (the message names it), kFailedPrecondition for a schema of another
 // version; each with SQLite's own words.
 #pragma once
 

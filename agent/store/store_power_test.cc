@@ -122,38 +122,6 @@ TEST_P(StorePowerTest, WhatWasAcknowledgedSurvivesACutAtAnyOperation) {
   EXPECT_GT(in_flight, cuts / 2);  // the cuts did hit commits
 }
 
-// The step from one version of the tables to the next is all or nothing, too.
-TEST_P(StorePowerTest, ACutWhileAStoreIsLiftedLosesNothingOfIt) {
-  batches_.resize(3);
-  VolatileDisk disk;
-  Progress before;
-  for (StoreBatch& batch : batches_) batch.sanitation.clear();
-  states_.resize(1);
-  for (const StoreBatch& batch : batches_) {
-    states_.push_back(states_.back());
-    states_.back().Apply(batch);
-  }
-  RunAll(disk, before);
-  ASSERT_EQ(before.acknowledged, batches_.size());
-  {
-    auto db = Database::Open(folder_ / "state.db", disk.vfs_name());
-    ASSERT_TRUE(db.ok()) << db.status();
-    const absl::Status status = db->Execute(
-        "PRAGMA locking_mode = EXCLUSIVE; DROP TABLE sanitation; PRAGMA user_version = 1");
-    ASSERT_TRUE(status.ok()) << status;
-  }
-  size_t cuts = 0;
-  disk.set_fault([&](DiskOp, uint64_t number) {
-    if (HasFatalFailure()) return SQLITE_OK;
-    ++cuts;
-    const auto cut = disk.AfterPowerCut(GetParam().unsynced, static_cast<uint32_t>(number));
-    ExpectWhole(*cut, before, StrCat("cut at operation ", number));
-    return SQLITE_OK;
-  });
-  ASSERT_TRUE(Open(disk).ok());
-  EXPECT_GT(cuts, 5U);
-}
-
 // A commit that was refused must not come back with the power either, so long as
 // the disk worked again before it went.
 TEST_P(StorePowerTest, WhatWasRefusedDoesNotComeBackAfterACut) {
