@@ -86,8 +86,8 @@ bool Fits(const FoundVf& found, const Port& port, const Vpc& vpc) {
 class Adoption {
  public:
   Adoption(const FoundObjects& found, const OwnState& own) : found_(found), own_(own) {
-    for (const ObservedResource& rule : found.rules) {
-      const RuleLocation& at = std::get<FlowRuleSpec>(rule.spec).rule.location;
+    for (const FoundObjects::Rule& rule : found.rules) {
+      const RuleLocation& at = rule.location;
       if (at.chain == 0 && at.priority == kPrioDefaultDrop) continue;
       places_[{at.table, at.priority, rule.match_hash}].insert({at.chain, at.handle});
       highest_ = std::max({highest_, at.handle, at.chain});
@@ -122,8 +122,8 @@ class Adoption {
     for (const std::string& id : own_.world->SubnetsOfVpc(attachment.vpc)) {
       keep({ObjectKind::kSubnet, id});
     }
-    for (const std::string& id : own_.world->EndpointsOfVpc(attachment.vpc)) {
-      keep({ObjectKind::kEndpoint, id});
+    for (const StoredObject* endpoint : own_.world->EndpointsOfVpc(attachment.vpc)) {
+      keep(RefOf(endpoint->object));
     }
   }
 
@@ -216,11 +216,10 @@ class Adoption {
           ChooseByRules({ObjectKind::kPort, port.port}, rules);
           ChooseByChain(ref, rules);
         }
-        for (const std::string& endpoint : own_.world->EndpointsOfSubnet(subnet_id)) {
-          const StoredObject& object = *own_.world->Find({ObjectKind::kEndpoint, endpoint});
-          const std::vector<FlowRule> rules =
-              CompileEndpointRules(vpc, context, std::get<Endpoint>(object.object), object.ordinal);
-          ChooseByRules({ObjectKind::kEndpoint, endpoint}, rules);
+        for (const StoredObject* stored : own_.world->EndpointsOfSubnet(subnet_id)) {
+          const std::vector<FlowRule> rules = CompileEndpointRules(
+              vpc, context, std::get<Endpoint>(stored->object), stored->ordinal);
+          ChooseByRules(RefOf(stored->object), rules);
           ChooseByChain(ref, rules);
         }
         ChooseByRules(ref, CompileSubnetRules(vpc, subnet, stored_subnet.ordinal));

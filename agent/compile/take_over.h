@@ -38,7 +38,11 @@ struct FoundObjects {
     std::string bus;
   };
   std::vector<Device> devices;
-  std::vector<ObservedResource> rules;
+  struct Rule {
+    RuleLocation location;
+    uint32_t match_hash = 0;
+  };
+  std::vector<Rule> rules;
   std::optional<TunnelFacts> tunnel;   // that its rules name
   std::vector<std::string> not_asked;  // "VM web: <why>"
 };

@@ -71,13 +71,7 @@ class TakeOverPlanTest : public ::testing::Test {
   // Rules as they were compiled under that number.
   void FindRules(const std::vector<FlowRule>& rules) {
     for (const FlowRule& rule : rules) {
-      ObservedResource observed;
-      observed.key = FlowRuleKey(rule.location);
-      observed.spec = FlowRuleSpec{rule};
-      observed.mark = kLost;
-      observed.match_hash = rule.MatchHash();
-      observed.content_hash = rule.ContentHash();
-      found_.rules.push_back(observed);
+      found_.rules.push_back({rule.location, rule.MatchHash()});
     }
   }
   OwnState Own() {

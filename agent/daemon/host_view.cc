@@ -129,13 +129,10 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
   if (with_rules) {
     for (const Engine::RuleView& rule : engine.Rules()) {
       v1::HostState::Rule* item = out.add_rules();
-      const Resource* wanted = rule.wanted;
-      const auto& spec =
-          std::get<FlowRuleSpec>(wanted != nullptr ? wanted->spec : rule.observed->spec);
-      item->set_location(spec.rule.location.ToString());
-      if (wanted != nullptr) item->set_text(spec.rule.ToString());
+      item->set_location(rule.location.ToString());
+      if (rule.wanted) item->set_text(rule.wanted->ToString());
       item->set_owner(rule.owner);
-      if (rule.observed == nullptr) {
+      if (!rule.observed) {
         item->set_state("missing");
       } else if (!rule.observed->ours) {
         item->set_state("somebody else's");
@@ -143,7 +140,9 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
         item->set_state(rule.observed->hardware == RuleHardware::kInHardware ? "in hardware"
                         : rule.observed->hardware == RuleHardware::kSoftware ? "in software"
                                                                              : "in the kernel");
-        item->set_in_hw_count(rule.observed->in_hw_count);
+        if (rule.observed->in_hw_count != RuleEvidence::kNotCounted) {
+          item->set_in_hw_count(rule.observed->in_hw_count);
+        }
       }
     }
   }
@@ -181,8 +180,7 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
   }
   uint64_t ready = 0;
   engine.world().ForEach([&](const StoredObject& stored) {
-    const std::optional<ObjectStatus> status = engine.StatusOf(RefOf(stored.object));
-    if (status && status->state == ObjectState::kReady) ++ready;
+    if (engine.StateOf(stored) == ObjectState::kReady) ++ready;
   });
   out.set_objects_ready(ready);
   out.set_objects_total(engine.world().size());
@@ -190,9 +188,7 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
 
 Standing StandingOf(const Engine& engine) {
   std::map<ObjectState, size_t> objects;
-  engine.world().ForEach([&](const StoredObject& stored) {
-    if (const auto status = engine.StatusOf(RefOf(stored.object))) ++objects[status->state];
-  });
+  engine.world().ForEach([&](const StoredObject& stored) { ++objects[engine.StateOf(stored)]; });
   std::vector<std::string> states;
   for (const auto& [state, count] : objects) {
     states.push_back(StrCat(count, " ", ObjectStateName(state)));

@@ -338,12 +338,13 @@ void LaneExecutor::ObserveNeighbours(
       std::move(done));
 }
 
-void LaneExecutor::ObserveTable(
-    const RuleTable& table,
-    std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) {
-  Ask<std::vector<ObservedResource>>(
+void LaneExecutor::ObserveTable(const RuleTable& table, bool counted,
+                                std::function<void(absl::StatusOr<ObservedRules>)> done) {
+  Ask<ObservedRules>(
       "rules", "observe rules", kRulesDeadline,
-      [table](LaneContext& context) { return context.work->rules->Observe(table); },
+      [table, counted](LaneContext& context) {
+        return context.work->rules->Observe(table, counted);
+      },
       std::move(done));
 }
 

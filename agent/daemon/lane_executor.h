@@ -59,9 +59,8 @@ class LaneExecutor final : public Executor {
   void ObserveNeighbours(
       std::vector<IpAddress> outer,
       std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override;
-  void ObserveTable(
-      const RuleTable& table,
-      std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override;
+  void ObserveTable(const RuleTable& table, bool counted,
+                    std::function<void(absl::StatusOr<ObservedRules>)> done) override;
   void ObserveVm(const std::string& vm, const Uuid& uuid,
                  std::function<void(absl::StatusOr<VmObservation>)> done) override;
   void TellSlowPath(SlowPathTelling telling,

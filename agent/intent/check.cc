@@ -80,8 +80,7 @@ class Checker {
                StrCat(change, "subnets with gateways or DNS servers (", subnets,
                       "), which are of an overlay only"));
     }
-    if (std::string endpoints = Users({{ObjectKind::kEndpoint, &world_.EndpointsOfVpc(vpc.id)}});
-        !endpoints.empty()) {
+    if (std::string endpoints = Users({}, world_.EndpointsOfVpc(vpc.id)); !endpoints.empty()) {
       out_.Add(c.origin.Field(field), ViolationCode::kConflict,
                StrCat(change, "endpoints (", endpoints, "), which need a tunnel"));
     }
@@ -300,10 +299,8 @@ class Checker {
     for (const std::string& id : world_.PortsOfSubnet(subnet.id)) {
       if (const Port* p = world_.FindPort(id)) check({ObjectKind::kPort, id}, p->addresses);
     }
-    for (const std::string& id : world_.EndpointsOfSubnet(subnet.id)) {
-      if (const Endpoint* e = world_.FindEndpoint(id)) {
-        check({ObjectKind::kEndpoint, id}, e->addresses);
-      }
+    for (const StoredObject* stored : world_.EndpointsOfSubnet(subnet.id)) {
+      check(RefOf(stored->object), std::get<Endpoint>(stored->object).addresses);
     }
   }
 
@@ -330,18 +327,22 @@ class Checker {
   using Referrers = std::vector<std::pair<ObjectKind, const std::set<std::string>*>>;
 
   // The first few of these that stay as they are, for a sentence; "" if none.
-  std::string Users(const Referrers& referrers) {
+  std::string Users(const Referrers& referrers, const EndpointSet& endpoints = {}) {
     constexpr size_t kMaxNamed = 5;
     std::vector<std::string> named;
+    bool more = false;
+    const auto name = [&](const ObjectRef& ref) {
+      if (overlay_.Touched(ref)) return;
+      more = named.size() == kMaxNamed;
+      if (!more) named.push_back(ref.ToString());
+    };
     for (const auto& [kind, ids] : referrers) {
-      for (const std::string& id : *ids) {
-        ObjectRef ref{kind, id};
-        if (overlay_.Touched(ref)) continue;
-        if (named.size() == kMaxNamed) return StrCat(StrJoin(named, ", "), " and more");
-        named.push_back(ref.ToString());
-      }
+      for (auto id = ids->begin(); id != ids->end() && !more; ++id) name({kind, *id});
     }
-    return StrJoin(named, ", ");
+    for (auto it = endpoints.begin(); it != endpoints.end() && !more; ++it) {
+      name(RefOf((*it)->object));
+    }
+    return StrCat(StrJoin(named, ", "), more ? " and more" : "");
   }
 
   // The VPC's subnets that stay as they are, of those that ask for what only an overlay has.
@@ -361,15 +362,17 @@ class Checker {
   void CheckUnused(const Removal& removal) {
     const std::string& id = removal.ref.id;
     Referrers referrers;
+    const EndpointSet kNone;
+    const EndpointSet* endpoints = &kNone;
     switch (removal.ref.kind) {
       case ObjectKind::kVpc:
         referrers = {{ObjectKind::kSubnet, &world_.SubnetsOfVpc(id)},
-                     {ObjectKind::kPort, &world_.PortsOfVpc(id)},
-                     {ObjectKind::kEndpoint, &world_.EndpointsOfVpc(id)}};
+                     {ObjectKind::kPort, &world_.PortsOfVpc(id)}};
+        endpoints = &world_.EndpointsOfVpc(id);
         break;
       case ObjectKind::kSubnet:
-        referrers = {{ObjectKind::kPort, &world_.PortsOfSubnet(id)},
-                     {ObjectKind::kEndpoint, &world_.EndpointsOfSubnet(id)}};
+        referrers = {{ObjectKind::kPort, &world_.PortsOfSubnet(id)}};
+        endpoints = &world_.EndpointsOfSubnet(id);
         break;
       case ObjectKind::kVm:
         referrers = {{ObjectKind::kPort, &world_.PortsOfVm(id)}};
@@ -378,7 +381,7 @@ class Checker {
       case ObjectKind::kEndpoint:
         return;
     }
-    std::string users = Users(referrers);
+    std::string users = Users(referrers, *endpoints);
     if (users.empty()) return;
     out_.Add(removal.path, ViolationCode::kConflict,
              StrCat(removal.ref.ToString(), " is still used by ", users,

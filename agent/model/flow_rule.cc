@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/model/flow_rule.h"
 
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_format.h"
 #include "agent/base/text.h"
 
@@ -65,6 +70,84 @@ std::string MatchText(const RuleMatch& match) {
   return out;
 }
 
+// What a hash is made of: each field in order and in big-endian bytes, and before an optional one
+// whether it is there. Changing this changes every hash, and makes the agent replace every rule of
+// a host at the next start: model_test pins it.
+class Canonical {
+ public:
+  template <typename T>
+  requires std::is_unsigned_v<T> Canonical& Add(T value) {
+    for (int shift = 8 * (sizeof(T) - 1); shift >= 0; shift -= 8) {
+      bytes_.push_back(static_cast<char>(static_cast<uint64_t>(value) >> shift));
+    }
+    return *this;
+  }
+  void Add(std::span<const uint8_t> bytes) {
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  }
+  void Add(const MacAddress& mac) { Add(mac.bytes()); }
+  void Add(const IpAddress& address) {
+    Add(static_cast<uint8_t>(address.bits()));
+    Add(address.bytes());
+  }
+  void Add(const IpPrefix& prefix) {
+    Add(static_cast<uint8_t>(prefix.length()));
+    Add(prefix.address());
+  }
+  void Add(const Vni& vni) { Add(vni.value()); }
+  void Add(const DeviceRef& device) {
+    Add(static_cast<uint8_t>(device.kind));
+    Add(device.ifindex);
+    if (device.kind != DeviceRef::Kind::kRepresentor) return;
+    const std::string vf = device.vf.ToString();
+    Add(static_cast<uint8_t>(vf.size()));
+    bytes_.insert(bytes_.end(), vf.begin(), vf.end());
+  }
+  template <typename T>
+  void Add(const std::optional<T>& value) {
+    Add(static_cast<uint8_t>(value.has_value()));
+    if (value) Add(*value);
+  }
+  void Add(const RuleTable& table) {
+    Add(static_cast<uint8_t>(table.kind));
+    if (table.kind == RuleTable::Kind::kVpcBlock) Add(table.vni);
+  }
+  void Add(const RuleMatch& match) {
+    Add(match.ethertype);
+    Add(match.in_device);
+    Add(match.src_mac);
+    Add(match.dst_mac);
+    Add(match.src_ip);
+    Add(match.dst_ip);
+    Add(static_cast<uint8_t>(match.ttl_expiring));
+    Add(match.icmpv6_type);
+    Add(match.udp_dst_port);
+    Add(match.vni);
+    Add(match.outer_dst);
+    Add(match.outer_udp_port);
+  }
+  void Add(const ActionEncap& a) {
+    Add(a.vni);
+    Add(a.local);
+    Add(a.remote);
+    Add(a.udp_port).Add(a.ttl);
+  }
+  void Add(const ActionRoute& a) {
+    Add(a.src_mac);
+    Add(a.dst_mac);
+  }
+  void Add(const ActionRedirect& a) { Add(a.to); }
+  void Add(const ActionGotoChain& a) { Add(a.chain); }
+  void Add(const ActionDecap&) {}
+  void Add(const ActionTrap&) {}
+  void Add(const ActionDrop&) {}
+
+  std::string_view view() const { return {bytes_.data(), bytes_.size()}; }
+
+ private:
+  absl::InlinedVector<char, 192> bytes_;
+};
+
 }  // namespace
 
 std::string RuleTable::ToString() const {
@@ -75,8 +158,6 @@ std::string RuleLocation::ToString() const {
   return StrCat(table.ToString(), "/", chain, "/", priority, "/", handle);
 }
 
-// Changing this text changes every content hash, and with it makes the agent
-// replace every rule of a host at the next start: model_test pins it.
 std::string FlowRule::ToString() const {
   std::string out = StrCat(location.ToString(), " ", MatchText(match), " ->");
   for (size_t i = 0; i < actions.size(); ++i) {
@@ -86,11 +167,25 @@ std::string FlowRule::ToString() const {
   return out;
 }
 
-uint64_t FlowRule::ContentHash() const { return StableHash(ToString()); }
+uint64_t FlowRule::ContentHash() const {
+  Canonical bytes;
+  bytes.Add(location.table);
+  bytes.Add(location.chain).Add(location.priority).Add(location.handle);
+  bytes.Add(match);
+  for (const RuleAction& action : actions) {
+    bytes.Add(static_cast<uint8_t>(action.index()));
+    std::visit([&bytes](const auto& a) { bytes.Add(a); }, action);
+  }
+  bytes.Add(static_cast<uint8_t>(offload));
+  return StableHash(bytes.view());
+}
 
 uint32_t FlowRule::MatchHash() const {
-  return static_cast<uint32_t>(
-      StableHash(StrCat(location.table.ToString(), " ", location.priority, " ", MatchText(match))));
+  Canonical bytes;
+  bytes.Add(location.table);
+  bytes.Add(location.priority);
+  bytes.Add(match);
+  return static_cast<uint32_t>(StableHash(bytes.view()));
 }
 
 const DeviceRef* OutputOf(const FlowRule& rule) {

@@ -47,6 +47,18 @@ struct RuleLocation {
   friend auto operator<=>(const RuleLocation&, const RuleLocation&) = default;
 };
 
+// The same within its table.
+struct RulePlace {
+  uint32_t chain = 0;
+  uint16_t priority = 0;
+  uint32_t handle = 0;
+  friend auto operator<=>(const RulePlace&, const RulePlace&) = default;
+};
+inline RulePlace PlaceOf(const RuleLocation& at) { return {at.chain, at.priority, at.handle}; }
+inline RuleLocation At(const RuleTable& table, const RulePlace& place) {
+  return {table, place.chain, place.priority, place.handle};
+}
+
 // EtherType values (IEEE 802 numbers, uapi/linux/if_ether.h).
 inline constexpr uint16_t kEtherAll = 0x0003;  // ETH_P_ALL: any
 inline constexpr uint16_t kEtherIpv4 = 0x0800;
@@ -116,8 +128,9 @@ struct FlowRule {
   std::vector<RuleAction> actions;
   OffloadWish offload = OffloadWish::kPrefer;
 
-  // A stable text of all of it, for people, `--dry-run`, and ContentHash.
+  // All of it, for people and `--dry-run`.
   std::string ToString() const;
+  // A stable number of all of it: what a rule's cookie says that the rule does.
   uint64_t ContentHash() const;
   // Of table, priority and match alone: what finds the rule of an object whose chain and
   // handle, which its number in a store gave it, are not known.

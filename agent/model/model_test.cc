@@ -27,13 +27,14 @@ FlowRule SampleRule() {
 }
 
 // A rule of the kernel is kept over restarts and upgrades because its hash says
-// that it is right. Another text would replace every rule of every host.
-TEST(FlowRuleTest, TextAndContentHashStayTheSameOverBuilds) {
+// that it is right. Another hash would replace every rule of every host.
+TEST(FlowRuleTest, TextAndHashesStayTheSameOverBuilds) {
   FlowRule rule = SampleRule();
   EXPECT_EQ(rule.ToString(),
             "block-1000/0/2000/7 all dst_mac 52:54:00:00:01:0a -> encap vni 1000 local 10.0.0.1 "
             "remote 10.0.0.2 port 4789 ttl 64, redirect tunnel@9 [offload prefer]");
-  EXPECT_EQ(rule.ContentHash(), StableHash(rule.ToString()));
+  EXPECT_EQ(rule.ContentHash(), 10239571724692843994ULL);
+  EXPECT_EQ(rule.MatchHash(), 3531812852U);
 
   FlowRule from_tunnel;
   from_tunnel.location = {{RuleTable::Kind::kTunnelIngress, {}}, 0, 400, 8};
@@ -49,6 +50,7 @@ TEST(FlowRuleTest, TextAndContentHashStayTheSameOverBuilds) {
             "tunnel/0/400/8 ipv6 dst_ip fd00::/64 vni 1000 outer_dst 10.0.0.1 outer_port 4789 -> "
             "decap, route src 02:00:00:00:00:01 dst 52:54:00:00:01:0a, redirect "
             "representor(52:54:00:00:00:01/3)@12 [offload prefer]");
+  EXPECT_EQ(from_tunnel.ContentHash(), 6386847108633584163ULL);
 
   FlowRule to_slow_path;
   to_slow_path.location = {{RuleTable::Kind::kVpcBlock, VniOf(1000)}, 1, 300, 9};

@@ -12,6 +12,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -172,6 +173,31 @@ struct Resource {
 };
 
 enum class RuleHardware : uint8_t { kUnknown, kInHardware, kSoftware };
+
+// What is seen of a rule. What it matches and does is not: that shows in its cookie's hash.
+struct RuleEvidence {
+  // How many devices of its block took it is not known: it was not asked for.
+  static constexpr uint32_t kNotCounted = UINT32_MAX;
+
+  uint64_t content_hash = 0;  // of the cookie; 0: it has none of ours
+  uint32_t match_hash = 0;    // of the cookie
+  uint32_t mark = 0;          // id of the store whose cookie it has; 0: none
+  uint32_t in_hw_count = 0;
+  uint16_t ethertype = kEtherAll;
+  bool ours = false;
+  RuleHardware hardware = RuleHardware::kUnknown;
+  friend bool operator==(const RuleEvidence&, const RuleEvidence&) = default;
+};
+struct ObservedRule {
+  RulePlace place;
+  RuleEvidence seen;
+};
+// All of a table.
+struct ObservedRules {
+  std::vector<ObservedRule> rules;           // ascending by place
+  std::map<RulePlace, std::string> foreign;  // of those that are not ours: what and whose it is
+};
+
 enum class NeighbourState : uint8_t { kUnknown, kResolved, kUnresolved, kNoRoute };
 
 // What a provider found, in the same terms, with the evidence for "ready".
@@ -182,10 +208,11 @@ struct ObservedResource {
   bool ours = true;
   uint32_t mark = 0;        // id of the store whose mark it carries; 0: none
   std::string owner_words;  // of a foreign one: what it is and whose mark it carries, if known
-  RuleHardware hardware = RuleHardware::kUnknown;       // flow rules
-  uint32_t in_hw_count = 0;                             // flow rules
-  uint64_t content_hash = 0;                            // flow rules, from the cookie
-  uint32_t match_hash = 0;                              // flow rules, from the cookie
+  // Flow rules, as RuleEvidence has them:
+  RuleHardware hardware = RuleHardware::kUnknown;
+  uint32_t in_hw_count = 0;
+  uint64_t content_hash = 0;
+  uint32_t match_hash = 0;
   NeighbourState neighbour = NeighbourState::kUnknown;  // neighbours
   std::string neighbour_detail;  // "10.0.0.2 dev pf0 lladdr .. REACHABLE", "no route to 10.0.0.2"
   uint32_t ifindex = 0;          // representor, tunnel

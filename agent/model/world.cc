@@ -5,23 +5,23 @@ namespace fairlead {
 namespace {
 
 template <typename Map, typename Key>
-const std::set<std::string>& SetAt(const Map& map, const Key& key) {
-  static const std::set<std::string> kEmpty;
+const typename Map::mapped_type& SetAt(const Map& map, const Key& key) {
+  static const typename Map::mapped_type kEmpty;
   auto it = map.find(key);
   return it == map.end() ? kEmpty : it->second;
 }
 
-// Adds or takes away `id`; no empty set stays behind, so that equal worlds have
+// Adds or takes away a member; no empty set stays behind, so that equal worlds have
 // equal indices.
-template <typename Map, typename Key>
-void Member(Map& map, const Key& key, const std::string& id, bool add) {
+template <typename Map, typename Key, typename Member>
+void Put(Map& map, const Key& key, const Member& member, bool add) {
   if (add) {
-    map[key].insert(id);
+    map[key].insert(member);
     return;
   }
   auto it = map.find(key);
   if (it == map.end()) return;
-  it->second.erase(id);
+  it->second.erase(member);
   if (it->second.empty()) map.erase(it);
 }
 
@@ -56,15 +56,15 @@ World::World(std::vector<StoredObject> objects, uint32_t next_ordinal)
   for (StoredObject& object : objects) {
     ObjectRef ref = RefOf(object.object);
     auto [it, fresh] = objects_.try_emplace(std::move(ref));
-    if (!fresh) Index(it->second, false);
-    it->second = std::move(object);
-    Index(it->second, true);
+    if (!fresh) Index(*it->second, false);
+    it->second = std::make_shared<const StoredObject>(std::move(object));
+    Index(*it->second, true);
   }
 }
 
 const StoredObject* World::Find(const ObjectRef& ref) const {
   auto it = objects_.find(ref);
-  return it == objects_.end() ? nullptr : &it->second;
+  return it == objects_.end() ? nullptr : it->second.get();
 }
 const Vpc* World::FindVpc(std::string_view id) const {
   return As<Vpc>(Find({ObjectKind::kVpc, std::string(id)}));
@@ -94,13 +94,13 @@ const std::set<std::string>& World::PortsOfSubnet(std::string_view subnet) const
 const std::set<std::string>& World::PortsOfVm(std::string_view vm) const {
   return SetAt(ports_of_vm_, vm);
 }
-const std::set<std::string>& World::EndpointsOfVpc(std::string_view vpc) const {
+const EndpointSet& World::EndpointsOfVpc(std::string_view vpc) const {
   return SetAt(endpoints_of_vpc_, vpc);
 }
-const std::set<std::string>& World::EndpointsOfSubnet(std::string_view subnet) const {
+const EndpointSet& World::EndpointsOfSubnet(std::string_view subnet) const {
   return SetAt(endpoints_of_subnet_, subnet);
 }
-const std::set<std::string>& World::EndpointsOfVtep(const IpAddress& vtep) const {
+const EndpointSet& World::EndpointsOfVtep(const IpAddress& vtep) const {
   return SetAt(endpoints_of_vtep_, vtep);
 }
 
@@ -118,10 +118,16 @@ std::optional<ObjectRef> World::OwnerOfUuid(const Uuid& uuid) const {
 }
 
 void World::ForEach(const std::function<void(const StoredObject&)>& fn) const {
-  for (const auto& [ref, object] : objects_) fn(object);
+  for (const auto& [ref, object] : objects_) fn(*object);
+}
+void World::ForEachVtep(const std::function<void(const IpAddress&)>& fn) const {
+  for (const auto& [vtep, endpoints] : endpoints_of_vtep_) fn(vtep);
 }
 
-bool World::OrdinalInUse(uint32_t ordinal) const { return ordinals_.contains(ordinal); }
+const StoredObject* World::FindByOrdinal(uint32_t ordinal) const {
+  const auto it = by_ordinal_.find(ordinal);
+  return it == by_ordinal_.end() ? nullptr : it->second;
+}
 
 void World::Apply(const Change& change) {
   // All that goes is taken out before anything comes in: a MAC or a VNI may move
@@ -129,21 +135,21 @@ void World::Apply(const Change& change) {
   for (const ObjectRef& ref : change.removes) {
     auto it = objects_.find(ref);
     if (it == objects_.end()) continue;
-    Index(it->second, false);
+    Index(*it->second, false);
     objects_.erase(it);
   }
   for (const StoredObject& object : change.upserts) {
     auto it = objects_.find(RefOf(object.object));
     if (it == objects_.end()) continue;
-    Index(it->second, false);
+    Index(*it->second, false);
     objects_.erase(it);
   }
   for (const StoredObject& object : change.upserts) {
     auto [it, fresh] = objects_.try_emplace(RefOf(object.object));
     // The same object twice in one change: the last one counts.
-    if (!fresh) Index(it->second, false);
-    it->second = object;
-    Index(it->second, true);
+    if (!fresh) Index(*it->second, false);
+    it->second = std::make_shared<const StoredObject>(object);
+    Index(*it->second, true);
   }
   next_ordinal_ = change.next_ordinal;
 }
@@ -151,32 +157,32 @@ void World::Apply(const Change& change) {
 void World::Index(const StoredObject& stored, bool add) {
   const ObjectRef ref = RefOf(stored.object);
   if (add) {
-    ordinals_.insert(stored.ordinal);
-  } else {
-    ordinals_.erase(stored.ordinal);
+    by_ordinal_[stored.ordinal] = &stored;
+  } else if (FindByOrdinal(stored.ordinal) == &stored) {
+    by_ordinal_.erase(stored.ordinal);
   }
   if (const auto* vpc = std::get_if<Vpc>(&stored.object)) {
     if (vpc->vni) Claim(by_vni_, *vpc->vni, ref, add);
     if (vpc->vlan) Claim(by_vlan_, *vpc->vlan, ref, add);
   } else if (const auto* subnet = std::get_if<Subnet>(&stored.object)) {
-    Member(subnets_of_vpc_, subnet->vpc, subnet->id, add);
+    Put(subnets_of_vpc_, subnet->vpc, subnet->id, add);
     for (const std::optional<IpAddress>& gateway : {subnet->gateway4, subnet->gateway6}) {
       if (gateway) Claim(by_address_, std::pair(subnet->vpc, *gateway), ref, add);
     }
   } else if (const auto* vm = std::get_if<Vm>(&stored.object)) {
     Claim(by_uuid_, vm->uuid, ref, add);
   } else if (const auto* port = std::get_if<Port>(&stored.object)) {
-    Member(ports_of_vpc_, port->vpc, port->id, add);
-    Member(ports_of_subnet_, port->subnet, port->id, add);
-    if (!port->vm.empty()) Member(ports_of_vm_, port->vm, port->id, add);
+    Put(ports_of_vpc_, port->vpc, port->id, add);
+    Put(ports_of_subnet_, port->subnet, port->id, add);
+    if (!port->vm.empty()) Put(ports_of_vm_, port->vm, port->id, add);
     if (port->mac) Claim(by_mac_, std::pair(port->vpc, *port->mac), ref, add);
     for (const IpAddress& address : port->addresses) {
       Claim(by_address_, std::pair(port->vpc, address), ref, add);
     }
   } else if (const auto* endpoint = std::get_if<Endpoint>(&stored.object)) {
-    Member(endpoints_of_vpc_, endpoint->vpc, endpoint->id, add);
-    Member(endpoints_of_subnet_, endpoint->subnet, endpoint->id, add);
-    Member(endpoints_of_vtep_, endpoint->vtep, endpoint->id, add);
+    Put(endpoints_of_vpc_, endpoint->vpc, &stored, add);
+    Put(endpoints_of_subnet_, endpoint->subnet, &stored, add);
+    Put(endpoints_of_vtep_, endpoint->vtep, &stored, add);
     Claim(by_mac_, std::pair(endpoint->vpc, endpoint->mac), ref, add);
     for (const IpAddress& address : endpoint->addresses) {
       Claim(by_address_, std::pair(endpoint->vpc, address), ref, add);

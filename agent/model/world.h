@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "agent/model/intent.h"
 
@@ -28,6 +30,20 @@ struct Change {
   uint32_t next_ordinal = 1;          // the counter after this change
   bool empty() const { return upserts.empty() && removes.empty(); }
 };
+
+// Endpoints ascending by id; lower_bound takes an id, too.
+struct ByEndpointId {
+  using is_transparent = void;
+  static std::string_view IdOf(const StoredObject* stored) {
+    return std::get<Endpoint>(stored->object).id;
+  }
+  static std::string_view IdOf(std::string_view id) { return id; }
+  template <typename A, typename B>
+  bool operator()(const A& a, const B& b) const {
+    return IdOf(a) < IdOf(b);
+  }
+};
+using EndpointSet = absl::btree_set<const StoredObject*, ByEndpointId>;
 
 class World {
  public:
@@ -46,10 +62,11 @@ class World {
   const std::set<std::string>& PortsOfVpc(std::string_view vpc) const;
   const std::set<std::string>& PortsOfSubnet(std::string_view subnet) const;
   const std::set<std::string>& PortsOfVm(std::string_view vm) const;
-  const std::set<std::string>& EndpointsOfVpc(std::string_view vpc) const;
-  const std::set<std::string>& EndpointsOfSubnet(std::string_view subnet) const;
+  const EndpointSet& EndpointsOfVpc(std::string_view vpc) const;
+  const EndpointSet& EndpointsOfSubnet(std::string_view subnet) const;
   // Endpoints behind an outer address, of all VPCs.
-  const std::set<std::string>& EndpointsOfVtep(const IpAddress& vtep) const;
+  const EndpointSet& EndpointsOfVtep(const IpAddress& vtep) const;
+  void ForEachVtep(const std::function<void(const IpAddress&)>& fn) const;
 
   // Who has this VNI or VLAN, or this MAC or address within a VPC; none if free. Of a gateway's
   // address that is its subnet.
@@ -64,7 +81,8 @@ class World {
 
   uint32_t next_ordinal() const { return next_ordinal_; }
   // True while some object has it (a wrapped counter skips these).
-  bool OrdinalInUse(uint32_t ordinal) const;
+  bool OrdinalInUse(uint32_t ordinal) const { return FindByOrdinal(ordinal) != nullptr; }
+  const StoredObject* FindByOrdinal(uint32_t ordinal) const;
 
   // Applies an admitted change. Upserts replace; removes of absent are ignored.
   void Apply(const Change& change);
@@ -72,17 +90,19 @@ class World {
  private:
   void Index(const StoredObject& object, bool add);
 
-  std::map<ObjectRef, StoredObject> objects_;
+  // Shared with copies of this world, and never changed.
+  std::map<ObjectRef, std::shared_ptr<const StoredObject>> objects_;
   uint32_t next_ordinal_ = 1;
   std::map<std::string, std::set<std::string>, std::less<>> subnets_of_vpc_, ports_of_vpc_,
-      ports_of_subnet_, ports_of_vm_, endpoints_of_vpc_, endpoints_of_subnet_;
-  std::map<IpAddress, std::set<std::string>> endpoints_of_vtep_;
+      ports_of_subnet_, ports_of_vm_;
+  std::map<std::string, EndpointSet, std::less<>> endpoints_of_vpc_, endpoints_of_subnet_;
+  std::map<IpAddress, EndpointSet> endpoints_of_vtep_;
   std::map<Vni, ObjectRef> by_vni_;
   std::map<VlanId, ObjectRef> by_vlan_;
   std::map<Uuid, ObjectRef> by_uuid_;
   absl::flat_hash_map<std::pair<std::string, MacAddress>, ObjectRef> by_mac_;
   absl::flat_hash_map<std::pair<std::string, IpAddress>, ObjectRef> by_address_;
-  std::set<uint32_t> ordinals_;
+  absl::flat_hash_map<uint32_t, const StoredObject*> by_ordinal_;
 };
 
 }  // namespace fairlead

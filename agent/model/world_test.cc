@@ -23,6 +23,12 @@ Uuid UuidOf(uint32_t n) {
   return *Uuid::Parse("123e4567-e89b-42d3-a456-" + std::string(12 - tail.size(), '0') + tail);
 }
 
+std::string Ids(const EndpointSet& endpoints) {
+  std::string out;
+  for (const StoredObject* stored : endpoints) StrAppend(&out, RefOf(stored->object).id, ",");
+  return out;
+}
+
 // Everything that a World answers, asked over small universes of ids, as text.
 std::string Dump(const World& world) {
   std::string out;
@@ -34,8 +40,8 @@ std::string Dump(const World& world) {
     std::string id = StrCat("o", i);
     StrAppend(&out, "\n", id, " ", StrJoin(world.SubnetsOfVpc(id), ","), "|",
               StrJoin(world.PortsOfVpc(id), ","), "|", StrJoin(world.PortsOfSubnet(id), ","), "|",
-              StrJoin(world.PortsOfVm(id), ","), "|", StrJoin(world.EndpointsOfVpc(id), ","), "|",
-              StrJoin(world.EndpointsOfSubnet(id), ","), "|");
+              StrJoin(world.PortsOfVm(id), ","), "|", Ids(world.EndpointsOfVpc(id)), "|",
+              Ids(world.EndpointsOfSubnet(id)), "|");
     for (uint32_t n = 0; n < 40; ++n) {
       StrAppend(&out, owner(world.OwnerOfMac(id, Mac(n))), owner(world.OwnerOfAddress(id, Ip(n))),
                 owner(world.OwnerOfAddress(id, Ip6(n))));
@@ -43,11 +49,13 @@ std::string Dump(const World& world) {
   }
   for (uint32_t n = 0; n < 40; ++n) {
     StrAppend(&out, "\n", n, owner(world.OwnerOfVni(*Vni::Make(n + 1))),
-              owner(world.OwnerOfUuid(UuidOf(n))), StrJoin(world.EndpointsOfVtep(Ip(n)), ","));
+              owner(world.OwnerOfUuid(UuidOf(n))), Ids(world.EndpointsOfVtep(Ip(n))));
   }
   for (uint32_t n = 0; n < 4000; ++n) {
-    if (world.OrdinalInUse(n)) StrAppend(&out, " ", n);
+    const StoredObject* owner = world.FindByOrdinal(n);
+    if (owner != nullptr) StrAppend(&out, " ", n, RefOf(owner->object).ToString());
   }
+  world.ForEachVtep([&](const IpAddress& vtep) { StrAppend(&out, " ", vtep.ToString()); });
   return out;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/providers/rule_provider.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -162,36 +163,39 @@ absl::StatusOr<std::optional<ObservedResource>> RuleProvider::Judge(
   return observed;
 }
 
-absl::StatusOr<std::vector<ObservedResource>> RuleProvider::Observe(const RuleTable& table) {
+absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool counted) {
   const absl::StatusOr<TcAttachPoint> at = PointOf(table, /*to_read=*/true);
-  if (absl::IsNotFound(at.status())) return std::vector<ObservedResource>{};
+  if (absl::IsNotFound(at.status())) return ObservedRules{};
   if (!at.ok()) return at.status();
   FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<TcFilterInfo> filters, tc_->Dump(*at));
-  std::vector<ObservedResource> result;
+  ObservedRules result;
+  result.rules.reserve(filters.size());
   for (const TcFilterInfo& info : filters) {
-    ObservedResource observed;
-    FlowRule rule;
-    rule.location = {table, info.id.chain, info.id.priority, info.id.handle};
-    rule.match.ethertype = info.ethertype;  // the rest shows in the content hash
-    observed.key = FlowRuleKey(rule.location);
+    ObservedRule rule;
+    rule.place = {info.id.chain, info.id.priority, info.id.handle};
     const std::optional<CookieParts> cookie =
         info.cookie ? ParseCookie(*info.cookie) : std::nullopt;
-    observed.ours = cookie && config_->marks->Owns(cookie->store_id);
+    RuleEvidence& seen = rule.seen;
     if (cookie) {
-      observed.mark = cookie->store_id;
-      observed.match_hash = cookie->match_hash;
-      observed.content_hash = cookie->content_hash;
+      seen.ours = config_->marks->Owns(cookie->store_id);
+      seen.mark = cookie->store_id;
+      seen.match_hash = cookie->match_hash;
+      seen.content_hash = cookie->content_hash;
     }
-    if (!observed.ours) {
-      observed.owner_words = cookie ? absl::StrFormat("a %s rule with the cookie of store %08x",
-                                                      info.kind, cookie->store_id)
-                                    : StrCat("a ", info.kind, " rule that this agent did not make");
+    if (!seen.ours) {
+      result.foreign[rule.place] =
+          cookie ? absl::StrFormat("a %s rule with the cookie of store %08x", info.kind,
+                                   cookie->store_id)
+                 : StrCat("a ", info.kind, " rule that this agent did not make");
     }
-    observed.hardware = HardwareOf(info);
-    observed.in_hw_count = info.in_hw_count;
-    observed.spec = FlowRuleSpec{std::move(rule)};
-    result.push_back(std::move(observed));
+    seen.ethertype = info.ethertype;
+    seen.hardware = HardwareOf(info);
+    seen.in_hw_count = counted ? info.in_hw_count : RuleEvidence::kNotCounted;
+    result.rules.push_back(rule);
   }
+  // The kernel lists chains as they were made, and what is in them by priority.
+  std::sort(result.rules.begin(), result.rules.end(),
+            [](const ObservedRule& a, const ObservedRule& b) { return a.place < b.place; });
   return result;
 }
 

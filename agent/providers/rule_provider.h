@@ -31,8 +31,9 @@ class RuleProvider {
   std::vector<absl::StatusOr<std::optional<ObservedResource>>> Apply(
       std::span<const Change> changes);
 
-  // All of a table, ours and foreign; none when the table does not exist.
-  absl::StatusOr<std::vector<ObservedResource>> Observe(const RuleTable& table);
+  // All of a table, ours and foreign; none when the table does not exist. `counted`: with how
+  // many devices took each rule, which takes the kernel longer.
+  absl::StatusOr<ObservedRules> Observe(const RuleTable& table, bool counted);
 
  private:
   absl::Status Replace(TcChange& put, const absl::Status& refusal);

@@ -18,14 +18,10 @@ constexpr int kMostSteps = 2'000'000;
 
 class PlanningExecutor final : public Executor {
  public:
-  PlanningExecutor(const Engine& real, const HostFacts& facts,
+  // `rules` stand, and no longer than this.
+  PlanningExecutor(const Engine& real, const HostFacts& facts, Observed rules,
                    const std::map<std::string, absl::StatusOr<VmObservation>>& vms)
-      : facts_(facts), vms_(vms) {
-    for (const Engine::RuleView& rule : real.Rules()) {
-      if (rule.observed == nullptr) continue;
-      ObservedResource& known = rules_[rule.observed->key] = *rule.observed;
-      known.in_hw_count = UINT32_MAX;
-    }
+      : facts_(facts), vms_(vms), rules_(std::move(rules)) {
     for (const auto& [vf, attachment] : real.attachments()) {
       const Port* port = real.world().FindPort(attachment.port);
       const Object* removed = real.RemovedObject({ObjectKind::kPort, attachment.port});
@@ -48,7 +44,7 @@ class PlanningExecutor final : public Executor {
           observed.content_hash = rule->rule.ContentHash();
           // What the NIC takes is not known before it is asked.
           observed.hardware = RuleHardware::kInHardware;
-          observed.in_hw_count = UINT32_MAX;
+          observed.in_hw_count = RuleEvidence::kNotCounted;
         }
         if (operation.resource.key.kind == ResourceKind::kTunnel) observed.ifindex = UINT32_MAX;
         if (const auto* rep = std::get_if<RepresentorSpec>(&operation.resource.spec)) {
@@ -60,9 +56,9 @@ class PlanningExecutor final : public Executor {
       }
       if (operation.resource.key.kind == ResourceKind::kFlowRule) {
         if (result.observed) {
-          rules_[operation.resource.key] = *result.observed;
+          rules_.Set(operation.resource.key, *result.observed);
         } else {
-          rules_.erase(operation.resource.key);
+          rules_.Erase(operation.resource.key);
         }
       }
       if (operation.verb == Operation::Verb::kDelete) {
@@ -100,14 +96,12 @@ class PlanningExecutor final : public Executor {
   void ObserveNeighbours(
       std::vector<IpAddress>,
       std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> /*done*/) override {}
-  void ObserveTable(
-      const RuleTable& table,
-      std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override {
-    std::vector<ObservedResource> rules;
-    for (const auto& [key, rule] : rules_) {
-      const auto* spec = std::get_if<FlowRuleSpec>(&rule.spec);
-      if (spec != nullptr && spec->rule.location.table == table) rules.push_back(rule);
-    }
+  void ObserveTable(const RuleTable& table, bool /*counted*/,
+                    std::function<void(absl::StatusOr<ObservedRules>)> done) override {
+    const Observed::Table& seen = rules_.TableOf(table);
+    ObservedRules rules;
+    for (const auto& [place, rule] : seen.rules) rules.rules.push_back({place, rule});
+    rules.foreign = seen.foreign;
     Later([done, rules] { done(rules); });
   }
   void ObserveVm(const std::string& vm, const Uuid&,
@@ -191,7 +185,7 @@ class PlanningExecutor final : public Executor {
   HostFacts facts_;
   std::map<VfId, MacAddress> macs_;  // that the ports asked for
   std::map<std::string, absl::StatusOr<VmObservation>> vms_;
-  std::map<ResourceKey, ObservedResource> rules_;
+  Observed rules_;
   std::deque<std::function<void()>> queue_;
 };
 
@@ -203,9 +197,13 @@ class DryRunner : private Engine::Listener {
   DryRunner(const Engine& real, Change change,
             std::map<std::string, absl::StatusOr<VmObservation>> vms)
       : change_(std::move(change)),
-        executor_(real, real.facts_, vms),
+        executor_(real, real.facts_, Uncounted(real.observed_), vms),
         copy_(real.config_, &executor_, real.clock_, this),
         claimant_before_(real.claimant_) {
+    for (const ObjectRef& ref : change_.removes) {
+      const StoredObject* stored = real.world_.Find(ref);
+      if (stored != nullptr) removed_by_ordinal_[stored->ordinal] = ref;
+    }
     Engine& copy = copy_;
     copy.world_ = real.world_;
     copy.facts_ = real.facts_;
@@ -221,7 +219,8 @@ class DryRunner : private Engine::Listener {
     copy.bound_macs_ = real.bound_macs_;
     copy.next_lease_ = real.next_lease_;
     copy.next_transaction_ = real.next_transaction_;
-    copy.observed_ = real.observed_;
+    copy.observed_ = Uncounted(real.observed_);
+    copy.sweeps_ = real.sweeps_;
     copy.wanted_ = real.wanted_;
     copy.claimant_ = real.claimant_;
     copy.start_.complete = true;
@@ -233,10 +232,6 @@ class DryRunner : private Engine::Listener {
     copy.table_scope_ = real.table_scope_;
     copy.tunnel_scope_ = real.tunnel_scope_;
     copy.neighbour_scope_ = real.neighbour_scope_;
-    for (auto& [key, observed] : copy.observed_) {
-      // Who takes a rule when the plan is done is not known.
-      if (key.kind == ResourceKind::kFlowRule) observed.in_hw_count = UINT32_MAX;
-    }
     for (auto& [ref, unit] : copy.units_) {
       unit.queued = false;
       unit.in_flight = false;
@@ -262,14 +257,7 @@ class DryRunner : private Engine::Listener {
     executor_.RunUntilIdle();
     Engine::DryRun result;
     for (Operation& operation : executor_.applied) {
-      std::string owner;
-      const auto it = copy_.claimant_.find(operation.resource.key);
-      const auto before = claimant_before_.find(operation.resource.key);
-      if (it != copy_.claimant_.end()) {
-        owner = it->second.ToString();
-      } else if (before != claimant_before_.end()) {
-        owner = before->second.ToString();
-      }
+      std::string owner = OwnerOf(operation.resource.key);
       result.steps.push_back({std::move(operation), std::move(owner)});
     }
     for (const auto& [ref, status] : last_) {
@@ -281,6 +269,26 @@ class DryRunner : private Engine::Listener {
   }
 
  private:
+  // Who takes a rule when the plan is done is not known.
+  static Observed Uncounted(Observed observed) {
+    observed.CountNone();
+    return observed;
+  }
+
+  std::string OwnerOf(const ResourceKey& key) const {
+    const auto now = copy_.claimant_.find(key);
+    if (now != copy_.claimant_.end()) return now->second.ToString();
+    const auto before = claimant_before_.find(key);
+    if (before != claimant_before_.end()) return before->second.ToString();
+    // An endpoint at rest, before the plan or after it.
+    if (key.kind != ResourceKind::kFlowRule) return "";
+    if (const Endpoint* endpoint = copy_.EndpointOfRule(key.rule)) {
+      return absl::StrCat("endpoint/", endpoint->id);
+    }
+    const auto removed = removed_by_ordinal_.find(key.rule.handle);
+    return removed == removed_by_ordinal_.end() ? "" : removed->second.ToString();
+  }
+
   void OnStatus(const ObjectStatus& status, bool gone) override {
     if (gone) {
       last_.erase(status.ref);
@@ -296,6 +304,7 @@ class DryRunner : private Engine::Listener {
   std::map<ObjectRef, ObjectStatus> last_;
   Engine copy_;
   std::map<ResourceKey, UnitRef> claimant_before_;
+  std::map<uint32_t, ObjectRef> removed_by_ordinal_;
 };
 
 void Engine::PlanOn(const Change& change, std::map<std::string, absl::StatusOr<VmObservation>> vms,

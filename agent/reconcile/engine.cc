@@ -13,6 +13,8 @@ namespace {
 
 // Units handled in one go before the loop gets its turn.
 constexpr int kUnitsPerPump = 2000;
+// What a slice of a sweep counts for.
+constexpr int kUnitsPerSweep = 500;
 // Rules sent in one call; keeps one refused giant from holding the lane.
 constexpr size_t kRulesPerBatch = 4096;
 
@@ -33,7 +35,8 @@ UnitRef RefOfObject(const ObjectRef& ref) {
 }
 
 bool IsNetworkUnit(UnitKind kind) {
-  return kind == UnitKind::kVpc || kind == UnitKind::kSubnet || kind == UnitKind::kEndpoint;
+  return kind == UnitKind::kVpc || kind == UnitKind::kSubnet || kind == UnitKind::kEndpoint ||
+         kind == UnitKind::kEndpoints;
 }
 
 std::string StepName(const Operation& operation) {
@@ -57,6 +60,8 @@ std::string UnitRef::ToString() const {
       return absl::StrCat("subnet/", id);
     case UnitKind::kEndpoint:
       return absl::StrCat("endpoint/", id);
+    case UnitKind::kEndpoints:
+      return absl::StrCat("endpoints/", id);
     case UnitKind::kPort:
       return absl::StrCat("port/", id);
     case UnitKind::kOrphans:
@@ -117,17 +122,19 @@ void Engine::Start(StoreContents contents) {
   }
   world_.ForEach([this](const StoredObject& stored) {
     const ObjectRef ref = RefOf(stored.object);
-    if (ref.kind == ObjectKind::kVm) return;
+    if (ref.kind == ObjectKind::kVm || ref.kind == ObjectKind::kEndpoint) return;
     std::string vpc;
-    if (ref.kind == ObjectKind::kVpc) vpc = ref.id;
+    if (ref.kind == ObjectKind::kVpc) {
+      vpc = ref.id;
+      MarkEndpoints(vpc);
+    }
     if (const auto* s = std::get_if<Subnet>(&stored.object)) vpc = s->vpc;
     if (const auto* p = std::get_if<Port>(&stored.object)) vpc = p->vpc;
-    if (const auto* e = std::get_if<Endpoint>(&stored.object)) {
-      vpc = e->vpc;
-      MarkDirty({UnitKind::kVtep, e->vtep.ToString()});
-    }
     UnitOf(RefOfObject(ref), vpc);
     MarkDirty(RefOfObject(ref));
+  });
+  world_.ForEachVtep([this](const IpAddress& vtep) {
+    MarkDirty({UnitKind::kVtep, vtep.ToString()});
   });
   MarkHost();
   for (auto& [ref, unit] : units_) unit.since_start = true;
@@ -147,6 +154,7 @@ void Engine::OnChange(const Change& change) {
   };
   for (const StoredObject& stored : change.upserts) {
     if (const StoredObject* old = world_.Find(RefOf(stored.object))) {
+      if (std::holds_alternative<Endpoint>(old->object)) WakeEndpoint(*old);
       MarkSlowPath(old->object);
       note(old->object);
       const auto* vpc = std::get_if<Vpc>(&stored.object);
@@ -166,6 +174,7 @@ void Engine::OnChange(const Change& change) {
   }
   for (const ObjectRef& ref : change.removes) {
     if (const StoredObject* old = world_.Find(ref)) {
+      if (std::holds_alternative<Endpoint>(old->object)) WakeEndpoint(*old);
       MarkSlowPath(old->object);
       note(old->object);
       removed_.insert_or_assign(ref, old->object);
@@ -224,9 +233,7 @@ void Engine::OnChange(const Change& change) {
   }
   for (const std::string& subnet : rerouted) {
     for (const std::string& id : world_.PortsOfSubnet(subnet)) MarkDirty({UnitKind::kPort, id});
-    for (const std::string& id : world_.EndpointsOfSubnet(subnet)) {
-      MarkDirty({UnitKind::kEndpoint, id});
-    }
+    if (const Subnet* now = world_.FindSubnet(subnet)) MarkEndpoints(now->vpc);
   }
   for (const std::string& vtep : vteps) MarkDirty({UnitKind::kVtep, vtep});
   for (const std::string& vm : vms) {
@@ -268,10 +275,10 @@ void Engine::MarkHost() {
 void Engine::MarkVpcNetwork(const std::string& vpc) {
   if (world_.FindVpc(vpc) != nullptr) MarkDirty({UnitKind::kVpc, vpc});
   for (const std::string& id : world_.SubnetsOfVpc(vpc)) MarkDirty({UnitKind::kSubnet, id});
-  for (const std::string& id : world_.EndpointsOfVpc(vpc)) {
-    MarkDirty({UnitKind::kEndpoint, id});
-    MarkDirty({UnitKind::kVtep, world_.FindEndpoint(id)->vtep.ToString()});
-  }
+  MarkEndpoints(vpc);
+  world_.ForEachVtep([this](const IpAddress& vtep) {
+    MarkDirty({UnitKind::kVtep, vtep.ToString()});
+  });
   // What was removed and still has something here waits for the same things.
   for (const auto& [ref, object] : removed_) {
     const Unit* unit = UnitOfObject(ref);
@@ -294,12 +301,14 @@ void Engine::SchedulePump() {
 
 void Engine::Pump() {
   in_pump_ = true;
-  for (int i = 0; i < kUnitsPerPump && !queue_.empty(); ++i) {
+  int done = 0;
+  while (done < kUnitsPerPump && !queue_.empty()) {
     const UnitRef ref = std::move(queue_.front());
     queue_.pop_front();
     Unit* unit = FindUnit(ref);
     if (unit == nullptr) continue;
     unit->queued = false;
+    done += ref.kind == UnitKind::kEndpoints ? kUnitsPerSweep : 1;
     Reconcile(*unit);
   }
   if (queue_.empty() && orphans_pending_) CollectOrphans();
@@ -318,6 +327,8 @@ void Engine::Reconcile(Unit& unit) {
   unit.retry_at.reset();
   if (unit.ref.kind == UnitKind::kPort) {
     ReconcilePort(unit);
+  } else if (unit.ref.kind == UnitKind::kEndpoints) {
+    SweepEndpoints(unit);
   } else {
     ReconcileNetwork(unit);
   }
@@ -349,14 +360,13 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
     const bool of_nic = key.kind == ResourceKind::kVfPool || key.kind == ResourceKind::kPf;
     if (of_nic && !wanted.contains(key)) continue;
     if (left_alone(key) || GivenUp(unit, key)) continue;
-    const auto it = observed_.find(key);
-    if (it != observed_.end()) seen.insert(*it);
+    if (auto now = observed_.Get(key)) seen.emplace(key, *std::move(now));
   }
   const DiffResult diff = Diff(wanted, seen, DiffOptions{.prune = true});
   if (!diff.conflicts.empty()) {
     std::vector<std::string> names;
     for (const ResourceKey& key : diff.conflicts) {
-      const std::string& whose = observed_.at(key).owner_words;
+      const std::string whose = observed_.Get(key)->owner_words;
       names.push_back(
           absl::StrCat(key.ToString(), whose.empty() ? "" : " (", whose, whose.empty() ? "" : ")"));
     }
@@ -381,7 +391,7 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
     if (operation.verb != Operation::Verb::kDelete) {
       const auto missing =
           std::find_if(operation.resource.depends.begin(), operation.resource.depends.end(),
-                       [this](const ResourceKey& key) { return !observed_.contains(key); });
+                       [this](const ResourceKey& key) { return !observed_.Contains(key); });
       if (missing != operation.resource.depends.end()) {
         if (group.empty()) {
           unit.waits_for = absl::StrCat("waits for ", missing->ToString());
@@ -407,9 +417,7 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
 void Engine::SettleClaims(Unit& unit, const WantedSet& wanted) {
   std::erase_if(unit.keys, [&](const ResourceKey& key) {
     if (wanted.contains(key)) return false;
-    if (const auto seen = observed_.find(key); seen != observed_.end() && seen->second.ours) {
-      return false;
-    }
+    if (observed_.IsOurs(key)) return false;
     const auto it = claimant_.find(key);
     if (it != claimant_.end() && it->second == unit.ref) claimant_.erase(it);
     return true;

@@ -34,6 +34,7 @@
 #include "agent/plan/plan.h"
 #include "agent/plan/sanitation.h"
 #include "agent/reconcile/executor.h"
+#include "agent/reconcile/observed.h"
 #include "agent/reconcile/unit.h"
 
 namespace fairlead {
@@ -145,6 +146,8 @@ class Engine {
   std::vector<std::string> unobserved() const;
 
   std::optional<ObjectStatus> StatusOf(const ObjectRef& ref) const;
+  // The same of an object that is there, without the words.
+  ObjectState StateOf(const StoredObject& stored) const;
   // What went wrong last with an object since the start; none: nothing did.
   std::optional<ErrorRecord> LastErrorOf(const ObjectRef& ref) const;
   // Objects that were removed and are still being taken apart.
@@ -170,10 +173,12 @@ class Engine {
   std::optional<std::string> PortWithMac(const std::string& vpc, const MacAddress& mac) const;
 
   struct RuleView {
-    const Resource* wanted = nullptr;  // null: observed, not (or no more) wanted
-    const ObservedResource* observed = nullptr;
+    RuleLocation location;
+    std::optional<FlowRule> wanted;  // none: observed, not (or no more) wanted
+    std::optional<RuleEvidence> observed;
     std::string owner;
   };
+  // Compiles those of all endpoints.
   std::vector<RuleView> Rules() const;
 
   // Observes the VMs that a change is about, then calls `done` with what would
@@ -218,8 +223,6 @@ class Engine {
   Unit* FindUnit(const UnitRef& ref);
   void MarkDirty(const UnitRef& ref);
   void MarkHost();  // its tunnel, and every PF's pool
-  // Why no rule leads to an endpoint; OK = they do.
-  absl::Status WhyNotToEndpoint(const Endpoint& endpoint) const;
   void WaitForVpc(Unit& unit);
   void MarkVpcNetwork(const std::string& vpc);  // its VPC, subnet, endpoint, port units
   void SchedulePump();
@@ -227,6 +230,11 @@ class Engine {
   void Reconcile(Unit& unit);
   void ReconcileNetwork(Unit& unit);
   absl::StatusOr<std::vector<Resource>> CompileNetwork(const Unit& unit) const;
+  // The blocks of the VPC that are here: of a port that is being taken apart maybe that of a VNI
+  // which it had before.
+  std::set<Vni> BlocksOf(const std::string& vpc) const;
+  // Why rules of these blocks are not compiled yet; OK = they may be.
+  absl::Status WhyNotToCompile(const std::set<Vni>& blocks) const;
   // Takes the change of an eswitch whose VFs are in use out of what is wanted of a
   // pool's unit, and says by name what is in use; "" = nothing is held back.
   std::string HoldEswitch(std::vector<Resource>& wanted) const;
@@ -249,6 +257,40 @@ class Engine {
   // Whether something of an adopted store belongs to nobody here.
   bool AnyLeftOf(uint32_t store) const;
   void CollectOrphans();
+
+  // --- endpoints (engine_endpoints.cc)
+  struct EndpointContext {
+    VpcContext vpc;
+    VfId any_vf;  // of a bound port
+  };
+  struct Sweep {
+    std::string next;        // the endpoint to go on with; "" = from the first one on
+    std::optional<Vni> vni;  // whose block has the claims
+    mutable bool asked = false;
+  };
+  // What a VPC's endpoints are compiled with; none: nothing is wanted of them here. An error:
+  // not yet known.
+  absl::StatusOr<std::optional<EndpointContext>> EndpointContextOf(const std::string& vpc) const;
+  SubnetContext SubnetContextOf(const std::string& id) const;
+  absl::StatusOr<std::vector<Resource>> CompileEndpointUnit(const Unit& unit) const;
+  // Why no rule leads to an endpoint; OK = they do.
+  absl::Status WhyNotToEndpoint(const Endpoint& endpoint) const;
+  Unit& WakeEndpoint(const StoredObject& stored);
+  bool MayRest(const Unit& unit) const;
+  void RestEndpoint(const Unit& unit);  // which is gone then
+  void MarkEndpoints(const std::string& vpc);
+  void SweepEndpoints(Unit& unit);
+  void LookAtEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
+                      const StoredObject& stored);
+  void EndSweep(Unit& unit, Sweep& sweep);
+  bool SweptEndpointsOf(const std::string& vpc) const;
+  bool Resolved(const IpAddress& outer) const;  // a tunnel peer's next hop
+  // At rest, ready, and there is no more to say.
+  bool SimplyReady(const Endpoint& endpoint) const;
+  ObjectStatus StatusAtRest(const StoredObject& stored) const;
+  const Endpoint* EndpointOfRule(const RuleLocation& at) const;  // null: it is no endpoint's
+  // By a unit, or by an endpoint at rest.
+  bool Claimed(const RuleLocation& at) const;
 
   // --- ports (engine_port.cc, engine_release.cc, engine_sanitation.cc)
   void ReconcilePort(Unit& unit);
@@ -343,6 +385,10 @@ class Engine {
 
   // --- observation (engine_observe.cc, engine_vm.cc)
   void SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed);
+  // The same for a rule; `saw`: as below.
+  void TakeRule(const RuleLocation& at, const RuleEvidence* now, const std::string& foreign,
+                bool saw);
+  void ForgetTable(const RuleTable& table);  // it is gone, and its rules with it
   // The same for what an observation, and no doing of the agent's, has shown.
   void Saw(const ResourceKey& key, std::optional<ObservedResource> observed);
   bool AsKnown(const ResourceKey& key, const std::optional<ObservedResource>& observed) const;
@@ -372,10 +418,9 @@ class Engine {
   // Takes in what was seen of one VF: its facts, and of its resources those that
   // an attachment of ours can have made.
   void TakeVf(const VfId& vf, const VfFacts& facts, const std::vector<ObservedResource>& resources);
-  // Replaces what is known of a table by `rules`.
-  // `seen`: by a dump; else it follows from something else that was seen.
-  void TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules,
-                 bool seen = false);
+  // Replaces what is known of a table.
+  void TakeTable(const RuleTable& table, const ObservedRules& rules);
+  bool HasMustPorts(const RuleTable& table) const;
   // What is known of the table may be wrong: nothing is compared with it before it
   // was read again.
   void DistrustTable(const RuleTable& table);
@@ -427,11 +472,13 @@ class Engine {
   // Whom in its VPC a port of a hot-plugged function does not reach by this host; "" = nobody.
   std::string WhyApart(const Attachment& attachment) const;
   ObjectStatus MakeStatus(const ObjectRef& ref) const;
+  void AddPeer(const Endpoint& endpoint, ObjectStatus& status) const;
   const Unit* UnitOfObject(const ObjectRef& ref) const;
   void Record(const ObjectRef& ref, std::string_view step, const absl::Status& error,
               ErrorRecord& record) const;
   void Record(Unit& unit, std::string_view step, const absl::Status& error) const;
-  void Announce(const ObjectRef& ref);
+  // `anyway`: also what was said last.
+  void Announce(const ObjectRef& ref, bool anyway = false);
   void AnnounceVm(const std::string& vm);
   void AnnouncePortsOf(const std::string& subnet);  // the bound ones
   // While their block was read they were not judged.
@@ -459,7 +506,8 @@ class Engine {
   Lease next_lease_ = 1;
   uint64_t next_transaction_ = 1;
 
-  ObservedSet observed_;
+  Observed observed_;
+  std::map<std::string, Sweep> sweeps_;     // by VPC
   std::map<ResourceKey, Resource> wanted_;  // of all units, as last compiled
   std::map<ResourceKey, UnitRef> claimant_;
   std::map<UnitRef, Unit> units_;

@@ -12,26 +12,25 @@ namespace fairlead {
 
 // Drift is what stood as wanted, is not being worked on, and is seen to be otherwise.
 void Engine::NoteDrift(const ResourceKey& key, const std::optional<ObservedResource>& now) {
-  const auto before = observed_.find(key);
   const auto wanted = wanted_.find(key);
   const auto claimant = claimant_.find(key);
-  if (before == observed_.end() || wanted == wanted_.end() || claimant == claimant_.end()) return;
+  if (wanted == wanted_.end() || claimant == claimant_.end()) return;
+  const std::optional<ObservedResource> before = observed_.Get(key);
   Unit* unit = FindUnit(claimant->second);
-  if (unit == nullptr || unit->in_flight || !before->second.ours) return;
+  if (!before || unit == nullptr || unit->in_flight || !before->ours) return;
   const ResourceSpec& spec = wanted->second.spec;
-  if (!Differences(spec, before->second).empty()) return;
+  if (!Differences(spec, *before).empty()) return;
   std::string change;
   if (!now) {
-    change = absl::StrCat(
-        Summary(before->second.spec.index() == spec.index() ? spec : before->second.spec),
-        " -> gone");
+    change = absl::StrCat(Summary(before->spec.index() == spec.index() ? spec : before->spec),
+                          " -> gone");
   } else if (!now->ours) {
     change =
         absl::StrCat("ours -> ", now->owner_words.empty() ? "somebody else's" : now->owner_words);
   } else if (!Differences(spec, *now).empty()) {
     change = key.kind == ResourceKind::kFlowRule
                  ? absl::StrCat(Summary(spec), " -> another content")
-                 : absl::StrJoin(Differences(now->spec, before->second), ", ");
+                 : absl::StrJoin(Differences(now->spec, *before), ", ");
   }
   if (change.empty()) return;
   ++drifts_noticed_;
@@ -82,9 +81,15 @@ void Engine::FinishStart() {
   for (const auto& [key, resource] : wanted_) {
     if (touched_.contains(key)) {
       ++start_.repaired;
-    } else if (const auto seen = observed_.find(key);
-               seen != observed_.end() && seen->second.ours) {
+    } else if (observed_.IsOurs(key)) {
       ++start_.adopted;
+    }
+  }
+  for (const auto& [table, seen] : observed_.tables()) {
+    for (const auto& [place, rule] : seen.rules) {
+      if (!rule.claimed) continue;
+      const bool touched = !touched_.empty() && touched_.contains(FlowRuleKey(At(table, place)));
+      ++(touched ? start_.repaired : start_.adopted);
     }
   }
   start_.foreign = Foreign().size();

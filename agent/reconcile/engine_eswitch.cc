@@ -25,8 +25,8 @@ std::string Engine::HoldEswitch(std::vector<Resource>& wanted) const {
     return resource.key.kind == ResourceKind::kPf;
   });
   if (eswitch == wanted.end()) return "";
-  const auto seen = observed_.find(eswitch->key);
-  if (seen != observed_.end() && Differences(eswitch->spec, seen->second).empty()) return "";
+  const ObservedResource* seen = observed_.Find(eswitch->key);
+  if (seen != nullptr && Differences(eswitch->spec, *seen).empty()) return "";
   const NicId& pf = std::get<PfSpec>(eswitch->spec).pf;
   std::vector<std::string> in_use;
   for (const VfFacts& vf : facts_.pfs.at(pf).vfs) {
@@ -52,7 +52,7 @@ std::string Engine::HoldEswitch(std::vector<Resource>& wanted) const {
 bool Engine::MayBeHandedOut(const Attachment& attachment) const {
   const auto unit = units_.find({UnitKind::kPort, attachment.port});
   return (unit != units_.end() && unit->second.in_flight) ||
-         observed_.contains(DriverBindingKey(attachment.vf));
+         observed_.Contains(DriverBindingKey(attachment.vf));
 }
 
 // Each attempt shakes the NIC (its driver takes its netdevs down and up): one that said

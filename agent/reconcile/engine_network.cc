@@ -72,6 +72,10 @@ void Engine::ReconcileNetwork(Unit& unit) {
       break;
     case UnitKind::kEndpoint:
       kind = ObjectKind::kEndpoint;
+      if (MayRest(unit)) {
+        RestEndpoint(unit);
+        return Announce({kind, ref.id});
+      }
       break;
     default:
       return;
@@ -92,8 +96,8 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   if (unit.ref.kind == UnitKind::kHost || unit.ref.kind == UnitKind::kPool) {
     if (!tunnel_scope_.known) return absl::UnavailableError("the tunnel is being observed");
     // Rules of an adopted store that nobody claims stand on it.
-    const auto tunnel = observed_.find(TunnelKey());
-    const bool kept = tunnel != observed_.end() && kept_.contains(tunnel->second.mark);
+    const ObservedResource* tunnel = observed_.Find(TunnelKey());
+    const bool kept = tunnel != nullptr && kept_.contains(tunnel->mark);
     std::vector<Resource> wanted =
         CompileHost(config_.compile, facts_, /*tunnel_wanted=*/kept || !leases_of_block_.empty());
     // Each pool is a unit of its own: a PF that hangs or fails holds up no other.
@@ -108,8 +112,8 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     absl::StatusOr<IpAddress> outer = IpAddress::Parse(unit.ref.id);
     if (!outer.ok()) return outer.status();
     if (*outer == config_.compile.tunnel_local) return std::vector<Resource>{};
-    for (const std::string& id : world_.EndpointsOfVtep(*outer)) {
-      const auto bound = bound_of_vpc_.find(world_.FindEndpoint(id)->vpc);
+    for (const StoredObject* stored : world_.EndpointsOfVtep(*outer)) {
+      const auto bound = bound_of_vpc_.find(std::get<Endpoint>(stored->object).vpc);
       if (bound == bound_of_vpc_.end() || bound->second.empty()) continue;
       if (!neighbour_scope_.known) {
         return absl::UnavailableError("the host's neighbours are being observed");
@@ -122,6 +126,7 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     return std::vector<Resource>{};
   }
 
+  if (unit.ref.kind == UnitKind::kEndpoint) return CompileEndpointUnit(unit);
   const auto bound = bound_of_vpc_.find(unit.vpc);
   const Vpc* vpc = world_.FindVpc(unit.vpc);
   const bool any_bound = vpc != nullptr && bound != bound_of_vpc_.end() && !bound->second.empty();
@@ -129,20 +134,9 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     const auto removed = removed_.find({ObjectKind::kVpc, unit.vpc});
     if (removed != removed_.end()) vpc = &std::get<Vpc>(removed->second);
   }
-  // Without a local port the VPC has no block here; with one that is being taken apart
-  // maybe that of a VNI which it had before.
-  std::set<Vni> blocks;
-  if (const auto leases = leases_of_vpc_.find(unit.vpc); leases != leases_of_vpc_.end()) {
-    for (const VfId& vf : leases->second) {
-      if (const auto& vni = attachments_.at(vf).vni) blocks.insert(*vni);
-    }
-  }
-  std::erase_if(blocks, [this](Vni vni) { return !BlockInUse(vni); });
+  const std::set<Vni> blocks = BlocksOf(unit.vpc);
   if (vpc == nullptr || blocks.empty()) return std::vector<Resource>{};
-  if (!facts_.tunnel) return absl::UnavailableError("the host's tunnel is being made");
-  if (!std::all_of(blocks.begin(), blocks.end(), [this](Vni vni) { return TablesKnown(vni); })) {
-    return absl::UnavailableError("the VPC's rules are being observed");
-  }
+  FAIRLEAD_RETURN_IF_ERROR(WhyNotToCompile(blocks));
   // A port is being taken apart and its representor still stands: what ends in a
   // drop does so until that is gone.
   const auto drops = [&](const auto& of_table) {
@@ -182,20 +176,33 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     const VpcContext context{*vpc->vni, stored_vpc->ordinal, *facts_.tunnel};
     if (unit.ref.kind == UnitKind::kVpc) {
       wanted = CompileVpc(context, any_vf);
-    } else if (unit.ref.kind == UnitKind::kSubnet) {
+    } else {
       const StoredObject* stored = world_.Find({ObjectKind::kSubnet, unit.ref.id});
       wanted = stored == nullptr ? ends_led_to() : CompileSubnet(context, *stored, any_vf);
-    } else if (const StoredObject* stored = world_.Find({ObjectKind::kEndpoint, unit.ref.id})) {
-      const auto& endpoint = std::get<Endpoint>(stored->object);
-      FAIRLEAD_RETURN_IF_ERROR(WhyNotToEndpoint(endpoint));
-      const StoredObject& subnet = *world_.Find({ObjectKind::kSubnet, endpoint.subnet});
-      wanted = CompileEndpoint(context, ContextOf(std::get<Subnet>(subnet.object), subnet.ordinal),
-                               *stored, any_vf);
     }
   }
   std::vector<Resource> of_before = drops(before);
   std::move(of_before.begin(), of_before.end(), std::back_inserter(wanted));
   return wanted;
+}
+
+std::set<Vni> Engine::BlocksOf(const std::string& vpc) const {
+  std::set<Vni> blocks;
+  const auto leases = leases_of_vpc_.find(vpc);
+  if (leases == leases_of_vpc_.end()) return blocks;
+  for (const VfId& vf : leases->second) {
+    if (const auto& vni = attachments_.at(vf).vni) blocks.insert(*vni);
+  }
+  std::erase_if(blocks, [this](Vni vni) { return !BlockInUse(vni); });
+  return blocks;
+}
+
+absl::Status Engine::WhyNotToCompile(const std::set<Vni>& blocks) const {
+  if (!facts_.tunnel) return absl::UnavailableError("the host's tunnel is being made");
+  if (!std::all_of(blocks.begin(), blocks.end(), [this](Vni vni) { return TablesKnown(vni); })) {
+    return absl::UnavailableError("the VPC's rules are being observed");
+  }
+  return absl::OkStatus();
 }
 
 // A subnet leads to the chain of its VPC, which marks it when that stands.
@@ -205,20 +212,6 @@ void Engine::WaitForVpc(Unit& unit) {
   if (vpc == nullptr || vpc->error.ok()) return;
   UnitFailed(unit, vpc->step,
              absl::UnavailableError(absl::StrCat("the rules of its VPC: ", vpc->error.message())));
-}
-
-absl::Status Engine::WhyNotToEndpoint(const Endpoint& endpoint) const {
-  if (endpoint.vtep.is_v4() != facts_.tunnel->local.is_v4()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("its VTEP ", endpoint.vtep.ToString(),
-                     " is of another address family than the tunnel's local address ",
-                     facts_.tunnel->local.ToString()));
-  }
-  const auto port = bound_macs_.find({endpoint.vpc, endpoint.mac});
-  if (port == bound_macs_.end()) return absl::OkStatus();
-  return absl::AlreadyExistsError(absl::StrCat("its MAC ", endpoint.mac.ToString(),
-                                               " is that of port ", port->second,
-                                               ", which is on this host: frames go there"));
 }
 
 // Removes what is ours and nobody wants. Only when everything is known: the
@@ -249,30 +242,33 @@ void Engine::CollectOrphans() {
     MarkHost();
   }
   // Neighbours carry no store's mark: they are that of the store whose tunnel it is.
-  const auto tunnel = observed_.find(TunnelKey());
+  const ObservedResource* tunnel = observed_.Find(TunnelKey());
   const bool neighbours_of_others =
-      !kept_.empty() ||
-      (tunnel != observed_.end() && tunnel->second.mark != 0 && !tunnel->second.ours);
+      !kept_.empty() || (tunnel != nullptr && tunnel->mark != 0 && !tunnel->ours);
   Unit& orphans = UnitOf({UnitKind::kOrphans, ""});
-  for (const auto& [key, observed] : observed_) {
-    if (key.kind != ResourceKind::kFlowRule && key.kind != ResourceKind::kNeighbour) continue;
-    if (!observed.ours || claimant_.contains(key)) continue;
-    const bool neighbour = key.kind == ResourceKind::kNeighbour;
-    if (neighbour ? neighbours_of_others : kept_.contains(observed.mark)) continue;
-    const auto* of_table = std::get_if<FlowRuleSpec>(&observed.spec);
-    const bool in_block =
-        of_table != nullptr && of_table->rule.location.table.kind == RuleTable::Kind::kVpcBlock;
-    if (in_block ? unsure.contains(of_table->rule.location.table.vni) : !unsure.empty()) {
-      orphans_left_ = orphans_left_ || of_table != nullptr;
-      continue;
-    }
-    if (const auto* rule = std::get_if<FlowRuleSpec>(&observed.spec);
-        rule != nullptr && rule->rule.location.priority == kPrioDefaultDrop &&
-        rule->rule.location.chain == 0) {
-      continue;  // part of the representor, or of the tunnel device
-    }
+  const auto collect = [&](const ResourceKey& key) {
     claimant_[key] = orphans.ref;
     orphans.keys.insert(key);
+  };
+  for (const auto& [key, observed] : observed_.others()) {
+    if (key.kind == ResourceKind::kNeighbour && observed.ours && !neighbours_of_others &&
+        !claimant_.contains(key) && unsure.empty()) {
+      collect(key);
+    }
+  }
+  for (const auto& [table, seen] : observed_.tables()) {
+    const bool in_block = table.kind == RuleTable::Kind::kVpcBlock;
+    const bool sure = in_block ? !unsure.contains(table.vni) : unsure.empty();
+    for (const auto& [place, rule] : seen.rules) {
+      if (rule.claimed || !rule.ours || kept_.contains(rule.mark)) continue;
+      const ResourceKey key = FlowRuleKey(At(table, place));
+      if (claimant_.contains(key)) continue;
+      if (!sure) {
+        orphans_left_ = true;
+      } else if (place.priority != kPrioDefaultDrop || place.chain != 0) {
+        collect(key);  // else part of the representor, or of the tunnel device
+      }
+    }
   }
   if (!orphans.keys.empty()) MarkDirty(orphans.ref);
 }

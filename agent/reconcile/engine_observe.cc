@@ -27,19 +27,24 @@ std::string UnreadableVf(const PfFacts& pf) {
 }
 
 bool SameEvidence(const ObservedResource& a, const ObservedResource& b) {
-  return a.spec == b.spec && a.ours == b.ours && a.hardware == b.hardware &&
-         a.in_hw_count == b.in_hw_count && a.content_hash == b.content_hash &&
-         a.neighbour == b.neighbour && a.neighbour_detail == b.neighbour_detail &&
-         a.ifindex == b.ifindex;
+  return a.spec == b.spec && a.ours == b.ours && a.neighbour == b.neighbour &&
+         a.neighbour_detail == b.neighbour_detail && a.ifindex == b.ifindex;
+}
+
+bool SameRule(const RuleEvidence& before, const RuleEvidence& now) {
+  const bool counted = now.in_hw_count != RuleEvidence::kNotCounted;
+  return before.ours == now.ours && before.hardware == now.hardware &&
+         before.content_hash == now.content_hash && before.mark == now.mark &&
+         (!counted || before.in_hw_count == now.in_hw_count);
 }
 
 }  // namespace
 
 bool Engine::AsKnown(const ResourceKey& key,
                      const std::optional<ObservedResource>& observed) const {
-  const auto it = observed_.find(key);
-  if (!observed) return it == observed_.end();
-  return it != observed_.end() && SameEvidence(it->second, *observed);
+  const ObservedResource* known = observed_.Find(key);
+  if (!observed) return known == nullptr;
+  return known != nullptr && SameEvidence(*known, *observed);
 }
 
 void Engine::Saw(const ResourceKey& key, std::optional<ObservedResource> observed) {
@@ -49,23 +54,19 @@ void Engine::Saw(const ResourceKey& key, std::optional<ObservedResource> observe
 }
 
 void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource> observed) {
+  if (key.kind == ResourceKind::kFlowRule) {
+    if (!observed) return TakeRule(key.rule, nullptr, "", /*saw=*/false);
+    const RuleEvidence now = RuleEvidenceOf(*observed);
+    return TakeRule(key.rule, &now, observed->owner_words, /*saw=*/false);
+  }
   if (AsKnown(key, observed)) return;
-  const auto it = observed_.find(key);
-  const bool hardware_changed =
-      it != observed_.end() && observed && it->second.hardware != observed->hardware;
   if (observed) {
-    observed_[key] = std::move(*observed);
+    observed_.Set(key, std::move(*observed));
   } else {
-    observed_.erase(it);
+    observed_.Erase(key);
   }
   const auto claimant = claimant_.find(key);
   if (claimant != claimant_.end()) MarkDirty(UnitRef(claimant->second));
-  if (hardware_changed && claimant != claimant_.end() &&
-      claimant->second.kind == UnitKind::kEndpoint) {
-    if (const Endpoint* endpoint = world_.FindEndpoint(claimant->second.id)) {
-      AnnouncePortsOf(endpoint->subnet);
-    }
-  }
   if (key.kind == ResourceKind::kDriverBinding) {
     TakeDriver(key);
   } else if (key.kind == ResourceKind::kRepresentor) {
@@ -77,7 +78,7 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
           const RuleTable table{RuleTable::Kind::kVpcBlock, *attachment.vni};
           Scope& scope = table_scope_[table];
           scope.stale = scope.in_flight;
-          TakeTable(table, {});
+          ForgetTable(table);
           MarkVpcNetwork(std::string(attachment.vpc));
         }
         break;
@@ -89,22 +90,51 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
     const absl::StatusOr<IpAddress> outer = IpAddress::Parse(key.name);
     if (!outer.ok()) return;
     std::set<std::string> subnets;
-    for (const std::string& id : world_.EndpointsOfVtep(*outer)) {
-      Announce({ObjectKind::kEndpoint, id});
-      subnets.insert(world_.FindEndpoint(id)->subnet);
+    for (const StoredObject* stored : world_.EndpointsOfVtep(*outer)) {
+      Announce(RefOf(stored->object));
+      subnets.insert(std::get<Endpoint>(stored->object).subnet);
     }
     for (const std::string& subnet : subnets) AnnouncePortsOf(subnet);
   }
 }
 
+void Engine::TakeRule(const RuleLocation& at, const RuleEvidence* now, const std::string& foreign,
+                      bool saw) {
+  const Observed::Rule* before = observed_.FindRule(at);
+  if (now == nullptr ? before == nullptr : before != nullptr && SameRule(*before, *now)) return;
+  const bool hardware_changed =
+      before != nullptr && now != nullptr && before->hardware != now->hardware;
+  const Endpoint* endpoint = EndpointOfRule(at);
+  const bool rests = before != nullptr && before->claimed && endpoint != nullptr;
+  if (rests && now != nullptr && now->ours && now->content_hash == before->content_hash) {
+    observed_.SetRule(at, *now);
+    if (!hardware_changed) return;
+    Announce({ObjectKind::kEndpoint, endpoint->id}, /*anyway=*/true);
+    return AnnouncePortsOf(endpoint->subnet);
+  }
+  if (rests) WakeEndpoint(*world_.FindByOrdinal(at.handle));
+  const ResourceKey key = FlowRuleKey(at);
+  if (saw && before != nullptr) {
+    NoteDrift(key, now == nullptr ? std::nullopt : std::optional(RuleResource(at, *now, foreign)));
+  }
+  if (now != nullptr) {
+    observed_.SetRule(at, *now, foreign);
+  } else {
+    observed_.EraseRule(at);
+  }
+  const auto claimant = claimant_.find(key);
+  if (claimant == claimant_.end()) return;
+  MarkDirty(UnitRef(claimant->second));
+  if (hardware_changed && endpoint != nullptr) AnnouncePortsOf(endpoint->subnet);
+}
+
 // The facts of a VF say what drives it, as the binding does.
 void Engine::TakeDriver(const ResourceKey& binding) {
-  const auto seen = observed_.find(binding);
+  const ObservedResource* seen = observed_.Find(binding);
   for (auto& [mac, pf] : facts_.pfs) {
     for (VfFacts& vf : pf.vfs) {
       if (DriverBindingKey({mac, vf.index}) != binding) continue;
-      vf.driver =
-          seen == observed_.end() ? "" : std::get<DriverBindingSpec>(seen->second.spec).driver;
+      vf.driver = seen == nullptr ? "" : std::get<DriverBindingSpec>(seen->spec).driver;
       return;
     }
   }
@@ -247,8 +277,8 @@ void Engine::TakeVf(const VfId& vf, const VfFacts& facts,
                                    [&](const ObservedResource& r) { return r.key == key; });
     Saw(key, seen == resources.end() ? std::nullopt : std::optional<ObservedResource>(*seen));
   }
-  if (const auto known = observed_.find(VfKey(vf)); known != observed_.end()) {
-    ObservedResource updated = known->second;
+  if (const ObservedResource* known = observed_.Find(VfKey(vf))) {
+    ObservedResource updated = *known;
     std::get<VfSpec>(updated.spec) = SpecAsSeen(it->second, facts);
     Saw(VfKey(vf), updated);
   }
@@ -313,17 +343,17 @@ void Engine::ObserveTunnel() {
 }
 
 void Engine::TunnelChanged() {
-  const auto it = observed_.find(TunnelKey());
+  const ObservedResource* tunnel = observed_.Find(TunnelKey());
   std::optional<TunnelFacts> now;
-  if (it != observed_.end() && it->second.ours) {
-    const auto& spec = std::get<TunnelSpec>(it->second.spec);
-    now = TunnelFacts{spec.device, it->second.ifindex, spec.local, spec.udp_port, spec.mtu};
+  if (tunnel != nullptr && tunnel->ours) {
+    const auto& spec = std::get<TunnelSpec>(tunnel->spec);
+    now = TunnelFacts{spec.device, tunnel->ifindex, spec.local, spec.udp_port, spec.mtu};
   }
   if (now == facts_.tunnel) return;
   // Rules go with their device. (The first observation is no change of device.)
   const bool another_device = facts_.tunnel && (!now || now->ifindex != facts_.tunnel->ifindex);
   facts_.tunnel = now;
-  if (another_device && table_scope_[kTunnelTable].known) TakeTable(kTunnelTable, {});
+  if (another_device && table_scope_[kTunnelTable].known) ForgetTable(kTunnelTable);
   for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
   for (const auto& [vf, attachment] : attachments_) MarkDirty({UnitKind::kPort, attachment.port});
 }
@@ -354,7 +384,7 @@ void Engine::ObserveNeighbours() {
             Saw(neighbour.key, neighbour);
           }
           std::vector<ResourceKey> gone;
-          for (const auto& [key, observed] : observed_) {
+          for (const auto& [key, observed] : observed_.others()) {
             if (key.kind == ResourceKind::kNeighbour && !present.contains(key)) {
               gone.push_back(key);
             }
@@ -425,8 +455,9 @@ void Engine::OnPfHung(const NicId& pf) {
 void Engine::OnNeighbourChanged() {
   // The entry that changed may be a gateway of many peers: all are looked at, a
   // moment later, so that a host with many neighbours is not read for each of them.
-  const auto first = observed_.lower_bound({ResourceKind::kNeighbour, ""});
-  const bool any = first != observed_.end() && first->first.kind == ResourceKind::kNeighbour;
+  const ObservedSet& known = observed_.others();
+  const auto first = known.lower_bound({ResourceKind::kNeighbour, ""});
+  const bool any = first != known.end() && first->first.kind == ResourceKind::kNeighbour;
   if (!any && neighbour_scope_.known) return;
   if (std::exchange(neighbours_due_, true)) return;
   executor_->After(kNeighbourPause, [this, alive = std::weak_ptr<bool>(alive_)] {

@@ -273,7 +273,7 @@ std::set<std::string> Engine::TakenRootPorts(const std::string& vm, const std::s
 // A VM that was started anew may have other root ports free than before. True
 // when the port goes on elsewhere, or cannot.
 bool Engine::PlaceAgain(Unit& unit, const Attachment& attachment) {
-  if (attachment.vm.empty() || observed_.contains(GuestDeviceKey(attachment.vm, attachment.port))) {
+  if (attachment.vm.empty() || observed_.Contains(GuestDeviceKey(attachment.vm, attachment.port))) {
     return false;
   }
   const VmState& vm = vms_[attachment.vm];

@@ -192,13 +192,13 @@ VfSpec Engine::SpecAsSeen(const Attachment& attachment, const VfFacts& facts) co
 void Engine::CountAsSet(const Attachment& attachment) {
   const VfFacts* facts = facts_.FindVf(attachment.vf);
   const bool there = !attachment.vf.pf.is_hotplug_port() || facts != nullptr;
-  if (!there || observed_.contains(VfKey(attachment.vf))) return;
+  if (!there || observed_.Contains(VfKey(attachment.vf))) return;
   ObservedResource vf;
   vf.key = VfKey(attachment.vf);
   const VfSpec spec =
       facts == nullptr ? VfSpec{attachment.vf, {}, {}} : SpecAsSeen(attachment, *facts);
   vf.spec = spec;
-  observed_[vf.key] = vf;
+  observed_.Set(vf.key, vf);
 }
 
 // After a restart the unit does not know yet what it had made: the attachment
@@ -211,12 +211,11 @@ void Engine::ClaimLeftBehind(Unit& unit, const Attachment& attachment) {
     std::vector<RuleTable> tables;
     if (attachment.vni) tables = {{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable};
     for (const RuleTable& table : tables) {
-      for (auto it = observed_.lower_bound(FirstRuleKey(table));
-           it != observed_.end() && IsRuleOf(it->first, table); ++it) {
-        const RuleLocation& at = it->first.rule;
-        if (it->second.ours && at.chain == 0 && at.priority != kPrioDefaultDrop &&
-            at.handle == attachment.port_ordinal) {
-          keys.push_back(it->first);
+      for (const auto& [place, rule] : observed_.TableOf(table).rules) {
+        if (place.chain != 0) break;
+        if (rule.ours && place.priority != kPrioDefaultDrop &&
+            place.handle == attachment.port_ordinal) {
+          keys.push_back(FlowRuleKey(At(table, place)));
         }
       }
     }
@@ -242,7 +241,7 @@ absl::StatusOr<std::vector<Resource>> Engine::CompilePortUnit(const StoredObject
 
 bool Engine::OwnRulesStand(const std::vector<Resource>& wanted) const {
   return std::all_of(wanted.begin(), wanted.end(), [this](const Resource& resource) {
-    return resource.key.kind != ResourceKind::kFlowRule || observed_.contains(resource.key);
+    return resource.key.kind != ResourceKind::kFlowRule || observed_.Contains(resource.key);
   });
 }
 
@@ -309,8 +308,8 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
       return;
     }
   }
-  if (!observed_.contains(DriverBindingKey(attachment.vf)) &&
-      observed_.contains(RepresentorKey(attachment.vf)) && OwnRulesStand(*wanted)) {
+  if (!observed_.Contains(DriverBindingKey(attachment.vf)) &&
+      observed_.Contains(RepresentorKey(attachment.vf)) && OwnRulesStand(*wanted)) {
     if (!was_ready && port.offload == OffloadWish::kMust && BlockBeingRead(attachment.vni)) {
       unit.step = "offload";
       unit.waits_for = "what the NIC took of the VPC's rules is being read";

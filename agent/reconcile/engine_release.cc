@@ -41,7 +41,7 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
       SetObserved(device, std::nullopt);
     }
   }
-  if (unit.removal_asked && observed_.contains(device)) {
+  if (unit.removal_asked && observed_.Contains(device)) {
     const auto waited = clock_->Now() - *unit.removal_asked;
     if (waited < config_.removal_ask_again) {
       unit.removal_overdue = waited >= config_.removal_patience;
@@ -103,8 +103,7 @@ std::string Engine::StillSentTo(const Attachment& attachment) const {
   if (!attachment.vni) return "";  // no rule knows it
   // Only the port's own rules name its VF, and those that nobody wants may.
   const auto stands = [this](const ResourceKey& key) {
-    const auto seen = observed_.find(key);
-    return key.kind == ResourceKind::kFlowRule && seen != observed_.end() && seen->second.ours;
+    return key.kind == ResourceKind::kFlowRule && observed_.IsOurs(key);
   };
   if (const auto orphans = units_.find({UnitKind::kOrphans, ""}); orphans != units_.end()) {
     const std::set<ResourceKey>& keys = orphans->second.keys;
@@ -128,12 +127,12 @@ std::string Engine::StillSentTo(const Attachment& attachment) const {
   }
   for (const RuleTable& table :
        {RuleTable{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable}) {
-    for (auto it = observed_.lower_bound(FirstRuleKey(table));
-         it != observed_.end() && IsRuleOf(it->first, table); ++it) {
-      const RuleLocation& at = it->first.rule;
-      if (at.chain == 0 && at.priority == kPrioDefaultDrop) continue;
-      if (table.kind == RuleTable::Kind::kTunnelIngress && of_others.contains(at.handle)) continue;
-      if (!claimant_.contains(it->first) && stands(it->first)) return at.ToString();
+    for (const auto& [place, rule] : observed_.TableOf(table).rules) {
+      if (!rule.ours || (place.chain == 0 && place.priority == kPrioDefaultDrop)) continue;
+      const bool in_block = table.kind == RuleTable::Kind::kVpcBlock;
+      if (!in_block && of_others.contains(place.handle)) continue;
+      const RuleLocation at = At(table, place);
+      if (!Claimed(at)) return at.ToString();
     }
   }
   return "";
@@ -167,26 +166,25 @@ std::optional<Operation> Engine::LinkOff(const Unit& unit, const Attachment& att
   operation.detail = "up -> down";
   if (attachment.vlan) {
     // Only the PF's driver can do it, and only what was handed out needs it.
-    const auto vf = observed_.find(VfKey(attachment.vf));
-    if (vf == observed_.end() || !observed_.contains(DriverBindingKey(attachment.vf)) ||
-        std::get<VfSpec>(vf->second.spec).settings.link_disabled != false ||
-        !unit.not_cut_off.empty()) {
+    const ObservedResource* vf = observed_.Find(VfKey(attachment.vf));
+    if (vf == nullptr || !observed_.Contains(DriverBindingKey(attachment.vf)) ||
+        std::get<VfSpec>(vf->spec).settings.link_disabled != false || !unit.not_cut_off.empty()) {
       return std::nullopt;
     }
-    operation.resource.key = vf->first;
+    operation.resource.key = vf->key;
     operation.resource.spec = VfSpec{attachment.vf, {}, {.link_disabled = true}};
-    operation.current = vf->second;
+    operation.current = *vf;
     return operation;
   }
-  const auto it = observed_.find(RepresentorKey(attachment.vf));
-  if (it == observed_.end() || !it->second.ours || !unit.not_cut_off.empty()) return std::nullopt;
-  RepresentorSpec spec = std::get<RepresentorSpec>(it->second.spec);
+  const ObservedResource* seen = observed_.Find(RepresentorKey(attachment.vf));
+  if (seen == nullptr || !seen->ours || !unit.not_cut_off.empty()) return std::nullopt;
+  RepresentorSpec spec = std::get<RepresentorSpec>(seen->spec);
   if (!spec.up || spec.vni != attachment.vni) return std::nullopt;
   spec.up = false;
   spec.default_drop = true;
-  operation.resource.key = it->first;
+  operation.resource.key = seen->key;
   operation.resource.spec = spec;
-  operation.current = it->second;
+  operation.current = *seen;
   return operation;
 }
 
@@ -209,14 +207,13 @@ bool Engine::CutOffRefused(Unit& unit, const Operation& operation, const absl::S
 bool Engine::DeleteRulesFirst(Unit& unit) {
   std::vector<Operation> operations;
   for (const ResourceKey& key : unit.keys) {
-    const auto it = observed_.find(key);
-    if (key.kind != ResourceKind::kFlowRule || it == observed_.end() || !it->second.ours) continue;
+    if (key.kind != ResourceKind::kFlowRule || !observed_.IsOurs(key)) continue;
     wanted_.erase(key);
     Operation operation;
     operation.verb = Operation::Verb::kDelete;
     operation.resource.key = key;
-    operation.resource.spec = it->second.spec;
-    operation.current = it->second;
+    operation.current = observed_.Get(key);
+    operation.resource.spec = operation.current->spec;
     operations.push_back(std::move(operation));
   }
   if (operations.empty()) return false;
@@ -268,7 +265,7 @@ void Engine::EndLease(Unit& unit, const Attachment& attachment,
     // What is seen of the VF from now on is not ours to compare.
     for (const ResourceKey& key :
          {VfKey(attachment.vf), RepresentorKey(attachment.vf), DriverBindingKey(attachment.vf)}) {
-      observed_.erase(key);
+      observed_.Erase(key);
       claimant_.erase(key);
       wanted_.erase(key);
     }

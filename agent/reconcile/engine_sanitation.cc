@@ -81,8 +81,8 @@ SanitationEvidence Engine::EvidenceOf(const Unit& unit, const Attachment& attach
   evidence.binding_kept = words(DriverBindingKey(attachment.vf));
   evidence.representor_kept = words(RepresentorKey(attachment.vf));
   evidence.settings_kept = words(VfKey(attachment.vf));
-  if (const auto it = observed_.find(RepresentorKey(attachment.vf)); it != observed_.end()) {
-    evidence.representor = std::get<RepresentorSpec>(it->second.spec);
+  if (const ObservedResource* seen = observed_.Find(RepresentorKey(attachment.vf))) {
+    evidence.representor = std::get<RepresentorSpec>(seen->spec);
   }
   evidence.counters = back.counters;
   return evidence;

@@ -56,6 +56,8 @@ std::optional<SlowPathEntry> Engine::SlowPathEntryOf(const SlowPathKey& key) con
 }
 
 void Engine::MarkSlowPath(SlowPathKey key) {
+  // Before the first telling, which tells all, there is nothing to remember.
+  if (!slow_path_.told && !slow_path_.in_flight) return TellSlowPathSoon();
   slow_path_.dirty.insert(std::move(key));
   TellSlowPathSoon();
 }
@@ -70,8 +72,8 @@ void Engine::MarkSlowPathNeighbours(const std::string& subnet,
 // Its first port came, or its last one went.
 void Engine::MarkSlowPathSubnet(const std::string& subnet) {
   MarkSlowPath({SlowPathKey::Kind::kSubnet, subnet, {}});
-  for (const std::string& id : world_.EndpointsOfSubnet(subnet)) {
-    MarkSlowPathNeighbours(subnet, world_.FindEndpoint(id)->addresses);
+  for (const StoredObject* stored : world_.EndpointsOfSubnet(subnet)) {
+    MarkSlowPathNeighbours(subnet, std::get<Endpoint>(stored->object).addresses);
   }
 }
 
@@ -116,8 +118,11 @@ std::vector<SlowPathEntry> Engine::AllForSlowPath() const {
       add({SlowPathKey::Kind::kPort, id, {}});
       add_neighbours(bound_.at(id).addresses);
     }
-    for (const std::string& id : world_.EndpointsOfSubnet(subnet)) {
-      add_neighbours(world_.FindEndpoint(id)->addresses);
+    for (const StoredObject* stored : world_.EndpointsOfSubnet(subnet)) {
+      const auto& endpoint = std::get<Endpoint>(stored->object);
+      for (const IpAddress& address : endpoint.addresses) {
+        all.emplace_back(SlowPathNeighbour{subnet, address, endpoint.mac});
+      }
     }
   }
   return all;

@@ -107,6 +107,7 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
 
   const Unit* const found = UnitOfObject(ref);
   if (found == nullptr) {
+    if (object != nullptr && ref.kind == ObjectKind::kEndpoint) return StatusAtRest(*object);
     status.state = object == nullptr ? ObjectState::kRemoving : ObjectState::kPending;
     return status;
   }
@@ -114,10 +115,10 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
   status.rules_wanted = unit.wanted_rules;
   for (const ResourceKey& key : unit.keys) {
     if (key.kind != ResourceKind::kFlowRule) continue;
-    const auto it = observed_.find(key);
-    if (it == observed_.end() || !it->second.ours) continue;
+    const Observed::Rule* seen = observed_.FindRule(key.rule);
+    if (seen == nullptr || !seen->ours) continue;
     ++status.rules_observed;
-    if (it->second.hardware == RuleHardware::kInHardware) ++status.rules_in_hardware;
+    if (seen->hardware == RuleHardware::kInHardware) ++status.rules_in_hardware;
   }
   status.step = unit.step;
   status.reason = unit.waits_for;
@@ -137,25 +138,8 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
       status.reason.clear();
     }
     if (const auto* endpoint = object ? std::get_if<Endpoint>(&object->object) : nullptr;
-        endpoint != nullptr && status.state == ObjectState::kReady &&
-        endpoint->vtep == config_.compile.tunnel_local) {
-      status.reason =
-          "its VTEP is this host's own: only a port here can be reached, no rule is made";
-    }
-    if (const auto* endpoint = object ? std::get_if<Endpoint>(&object->object) : nullptr;
-        endpoint != nullptr && status.state == ObjectState::kReady && unit.wanted_rules > 0) {
-      const auto it = observed_.find(NeighbourKey(endpoint->vtep));
-      if (it == observed_.end()) {
-        status.state = ObjectState::kApplying;
-        status.step = "neighbour create";
-      } else if (it->second.neighbour != NeighbourState::kResolved) {
-        status.state = ObjectState::kDegraded;
-        status.step = "neighbour";
-        status.reason = absl::StrCat(it->second.neighbour == NeighbourState::kNoRoute
-                                         ? "there is no route to "
-                                         : "not resolved: the next hop to ",
-                                     endpoint->vtep.ToString(), ": ", it->second.neighbour_detail);
-      }
+        endpoint != nullptr && status.state == ObjectState::kReady) {
+      AddPeer(*endpoint, status);
     }
     if (status.state == ObjectState::kReady) status.observed_generation = status.generation;
     return status;
@@ -261,6 +245,26 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
   return status;
 }
 
+// What an endpoint whose rules stand owes to its VTEP.
+void Engine::AddPeer(const Endpoint& endpoint, ObjectStatus& status) const {
+  if (endpoint.vtep == config_.compile.tunnel_local) {
+    status.reason = "its VTEP is this host's own: only a port here can be reached, no rule is made";
+  }
+  if (status.rules_wanted == 0) return;
+  const ObservedResource* seen = observed_.Find(NeighbourKey(endpoint.vtep));
+  if (seen == nullptr) {
+    status.state = ObjectState::kApplying;
+    status.step = "neighbour create";
+  } else if (seen->neighbour != NeighbourState::kResolved) {
+    status.state = ObjectState::kDegraded;
+    status.step = "neighbour";
+    status.reason =
+        absl::StrCat(seen->neighbour == NeighbourState::kNoRoute ? "there is no route to "
+                                                                 : "not resolved: the next hop to ",
+                     endpoint.vtep.ToString(), ": ", seen->neighbour_detail);
+  }
+}
+
 std::string Engine::WhyApart(const Attachment& attachment) const {
   if (!attachment.vf.pf.is_hotplug_port()) return "";
   for (const VfId& vf : leases_of_vpc_.at(attachment.vpc)) {
@@ -279,14 +283,14 @@ std::string Engine::WhyOwnRulesNotInHardware(const Attachment& attachment) const
   if (unit == units_.end() || of_vpc == bound_of_vpc_.end()) return "";
   for (const ResourceKey& key : unit->second.keys) {
     const auto wanted = wanted_.find(key);
-    const auto seen = observed_.find(key);
-    if (wanted == wanted_.end() || seen == observed_.end()) continue;
+    if (key.kind != ResourceKind::kFlowRule || wanted == wanted_.end()) continue;
+    const Observed::Rule* seen = observed_.FindRule(key.rule);
     const auto* spec = std::get_if<FlowRuleSpec>(&wanted->second.spec);
-    if (spec == nullptr || spec->rule.offload != OffloadWish::kMust) continue;
+    if (seen == nullptr || spec->rule.offload != OffloadWish::kMust) continue;
     const bool delivers_in_block = spec->rule.location.table.kind == RuleTable::Kind::kVpcBlock &&
                                    OutputOf(spec->rule) != nullptr;
     if (!delivers_in_block) {
-      if (seen->second.hardware != RuleHardware::kSoftware) continue;
+      if (seen->hardware != RuleHardware::kSoftware) continue;
       return absl::StrCat("the rule ", key.rule.ToString(),
                           " must run in hardware and runs in software");
     }
@@ -294,10 +298,9 @@ std::string Engine::WhyOwnRulesNotInHardware(const Attachment& attachment) const
     // frame back to the VF that it came from.
     if (BlockBeingRead(attachment.vni)) continue;  // the count may be of before a port came
     const size_t others = of_vpc->second.size() - of_vpc->second.count(attachment.port);
-    if (seen->second.in_hw_count >= others) continue;
+    if (seen->in_hw_count >= others) continue;
     return absl::StrCat("the rule ", key.rule.ToString(), " must run in hardware and does for ",
-                        seen->second.in_hw_count, " of the ", others,
-                        " other ports of its VPC here");
+                        seen->in_hw_count, " of the ", others, " other ports of its VPC here");
   }
   return "";
 }
@@ -309,24 +312,33 @@ std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
   if (!attachment.vni) return "";  // no rule carries it: the NIC itself does
   if (const std::string why = WhyOwnRulesNotInHardware(attachment); !why.empty()) return why;
   const Subnet* own = world_.FindSubnet(port->subnet);
-  for (const std::string& id : world_.EndpointsOfVpc(port->vpc)) {
-    const auto unit = units_.find({UnitKind::kEndpoint, id});
-    const Endpoint& endpoint = *world_.FindEndpoint(id);
+  const auto reached = [&](const Endpoint& endpoint) {
+    if (endpoint.vpc != port->vpc) return false;
+    if (endpoint.subnet == port->subnet) return true;
     const Subnet* subnet = world_.FindSubnet(endpoint.subnet);
-    const bool routed = (own->gateway4 && subnet->gateway4) || (own->gateway6 && subnet->gateway6);
-    if (unit == units_.end() || (endpoint.subnet != port->subnet && !routed)) continue;
-    for (const ResourceKey& key : unit->second.keys) {
-      const auto seen = observed_.find(key);
-      if (seen != observed_.end() && seen->second.hardware == RuleHardware::kSoftware) {
-        return absl::StrCat("the rule ", key.rule.ToString(), " to endpoint ", id,
-                            " runs in software");
-      }
+    return (own->gateway4 && subnet->gateway4) || (own->gateway6 && subnet->gateway6);
+  };
+  const RuleTable block{RuleTable::Kind::kVpcBlock, *attachment.vni};
+  if (const Observed::Table& seen = observed_.TableOf(block); seen.in_software > 0) {
+    for (const auto& [place, rule] : seen.rules) {
+      if (rule.hardware != RuleHardware::kSoftware) continue;
+      const RuleLocation at = At(block, place);
+      const Endpoint* endpoint = EndpointOfRule(at);
+      if (endpoint == nullptr || !reached(*endpoint) || !Claimed(at)) continue;
+      return absl::StrCat("the rule ", at.ToString(), " to endpoint ", endpoint->id,
+                          " runs in software");
     }
-    const auto seen = observed_.find(NeighbourKey(endpoint.vtep));
-    if (seen != observed_.end() && seen->second.neighbour != NeighbourState::kResolved) {
+  }
+  for (auto it = units_.lower_bound({UnitKind::kVtep, ""});
+       it != units_.end() && it->first.kind == UnitKind::kVtep; ++it) {
+    const absl::StatusOr<IpAddress> outer = IpAddress::Parse(it->first.id);
+    const ObservedResource* seen = outer.ok() ? observed_.Find(NeighbourKey(*outer)) : nullptr;
+    if (seen == nullptr || seen->neighbour == NeighbourState::kResolved) continue;
+    for (const StoredObject* stored : world_.EndpointsOfVtep(*outer)) {
+      if (!reached(std::get<Endpoint>(stored->object))) continue;
       return absl::StrCat(
-          "slow path: the next hop to ", endpoint.vtep.ToString(),
-          " is not resolved, so the NIC cannot encapsulate: ", seen->second.neighbour_detail);
+          "slow path: the next hop to ", outer->ToString(),
+          " is not resolved, so the NIC cannot encapsulate: ", seen->neighbour_detail);
     }
   }
   return "";
@@ -354,7 +366,14 @@ const Object* Engine::RemovedObject(const ObjectRef& ref) const {
   return it == removed_.end() ? nullptr : &it->second;
 }
 
-void Engine::Announce(const ObjectRef& ref) {
+void Engine::Announce(const ObjectRef& ref, bool anyway) {
+  // An endpoint that is not remembered here is known as ready, with nothing to say of it; before
+  // the sweep that is not known.
+  if (ref.kind == ObjectKind::kEndpoint && !anyway && !announced_.contains(ref)) {
+    const Endpoint* endpoint = world_.FindEndpoint(ref.id);
+    const bool rests = endpoint != nullptr && UnitOfObject(ref) == nullptr;
+    if (rests && (SimplyReady(*endpoint) || !SweptEndpointsOf(endpoint->vpc))) return;
+  }
   const bool gone = world_.Find(ref) == nullptr && UnitOfObject(ref) == nullptr;
   ObjectStatus status = MakeStatus(ref);
   const auto it = announced_.find(ref);
@@ -366,8 +385,14 @@ void Engine::Announce(const ObjectRef& ref) {
     listener_->OnStatus(status, true);
     return;
   }
-  if (it != announced_.end() && it->second == status) return;
-  announced_[ref] = status;
+  if (!anyway && it != announced_.end() && it->second == status) return;
+  const Endpoint* endpoint =
+      ref.kind == ObjectKind::kEndpoint ? world_.FindEndpoint(ref.id) : nullptr;
+  if (endpoint != nullptr && SimplyReady(*endpoint)) {
+    announced_.erase(ref);
+  } else {
+    announced_[ref] = status;
+  }
   listener_->OnStatus(status, false);
 }
 
@@ -410,32 +435,30 @@ std::string Engine::pf_error(const NicId& pf) const {
 bool Engine::Misses(const RuleLocation& location) const {
   const auto scope = table_scope_.find(location.table);
   if (scope == table_scope_.end() || !scope->second.known) return true;  // it is being read
-  // After a start: what was read, and is not compiled yet.
-  const auto unclaimed = [this](const ResourceKey& key) {
-    const auto seen = observed_.find(key);
-    return seen != observed_.end() && seen->second.ours && !claimant_.contains(key);
+  // What was read and is not compiled yet, after a start, or is an endpoint's.
+  const auto misses = [this](const RuleLocation& at) {
+    const ResourceKey key = FlowRuleKey(at);
+    if (wanted_.contains(key)) return true;
+    const Observed::Rule* seen = observed_.FindRule(at);
+    return seen != nullptr && seen->ours && !claimant_.contains(key);
   };
-  if (location.handle != 0 && location.priority != 0) {
-    const ResourceKey key = FlowRuleKey(location);
-    return wanted_.contains(key) || unclaimed(key);
-  }
+  if (location.handle != 0 && location.priority != 0) return misses(location);
   // What is not named is any.
   const bool of_table = location.priority == 0;
-  RuleLocation first = location;
-  first.handle = 0;
-  if (of_table) first.chain = 0;
-  const auto named = [&](const ResourceKey& key) {
-    return IsRuleOf(key, location.table) && (of_table || (key.rule.chain == location.chain &&
-                                                          key.rule.priority == location.priority));
+  const RulePlace first = of_table ? RulePlace() : RulePlace{location.chain, location.priority, 0};
+  const auto named = [&](const RulePlace& place) {
+    return of_table || (place.chain == location.chain && place.priority == location.priority);
   };
-  const auto any = [&](const auto& rules, const auto& counts) {
-    for (auto it = rules.lower_bound(FlowRuleKey(first)); it != rules.end() && named(it->first);
-         ++it) {
-      if (counts(it->first)) return true;
-    }
-    return false;
-  };
-  return any(wanted_, [](const ResourceKey&) { return true; }) || any(observed_, unclaimed);
+  const auto wanted = wanted_.lower_bound(FlowRuleKey(At(location.table, first)));
+  if (wanted != wanted_.end() && IsRuleOf(wanted->first, location.table) &&
+      named(PlaceOf(wanted->first.rule))) {
+    return true;
+  }
+  const Observed::Rules& rules = observed_.TableOf(location.table).rules;
+  for (auto it = rules.lower_bound(first); it != rules.end() && named(it->first); ++it) {
+    if (misses(At(location.table, it->first))) return true;
+  }
+  return false;
 }
 
 std::string Engine::WhyNotFree(const VfId& vf) const {
@@ -465,26 +488,40 @@ std::optional<std::string> Engine::PortWithMac(const std::string& vpc,
 }
 
 std::vector<Engine::RuleView> Engine::Rules() const {
+  std::map<RuleLocation, RuleView> views;
+  const auto view = [&views](const RuleLocation& at) -> RuleView& {
+    RuleView& one = views[at];
+    one.location = at;
+    return one;
+  };
+  for (const auto& [table, seen] : observed_.tables()) {
+    for (const auto& [place, rule] : seen.rules) view(At(table, place)).observed = rule;
+  }
+  for (auto it = wanted_.lower_bound({ResourceKind::kFlowRule, ""});
+       it != wanted_.end() && it->first.kind == ResourceKind::kFlowRule; ++it) {
+    view(it->first.rule).wanted = std::get<FlowRuleSpec>(it->second.spec).rule;
+  }
+  for (const auto& [vpc, sweep] : sweeps_) {
+    const absl::StatusOr<std::optional<EndpointContext>> context = EndpointContextOf(vpc);
+    if (!context.ok() || !*context) continue;
+    for (const StoredObject* stored : world_.EndpointsOfVpc(vpc)) {
+      const auto& endpoint = std::get<Endpoint>(stored->object);
+      for (FlowRule& rule : CompileEndpointRules((*context)->vpc, SubnetContextOf(endpoint.subnet),
+                                                 endpoint, stored->ordinal)) {
+        const Observed::Rule* seen = observed_.FindRule(rule.location);
+        if (seen == nullptr || !seen->claimed) continue;
+        RuleView& one = view(rule.location);
+        one.owner = absl::StrCat("endpoint/", endpoint.id);
+        one.wanted = std::move(rule);
+      }
+    }
+  }
   std::vector<RuleView> rules;
-  auto owner = [this](const ResourceKey& key) {
-    const auto it = claimant_.find(key);
-    return it == claimant_.end() ? std::string() : it->second.ToString();
-  };
-  auto wanted = wanted_.lower_bound({ResourceKind::kFlowRule, ""});
-  auto seen = observed_.lower_bound({ResourceKind::kFlowRule, ""});
-  auto is_rule = [](const auto& it, const auto& map) {
-    return it != map.end() && it->first.kind == ResourceKind::kFlowRule;
-  };
-  while (is_rule(wanted, wanted_) || is_rule(seen, observed_)) {
-    RuleView view;
-    const bool take_wanted =
-        is_rule(wanted, wanted_) && (!is_rule(seen, observed_) || wanted->first <= seen->first);
-    const bool take_seen =
-        is_rule(seen, observed_) && (!is_rule(wanted, wanted_) || seen->first <= wanted->first);
-    view.owner = owner(take_wanted ? wanted->first : seen->first);
-    if (take_wanted) view.wanted = &(wanted++)->second;
-    if (take_seen) view.observed = &(seen++)->second;
-    rules.push_back(std::move(view));
+  rules.reserve(views.size());
+  for (auto& [at, one] : views) {
+    const auto owner = claimant_.find(FlowRuleKey(at));
+    if (owner != claimant_.end()) one.owner = owner->second.ToString();
+    rules.push_back(std::move(one));
   }
   return rules;
 }

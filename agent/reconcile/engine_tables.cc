@@ -26,8 +26,8 @@ bool Engine::BlockInUse(std::optional<Vni> vni) const {
     const bool seen = nic != pf_scope_.end() && nic->second.known && facts_.pfs.contains(vf.pf) &&
                       ErrorOfNic(vf).ok();
     if (!seen) return true;  // it may stand
-    const auto it = observed_.find(RepresentorKey(vf));
-    return it != observed_.end() && std::get<RepresentorSpec>(it->second.spec).vni == vni;
+    const ObservedResource* representor = observed_.Find(RepresentorKey(vf));
+    return representor != nullptr && std::get<RepresentorSpec>(representor->spec).vni == vni;
   });
 }
 
@@ -42,16 +42,15 @@ bool Engine::TablesKnown(std::optional<Vni> vni) const {
 
 bool Engine::LeadsToChain(Vni vni, uint32_t chain) const {
   const RuleTable table{RuleTable::Kind::kVpcBlock, vni};
-  for (auto it = observed_.lower_bound(FirstRuleKey(table));
-       it != observed_.end() && IsRuleOf(it->first, table); ++it) {
-    const RuleLocation& at = it->first.rule;
-    if (!it->second.ours || at.chain == chain || at.priority == kPrioDefaultDrop) continue;
+  for (const auto& [at, seen] : observed_.TableOf(table).rules) {
+    if (!seen.ours || at.chain == chain || at.priority == kPrioDefaultDrop) continue;
+    if (seen.claimed) continue;  // it delivers
     // What a rule does shows in its hash alone: one that is not as wanted may lead
     // anywhere.
-    const auto wanted = wanted_.find(it->first);
+    const auto wanted = wanted_.find(FlowRuleKey(At(table, at)));
     if (wanted == wanted_.end()) return true;
     const FlowRule& rule = std::get<FlowRuleSpec>(wanted->second.spec).rule;
-    if (rule.ContentHash() != it->second.content_hash) return true;
+    if (rule.ContentHash() != seen.content_hash) return true;
     for (const RuleAction& action : rule.actions) {
       const auto* jump = std::get_if<ActionGotoChain>(&action);
       if (jump != nullptr && jump->chain == chain) return true;
@@ -71,9 +70,9 @@ void Engine::UpdateBound(const std::string& port) {
       !Outdated(*object, *attachment) &&
       (attachment->phase == AttachmentPhase::kApplying ||
        attachment->phase == AttachmentPhase::kReady)) {
-    const auto it = observed_.find(RepresentorKey(attachment->vf));
-    if (it != observed_.end() && it->second.ours &&
-        std::get<RepresentorSpec>(it->second.spec).vni == attachment->vni) {
+    const ObservedResource* representor = observed_.Find(RepresentorKey(attachment->vf));
+    if (representor != nullptr && representor->ours &&
+        std::get<RepresentorSpec>(representor->spec).vni == attachment->vni) {
       absl::StatusOr<BoundPort> bound = BindPort(*object, *attachment, facts_);
       if (bound.ok()) now = *std::move(bound);
     }
@@ -93,7 +92,7 @@ void Engine::UpdateBound(const std::string& port) {
   const auto look_at_endpoint = [this](const std::string& in_vpc, const MacAddress& mac) {
     const std::optional<ObjectRef> owner = world_.OwnerOfMac(in_vpc, mac);
     if (owner && owner->kind == ObjectKind::kEndpoint) {
-      UnitOf({UnitKind::kEndpoint, owner->id}).retry_at.reset();
+      WakeEndpoint(*world_.Find(*owner)).retry_at.reset();
       MarkDirty({UnitKind::kEndpoint, owner->id});
     }
   };
@@ -152,8 +151,7 @@ void Engine::DistrustTable(const RuleTable& table) {
 
 void Engine::OnBlockMadeAnew(Vni vni) {
   const RuleTable table{RuleTable::Kind::kVpcBlock, vni};
-  const auto first = observed_.lower_bound(FirstRuleKey(table));
-  if (first != observed_.end() && IsRuleOf(first->first, table)) DistrustTable(table);
+  if (!observed_.TableOf(table).rules.empty()) DistrustTable(table);
 }
 
 void Engine::ObserveTable(const RuleTable& table) {
@@ -163,64 +161,82 @@ void Engine::ObserveTable(const RuleTable& table) {
     return;
   }
   scope.in_flight = true;
-  executor_->ObserveTable(table, [this, alive = std::weak_ptr<bool>(alive_),
-                                  table](absl::StatusOr<std::vector<ObservedResource>> result) {
-    if (alive.expired()) return;
-    Scope& scope = table_scope_[table];
-    scope.in_flight = false;
-    if (std::exchange(scope.stale, false)) {
-      scope.again = false;
-      ObserveTable(table);
-      return;
-    }
-    scope.error = result.status();
-    if (result.ok()) {
-      const bool first = !scope.known;
-      scope.known = true;
-      // A dump that was overtaken by the end of its block; only where it is known
-      // which representors stand.
-      const bool known = std::all_of(config_.pfs.begin(), config_.pfs.end(),
-                                     [this](const auto& pf) { return pf_scope_[pf].known; });
-      if (table.kind == RuleTable::Kind::kVpcBlock && known && !BlockInUse(table.vni)) {
-        result->clear();
-      }
-      TakeTable(table, *result, /*seen=*/true);
-      orphans_pending_ = true;
-      if (first) {
-        for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
-      }
-      WakeWaitingPorts();
-      AnnounceMustPorts(table);
-      SchedulePump();
-    } else {
-      // A dump that was torn is asked for again.
-      if (!std::exchange(scope.retry_due, true)) {
-        executor_->After(config_.retry_first, [this, alive = std::weak_ptr<bool>(alive_), table] {
-          if (alive.expired()) return;
-          const auto it = table_scope_.find(table);
-          if (it == table_scope_.end()) return;  // forgotten meanwhile
-          it->second.retry_due = false;
+  executor_->ObserveTable(
+      table, HasMustPorts(table),
+      [this, alive = std::weak_ptr<bool>(alive_), table](absl::StatusOr<ObservedRules> result) {
+        if (alive.expired()) return;
+        Scope& scope = table_scope_[table];
+        scope.in_flight = false;
+        if (std::exchange(scope.stale, false)) {
+          scope.again = false;
           ObserveTable(table);
-        });
-      }
-    }
-    if (std::exchange(scope.again, false)) ObserveTable(table);
-  });
+          return;
+        }
+        scope.error = result.status();
+        if (result.ok()) {
+          const bool first = !scope.known;
+          scope.known = true;
+          // A dump that was overtaken by the end of its block; only where it is known
+          // which representors stand.
+          const bool known = std::all_of(config_.pfs.begin(), config_.pfs.end(),
+                                         [this](const auto& pf) { return pf_scope_[pf].known; });
+          if (table.kind == RuleTable::Kind::kVpcBlock && known && !BlockInUse(table.vni)) {
+            *result = {};
+          }
+          TakeTable(table, *result);
+          orphans_pending_ = true;
+          if (first) {
+            for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
+          }
+          WakeWaitingPorts();
+          AnnounceMustPorts(table);
+          SchedulePump();
+        } else {
+          // A dump that was torn is asked for again.
+          if (!std::exchange(scope.retry_due, true)) {
+            executor_->After(config_.retry_first,
+                             [this, alive = std::weak_ptr<bool>(alive_), table] {
+                               if (alive.expired()) return;
+                               const auto it = table_scope_.find(table);
+                               if (it == table_scope_.end()) return;  // forgotten meanwhile
+                               it->second.retry_due = false;
+                               ObserveTable(table);
+                             });
+          }
+        }
+        if (std::exchange(scope.again, false)) ObserveTable(table);
+      });
 }
 
-void Engine::TakeTable(const RuleTable& table, const std::vector<ObservedResource>& rules,
-                       bool seen) {
-  std::map<RuleLocation, const ObservedResource*> now;
-  for (const ObservedResource& rule : rules) now[rule.key.rule] = &rule;
-  std::vector<ResourceKey> gone;
-  for (auto it = observed_.lower_bound(FirstRuleKey(table));
-       it != observed_.end() && IsRuleOf(it->first, table); ++it) {
-    if (!now.contains(it->first.rule)) gone.push_back(it->first);
+void Engine::TakeTable(const RuleTable& table, const ObservedRules& now) {
+  std::vector<RulePlace> gone;
+  auto next = now.rules.begin();
+  for (const auto& [place, rule] : observed_.TableOf(table).rules) {
+    while (next != now.rules.end() && next->place < place) ++next;
+    if (next == now.rules.end() || next->place != place) gone.push_back(place);
   }
-  for (const ResourceKey& key : gone) {
-    seen ? Saw(key, std::nullopt) : SetObserved(key, std::nullopt);
+  for (const RulePlace& place : gone) TakeRule(At(table, place), nullptr, "", /*saw=*/true);
+  for (const ObservedRule& rule : now.rules) {
+    const auto foreign = rule.seen.ours ? now.foreign.end() : now.foreign.find(rule.place);
+    TakeRule(At(table, rule.place), &rule.seen,
+             foreign == now.foreign.end() ? std::string() : foreign->second, /*saw=*/true);
   }
-  for (const auto& [location, rule] : now) Saw(rule->key, *rule);
+}
+
+void Engine::ForgetTable(const RuleTable& table) {
+  observed_.ClaimNone(table);  // endpoints at rest are swept
+  std::vector<RulePlace> gone;
+  for (const auto& [place, rule] : observed_.TableOf(table).rules) gone.push_back(place);
+  for (const RulePlace& place : gone) TakeRule(At(table, place), nullptr, "", /*saw=*/false);
+}
+
+bool Engine::HasMustPorts(const RuleTable& table) const {
+  const auto leases = leases_of_block_.find(table.vni);
+  if (table.kind != RuleTable::Kind::kVpcBlock || leases == leases_of_block_.end()) return false;
+  return std::any_of(leases->second.begin(), leases->second.end(), [this](const VfId& vf) {
+    const Port* port = world_.FindPort(attachments_.at(vf).port);
+    return port != nullptr && port->offload == OffloadWish::kMust;
+  });
 }
 
 void Engine::OnTableChanged(const RuleTable& table) {

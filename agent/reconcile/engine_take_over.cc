@@ -23,8 +23,9 @@ std::string ForeignName(std::string_view vm, std::string_view device) {
 }  // namespace
 
 bool Engine::OfOurs(const ResourceKey& key) const {
-  const auto claimant = claimant_.find(key);
-  return claimant != claimant_.end() && observed_.at(key).ours;
+  const bool claimed =
+      key.kind == ResourceKind::kFlowRule ? Claimed(key.rule) : claimant_.contains(key);
+  return claimed && observed_.IsOurs(key);
 }
 
 void Engine::NoteForeign(const VfId& vf, const ObservedResource* representor) {
@@ -54,10 +55,10 @@ std::vector<ForeignObject> Engine::Foreign() const {
     stores.insert(store);
     all.push_back({store, std::move(resource), std::move(words)});
   };
-  const auto tunnel = observed_.find(TunnelKey());
-  if (tunnel != observed_.end() && tunnel->second.mark != 0 &&
-      tunnel->second.mark != config_.compile.store_id && !OfOurs(TunnelKey())) {
-    add(tunnel->second.mark, TunnelKey().ToString(), Summary(tunnel->second.spec));
+  const ObservedResource* tunnel = observed_.Find(TunnelKey());
+  if (tunnel != nullptr && tunnel->mark != 0 && tunnel->mark != config_.compile.store_id &&
+      !OfOurs(TunnelKey())) {
+    add(tunnel->mark, TunnelKey().ToString(), Summary(tunnel->spec));
   }
   for (const auto& [vf, representor] : foreign_representors_) {
     add(representor.mark, RepresentorKey(vf).ToString(), Summary(representor.spec));
@@ -70,10 +71,12 @@ std::vector<ForeignObject> Engine::Foreign() const {
   }
   // Cookies are not Fairlead's alone: only those of stores that are known otherwise count.
   std::map<std::pair<uint32_t, RuleTable>, uint64_t> rules;
-  for (auto it = observed_.lower_bound({ResourceKind::kFlowRule, ""});
-       it != observed_.end() && it->first.kind == ResourceKind::kFlowRule; ++it) {
-    if (!stores.contains(it->second.mark) || OfOurs(it->first)) continue;
-    ++rules[{it->second.mark, it->first.rule.table}];
+  for (const auto& [table, seen] : observed_.tables()) {
+    if (stores.empty()) break;
+    for (const auto& [place, rule] : seen.rules) {
+      if (!stores.contains(rule.mark) || OfOurs(FlowRuleKey(At(table, place)))) continue;
+      ++rules[{rule.mark, table}];
+    }
   }
   for (const auto& [of, count] : rules) {
     all.push_back({of.first, absl::StrCat("flow-rule/", of.second.ToString(), "/*"),
@@ -133,26 +136,31 @@ void Engine::Find(uint32_t store, std::function<void(absl::StatusOr<FoundObjects
     survey->found.representors[vf] = spec;
     if (spec.vni) tables.insert({RuleTable::Kind::kVpcBlock, *spec.vni});
   }
-  const auto tunnel = observed_.find(TunnelKey());
-  if (tunnel != observed_.end() && tunnel->second.mark == store && !tunnel->second.ours) {
-    const auto& spec = std::get<TunnelSpec>(tunnel->second.spec);
+  const ObservedResource* tunnel = observed_.Find(TunnelKey());
+  if (tunnel != nullptr && tunnel->mark == store && !tunnel->ours) {
+    const auto& spec = std::get<TunnelSpec>(tunnel->spec);
     survey->found.tunnel =
-        TunnelFacts{spec.device, tunnel->second.ifindex, spec.local, spec.udp_port, spec.mtu};
+        TunnelFacts{spec.device, tunnel->ifindex, spec.local, spec.udp_port, spec.mtu};
   }
   for (const RuleTable& table : tables) {
     ++survey->open;
-    executor_->ObserveTable(table, [this, alive = std::weak_ptr<bool>(alive_), survey,
-                                    store](absl::StatusOr<std::vector<ObservedResource>> rules) {
-      if (alive.expired()) return;
-      if (!rules.ok()) survey->error = rules.status();
-      if (rules.ok()) {
-        for (ObservedResource& rule : *rules) {
-          const bool in_use = claimant_.contains(rule.key) && observed_.contains(rule.key);
-          if (rule.mark == store && !in_use) survey->found.rules.push_back(std::move(rule));
-        }
-      }
-      survey->Done();
-    });
+    executor_->ObserveTable(table, /*counted=*/false,
+                            [this, alive = std::weak_ptr<bool>(alive_), survey, store,
+                             table](absl::StatusOr<ObservedRules> rules) {
+                              if (alive.expired()) return;
+                              if (!rules.ok()) survey->error = rules.status();
+                              if (rules.ok()) {
+                                for (const ObservedRule& rule : rules->rules) {
+                                  const RuleLocation at = At(table, rule.place);
+                                  const bool in_use =
+                                      Claimed(at) && observed_.FindRule(at) != nullptr;
+                                  if (rule.seen.mark == store && !in_use) {
+                                    survey->found.rules.push_back({at, rule.seen.match_hash});
+                                  }
+                                }
+                              }
+                              survey->Done();
+                            });
   }
   world_.ForEach([&](const StoredObject& stored) {
     const auto* vm = std::get_if<Vm>(&stored.object);
@@ -190,10 +198,14 @@ bool Engine::AnyLeftOf(uint32_t store) const {
       if (ParseGuestDeviceId(device.id)->store == store) return true;
     }
   }
-  return std::any_of(observed_.begin(), observed_.end(), [&](const auto& seen) {
-    const RuleLocation& at = seen.first.rule;
-    return seen.first.kind == ResourceKind::kFlowRule && of_store(seen) &&
-           !claimant_.contains(seen.first) && (at.chain != 0 || at.priority != kPrioDefaultDrop);
+  const auto& tables = observed_.tables();
+  return std::any_of(tables.begin(), tables.end(), [&](const auto& table) {
+    const Observed::Rules& rules = table.second.rules;
+    return std::any_of(rules.begin(), rules.end(), [&](const auto& seen) {
+      const RulePlace& at = seen.first;
+      return of_store(seen) && !Claimed(At(table.first, at)) &&
+             (at.chain != 0 || at.priority != kPrioDefaultDrop);
+    });
   });
 }
 
@@ -270,6 +282,9 @@ void Engine::OnTakenOver(uint32_t store, TakeOverMode mode, const TakeOver& plan
     unit.failed = false;
     MarkDirty(UnitRef(ref));
   }
+  world_.ForEach([this](const StoredObject& stored) {
+    if (const auto* vpc = std::get_if<Vpc>(&stored.object)) MarkEndpoints(vpc->id);
+  });
   for (auto& [table, scope] : table_scope_) DistrustTable(RuleTable(table));
   for (const auto& [vm, state] : vms_) ObserveVm(vm);
   Audit();

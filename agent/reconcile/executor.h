@@ -87,9 +87,9 @@ class Executor {
   virtual void ObserveNeighbours(
       std::vector<IpAddress> outer,
       std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) = 0;
-  virtual void ObserveTable(
-      const RuleTable& table,
-      std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) = 0;
+  // `counted`: with how many devices took each rule, which takes longer.
+  virtual void ObserveTable(const RuleTable& table, bool counted,
+                            std::function<void(absl::StatusOr<ObservedRules>)> done) = 0;
   // Connects first when there is no session.
   virtual void ObserveVm(const std::string& vm, const Uuid& uuid,
                          std::function<void(absl::StatusOr<VmObservation>)> done) = 0;

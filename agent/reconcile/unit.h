@@ -21,13 +21,25 @@
 
 namespace fairlead {
 
-enum class UnitKind : uint8_t { kPool, kHost, kVtep, kVpc, kSubnet, kEndpoint, kPort, kOrphans };
+// kEndpoint: one that is awake; kEndpoints: those of a VPC, all of them (engine_endpoints.cc).
+enum class UnitKind : uint8_t {
+  kPool,
+  kHost,
+  kVtep,
+  kVpc,
+  kSubnet,
+  kEndpoint,
+  kEndpoints,
+  kPort,
+  kOrphans
+};
 
 inline bool OfHost(UnitKind kind) { return kind == UnitKind::kHost || kind == UnitKind::kPool; }
 
 struct UnitRef {
   UnitKind kind = UnitKind::kHost;
-  std::string id;  // of the object; a kPool's PF; a kVtep's outer address; "" for the others
+  std::string id;  // of the object; a kPool's PF; a kVtep's outer address; of kEndpoints the
+                   // VPC; "" for the others
   std::string ToString() const;  // "port/web-0", "vtep/10.0.0.2", "host"
   friend auto operator<=>(const UnitRef&, const UnitRef&) = default;
 };

@@ -132,7 +132,7 @@ bool SameKey(const TcMatch& a, const TcMatch& b) {
   const auto same = [](const std::optional<IpPrefix>& x, const std::optional<IpPrefix>& y) {
     return LengthOf(x) == 0 || x == y;
   };
-  return SameMask(a, b) && a.indev == b.indev && a.src_mac == b.src_mac && a.dst_mac == b.dst_mac &&
+  return a.dst_mac == b.dst_mac && SameMask(a, b) && a.indev == b.indev && a.src_mac == b.src_mac &&
          same(a.src_ip, b.src_ip) && same(a.dst_ip, b.dst_ip) && a.icmpv6_type == b.icmpv6_type &&
          a.udp_dst_port == b.udp_dst_port && a.enc_key_id == b.enc_key_id &&
          a.enc_dst == b.enc_dst && a.enc_dst_port == b.enc_dst_port;
@@ -147,9 +147,13 @@ absl::Status CheckKey(FilterTable& table, const TcFilter& filter, std::string_vi
       SameMask(old->second.filter->match, filter.match)) {
     return absl::OkStatus();
   }
-  for (const auto& [id, there] : table) {
-    if (id.chain != filter.id.chain || id.priority != filter.id.priority) continue;
-    if (id == filter.id || !there.filter || !SameKey(there.filter->match, filter.match)) continue;
+  const TcFilterId first{filter.id.chain, filter.id.priority, 0};
+  for (auto it = table.lower_bound(first); it != table.end(); ++it) {
+    const auto& [id, there] = *it;
+    if (id.chain != filter.id.chain || id.priority != filter.id.priority) break;
+    if (id == filter.id || !there.filter) continue;
+    if (there.filter->match.dst_mac != filter.match.dst_mac) continue;  // most, and soon told
+    if (!SameKey(there.filter->match, filter.match)) continue;
     // The port makes a filter with another mask anew; its old one is gone by now.
     if (old != table.end()) table.erase(old);
     return SystemError(EEXIST, asked);

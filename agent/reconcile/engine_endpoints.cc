@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Endpoints are many and mostly at rest: one that stands as it is wanted has no unit. Its rules
+// are compiled when somebody asks, and in the table each is marked as claimed. A unit ("awake")
+// is there while something is to be done or to be said: it is made by a change of the object, by
+// a change of a claimed rule, or by the sweep of its VPC, which compares all of them after
+// whatever they have in common has changed.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
+#include "agent/reconcile/engine.h"
+
+namespace fairlead {
+namespace {
+
+// Looked at in one go, before others have their turn.
+constexpr int kEndpointsPerSlice = 500;
+
+const Endpoint* AsEndpoint(const StoredObject* stored) {
+  return stored == nullptr ? nullptr : std::get_if<Endpoint>(&stored->object);
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<Engine::EndpointContext>> Engine::EndpointContextOf(
+    const std::string& vpc) const {
+  const StoredObject* stored = world_.Find({ObjectKind::kVpc, vpc});
+  const std::set<Vni> blocks = BlocksOf(vpc);
+  if (stored == nullptr || blocks.empty()) return std::nullopt;
+  FAIRLEAD_RETURN_IF_ERROR(WhyNotToCompile(blocks));
+  const auto bound = bound_of_vpc_.find(vpc);
+  if (bound == bound_of_vpc_.end() || bound->second.empty()) return std::nullopt;
+  if (const std::string nic = UnobservedNicOf(vpc); !nic.empty()) {
+    return absl::UnavailableError(nic);
+  }
+  const VpcContext context{*std::get<Vpc>(stored->object).vni, stored->ordinal, *facts_.tunnel};
+  return EndpointContext{context, bound_.at(*bound->second.begin()).vf};
+}
+
+SubnetContext Engine::SubnetContextOf(const std::string& id) const {
+  const StoredObject& subnet = *world_.Find({ObjectKind::kSubnet, id});
+  return ContextOf(std::get<Subnet>(subnet.object), subnet.ordinal);
+}
+
+absl::StatusOr<std::vector<Resource>> Engine::CompileEndpointUnit(const Unit& unit) const {
+  const StoredObject* stored = world_.Find({ObjectKind::kEndpoint, unit.ref.id});
+  absl::StatusOr<std::optional<EndpointContext>> context = EndpointContextOf(unit.vpc);
+  if (!context.ok()) return context.status();
+  if (stored == nullptr || !*context) return std::vector<Resource>{};
+  const auto& endpoint = std::get<Endpoint>(stored->object);
+  FAIRLEAD_RETURN_IF_ERROR(WhyNotToEndpoint(endpoint));
+  return CompileEndpoint((*context)->vpc, SubnetContextOf(endpoint.subnet), *stored,
+                         (*context)->any_vf);
+}
+
+absl::Status Engine::WhyNotToEndpoint(const Endpoint& endpoint) const {
+  if (endpoint.vtep.is_v4() != facts_.tunnel->local.is_v4()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("its VTEP ", endpoint.vtep.ToString(),
+                     " is of another address family than the tunnel's local address ",
+                     facts_.tunnel->local.ToString()));
+  }
+  const auto port = bound_macs_.find({endpoint.vpc, endpoint.mac});
+  if (port == bound_macs_.end()) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat("its MAC ", endpoint.mac.ToString(),
+                                               " is that of port ", port->second,
+                                               ", which is on this host: frames go there"));
+}
+
+// What of the endpoint's rules is claimed becomes its unit's, as if that had made it. Where they
+// are does not depend on what is observed, so that is not asked.
+Unit& Engine::WakeEndpoint(const StoredObject& stored) {
+  const auto& endpoint = std::get<Endpoint>(stored.object);
+  const UnitRef ref{UnitKind::kEndpoint, endpoint.id};
+  if (Unit* unit = FindUnit(ref)) return *unit;
+  Unit& unit = UnitOf(ref, endpoint.vpc);
+  unit.since_start = !start_.complete;
+  const StoredObject* vpc = world_.Find({ObjectKind::kVpc, endpoint.vpc});
+  const auto& network = std::get<Vpc>(vpc->object);
+  if (!network.vni) return unit;
+  TunnelFacts tunnel = facts_.tunnel.value_or(TunnelFacts());
+  if (!facts_.tunnel) tunnel.local = config_.compile.tunnel_local;
+  for (Resource& rule : CompileEndpoint({*network.vni, vpc->ordinal, tunnel},
+                                        SubnetContextOf(endpoint.subnet), stored, VfId())) {
+    const Observed::Rule* seen = observed_.FindRule(rule.key.rule);
+    if (seen == nullptr || !seen->claimed) continue;
+    observed_.Claim(rule.key.rule, false);
+    unit.keys.insert(rule.key);
+    claimant_[rule.key] = ref;
+    wanted_[rule.key] = std::move(rule);
+    ++unit.wanted_rules;
+  }
+  return unit;
+}
+
+// It stands as it is wanted, and there is nothing to say of it.
+bool Engine::MayRest(const Unit& unit) const {
+  return unit.ref.kind == UnitKind::kEndpoint && unit.settled && !unit.queued && !unit.in_flight &&
+         unit.error.ok() && !unit.retry_at && unit.last_error.times == 0 && unit.drifts == 0 &&
+         world_.Find({ObjectKind::kEndpoint, unit.ref.id}) != nullptr;
+}
+
+void Engine::RestEndpoint(const Unit& unit) {
+  for (const ResourceKey& key : unit.keys) {
+    observed_.Claim(key.rule, true);
+    claimant_.erase(key);
+    wanted_.erase(key);
+  }
+  units_.erase(UnitRef(unit.ref));
+}
+
+void Engine::MarkEndpoints(const std::string& vpc) {
+  if (world_.EndpointsOfVpc(vpc).empty() && !sweeps_.contains(vpc)) return;
+  sweeps_[vpc].next.clear();
+  UnitOf({UnitKind::kEndpoints, vpc}, vpc);
+  MarkDirty({UnitKind::kEndpoints, vpc});
+}
+
+void Engine::SweepEndpoints(Unit& unit) {
+  const std::string vpc = unit.ref.id;
+  absl::StatusOr<std::optional<EndpointContext>> context = EndpointContextOf(vpc);
+  if (!context.ok()) {
+    unit.waits_for = std::string(context.status().message());
+    return;  // whatever it waits for marks it
+  }
+  unit.waits_for.clear();
+  Sweep& sweep = sweeps_[vpc];
+  if (sweep.next.empty()) {
+    if (sweep.vni) observed_.ClaimNone({RuleTable::Kind::kVpcBlock, *sweep.vni});
+    sweep.vni.reset();
+    if (*context) sweep.vni = (*context)->vpc.vni;
+    if (sweep.vni) observed_.ClaimNone({RuleTable::Kind::kVpcBlock, *sweep.vni});
+  }
+  if (!*context) {
+    // Nothing is wanted of them: whoever is awake takes its own away, the rest goes with the block.
+    for (auto it = units_.lower_bound({UnitKind::kEndpoint, ""});
+         it != units_.end() && it->first.kind == UnitKind::kEndpoint; ++it) {
+      if (it->second.vpc == vpc) MarkDirty(UnitRef(it->first));
+    }
+    return EndSweep(unit, sweep);
+  }
+  const EndpointSet& endpoints = world_.EndpointsOfVpc(vpc);
+  std::string subnet;
+  SubnetContext in_subnet;
+  auto it = endpoints.lower_bound(std::string_view(sweep.next));
+  for (int i = 0; i < kEndpointsPerSlice && it != endpoints.end(); ++i, ++it) {
+    const auto& endpoint = std::get<Endpoint>((*it)->object);
+    if (endpoint.subnet != subnet) {
+      subnet = endpoint.subnet;
+      in_subnet = SubnetContextOf(subnet);
+    }
+    LookAtEndpoint((*context)->vpc, in_subnet, **it);
+  }
+  if (it == endpoints.end()) return EndSweep(unit, sweep);
+  sweep.next = std::get<Endpoint>((*it)->object).id;
+  MarkDirty(UnitRef(unit.ref));
+}
+
+void Engine::LookAtEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
+                            const StoredObject& stored) {
+  const auto& endpoint = std::get<Endpoint>(stored.object);
+  if (FindUnit({UnitKind::kEndpoint, endpoint.id}) == nullptr && WhyNotToEndpoint(endpoint).ok()) {
+    const std::vector<FlowRule> rules = CompileEndpointRules(vpc, subnet, endpoint, stored.ordinal);
+    const bool as_wanted = std::all_of(rules.begin(), rules.end(), [this](const FlowRule& rule) {
+      const Observed::Rule* seen = observed_.FindRule(rule.location);
+      return seen != nullptr && seen->ours && seen->content_hash == rule.ContentHash();
+    });
+    if (as_wanted) {
+      for (const FlowRule& rule : rules) observed_.Claim(rule.location, true);
+      return;
+    }
+  }
+  WakeEndpoint(stored);
+  MarkDirty({UnitKind::kEndpoint, endpoint.id});
+}
+
+void Engine::EndSweep(Unit& unit, Sweep& sweep) {
+  const std::string vpc = unit.ref.id;
+  // What an endpoint had and does not want any more is its unit's to take away.
+  if (sweep.vni) {
+    const RuleTable block{RuleTable::Kind::kVpcBlock, *sweep.vni};
+    std::vector<std::pair<RulePlace, const StoredObject*>> left;
+    for (const auto& [place, rule] : observed_.TableOf(block).rules) {
+      if (rule.claimed || !rule.ours) continue;
+      const StoredObject* owner = world_.FindByOrdinal(place.handle);
+      const Endpoint* endpoint = AsEndpoint(owner);
+      if (endpoint == nullptr || endpoint->vpc != vpc) continue;
+      if (!claimant_.contains(FlowRuleKey(At(block, place)))) left.emplace_back(place, owner);
+    }
+    for (const auto& [place, owner] : left) {
+      Unit& endpoint = WakeEndpoint(*owner);
+      const ResourceKey key = FlowRuleKey(At(block, place));
+      endpoint.keys.insert(key);
+      claimant_[key] = endpoint.ref;
+      MarkDirty(UnitRef(endpoint.ref));
+    }
+  }
+  sweep.next.clear();
+  SetSettled(unit, true);
+  orphans_pending_ = true;
+  if (sweep.asked) {
+    sweep.asked = false;
+    for (const StoredObject* stored : world_.EndpointsOfVpc(vpc)) {
+      Announce(RefOf(stored->object), /*anyway=*/true);
+    }
+    return;
+  }
+  // Of those at rest only what is not simply ready has to be said.
+  for (auto it = units_.lower_bound({UnitKind::kVtep, ""});
+       it != units_.end() && it->first.kind == UnitKind::kVtep; ++it) {
+    const absl::StatusOr<IpAddress> outer = IpAddress::Parse(it->first.id);
+    if (!outer.ok() || Resolved(*outer)) continue;
+    for (const StoredObject* stored : world_.EndpointsOfVtep(*outer)) {
+      if (std::get<Endpoint>(stored->object).vpc == vpc) Announce(RefOf(stored->object));
+    }
+  }
+}
+
+bool Engine::Resolved(const IpAddress& outer) const {
+  const ObservedResource* neighbour = observed_.Find(NeighbourKey(outer));
+  return neighbour != nullptr && neighbour->neighbour == NeighbourState::kResolved;
+}
+
+bool Engine::SweptEndpointsOf(const std::string& vpc) const {
+  const auto sweep = units_.find({UnitKind::kEndpoints, vpc});
+  return sweep == units_.end() || sweep->second.settled;
+}
+
+bool Engine::SimplyReady(const Endpoint& endpoint) const {
+  if (units_.contains({UnitKind::kEndpoint, endpoint.id}) || !SweptEndpointsOf(endpoint.vpc)) {
+    return false;
+  }
+  if (endpoint.vtep == config_.compile.tunnel_local) return false;  // that is said
+  const auto bound = bound_of_vpc_.find(endpoint.vpc);
+  return bound == bound_of_vpc_.end() || bound->second.empty() || Resolved(endpoint.vtep);
+}
+
+ObjectStatus Engine::StatusAtRest(const StoredObject& stored) const {
+  const auto& endpoint = std::get<Endpoint>(stored.object);
+  ObjectStatus status;
+  status.ref = RefOf(stored.object);
+  status.generation = stored.generation;
+  if (!SweptEndpointsOf(endpoint.vpc)) {
+    status.state = ObjectState::kApplying;
+    status.reason = units_.at({UnitKind::kEndpoints, endpoint.vpc}).waits_for;
+    // Whoever heard this hears what becomes of it.
+    if (const auto sweep = sweeps_.find(endpoint.vpc); sweep != sweeps_.end()) {
+      sweep->second.asked = true;
+    }
+    return status;
+  }
+  status.state = ObjectState::kReady;
+  const absl::StatusOr<std::optional<EndpointContext>> context = EndpointContextOf(endpoint.vpc);
+  std::vector<FlowRule> rules;
+  if (context.ok() && *context) {
+    rules = CompileEndpointRules((*context)->vpc, SubnetContextOf(endpoint.subnet), endpoint,
+                                 stored.ordinal);
+  }
+  for (const FlowRule& rule : rules) {
+    ++status.rules_wanted;
+    const Observed::Rule* seen = observed_.FindRule(rule.location);
+    if (seen == nullptr || !seen->ours) continue;
+    ++status.rules_observed;
+    if (seen->hardware == RuleHardware::kInHardware) ++status.rules_in_hardware;
+  }
+  AddPeer(endpoint, status);
+  if (status.state == ObjectState::kReady) status.observed_generation = status.generation;
+  return status;
+}
+
+ObjectState Engine::StateOf(const StoredObject& stored) const {
+  const Endpoint* endpoint = AsEndpoint(&stored);
+  if (endpoint != nullptr && SimplyReady(*endpoint)) return ObjectState::kReady;
+  return MakeStatus(RefOf(stored.object)).state;
+}
+
+const Endpoint* Engine::EndpointOfRule(const RuleLocation& at) const {
+  return AsEndpoint(world_.FindByOrdinal(at.handle));
+}
+
+bool Engine::Claimed(const RuleLocation& at) const {
+  const Observed::Rule* seen = observed_.FindRule(at);
+  return (seen != nullptr && seen->claimed) || claimant_.contains(FlowRuleKey(at));
+}
+
+}  // namespace fairlead
