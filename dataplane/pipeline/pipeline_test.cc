@@ -80,18 +80,18 @@ class Network {
     }
     return out;
   }
-  SimOutcome Send(const BoundPort& from, const IpAddress& source, const MacAddress& to,
-                  const IpAddress& target) {
+  FlowOutcome Send(const BoundPort& from, const IpAddress& source, const MacAddress& to,
+                   const IpAddress& target) {
     PipelineSimulator simulator;
     simulator.Add(Rules());
-    SimPacket packet;
+    FlowPacket packet;
     packet.in = {DeviceRef::Kind::kRepresentor, from.vf, from.representor_ifindex};
     packet.ethertype = target.is_v4() ? kEtherIpv4 : kEtherIpv6;
     packet.src_mac = from.mac;
     packet.src_ip = source;
     packet.dst_mac = to;
     packet.dst_ip = target;
-    SimOutcome out = simulator.Run(Block(100), packet);
+    FlowOutcome out = simulator.Run(Block(100), packet);
     EXPECT_THAT(simulator.faults(), IsEmpty());
     return out;
   }
@@ -109,19 +109,20 @@ TEST(PipelineTest, AFrameToAnotherSubnetIsRoutedOnceAndKeepsItsVni) {
   Network net(1, 1);
   const BoundPort& from = net.bound[0][0];
   for (size_t family : {0U, 1U}) {
-    const SimOutcome here =
+    const FlowOutcome here =
         net.Send(from, from.addresses[family], kGatewayMac, net.bound[1][0].addresses[family]);
     EXPECT_EQ(here.to.vf, net.bound[1][0].vf) << here.ToString();
     EXPECT_EQ(here.src_mac, kGatewayMac);
     EXPECT_EQ(here.dst_mac, net.bound[1][0].mac);
     EXPECT_EQ(here.ttl, 63);
     const Endpoint& far = net.far[1][0].first;
-    const SimOutcome there =
+    const FlowOutcome there =
         net.Send(from, from.addresses[family], kGatewayMac, far.addresses[family]);
     EXPECT_EQ(there.to.kind, DeviceRef::Kind::kTunnel) << there.ToString();
     EXPECT_EQ(there.dst_mac, far.mac);
-    EXPECT_EQ(there.vni, net.vpc.vni);
-    EXPECT_EQ(there.remote, far.vtep);
+    ASSERT_TRUE(there.header);
+    EXPECT_EQ(there.header->vni, net.vpc.vni);
+    EXPECT_EQ(there.header->remote, far.vtep);
     EXPECT_EQ(there.ttl, 63);
   }
 }
@@ -132,13 +133,13 @@ TEST(PipelineTest, WhatAPortDoesNotOwnDoesNotLeaveIt) {
   const BoundPort& to = net.bound[0][1];
   EXPECT_EQ(net.Send(from, from.addresses[0], to.mac, to.addresses[0]).to.vf, to.vf);
   EXPECT_EQ(net.Send(from, Ip("10.0.1.77"), to.mac, to.addresses[0]).kind,
-            SimOutcome::Kind::kDropped);
+            FlowOutcome::Kind::kDropped);
   EXPECT_EQ(net.Send(from, Ip("fe80::1"), to.mac, to.addresses[1]).kind,
-            SimOutcome::Kind::kDropped);
+            FlowOutcome::Kind::kDropped);
   BoundPort other_mac = from;
   other_mac.mac = to.mac;
   EXPECT_EQ(net.Send(other_mac, from.addresses[0], to.mac, to.addresses[0]).kind,
-            SimOutcome::Kind::kDropped);
+            FlowOutcome::Kind::kDropped);
 }
 
 TEST(PipelineTest, AnAllowedPairLeavesThePortAndIsLedToNobody) {
@@ -149,9 +150,9 @@ TEST(PipelineTest, AnAllowedPairLeavesThePortAndIsLedToNobody) {
                 {Mac(0x99), *IpPrefix::Parse("10.0.8.1/32")}};
   EXPECT_EQ(net.Send(from, Ip("10.0.7.3"), to.mac, to.addresses[0]).to.vf, to.vf);
   EXPECT_EQ(net.Send(from, Ip("10.0.8.1"), to.mac, to.addresses[0]).kind,
-            SimOutcome::Kind::kDropped);  // with the port's own MAC
+            FlowOutcome::Kind::kDropped);  // with the port's own MAC
   EXPECT_EQ(net.Send(to, to.addresses[0], Mac(0x99), Ip("10.0.8.1")).kind,
-            SimOutcome::Kind::kDropped);
+            FlowOutcome::Kind::kDropped);
 }
 
 TEST(PipelineTest, EveryRuleKeepsTheShapeThatHardwareAndIsolationAskFor) {
@@ -227,7 +228,7 @@ TEST(PipelineTest, ASubnetThatIsNotRoutedIsReachedByItsOwnAlone) {
   net.subnets[1].gateway4.reset();
   const BoundPort& from = net.bound[0][0];
   EXPECT_EQ(net.Send(from, from.addresses[0], kGatewayMac, net.bound[1][0].addresses[0]).kind,
-            SimOutcome::Kind::kDropped);
+            FlowOutcome::Kind::kDropped);
   EXPECT_EQ(net.Send(from, from.addresses[1], kGatewayMac, net.bound[1][0].addresses[1]).to.vf,
             net.bound[1][0].vf);
 }

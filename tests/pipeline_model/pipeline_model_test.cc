@@ -59,7 +59,7 @@ class Compiled {
 
   // What the rules make of a frame, in the model's words.
   Verdict Run(PipelineSimulator& simulator, const Frame& frame) const {
-    SimPacket packet;
+    FlowPacket packet;
     RuleTable table = kTunnelTable;
     if (frame.from_port.empty()) {
       packet.in = {DeviceRef::Kind::kTunnel, {}, kTunnelIfindex};
@@ -81,17 +81,17 @@ class Compiled {
     packet.ttl = frame.ttl;
     packet.icmpv6_type = frame.icmpv6_type;
     packet.udp_dst_port = frame.udp_dst_port;
-    const SimOutcome outcome = simulator.Run(table, packet);
+    const FlowOutcome outcome = simulator.Run(table, packet);
     Verdict out;
-    if (outcome.kind == SimOutcome::Kind::kTrapped) out.kind = Verdict::Kind::kSlowPath;
-    if (outcome.kind != SimOutcome::Kind::kSent) return out;
+    if (outcome.kind == FlowOutcome::Kind::kTrapped) out.kind = Verdict::Kind::kSlowPath;
+    if (outcome.kind != FlowOutcome::Kind::kSent) return out;
     out.src_mac = outcome.src_mac;
     out.dst_mac = outcome.dst_mac;
     out.ttl = outcome.ttl;
     if (outcome.to.kind == DeviceRef::Kind::kTunnel) {
       out.kind = Verdict::Kind::kRemote;
-      out.vni = outcome.vni.value_or(Vni());
-      out.vtep = outcome.remote.value_or(IpAddress());
+      out.vni = outcome.header ? outcome.header->vni : Vni();
+      out.vtep = outcome.header ? outcome.header->remote : IpAddress();
     } else {
       out.kind = Verdict::Kind::kPort;
       for (const auto& [id, vf] : vfs_) {

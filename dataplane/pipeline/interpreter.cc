@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/pipeline/interpreter.h"
+
+#include <algorithm>
+
+#include "agent/base/text.h"
+
+namespace fairlead {
+namespace {
+
+bool Matches(const RuleMatch& m, const FlowPacket& p) {
+  if (m.ethertype != kEtherAll && m.ethertype != p.ethertype) return false;
+  if (m.in_device && *m.in_device != p.in) return false;
+  if (m.src_mac && *m.src_mac != p.src_mac) return false;
+  if (m.dst_mac && *m.dst_mac != p.dst_mac) return false;
+  if (m.src_ip && !m.src_ip->Contains(p.src_ip)) return false;
+  if (m.dst_ip && !m.dst_ip->Contains(p.dst_ip)) return false;
+  if (m.ttl_expiring && p.ttl > 1) return false;
+  if (m.icmpv6_type && m.icmpv6_type != p.icmpv6_type) return false;
+  if (m.udp_dst_port && m.udp_dst_port != p.udp_dst_port) return false;
+  if (m.vni && m.vni != p.vni) return false;
+  if (m.outer_dst && m.outer_dst != p.outer_dst) return false;
+  return !m.outer_udp_port || m.outer_udp_port == p.outer_udp_port;
+}
+
+bool IsVerdict(const RuleAction& action) {
+  return !std::holds_alternative<ActionEncap>(action) &&
+         !std::holds_alternative<ActionDecap>(action) &&
+         !std::holds_alternative<ActionRoute>(action);
+}
+
+// The rule of the chain that takes the packet; null: none does.
+const FlowRule* Hit(std::span<const FlowRule> rules, const RuleTable& table, uint32_t chain,
+                    const FlowPacket& packet, const RuleFilter& counts,
+                    std::vector<std::string>& faults) {
+  const FlowRule* hit = nullptr;
+  auto it = std::lower_bound(
+      rules.begin(), rules.end(), RuleLocation{table, chain, 0, 0},
+      [](const FlowRule& rule, const RuleLocation& at) { return rule.location < at; });
+  for (; it != rules.end() && it->location.table == table && it->location.chain == chain; ++it) {
+    if (hit != nullptr && it->location.priority != hit->location.priority) break;
+    if (!Matches(it->match, packet) || (counts && !counts(*it))) continue;
+    if (hit != nullptr) {
+      faults.push_back(StrCat("ambiguous: ", hit->ToString(), " and ", it->ToString()));
+    }
+    hit = &*it;
+  }
+  return hit;
+}
+
+// What the rule does; the chain that it goes on to, if any.
+std::optional<uint32_t> Do(const FlowRule& rule, FlowPacket& packet, FlowWalk& walk) {
+  std::optional<ActionEncap> around;
+  std::vector<std::string>& faults = walk.faults;
+  for (size_t i = 0; i < rule.actions.size(); ++i) {
+    const RuleAction& action = rule.actions[i];
+    if (IsVerdict(action) != (i + 1 == rule.actions.size())) {
+      faults.push_back(StrCat("a verdict is the last action, and only that: ", rule.ToString()));
+    }
+    if (const auto* encap = std::get_if<ActionEncap>(&action)) {
+      if (packet.vni) faults.push_back(StrCat("encapsulated twice: ", rule.ToString()));
+      around = *encap;
+    } else if (std::holds_alternative<ActionDecap>(action)) {
+      packet.vni.reset();
+      packet.outer_dst.reset();
+      packet.outer_udp_port.reset();
+    } else if (const auto* route = std::get_if<ActionRoute>(&action)) {
+      packet.src_mac = route->src_mac;
+      packet.dst_mac = route->dst_mac;
+      --packet.ttl;
+    } else if (const auto* redirect = std::get_if<ActionRedirect>(&action)) {
+      const bool into_tunnel = redirect->to.kind == DeviceRef::Kind::kTunnel;
+      if (into_tunnel != around.has_value()) {
+        faults.push_back(StrCat(into_tunnel ? "into the tunnel bare: " : "a header for nobody: ",
+                                rule.ToString()));
+      }
+      if (!into_tunnel && packet.vni) {
+        faults.push_back(StrCat("out with its outer header: ", rule.ToString()));
+      }
+      walk.outcome = {FlowOutcome::Kind::kSent, redirect->to, packet.src_mac,
+                      packet.dst_mac,           packet.ttl,   around};
+    } else if (const auto* jump = std::get_if<ActionGotoChain>(&action)) {
+      return jump->chain;
+    } else {
+      walk.outcome.kind = std::holds_alternative<ActionTrap>(action) ? FlowOutcome::Kind::kTrapped
+                                                                     : FlowOutcome::Kind::kDropped;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string FlowOutcome::ToString() const {
+  switch (kind) {
+    case Kind::kDropped:
+      return "dropped";
+    case Kind::kTrapped:
+      return "trapped";
+    case Kind::kPassedToHost:
+      return "passed to the host";
+    case Kind::kSent:
+      break;
+  }
+  return StrCat(
+      "sent to ", to.kind == DeviceRef::Kind::kTunnel ? "the tunnel" : to.vf.ToString(), " from ",
+      src_mac.ToString(), " to ", dst_mac.ToString(), " ttl ", ttl,
+      header ? StrCat(" vni ", header->vni.value(), " remote ", header->remote.ToString()) : "");
+}
+
+FlowWalk WalkRules(std::span<const FlowRule> rules, const RuleTable& table, FlowPacket packet,
+                   const RuleFilter& counts) {
+  FlowWalk walk;
+  for (int passes = 0; passes < 8; ++passes) {  // more gotos than the pipeline has
+    const FlowRule* hit = Hit(rules, table, walk.chain, packet, counts, walk.faults);
+    if (hit == nullptr) {
+      walk.faults.push_back(
+          StrCat("chain ", walk.chain, " of ", table.ToString(), " ends in no drop"));
+      walk.outcome.kind = FlowOutcome::Kind::kPassedToHost;
+      return walk;
+    }
+    walk.hits.push_back(hit);
+    const std::optional<uint32_t> next = Do(*hit, packet, walk);
+    if (!next) return walk;
+    walk.chain = *next;
+  }
+  walk.faults.push_back("gotos without end");
+  return walk;
+}
+
+}  // namespace fairlead

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: what compiled rules do to one packet, rule by rule: the tests of the pipeline judge the
+// compiler by it, and agent/compile explains flows with it. As TC does it: in each chain the
+// lowest priority first; a packet that no rule of a chain takes passes to the host.
+//
+// Threading: pure functions. Errors: what TC would not do the same way each time, what no NIC
+// takes, and a chain without an end is noted in `faults`.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/model/flow_rule.h"
+
+namespace fairlead {
+
+struct FlowPacket {
+  DeviceRef in;  // the sender's representor, or the tunnel
+  uint16_t ethertype = kEtherIpv4;
+  MacAddress src_mac;
+  MacAddress dst_mac;
+  IpAddress src_ip, dst_ip;  // of IPv4 and IPv6
+  uint8_t ttl = 64;
+  std::optional<uint8_t> icmpv6_type;
+  std::optional<uint16_t> udp_dst_port;
+  // The outer header, while the packet carries one.
+  std::optional<Vni> vni;
+  std::optional<IpAddress> outer_dst;
+  std::optional<uint16_t> outer_udp_port;
+};
+
+struct FlowOutcome {
+  enum class Kind : uint8_t { kDropped, kTrapped, kSent, kPassedToHost };
+  Kind kind = Kind::kDropped;
+  // kSent:
+  DeviceRef to;
+  MacAddress src_mac, dst_mac;  // as it comes out
+  uint8_t ttl = 0;
+  std::optional<ActionEncap> header;  // out of the tunnel device: what was put around it
+  std::string ToString() const;
+  friend bool operator==(const FlowOutcome&, const FlowOutcome&) = default;
+};
+
+struct FlowWalk {
+  std::vector<const FlowRule*> hits;  // one a chain, in the order of the way; of the rules walked
+  uint32_t chain = 0;                 // where it ended
+  FlowOutcome outcome;
+  std::vector<std::string> faults;
+};
+
+// Which of the rules count; of those that take the packet it is asked.
+using RuleFilter = std::function<bool(const FlowRule&)>;
+
+// `rules` are in the order of their locations. Without a filter all of them count.
+FlowWalk WalkRules(std::span<const FlowRule> rules, const RuleTable& table, FlowPacket packet,
+                   const RuleFilter& counts = nullptr);
+
+}  // namespace fairlead
