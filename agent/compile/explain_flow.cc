@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The rules' part of a flow: walked as compiled, and once more over those of them that stand.
+#include "agent/compile/explain_flow.h"
+
+#include <algorithm>
+
+#include "agent/base/text.h"
+
+namespace fairlead {
+namespace {
+
+// So many strangers on a packet's way are told one by one.
+constexpr size_t kMostTold = 16;
+
+using SeenRules = std::map<RuleLocation, const ObservedResource*>;
+
+const FlowRule& RuleOf(const ObservedResource& seen) {
+  return std::get<FlowRuleSpec>(seen.spec).rule;
+}
+
+RuleStanding StandingOf(const FlowRule& rule, const ObservedResource* seen) {
+  if (seen == nullptr) return RuleStanding::kMissing;
+  if (!seen->ours) return RuleStanding::kForeign;
+  if (seen->content_hash != rule.ContentHash()) return RuleStanding::kOtherContent;
+  return seen->hardware == RuleHardware::kInHardware ? RuleStanding::kHardware
+                                                     : RuleStanding::kSoftware;
+}
+
+class Explainer {
+ public:
+  Explainer(const FlowScene& scene, std::span<const FlowRule> compiled,
+            std::span<const ObservedResource> seen)
+      : scene_(scene), compiled_(compiled), out_(scene.begun) {
+    for (const ObservedResource& rule : seen) {
+      // Of chains that the packet cannot meet there may be many.
+      if (scene.chains.contains(rule.key.rule.chain)) seen_[rule.key.rule] = &rule;
+    }
+  }
+
+  FlowExplanation Run() {
+    const FlowWalk meant = WalkRules(compiled_, scene_.table, scene_.packet);
+    const FlowWalk real = WalkRules(
+        compiled_, scene_.table, scene_.packet,
+        [this](const FlowRule& rule) { return StandsAsCompiled(StandingOf(rule, Seen(rule))); });
+    size_t same = 0;  // rules from the first on that both walks meet
+    while (same < std::min(meant.hits.size(), real.hits.size()) &&
+           meant.hits[same] == real.hits[same]) {
+      ++same;
+    }
+    const ObservedResource* stranger = nullptr;  // the first that may take the packet
+    const size_t sure = FindStrangers(real, &stranger);
+    for (size_t i = 0; i < meant.hits.size(); ++i) {
+      AddStep(*meant.hits[i], i < std::min(same, sure));
+    }
+    for (size_t i = same; i < real.hits.size(); ++i) AddStep(*real.hits[i], i < sure);
+    out_.compiled = VerdictOf(meant, nullptr);
+    const FlowRule* lost = same < meant.hits.size() ? meant.hits[same] : nullptr;
+    out_.verdict = VerdictOf(real, lost);
+    if (stranger != nullptr) {
+      out_.verdict = {};
+      out_.verdict.why = StrCat(Stranger(*stranger), ", and may take the packet first");
+    } else if (real.outcome.kind == FlowOutcome::Kind::kSent) {
+      out_.out = {real.outcome.src_mac, real.outcome.dst_mac, real.outcome.ttl};
+      out_.header = real.outcome.header;
+    }
+    return std::move(out_);
+  }
+
+ private:
+  const ObservedResource* Seen(const FlowRule& rule) const {
+    const auto it = seen_.find(rule.location);
+    return it == seen_.end() ? nullptr : it->second;
+  }
+  const FlowRule* CompiledAt(const RuleLocation& at) const {
+    const auto it = std::lower_bound(
+        compiled_.begin(), compiled_.end(), at,
+        [](const FlowRule& rule, const RuleLocation& place) { return rule.location < place; });
+    return it != compiled_.end() && it->location == at ? &*it : nullptr;
+  }
+
+  std::string Stranger(const ObservedResource& seen) const {
+    const std::string at = seen.key.rule.ToString();
+    if (!seen.ours) {
+      return StrCat(at, " is somebody else's",
+                    seen.owner_words.empty() ? "" : StrCat(", ", seen.owner_words));
+    }
+    return StrCat(at, CompiledAt(seen.key.rule) != nullptr
+                          ? " has another content than was compiled"
+                          : " is wanted by nobody any more");
+  }
+
+  // Tells each rule in the kernel that is not as compiled and that is asked not later than the one
+  // that takes the packet. How many rules of the walk surely take it.
+  size_t FindStrangers(const FlowWalk& real, const ObservedResource** first) {
+    size_t told = 0;
+    size_t sure = real.hits.size();
+    const bool ends = real.outcome.kind != FlowOutcome::Kind::kPassedToHost;
+    for (size_t i = 0; i < real.hits.size() + (ends ? 0 : 1); ++i) {
+      const FlowRule* hit = i < real.hits.size() ? real.hits[i] : nullptr;
+      const uint32_t chain = hit != nullptr ? hit->location.chain : real.chain;
+      for (auto it = seen_.lower_bound({scene_.table, chain, 0, 0});
+           it != seen_.end() && it->first.table == scene_.table && it->first.chain == chain &&
+           (hit == nullptr || it->first.priority <= hit->location.priority);
+           ++it) {
+        const uint16_t ethertype = RuleOf(*it->second).match.ethertype;
+        if (ethertype != kEtherAll && ethertype != scene_.packet.ethertype) continue;
+        const FlowRule* compiled = CompiledAt(it->first);
+        if (compiled != nullptr && StandsAsCompiled(StandingOf(*compiled, it->second))) continue;
+        if (*first == nullptr) {
+          *first = it->second;
+          sure = i;
+        }
+        if (++told <= kMostTold) out_.disagreements.push_back(Stranger(*it->second));
+      }
+    }
+    if (told > kMostTold) {
+      out_.disagreements.push_back(StrCat("and ", told - kMostTold, " more rules on its way"));
+    }
+    return sure;
+  }
+
+  void AddStep(const FlowRule& rule, bool reached) {
+    FlowStep step;
+    step.location = rule.location;
+    const auto chain = scene_.chains.find(rule.location.chain);
+    if (chain != scene_.chains.end()) step.stage = chain->second.name;
+    step.rule = rule.ToString().substr(rule.location.ToString().size() + 1);
+    step.does = WhatItDoes(rule);
+    const ObservedResource* seen = Seen(rule);
+    step.standing = StandingOf(rule, seen);
+    step.offered = OfferedTo(rule);
+    step.reached = reached;
+    if (seen != nullptr) {
+      step.in_hw_count = seen->in_hw_count;
+      step.detail = seen->owner_words;
+    }
+    // Of one that is there otherwise FindStrangers tells, if the packet comes as far.
+    if (!StandsAsCompiled(step.standing)) {
+      const std::string words =
+          seen != nullptr ? Stranger(*seen) : StrCat(rule.location.ToString(), " is missing");
+      if (std::find(out_.disagreements.begin(), out_.disagreements.end(), words) ==
+          out_.disagreements.end()) {
+        out_.disagreements.push_back(words);
+      }
+    }
+    out_.steps.push_back(std::move(step));
+  }
+
+  // A block's rules are offered to each of its representors. One that asks where the packet came
+  // in is taken by that one alone (a ConnectX takes no other's), and a delivery by
+  // all but the one that it leads to.
+  size_t OfferedTo(const FlowRule& rule) const {
+    if (rule.location.table.kind == RuleTable::Kind::kTunnelIngress) return 0;
+    if (rule.match.in_device) return 1;
+    const DeviceRef* out = OutputOf(rule);
+    const bool delivers = out != nullptr && out->kind == DeviceRef::Kind::kRepresentor;
+    return scene_.ports.size() - (delivers ? 1 : 0);
+  }
+
+  std::string Behind(const DeviceRef& device) const {
+    if (device.kind == DeviceRef::Kind::kTunnel) return "the tunnel device";
+    const auto port = scene_.ports.find(device.vf);
+    return StrCat("the representor of ", port == scene_.ports.end()
+                                             ? StrCat("VF ", device.vf.ToString())
+                                             : StrCat("port/", port->second));
+  }
+
+  std::string WhatItDoes(const FlowRule& rule) const {
+    std::vector<std::string> does;
+    for (const RuleAction& action : rule.actions) {
+      if (const auto* encap = std::get_if<ActionEncap>(&action)) {
+        does.push_back(
+            StrCat("one header, VNI ", encap->vni.value(), ", to ", encap->remote.ToString()));
+      } else if (std::holds_alternative<ActionDecap>(action)) {
+        does.push_back("the header is taken off");
+      } else if (std::holds_alternative<ActionRoute>(action)) {
+        does.push_back("routed: other MACs, one hop less");
+      } else if (const auto* redirect = std::get_if<ActionRedirect>(&action)) {
+        does.push_back(StrCat("out of ", Behind(redirect->to)));
+      } else if (const auto* jump = std::get_if<ActionGotoChain>(&action)) {
+        const auto chain = scene_.chains.find(jump->chain);
+        does.push_back(chain == scene_.chains.end() ? StrCat("on to chain ", jump->chain)
+                                                    : StrCat("on to ", chain->second.name));
+      } else {
+        does.push_back(std::holds_alternative<ActionTrap>(action) ? "to the slow path" : "dropped");
+      }
+    }
+    return StrJoin(does, "; ");
+  }
+
+  // `lost`: the rule that would take the packet and does not stand.
+  FlowVerdict VerdictOf(const FlowWalk& walk, const FlowRule* lost) const {
+    using Kind = FlowVerdict::Kind;
+    FlowVerdict verdict;
+    const FlowRule* last = walk.hits.empty() ? nullptr : walk.hits.back();
+    const std::string why = lost == nullptr
+                                ? ""
+                                : StrCat(lost->location.ToString(),
+                                         ", which would take it, does not stand as compiled");
+    switch (walk.outcome.kind) {
+      case FlowOutcome::Kind::kSent:
+        if (walk.outcome.header) {
+          verdict.kind = Kind::kEncapsulated;
+          verdict.vtep = walk.outcome.header->remote;
+          verdict.vni = walk.outcome.header->vni;
+        } else {
+          verdict.kind = Kind::kDelivered;
+          const auto port = scene_.ports.find(walk.outcome.to.vf);
+          if (port != scene_.ports.end()) verdict.port = port->second;
+        }
+        verdict.why = why;
+        break;
+      case FlowOutcome::Kind::kTrapped:
+        verdict.kind = Kind::kSlowPath;
+        verdict.why = why.empty() ? WhyTrapped(*last) : why;
+        break;
+      case FlowOutcome::Kind::kDropped:
+        verdict.kind = Kind::kDropped;
+        verdict.why = why.empty() ? WhyDropped(*last) : why;
+        break;
+      case FlowOutcome::Kind::kPassedToHost:
+        verdict.kind = Kind::kToHost;
+        verdict.why = StrCat("chain ", walk.chain, " of ", scene_.table.ToString(),
+                             " has no end that stands: the host's own network stack gets it");
+        break;
+    }
+    return verdict;
+  }
+
+  std::string WhyTrapped(const FlowRule& rule) const {
+    switch (rule.location.priority) {
+      case kPrioExpired4:
+      case kPrioExpired6:
+        return scene_.expired;
+      case kPrioToGateway4:
+      case kPrioToGateway6:
+        return scene_.for_gateway;
+      default:
+        return "the slow path answers DHCP";  // of IP packets nothing else is trapped
+    }
+  }
+
+  std::string WhyDropped(const FlowRule& rule) const {
+    const uint16_t priority = rule.location.priority;
+    if (priority == kPrioDhcpReply4 || priority == kPrioDhcpReply6) {
+      return "a guest is no DHCP server: nothing that it sends to a client's port leaves it";
+    }
+    const auto chain = scene_.chains.find(rule.location.chain);
+    if (chain == scene_.chains.end() || chain->second.why.empty()) {
+      return "no rule of this chain takes it";
+    }
+    return chain->second.why;
+  }
+
+  const FlowScene& scene_;
+  std::span<const FlowRule> compiled_;
+  SeenRules seen_;
+  FlowExplanation out_;
+};
+
+}  // namespace
+
+FlowExplanation ExplainFlow(const FlowScene& scene, std::span<const FlowRule> compiled,
+                            std::span<const ObservedResource> seen) {
+  if (!scene.not_sent.empty()) {
+    FlowExplanation out = scene.begun;
+    out.verdict.kind = out.compiled.kind = FlowVerdict::Kind::kNotSent;
+    out.verdict.why = out.compiled.why = scene.not_sent;
+    return out;
+  }
+  return Explainer(scene, compiled, seen).Run();
+}
+
+void JudgePath(const ObservedResource* next_hop, FlowExplanation& explanation) {
+  if (explanation.header && next_hop != nullptr) explanation.next_hop = next_hop->neighbour_detail;
+  switch (explanation.verdict.kind) {
+    case FlowVerdict::Kind::kNotSent:
+    case FlowVerdict::Kind::kToHost:
+    case FlowVerdict::Kind::kUnknown:
+      return;
+    case FlowVerdict::Kind::kSlowPath:
+      explanation.path = FlowPath::kSlowPath;
+      return;
+    default:
+      break;
+  }
+  if (explanation.header &&
+      (next_hop == nullptr || next_hop->neighbour != NeighbourState::kResolved)) {
+    explanation.path = FlowPath::kSlowPath;
+    explanation.path_why =
+        StrCat("the next hop to ", explanation.header->remote.ToString(), " is not resolved",
+               explanation.next_hop.empty() ? "" : StrCat(": ", explanation.next_hop));
+    return;
+  }
+  explanation.path = FlowPath::kHardware;
+  for (const FlowStep& step : explanation.steps) {
+    if (!step.reached) continue;
+    if (step.standing == RuleStanding::kSoftware) {
+      explanation.path = FlowPath::kSoftware;
+      explanation.path_why = StrCat(step.location.ToString(), " runs in software");
+      return;
+    }
+    if (step.in_hw_count < step.offered && explanation.path == FlowPath::kHardware) {
+      explanation.path = FlowPath::kPartly;
+      explanation.path_why =
+          StrCat(step.location.ToString(), " is in hardware for ", step.in_hw_count, " of the ",
+                 step.offered, " ports of the VPC here");
+    }
+  }
+}
+
+}  // namespace fairlead

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The guest's part of a flow, and what the intent says about where it can end.
+#include <algorithm>
+#include <utility>
+
+#include "agent/base/error.h"
+#include "agent/base/text.h"
+#include "agent/compile/explain_flow.h"
+
+namespace fairlead {
+namespace {
+
+constexpr uint8_t kEchoRequest6 = 128;  // RFC 4443 section 4.1
+constexpr MacAddress kBroadcast({0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
+
+std::string_view Family(const IpAddress& address) { return address.is_v4() ? "IPv4" : "IPv6"; }
+
+bool IsLinkLocal6(const IpAddress& a) {
+  return a.is_v6() && a.bytes()[0] == 0xfe && (a.bytes()[1] & 0xc0) == 0x80;
+}
+
+const std::optional<IpPrefix>& PrefixOf(const Subnet& subnet, const IpAddress& like) {
+  return like.is_v4() ? subnet.prefix4 : subnet.prefix6;
+}
+const std::optional<IpAddress>& GatewayOf(const Subnet& subnet, const IpAddress& like) {
+  return like.is_v4() ? subnet.gateway4 : subnet.gateway6;
+}
+
+// The MAC that a group's packets go to (RFC 1112 section 6.4, RFC 2464 section 7), or that of a
+// broadcast; none: the address is one station's.
+std::optional<MacAddress> GroupMac(const IpAddress& to, const Subnet& subnet) {
+  const std::span<const uint8_t> b = to.bytes();
+  if (to.is_v6()) {
+    if (!to.IsMulticast()) return std::nullopt;
+    return MacAddress({0x33, 0x33, b[12], b[13], b[14], b[15]});
+  }
+  if (to.IsMulticast()) {
+    return MacAddress({0x01, 0x00, 0x5e, static_cast<uint8_t>(b[1] & 0x7f), b[2], b[3]});
+  }
+  const bool limited = std::all_of(b.begin(), b.end(), [](uint8_t octet) { return octet == 0xff; });
+  const bool directed = subnet.prefix4 && subnet.prefix4->length() < 31 &&  // RFC 3021
+                        to == subnet.prefix4->Last();
+  return limited || directed ? std::optional(kBroadcast) : std::nullopt;
+}
+
+class SceneBuilder {
+ public:
+  SceneBuilder(const FlowQuestion& question, const FlowHost& host)
+      : q_(question), host_(host), world_(*host.world) {}
+
+  absl::StatusOr<FlowScene> Build() {
+    FAIRLEAD_RETURN_IF_ERROR(q_.vtep ? FromTunnel() : FromPort());
+    return std::move(scene_);
+  }
+
+ private:
+  // "port/b is not attached here (pending: no free VF)", "endpoint/far is failed: ..."; "" = it
+  // is as it should be.
+  std::string Trouble(const ObjectRef& ref) const {
+    const std::string state = host_.state(ref);
+    if (ref.kind == ObjectKind::kPort && host_.bound(ref.id) == nullptr) {
+      return StrCat(ref.ToString(), " is not attached here",
+                    state.empty() ? "" : StrCat(" (", state, ")"));
+    }
+    return state.empty() ? "" : StrCat(ref.ToString(), " is ", state);
+  }
+  // Unless another note has the same words in it.
+  void Note(const std::string& words) {
+    std::vector<std::string>& notes = scene_.begun.notes;
+    const bool said = std::any_of(notes.begin(), notes.end(), [&](const std::string& note) {
+      return note.find(words) != std::string::npos;
+    });
+    if (!words.empty() && !said) notes.push_back(words);
+  }
+  std::string SubnetOf(const ObjectRef& ref) const {
+    if (ref.kind == ObjectKind::kPort) return world_.FindPort(ref.id)->subnet;
+    return ref.kind == ObjectKind::kEndpoint ? world_.FindEndpoint(ref.id)->subnet : ref.id;
+  }
+  std::string Nobody(std::string_view what) const {
+    return StrCat("no port or endpoint of VPC ", vpc_->id, " has ", what);
+  }
+  void TakePorts() {
+    for (const std::string& id : world_.PortsOfVpc(vpc_->id)) {
+      if (const BoundPort* port = host_.bound(id)) scene_.ports[port->vf] = id;
+    }
+  }
+
+  absl::Status FromPort();
+  absl::Status FromTunnel();
+  absl::Status TakePacket();
+  void NoteTarget();
+  void FindNextHop();
+  void AskFor(const IpAddress& next_hop);
+  std::string WhyNotAdmitted() const;
+  std::string WhyNotDelivered() const;
+  std::string WhyNotRouted() const;
+  void SayWhatIsAnswered();
+
+  const FlowQuestion& q_;
+  const FlowHost& host_;
+  const World& world_;
+  FlowScene scene_;
+  const Vpc* vpc_ = nullptr;
+  const Subnet* subnet_ = nullptr;
+  const BoundPort* from_ = nullptr;
+};
+
+absl::Status SceneBuilder::FromPort() {
+  const ObjectRef ref{ObjectKind::kPort, q_.port};
+  const Port* port = world_.FindPort(q_.port);
+  if (port == nullptr) return absl::NotFoundError(StrCat(ref.ToString(), " is not there"));
+  vpc_ = world_.FindVpc(port->vpc);
+  subnet_ = world_.FindSubnet(port->subnet);
+  if (!vpc_->vni) {
+    return absl::FailedPreconditionError(
+        StrCat(ref.ToString(), " is in ", SegmentName(*vpc_),
+               ", where its NIC forwards by MAC and VLAN: its packets meet no rule of this host"));
+  }
+  if (port->function == FunctionSource::kHotplug) {
+    return absl::FailedPreconditionError(
+        StrCat(ref.ToString(),
+               " has a function that hot-plug brings, and whoever brings it "
+               "forwards for it: its packets meet no rule of this host"));
+  }
+  from_ = host_.bound(q_.port);
+  if (from_ == nullptr) {
+    return absl::FailedPreconditionError(
+        StrCat(Trouble(ref), ": there is no rule for what its guest sends"));
+  }
+  scene_.begun.from = ref.ToString();
+  scene_.table = {RuleTable::Kind::kVpcBlock, *vpc_->vni};
+  scene_.packet.in = {DeviceRef::Kind::kRepresentor, from_->vf, from_->representor_ifindex};
+  Note(Trouble(ref));
+  TakePorts();
+  FAIRLEAD_RETURN_IF_ERROR(TakePacket());
+  NoteTarget();
+  if (!scene_.begun.packet.dst_mac) FindNextHop();
+  if (!scene_.not_sent.empty()) return absl::OkStatus();
+  scene_.packet.dst_mac = *scene_.begun.packet.dst_mac;
+  scene_.chains[0] = {"admit", WhyNotAdmitted()};
+  scene_.chains[world_.Find({ObjectKind::kSubnet, subnet_->id})->ordinal] = {
+      StrCat("subnet ", subnet_->id), WhyNotDelivered()};
+  scene_.chains[world_.Find({ObjectKind::kVpc, vpc_->id})->ordinal] = {
+      StrCat("routes of VPC ", vpc_->id), WhyNotRouted()};
+  SayWhatIsAnswered();
+  return absl::OkStatus();
+}
+
+absl::Status SceneBuilder::FromTunnel() {
+  if (host_.tunnel == nullptr) {
+    return absl::FailedPreconditionError(
+        "this host has no tunnel: no port of an overlay is attached here");
+  }
+  const TunnelFacts& tunnel = *host_.tunnel;
+  if (!q_.vni || !q_.dst_mac) {
+    return absl::InvalidArgumentError("a packet by the tunnel has a VNI and an inner MAC");
+  }
+  if (*q_.vtep == tunnel.local) {
+    return absl::InvalidArgumentError(
+        StrCat("the VTEP ", q_.vtep->ToString(), " is this host's own"));
+  }
+  if (q_.vtep->is_v4() != tunnel.local.is_v4()) {
+    return absl::InvalidArgumentError(StrCat("the VTEP ", q_.vtep->ToString(),
+                                             " is of another address family than this host's, ",
+                                             tunnel.local.ToString()));
+  }
+  scene_.begun.from = StrCat("vtep/", q_.vtep->ToString());
+  scene_.begun.packet.dst_mac = q_.dst_mac;
+  scene_.table = {RuleTable::Kind::kTunnelIngress, {}};
+  FlowPacket& packet = scene_.packet;
+  packet.in = {DeviceRef::Kind::kTunnel, {}, tunnel.ifindex};
+  packet.dst_mac = *q_.dst_mac;
+  packet.vni = q_.vni;
+  packet.outer_dst = tunnel.local;
+  packet.outer_udp_port = tunnel.udp_port;
+  const std::optional<ObjectRef> vpc = world_.OwnerOfVni(*q_.vni);
+  if (!vpc) {
+    scene_.chains[0] = {"tunnel", StrCat("no VPC of this host has the VNI ", q_.vni->value())};
+    return absl::OkStatus();
+  }
+  vpc_ = world_.FindVpc(vpc->id);
+  TakePorts();
+  const std::optional<ObjectRef> owner = world_.OwnerOfMac(vpc_->id, *q_.dst_mac);
+  const bool port = owner && owner->kind == ObjectKind::kPort;
+  scene_.chains[0] = {"tunnel", port ? Trouble(*owner)
+                                     : StrCat("no port of VPC ", vpc_->id, " has the MAC ",
+                                              q_.dst_mac->ToString(), " on this host")};
+  return absl::OkStatus();
+}
+
+// What does not depend on the next hop.
+absl::Status SceneBuilder::TakePacket() {
+  if (!q_.to) return absl::InvalidArgumentError("the packet has no destination");
+  const IpAddress& to = *q_.to;
+  if (to.IsUnspecified() || to.IsLoopback()) {
+    return absl::InvalidArgumentError(StrCat(to.ToString(), " is no address to send to"));
+  }
+  if (IsLinkLocal6(to)) {
+    return absl::UnimplementedError(
+        StrCat(to.ToString(), " is link-local: nobody tells this host who has such an address"));
+  }
+  if (!PrefixOf(*subnet_, to)) {
+    return absl::InvalidArgumentError(StrCat(to.ToString(), " is ", Family(to), ", and subnet ",
+                                             subnet_->id, " of port/", q_.port,
+                                             " has no such prefix"));
+  }
+  std::optional<IpAddress> src = q_.src;
+  if (!src) {
+    const auto own = std::find_if(from_->addresses.begin(), from_->addresses.end(),
+                                  [&](const IpAddress& a) { return a.is_v4() == to.is_v4(); });
+    if (own == from_->addresses.end()) {
+      return absl::InvalidArgumentError(
+          StrCat("port/", q_.port, " has no ", Family(to), " address: a source has to be named"));
+    }
+    src = *own;
+  }
+  if (src->is_v4() != to.is_v4()) {
+    return absl::InvalidArgumentError(StrCat("the source ", src->ToString(), " is ", Family(*src),
+                                             ", the destination ", to.ToString(), " ", Family(to)));
+  }
+  FlowExplanation::Packet& out = scene_.begun.packet;
+  out.src = src;
+  out.dst = to;
+  out.src_mac = q_.src_mac.value_or(from_->mac);
+  out.dst_mac = q_.dst_mac;
+  out.protocol = q_.protocol.value_or(to.is_v4() ? kProtocolIcmp4 : kProtocolIcmp6);
+  out.src_port = q_.src_port;
+  out.dst_port = q_.dst_port;
+  out.ttl = q_.ttl;
+  FlowPacket& packet = scene_.packet;
+  packet.ethertype = to.is_v4() ? kEtherIpv4 : kEtherIpv6;
+  packet.src_mac = *out.src_mac;
+  packet.src_ip = *src;
+  packet.dst_ip = to;
+  packet.ttl = q_.ttl;
+  if (to.is_v6() && out.protocol == kProtocolIcmp6) packet.icmpv6_type = kEchoRequest6;
+  if (out.protocol == kProtocolUdp) packet.udp_dst_port = q_.dst_port;
+  return absl::OkStatus();
+}
+
+// What may keep the packet from arriving though rules lead there.
+void SceneBuilder::NoteTarget() {
+  const std::optional<ObjectRef> owner = world_.OwnerOfAddress(vpc_->id, *q_.to);
+  if (!owner || owner->kind == ObjectKind::kSubnet) return;
+  const bool there = owner->kind != ObjectKind::kPort || host_.bound(owner->id) != nullptr;
+  if (there) Note(Trouble(*owner));
+}
+
+// As the guest's stack does it: by its own prefix, or its gateway.
+void SceneBuilder::FindNextHop() {
+  const IpAddress& to = *q_.to;
+  if (const std::optional<MacAddress> group = GroupMac(to, *subnet_)) {
+    scene_.begun.packet.dst_mac = group;
+    return;
+  }
+  const auto& own = from_->addresses;
+  if (std::find(own.begin(), own.end(), to) != own.end()) {
+    scene_.not_sent =
+        StrCat(to.ToString(), " is the port's own address: its guest keeps the packet");
+    return;
+  }
+  const IpPrefix& prefix = *PrefixOf(*subnet_, to);
+  const std::optional<IpAddress>& gateway = GatewayOf(*subnet_, to);
+  if (!prefix.Contains(to) && !gateway) {
+    scene_.not_sent = StrCat(to.ToString(), " is in another subnet than ", subnet_->id, ", ",
+                             prefix.ToString(), ", which has no ", Family(to), " gateway");
+    return;
+  }
+  AskFor(prefix.Contains(to) ? to : *gateway);
+}
+
+// What fairlead-slowpath answers (dataplane/slowpath), which is told the same.
+void SceneBuilder::AskFor(const IpAddress& next_hop) {
+  FlowExplanation::Lookup& lookup = scene_.begun.lookup.emplace();
+  lookup.question = StrCat(next_hop.is_v4() ? "ARP" : "ND", ": who has ", next_hop.ToString(), "?");
+  Note(host_.not_answered(q_.port));
+  const std::optional<ObjectRef> owner = world_.OwnerOfAddress(vpc_->id, next_hop);
+  if (next_hop == GatewayOf(*subnet_, next_hop)) {
+    lookup.mac = kGatewayMac;
+    lookup.why = StrCat("the gateway of subnet ", subnet_->id);
+  } else if (owner && owner->kind == ObjectKind::kEndpoint) {
+    lookup.mac = world_.FindEndpoint(owner->id)->mac;
+    lookup.why = owner->ToString();
+  } else if (owner && owner->kind == ObjectKind::kPort) {
+    const BoundPort* port = host_.bound(owner->id);
+    if (port != nullptr) lookup.mac = port->mac;
+    lookup.why = port != nullptr ? owner->ToString() : Trouble(*owner);
+  } else {
+    lookup.why = Nobody(next_hop.ToString());
+  }
+  scene_.begun.packet.dst_mac = lookup.mac;
+  if (!lookup.mac) scene_.not_sent = StrCat(lookup.why, ", so nobody answers the guest");
+}
+
+std::string SceneBuilder::WhyNotAdmitted() const {
+  const FlowExplanation::Packet& packet = scene_.begun.packet;
+  std::vector<AddressPair> owned = from_->pairs;
+  for (const IpAddress& address : from_->addresses) {
+    owned.push_back({from_->mac, IpPrefix::Host(address)});
+  }
+  bool mac = false, address = false;
+  for (const AddressPair& pair : owned) {
+    const bool same_mac = pair.mac.value_or(from_->mac) == *packet.src_mac;
+    const bool same_address = pair.prefix.Contains(*packet.src);
+    if (same_mac && same_address) return "";
+    mac = mac || same_mac;
+    address = address || same_address;
+  }
+  if (address && mac) {
+    return StrCat("the port may not send from ", packet.src->ToString(), " with the MAC ",
+                  packet.src_mac->ToString());
+  }
+  if (!mac && *packet.src_mac != from_->mac) {
+    return StrCat("the source MAC ", packet.src_mac->ToString(), " is not the port's, ",
+                  from_->mac.ToString(), ", nor of its allowed pairs");
+  }
+  return StrCat("the source address ", packet.src->ToString(),
+                " is not the port's, nor in its allowed pairs");
+}
+
+std::string SceneBuilder::WhyNotDelivered() const {
+  const MacAddress& mac = *scene_.begun.packet.dst_mac;
+  if (mac == kGatewayMac) {
+    return StrCat("subnet ", subnet_->id, " has no ", Family(*q_.to), " gateway");
+  }
+  if (mac.IsMulticast()) return "broadcasts and multicasts go to nobody";
+  std::optional<ObjectRef> owner = world_.OwnerOfMac(vpc_->id, mac);
+  if (const auto port = host_.port_with_mac(vpc_->id, mac)) {
+    owner = ObjectRef{ObjectKind::kPort, *port};
+  }
+  if (!owner) return Nobody(StrCat("the MAC ", mac.ToString()));
+  if (const std::string subnet = SubnetOf(*owner); subnet != subnet_->id) {
+    return StrCat("the MAC ", mac.ToString(), " is that of ", owner->ToString(), " in subnet ",
+                  subnet, ", which is reached by the gateway alone");
+  }
+  if (owner->kind == ObjectKind::kEndpoint && host_.tunnel != nullptr &&
+      world_.FindEndpoint(owner->id)->vtep == host_.tunnel->local) {
+    return StrCat(owner->ToString(),
+                  " is said to be behind this host's own VTEP, and no port "
+                  "here has its MAC");
+  }
+  return Trouble(*owner);
+}
+
+std::string SceneBuilder::WhyNotRouted() const {
+  const IpAddress& to = *q_.to;
+  const std::optional<ObjectRef> owner = world_.OwnerOfAddress(vpc_->id, to);
+  if (!owner) {
+    const auto& subnets = world_.SubnetsOfVpc(vpc_->id);
+    const bool inside = std::any_of(subnets.begin(), subnets.end(), [&](const std::string& id) {
+      return world_.FindSubnet(id)->Contains(to);
+    });
+    return inside ? Nobody(to.ToString())
+                  : StrCat("no subnet of VPC ", vpc_->id, " has ", to.ToString(),
+                           ", and its routes lead to its own subnets alone");
+  }
+  const Subnet& subnet = *world_.FindSubnet(SubnetOf(*owner));
+  if (!GatewayOf(subnet, to)) {
+    return StrCat(to.ToString(), " is that of ", owner->ToString(), " in subnet ", subnet.id,
+                  ", which has no ", Family(to), " gateway");
+  }
+  return Trouble(*owner);
+}
+
+// As dataplane/slowpath/icmp.cc does it.
+void SceneBuilder::SayWhatIsAnswered() {
+  const IpAddress& to = *q_.to;
+  const bool ping = scene_.begun.packet.protocol == (to.is_v4() ? kProtocolIcmp4 : kProtocolIcmp6);
+  const std::optional<IpAddress>& gateway = GatewayOf(*subnet_, to);
+  if (gateway) {
+    scene_.expired = StrCat("its ", to.is_v4() ? "TTL" : "hop limit", " of ", q_.ttl,
+                            " ends at the gateway, which says so: the slow path answers, as ",
+                            gateway->ToString());
+  }
+  if (to != gateway) {
+    scene_.for_gateway = StrCat(to.ToString(),
+                                " is a gateway of another subnet: the slow path "
+                                "takes it and answers nothing");
+  } else if (ping) {
+    scene_.for_gateway = "the slow path answers the ping, as the gateway";
+  } else {
+    scene_.for_gateway = "the gateway answers pings and nothing else";
+  }
+  if (to == gateway) scene_.expired = scene_.for_gateway;  // it has arrived
+}
+
+}  // namespace
+
+absl::StatusOr<FlowScene> SceneOf(const FlowQuestion& question, const FlowHost& host) {
+  return SceneBuilder(question, host).Build();
+}
+
+}  // namespace fairlead

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Purpose: one packet that somebody asks about, and what becomes of it: each rule that takes it,
+// whether that stands in the kernel as compiled, and where the packet ends. agent/compile
+// finds it out (explain_flow.h); proto/fairlead/v1/agent.proto says what each field means to a
+// reader.
+//
+// Threading: plain values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/base/types.h"
+#include "agent/model/flow_rule.h"
+
+namespace fairlead {
+
+// Numbers of the IP header's protocol field (IANA).
+inline constexpr uint8_t kProtocolIcmp4 = 1;
+inline constexpr uint8_t kProtocolTcp = 6;
+inline constexpr uint8_t kProtocolUdp = 17;
+inline constexpr uint8_t kProtocolIcmp6 = 58;
+inline constexpr uint8_t kDefaultTtl = 64;
+
+struct FlowQuestion {
+  std::string port;  // whose guest sends; "": it comes by the tunnel
+  std::optional<IpAddress> to;
+  std::optional<IpAddress> src;
+  std::optional<MacAddress> src_mac, dst_mac;
+  std::optional<uint8_t> protocol;  // none: a ping
+  std::optional<uint16_t> src_port, dst_port;
+  uint8_t ttl = kDefaultTtl;
+  // By the tunnel:
+  std::optional<IpAddress> vtep;  // who sent it
+  std::optional<Vni> vni;
+};
+
+// A compiled rule, compared with what was read from the kernel.
+enum class RuleStanding : uint8_t { kHardware, kSoftware, kMissing, kOtherContent, kForeign };
+std::string_view RuleStandingName(RuleStanding standing);  // "hardware", "another content", ...
+inline bool StandsAsCompiled(RuleStanding s) { return s <= RuleStanding::kSoftware; }
+
+struct FlowStep {
+  std::string stage;
+  RuleLocation location;
+  std::string rule;
+  std::string does;
+  std::string owner;
+  RuleStanding standing = RuleStanding::kMissing;
+  uint32_t in_hw_count = 0;
+  size_t offered = 0;  // devices that it is offered to and that can take it; 0: not known
+  std::string detail;
+  bool reached = false;
+};
+
+struct FlowVerdict {
+  enum class Kind : uint8_t {
+    kDelivered,
+    kEncapsulated,
+    kSlowPath,
+    kDropped,
+    kNotSent,
+    kToHost,
+    kUnknown
+  };
+  Kind kind = Kind::kUnknown;
+  std::string port;               // kDelivered
+  std::optional<IpAddress> vtep;  // kEncapsulated
+  std::optional<Vni> vni;         // kEncapsulated
+  std::string why;
+  friend bool operator==(const FlowVerdict&, const FlowVerdict&) = default;
+};
+std::string_view FlowVerdictName(FlowVerdict::Kind kind);  // "delivered", "slow path", ...
+
+enum class FlowPath : uint8_t { kNone, kHardware, kPartly, kSoftware, kSlowPath };
+std::string_view FlowPathName(FlowPath path);  // "", "hardware", "hardware in part", ...
+
+struct FlowExplanation {
+  struct Packet {
+    std::optional<MacAddress> src_mac, dst_mac;
+    std::optional<IpAddress> src, dst;
+    std::optional<uint8_t> protocol;
+    std::optional<uint16_t> src_port, dst_port;
+    uint8_t ttl = kDefaultTtl;
+  };
+  struct Lookup {
+    std::string question;
+    std::optional<MacAddress> mac;
+    std::string why;
+  };
+  struct Out {
+    MacAddress src_mac, dst_mac;
+    uint8_t ttl = 0;
+  };
+  std::string from;
+  Packet packet;
+  std::optional<Lookup> lookup;
+  std::vector<FlowStep> steps;
+  FlowVerdict verdict, compiled;
+  std::optional<Out> out;
+  std::optional<ActionEncap> header;
+  std::string next_hop;  // of the header's remote end; "" = nothing is known of it
+  FlowPath path = FlowPath::kNone;
+  std::string path_why;
+  std::vector<std::string> disagreements;
+  std::vector<std::string> notes;
+};
+
+}  // namespace fairlead
