@@ -13,13 +13,9 @@ namespace {
 // So many strangers on a packet's way are told one by one.
 constexpr size_t kMostTold = 16;
 
-using SeenRules = std::map<RuleLocation, const ObservedResource*>;
+using SeenRules = std::map<RuleLocation, const RuleEvidence*>;
 
-const FlowRule& RuleOf(const ObservedResource& seen) {
-  return std::get<FlowRuleSpec>(seen.spec).rule;
-}
-
-RuleStanding StandingOf(const FlowRule& rule, const ObservedResource* seen) {
+RuleStanding StandingOf(const FlowRule& rule, const RuleEvidence* seen) {
   if (seen == nullptr) return RuleStanding::kMissing;
   if (!seen->ours) return RuleStanding::kForeign;
   if (seen->content_hash != rule.ContentHash()) return RuleStanding::kOtherContent;
@@ -30,11 +26,13 @@ RuleStanding StandingOf(const FlowRule& rule, const ObservedResource* seen) {
 class Explainer {
  public:
   Explainer(const FlowScene& scene, std::span<const FlowRule> compiled,
-            std::span<const ObservedResource> seen)
-      : scene_(scene), compiled_(compiled), out_(scene.begun) {
-    for (const ObservedResource& rule : seen) {
+            const ObservedRules& seen)
+      : scene_(scene), compiled_(compiled), foreign_(seen.foreign), out_(scene.begun) {
+    for (const ObservedRule& rule : seen.rules) {
       // Of chains that the packet cannot meet there may be many.
-      if (scene.chains.contains(rule.key.rule.chain)) seen_[rule.key.rule] = &rule;
+      if (scene.chains.contains(rule.place.chain)) {
+        seen_[fairlead::At(scene.table, rule.place)] = &rule.seen;
+      }
     }
   }
 
@@ -48,7 +46,7 @@ class Explainer {
            meant.hits[same] == real.hits[same]) {
       ++same;
     }
-    const ObservedResource* stranger = nullptr;  // the first that may take the packet
+    std::optional<RuleLocation> stranger;  // the first that may take the packet
     const size_t sure = FindStrangers(real, &stranger);
     for (size_t i = 0; i < meant.hits.size(); ++i) {
       AddStep(*meant.hits[i], i < std::min(same, sure));
@@ -57,7 +55,7 @@ class Explainer {
     out_.compiled = VerdictOf(meant, nullptr);
     const FlowRule* lost = same < meant.hits.size() ? meant.hits[same] : nullptr;
     out_.verdict = VerdictOf(real, lost);
-    if (stranger != nullptr) {
+    if (stranger) {
       out_.verdict = {};
       out_.verdict.why = StrCat(Stranger(*stranger), ", and may take the packet first");
     } else if (real.outcome.kind == FlowOutcome::Kind::kSent) {
@@ -68,7 +66,7 @@ class Explainer {
   }
 
  private:
-  const ObservedResource* Seen(const FlowRule& rule) const {
+  const RuleEvidence* Seen(const FlowRule& rule) const {
     const auto it = seen_.find(rule.location);
     return it == seen_.end() ? nullptr : it->second;
   }
@@ -79,20 +77,25 @@ class Explainer {
     return it != compiled_.end() && it->location == at ? &*it : nullptr;
   }
 
-  std::string Stranger(const ObservedResource& seen) const {
-    const std::string at = seen.key.rule.ToString();
-    if (!seen.ours) {
-      return StrCat(at, " is somebody else's",
-                    seen.owner_words.empty() ? "" : StrCat(", ", seen.owner_words));
+  std::string WordsOf(const RuleLocation& at) const {
+    const auto it = foreign_.find(PlaceOf(at));
+    return it == foreign_.end() ? "" : it->second;
+  }
+  // Of a rule that is there.
+  std::string Stranger(const RuleLocation& location) const {
+    const std::string at = location.ToString();
+    if (!seen_.at(location)->ours) {
+      const std::string words = WordsOf(location);
+      return StrCat(at, " is somebody else's", words.empty() ? "" : StrCat(", ", words));
     }
-    return StrCat(at, CompiledAt(seen.key.rule) != nullptr
+    return StrCat(at, CompiledAt(location) != nullptr
                           ? " has another content than was compiled"
                           : " is wanted by nobody any more");
   }
 
   // Tells each rule in the kernel that is not as compiled and that is asked not later than the one
   // that takes the packet. How many rules of the walk surely take it.
-  size_t FindStrangers(const FlowWalk& real, const ObservedResource** first) {
+  size_t FindStrangers(const FlowWalk& real, std::optional<RuleLocation>* first) {
     size_t told = 0;
     size_t sure = real.hits.size();
     const bool ends = real.outcome.kind != FlowOutcome::Kind::kPassedToHost;
@@ -103,15 +106,15 @@ class Explainer {
            it != seen_.end() && it->first.table == scene_.table && it->first.chain == chain &&
            (hit == nullptr || it->first.priority <= hit->location.priority);
            ++it) {
-        const uint16_t ethertype = RuleOf(*it->second).match.ethertype;
+        const uint16_t ethertype = it->second->ethertype;
         if (ethertype != kEtherAll && ethertype != scene_.packet.ethertype) continue;
         const FlowRule* compiled = CompiledAt(it->first);
         if (compiled != nullptr && StandsAsCompiled(StandingOf(*compiled, it->second))) continue;
-        if (*first == nullptr) {
-          *first = it->second;
+        if (!*first) {
+          *first = it->first;
           sure = i;
         }
-        if (++told <= kMostTold) out_.disagreements.push_back(Stranger(*it->second));
+        if (++told <= kMostTold) out_.disagreements.push_back(Stranger(it->first));
       }
     }
     if (told > kMostTold) {
@@ -127,18 +130,18 @@ class Explainer {
     if (chain != scene_.chains.end()) step.stage = chain->second.name;
     step.rule = rule.ToString().substr(rule.location.ToString().size() + 1);
     step.does = WhatItDoes(rule);
-    const ObservedResource* seen = Seen(rule);
+    const RuleEvidence* seen = Seen(rule);
     step.standing = StandingOf(rule, seen);
     step.offered = OfferedTo(rule);
     step.reached = reached;
     if (seen != nullptr) {
       step.in_hw_count = seen->in_hw_count;
-      step.detail = seen->owner_words;
+      step.detail = WordsOf(rule.location);
     }
     // Of one that is there otherwise FindStrangers tells, if the packet comes as far.
     if (!StandsAsCompiled(step.standing)) {
       const std::string words =
-          seen != nullptr ? Stranger(*seen) : StrCat(rule.location.ToString(), " is missing");
+          seen != nullptr ? Stranger(rule.location) : StrCat(rule.location.ToString(), " is missing");
       if (std::find(out_.disagreements.begin(), out_.disagreements.end(), words) ==
           out_.disagreements.end()) {
         out_.disagreements.push_back(words);
@@ -255,6 +258,7 @@ class Explainer {
 
   const FlowScene& scene_;
   std::span<const FlowRule> compiled_;
+  const std::map<RulePlace, std::string>& foreign_;
   SeenRules seen_;
   FlowExplanation out_;
 };
@@ -262,7 +266,7 @@ class Explainer {
 }  // namespace
 
 FlowExplanation ExplainFlow(const FlowScene& scene, std::span<const FlowRule> compiled,
-                            std::span<const ObservedResource> seen) {
+                            const ObservedRules& seen) {
   if (!scene.not_sent.empty()) {
     FlowExplanation out = scene.begun;
     out.verdict.kind = out.compiled.kind = FlowVerdict::Kind::kNotSent;

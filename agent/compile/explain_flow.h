@@ -65,9 +65,10 @@ struct FlowScene {
 absl::StatusOr<FlowScene> SceneOf(const FlowQuestion& question, const FlowHost& host);
 
 // `compiled`: of the scene's table and chains, in the order of locations; `seen`: that table as it
-// was read. Without owners and path.
+// was read, maybe without rules that are in `compiled` no more than they are here, and cannot take
+// the packet. Without owners and path.
 FlowExplanation ExplainFlow(const FlowScene& scene, std::span<const FlowRule> compiled,
-                            std::span<const ObservedResource> seen);
+                            const ObservedRules& seen);
 
 // How the packet goes. `next_hop`: of the header's remote end; null: nothing is known of it.
 void JudgePath(const ObservedResource* next_hop, FlowExplanation& explanation);

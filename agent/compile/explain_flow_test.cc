@@ -119,41 +119,41 @@ class ExplainFlowTest : public ::testing::Test {
     }
     std::sort(compiled_.begin(), compiled_.end(),
               [](const FlowRule& a, const FlowRule& b) { return a.location < b.location; });
-    seen_.clear();
-    for (const FlowRule& rule : compiled_) seen_.push_back(InKernel(rule));
+    seen_ = {};
+    for (const FlowRule& rule : compiled_) seen_.rules.push_back(InKernel(rule));
   }
-  static ObservedResource InKernel(const FlowRule& rule) {
-    ObservedResource seen;
-    seen.key = FlowRuleKey(rule.location);
-    FlowRule shown;
-    shown.location = rule.location;
-    shown.match.ethertype = rule.match.ethertype;
-    seen.spec = FlowRuleSpec{shown};
-    seen.content_hash = rule.ContentHash();
-    seen.hardware = RuleHardware::kInHardware;
-    seen.in_hw_count = 9;
-    return seen;
+  static ObservedRule InKernel(const FlowRule& rule) {
+    ObservedRule in_kernel{PlaceOf(rule.location), {}};
+    in_kernel.seen.ours = true;
+    in_kernel.seen.ethertype = rule.match.ethertype;
+    in_kernel.seen.content_hash = rule.ContentHash();
+    in_kernel.seen.hardware = RuleHardware::kInHardware;
+    in_kernel.seen.in_hw_count = 9;
+    return in_kernel;
   }
-  ObservedResource& At(const std::string& location) {
-    for (ObservedResource& seen : seen_) {
-      if (seen.key.rule.ToString() == location) return seen;
+  // Of the VPC's block.
+  std::string NameOf(const ObservedRule& rule) const {
+    return fairlead::At(kRed, rule.place).ToString();
+  }
+  RuleEvidence& At(const std::string& location) {
+    for (ObservedRule& rule : seen_.rules) {
+      if (NameOf(rule) == location) return rule.seen;
     }
     ADD_FAILURE() << location << " is not there";
-    return seen_.front();
+    return seen_.rules.front().seen;
   }
   void Remove(const std::string& location) {
-    ASSERT_EQ(
-        std::erase_if(seen_, [&](const auto& s) { return s.key.rule.ToString() == location; }), 1U)
+    ASSERT_EQ(std::erase_if(seen_.rules, [&](const auto& s) { return NameOf(s) == location; }), 1U)
         << location;
   }
   void PutForeign(const RuleLocation& at, uint16_t ethertype = kEtherAll) {
     FlowRule rule;
     rule.location = at;
     rule.match.ethertype = ethertype;
-    ObservedResource seen = InKernel(rule);
-    seen.ours = false;
-    seen.owner_words = "a matchall rule that this agent did not make";
-    seen_.push_back(seen);
+    ObservedRule foreign = InKernel(rule);
+    foreign.seen.ours = false;
+    seen_.foreign[foreign.place] = "a matchall rule that this agent did not make";
+    seen_.rules.push_back(foreign);
   }
 
   FlowHost Host() {
@@ -181,7 +181,7 @@ class ExplainFlowTest : public ::testing::Test {
     return question;
   }
   FlowExplanation Explain(const FlowQuestion& question) {
-    if (seen_.empty()) Compile();
+    if (seen_.rules.empty()) Compile();
     const absl::StatusOr<FlowScene> scene = SceneOf(question, Host());
     EXPECT_TRUE(scene.ok()) << scene.status();
     if (!scene.ok()) return {};
@@ -210,7 +210,7 @@ class ExplainFlowTest : public ::testing::Test {
   std::map<ObjectRef, std::string> states_;
   std::string not_answered_;
   std::vector<FlowRule> compiled_;
-  std::vector<ObservedResource> seen_;
+  ObservedRules seen_;
   NeighbourState next_hop_ = NeighbourState::kResolved;
 };
 
@@ -477,10 +477,10 @@ TEST_F(ExplainFlowTest, AnOwnRuleThatNobodyWantsIsTold) {
   FlowRule old = compiled_.front();
   old.location = {kRed, 0, 1150, 90};
   old.match = {};
-  seen_.push_back(InKernel(old));
+  seen_.rules.push_back(InKernel(old));
   EXPECT_THAT(Explain("a", "10.0.0.6").disagreements, IsEmpty()) << "it is asked later";
   old.location.priority = 1;
-  seen_.push_back(InKernel(old));
+  seen_.rules.push_back(InKernel(old));
   EXPECT_THAT(Explain("a", "10.0.0.6").disagreements,
               ElementsAre("block-1000/0/1/90 is wanted by nobody any more"));
 }

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "agent/base/text.h"
 #include "agent/daemon/host_view.h"
+#include "agent/intent/flow_question.h"
 #include "agent/intent/kinds.h"
 #include "fairlead/v1/agent.pb.h"
 
@@ -154,6 +155,7 @@ void Service::Handle(std::string_view frame, Answer answer) {
   if (request.has_get()) return answer(GetAnswer(request));
   if (request.has_get_host()) return answer(HostAnswer(request));
   if (request.has_release_vf()) return ReleaseVf(request, std::move(answer));
+  if (request.has_explain_flow()) return ExplainFlow(request, std::move(answer));
   if (!IsChange(request)) {
     answer(Rejection(
         request, {{"", ViolationCode::kUnsupported, "this agent does not know what is asked"}}));
@@ -451,6 +453,43 @@ void Service::ReleaseVf(const v1::Request& request, Answer answer) {
         v1::Reply reply = ReplyTo(request);
         reply.mutable_vf_released()->set_vf(record->vf.ToString());
         ToProto(*record, *reply.mutable_vf_released()->mutable_sanitation());
+        answer(Serialise(reply));
+      });
+}
+
+// Beside the changes, as any reading; but it waits for the kernel.
+void Service::ExplainFlow(const v1::Request& request, Answer answer) {
+  const std::variant<FlowQuestion, std::vector<Violation>> question =
+      ParseFlowQuestion(request.explain_flow());
+  if (const auto* bad = std::get_if<std::vector<Violation>>(&question)) {
+    return answer(Rejection(request, *bad));
+  }
+  if (explanations_ >= options_.explanations) {
+    return answer(Rejection(
+        request,
+        {{"", ViolationCode::kBusy,
+          StrCat(explanations_, " flows are being explained already; send it again later")}}));
+  }
+  ++explanations_;
+  engine_->ExplainFlow(
+      std::get<FlowQuestion>(question),
+      [this, alive = std::weak_ptr<bool>(alive_), request,
+       answer = std::move(answer)](const absl::StatusOr<FlowExplanation>& result) {
+        if (alive.expired()) return;
+        --explanations_;
+        if (const absl::Status& status = result.status(); !status.ok()) {
+          const bool of_sender = absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
+          const char* sender = request.explain_flow().port().empty() ? ".vtep" : ".port";
+          const ViolationCode code = absl::IsNotFound(status)             ? ViolationCode::kNotFound
+                                     : absl::IsFailedPrecondition(status) ? ViolationCode::kConflict
+                                     : absl::IsInvalidArgument(status)    ? ViolationCode::kInvalid
+                                     : absl::IsUnimplemented(status) ? ViolationCode::kUnsupported
+                                                                     : ViolationCode::kBusy;
+          return answer(Rejection(request, {{StrCat("explain_flow", of_sender ? sender : ""), code,
+                                             std::string(status.message())}}));
+        }
+        v1::Reply reply = ReplyTo(request);
+        ToProto(*result, reply.mutable_flow());
         answer(Serialise(reply));
       });
 }

@@ -28,6 +28,7 @@ namespace fairlead {
 struct ServiceOptions {
   size_t queue = 1024;       // changes that wait for their turn; more are refused as busy
   size_t plans = 8;          // dry runs under way; each holds a copy of what is known
+  size_t explanations = 4;   // of flows, under way; each reads a table of the kernel
   size_t controllers = 256;  // that are remembered; a further one is refused, but an operator
   AdmissionLimits limits;
   uint64_t agent_start = 0;  // unix time in nanoseconds
@@ -66,6 +67,7 @@ class Service {
   void TakeOverFor(Pending& pending);
   void Finish();
   void ReleaseVf(const v1::Request& request, Answer answer);
+  void ExplainFlow(const v1::Request& request, Answer answer);
   std::string GetAnswer(const v1::Request& request) const;
   std::string HostAnswer(const v1::Request& request) const;
   // Epoch and revision; empty when in order.
@@ -83,7 +85,8 @@ class Service {
   std::map<std::string, std::deque<std::pair<std::string, std::string>>> answers_;
   std::deque<std::unique_ptr<Pending>> queue_;  // the first one is under way
   bool busy_ = false;
-  size_t plans_ = 0;  // dry runs under way
+  size_t plans_ = 0;         // dry runs under way
+  size_t explanations_ = 0;  // of flows, under way
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

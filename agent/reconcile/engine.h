@@ -28,6 +28,7 @@
 #include "agent/compile/compile.h"
 #include "agent/compile/take_over.h"
 #include "agent/model/facts.h"
+#include "agent/model/flow_explanation.h"
 #include "agent/model/sanitation.h"
 #include "agent/model/status.h"
 #include "agent/model/world.h"
@@ -38,6 +39,9 @@
 #include "agent/reconcile/unit.h"
 
 namespace fairlead {
+
+struct FlowHost;   // agent/compile/explain_flow.h
+struct FlowScene;  // likewise
 
 struct EngineConfig {
   CompileConfig compile;
@@ -55,6 +59,8 @@ struct EngineConfig {
   std::chrono::milliseconds replug_after{2'000};
   // How often the slow path is asked whether it is still there.
   std::chrono::milliseconds slow_path_check{2'000};
+  // How long an explanation waits for the kernel's rules.
+  std::chrono::milliseconds explain_within{5'000};
 };
 
 class Engine {
@@ -180,6 +186,14 @@ class Engine {
   };
   // Compiles those of all endpoints.
   std::vector<RuleView> Rules() const;
+
+  // What becomes of a packet: reads the one table that it meets from the kernel, then calls
+  // `done`; at once where no table is to be read. Nothing is changed. kNotFound,
+  // kFailedPrecondition, kInvalidArgument, kUnimplemented: as SceneOf says
+  // (agent/compile/explain_flow.h); kDeadlineExceeded: not within `explain_within`; kUnavailable:
+  // ask again.
+  void ExplainFlow(const FlowQuestion& question,
+                   std::function<void(absl::StatusOr<FlowExplanation>)> done);
 
   // Observes the VMs that a change is about, then calls `done` with what would
   // be done for it; nothing is changed. An error: the planning itself could not be
@@ -465,6 +479,16 @@ class Engine {
   // Why nobody answers what a bound port's guest asks; "" = it is answered.
   std::string WhyNotAnswered(const Attachment& attachment) const;
   bool SlowPathIsBeingTold(const std::string& port) const;
+
+  // --- the way of one packet (engine_explain.cc)
+  struct FlowInquiry;
+  FlowHost HostOfFlow() const;
+  void ReadForFlow(const std::shared_ptr<FlowInquiry>& inquiry);
+  void WalkFlow(const std::shared_ptr<FlowInquiry>& inquiry, ObservedRules seen);
+  void EndFlow(FlowInquiry& inquiry, FlowExplanation explanation);
+  // Takes out of `seen`, the scene's table as it was read, what is as it is wanted of endpoints
+  // that the packet is not for.
+  std::vector<FlowRule> CompiledForFlow(const FlowScene& scene, ObservedRules& seen) const;
 
   // --- status (engine_status.cc)
   std::string WhyNotInHardware(const Attachment& attachment) const;

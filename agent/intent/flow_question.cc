@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/intent/flow_question.h"
+
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "agent/base/text.h"
+#include "agent/intent/parse.h"
+#include "agent/intent/violations.h"
+#include "fairlead/v1/agent.pb.h"
+
+namespace fairlead {
+namespace {
+
+std::string Path(std::string_view field) { return StrCat("explain_flow.", field); }
+
+class Reader {
+ public:
+  explicit Reader(Violations* out) : out_(*out) {}
+
+  void Bad(std::string_view field, std::string reason,
+           ViolationCode code = ViolationCode::kInvalid) {
+    out_.Add(Path(field), code, std::move(reason));
+  }
+
+  // Of a text that may be missing.
+  template <typename T>
+  std::optional<T> Value(std::string_view field, const std::string& text) {
+    if (text.empty()) return std::nullopt;
+    absl::StatusOr<T> value = T::Parse(text);
+    if (value.ok()) return *value;
+    Bad(field, std::string(value.status().message()));
+    return std::nullopt;
+  }
+
+  template <typename T>
+  std::optional<T> Number(std::string_view field, uint32_t value) {
+    constexpr uint32_t kMost = std::numeric_limits<T>::max();
+    if (value <= kMost) return static_cast<T>(value);
+    Bad(field, StrCat(value, " is out of range: 0 to ", kMost));
+    return std::nullopt;
+  }
+
+ private:
+  Violations& out_;
+};
+
+void ReadTunnel(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
+  question.vtep = in.Value<IpAddress>("vtep", wire.vtep());
+  if (const absl::StatusOr<Vni> vni = Vni::Make(wire.vni()); vni.ok()) {
+    question.vni = *vni;
+  } else {
+    in.Bad("vni", std::string(vni.status().message()));
+  }
+  question.dst_mac = in.Value<MacAddress>("dst_mac", wire.dst_mac());
+  if (wire.dst_mac().empty()) in.Bad("dst_mac", "is missing: the packet's inner destination");
+  const std::pair<const char*, bool> others[] = {{"to", !wire.to().empty()},
+                                                 {"src", !wire.src().empty()},
+                                                 {"src_mac", !wire.src_mac().empty()},
+                                                 {"protocol", wire.has_protocol()},
+                                                 {"src_port", wire.has_src_port()},
+                                                 {"dst_port", wire.has_dst_port()},
+                                                 {"ttl", wire.has_ttl()}};
+  for (const auto& [field, set] : others) {
+    if (!set) continue;
+    in.Bad(field, "makes no difference by the tunnel, whose rules ask for VNI and MAC alone",
+           ViolationCode::kUnsupported);
+  }
+}
+
+void ReadPort(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
+  question.to = in.Value<IpAddress>("to", wire.to());
+  if (wire.to().empty()) in.Bad("to", "is missing: the address that the packet is sent to");
+  question.src = in.Value<IpAddress>("src", wire.src());
+  question.src_mac = in.Value<MacAddress>("src_mac", wire.src_mac());
+  question.dst_mac = in.Value<MacAddress>("dst_mac", wire.dst_mac());
+  if (wire.has_protocol()) question.protocol = in.Number<uint8_t>("protocol", wire.protocol());
+  if (wire.has_src_port()) question.src_port = in.Number<uint16_t>("src_port", wire.src_port());
+  if (wire.has_dst_port()) question.dst_port = in.Number<uint16_t>("dst_port", wire.dst_port());
+  if (wire.has_ttl()) question.ttl = in.Number<uint8_t>("ttl", wire.ttl()).value_or(kDefaultTtl);
+  const bool ports = wire.protocol() == kProtocolTcp || wire.protocol() == kProtocolUdp;
+  for (const auto& [field, set] :
+       {std::pair("src_port", wire.has_src_port()), {"dst_port", wire.has_dst_port()}}) {
+    if (set && !ports) {
+      in.Bad(field, StrCat("is of TCP (", kProtocolTcp, ") and UDP (", kProtocolUdp,
+                           ") alone, and protocol is ",
+                           wire.has_protocol() ? StrCat(wire.protocol()) : "not set"));
+    }
+  }
+  if (wire.vni() != 0) {
+    in.Bad("vni", "is of a packet by the tunnel; that of a port is its VPC's",
+           ViolationCode::kUnsupported);
+  }
+}
+
+template <typename T>
+std::string Text(const std::optional<T>& value) {
+  return value ? value->ToString() : "";
+}
+
+void ToProto(const FlowVerdict& verdict, v1::FlowExplanation::Verdict* out) {
+  out->set_kind(std::string(FlowVerdictName(verdict.kind)));
+  out->set_port(verdict.port);
+  out->set_vtep(Text(verdict.vtep));
+  if (verdict.vni) out->set_vni(verdict.vni->value());
+  out->set_why(verdict.why);
+}
+
+void ToProto(const FlowStep& step, v1::FlowExplanation::Step* out) {
+  out->set_stage(step.stage);
+  out->set_location(step.location.ToString());
+  out->set_table(step.location.table.ToString());
+  out->set_chain(step.location.chain);
+  out->set_priority(step.location.priority);
+  out->set_handle(step.location.handle);
+  out->set_rule(step.rule);
+  out->set_does(step.does);
+  out->set_owner(step.owner);
+  out->set_state(std::string(RuleStandingName(step.standing)));
+  out->set_in_hw_count(step.in_hw_count);
+  out->set_detail(step.detail);
+  out->set_reached(step.reached);
+}
+
+}  // namespace
+
+std::variant<FlowQuestion, std::vector<Violation>> ParseFlowQuestion(const v1::ExplainFlow& wire) {
+  Violations violations;
+  Reader in(&violations);
+  FlowQuestion question;
+  if (wire.port().empty() == wire.vtep().empty()) {
+    in.Bad(wire.port().empty() ? "port" : "vtep",
+           wire.port().empty() ? "is missing, and vtep too: who sends the packet?"
+                               : "excludes port: the packet has one sender");
+  } else if (!wire.vtep().empty()) {
+    ReadTunnel(wire, in, question);
+  } else {
+    question.port = wire.port();
+    CheckId(wire.port(), Path("port"), &violations);
+    ReadPort(wire, in, question);
+  }
+  if (!violations.empty()) return std::move(violations).Take();
+  return question;
+}
+
+void ToProto(const FlowExplanation& explanation, v1::FlowExplanation* out) {
+  out->set_from(explanation.from);
+  const FlowExplanation::Packet& packet = explanation.packet;
+  v1::FlowExplanation::Packet* sent = out->mutable_packet();
+  sent->set_src_mac(Text(packet.src_mac));
+  sent->set_dst_mac(Text(packet.dst_mac));
+  sent->set_src(Text(packet.src));
+  sent->set_dst(Text(packet.dst));
+  if (packet.protocol) sent->set_protocol(*packet.protocol);
+  if (packet.src_port) sent->set_src_port(*packet.src_port);
+  if (packet.dst_port) sent->set_dst_port(*packet.dst_port);
+  if (packet.dst) sent->set_ttl(packet.ttl);  // of one by the tunnel it is not known
+  if (const auto& lookup = explanation.lookup) {
+    out->mutable_lookup()->set_question(lookup->question);
+    out->mutable_lookup()->set_mac(Text(lookup->mac));
+    out->mutable_lookup()->set_why(lookup->why);
+  }
+  for (const FlowStep& step : explanation.steps) ToProto(step, out->add_steps());
+  ToProto(explanation.verdict, out->mutable_verdict());
+  if (explanation.compiled != explanation.verdict) {
+    ToProto(explanation.compiled, out->mutable_compiled());
+  }
+  if (const auto& as_sent = explanation.out) {
+    out->mutable_out()->set_src_mac(as_sent->src_mac.ToString());
+    out->mutable_out()->set_dst_mac(as_sent->dst_mac.ToString());
+    out->mutable_out()->set_ttl(as_sent->ttl);
+  }
+  if (const auto& around = explanation.header) {
+    v1::FlowExplanation::Header* header = out->mutable_header();
+    header->set_vni(around->vni.value());
+    header->set_local(around->local.ToString());
+    header->set_remote(around->remote.ToString());
+    header->set_udp_port(around->udp_port);
+    header->set_ttl(around->ttl);
+    header->set_next_hop(explanation.next_hop);
+  }
+  out->set_path(std::string(FlowPathName(explanation.path)));
+  out->set_path_why(explanation.path_why);
+  for (const std::string& text : explanation.disagreements) out->add_disagreements(text);
+  for (const std::string& text : explanation.notes) out->add_notes(text);
+}
+
+}  // namespace fairlead
