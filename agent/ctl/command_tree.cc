@@ -39,6 +39,14 @@ constexpr char kTakeOverHelp[] =
     "that. Adopting changes nothing on the host; purging unplugs what it names from its VMs. Only\n"
     "VMs that some object names are asked.\n\n";
 
+constexpr char kExplainHelp[] =
+    "Tells each rule that takes the packet, compiled and as the kernel has it just now, where it\n"
+    "ends and why. The packet is the one that the guest's own stack would send; options say what\n"
+    "is otherwise. No packet is sent, and nothing is changed.\n\n"
+    "  fairleadctl explain flow --from web-red-1 --to 10.0.1.9 --proto tcp --dport 443\n"
+    "  fairleadctl explain flow --from vtep:192.0.2.2 --vni 1000 --to-mac 52:54:00:00:01:00\n\n"
+    "A rule that does not stand in the kernel as it was compiled is marked with !.\n\n";
+
 constexpr char kCompletionHelp[] =
     "For one user:\n"
     "  bash  in ~/.bashrc: source <(fairleadctl completion bash)\n"
@@ -75,6 +83,7 @@ CommandTree::CommandTree(Options* options, RawOptions* raw)
   AddChanges();
   AddVf();
   AddReads();
+  AddExplain();
 }
 
 const Values& CommandTree::ValuesOf(const CLI::Option* option) const {
@@ -101,9 +110,9 @@ void CommandTree::Note(const CLI::Option* option, Values::From from,
   values_[option] = {from, std::move(list)};
 }
 
-void CommandTree::AddOutput(CLI::App* sub, std::vector<std::string> forms) {
-  Choice(sub->add_option("-o,--output", raw_.output, "How to print"), std::move(forms))
-      ->capture_default_str();
+void CommandTree::AddOutput(CLI::App* sub, const std::vector<std::string>& forms) {
+  Choice(sub->add_option("-o,--output", raw_.output, "How to print"), forms)
+      ->default_str(forms.front());
 }
 
 void CommandTree::AddWait(CLI::App* sub, const char* what) {
@@ -211,6 +220,35 @@ void CommandTree::AddVf() {
        Values::From::kIds, {"vf"});
   sub->add_flag("--force", o_.force, "As it is; its record says so, and what is not proven");
   AddOutput(sub, {"table", "json", "yaml"});
+}
+
+void CommandTree::AddExplain() {
+  CLI::App* explain = app.add_subcommand("explain", "What becomes of a packet");
+  explain->require_subcommand(1);
+  explain->footer(kExitCodes);
+  CLI::App* sub =
+      Command(explain, "flow", "Follow a packet through the rules, as the kernel has them",
+              Options::Command::kExplainFlow);
+  sub->footer(std::string(kExplainHelp) + kExitCodes);
+  FlowOptions& flow = o_.flow;
+  Note(sub->add_option("--from", flow.from,
+                       "The port whose guest sends it; or vtep:ADDRESS, the host it comes from by "
+                       "the tunnel")
+           ->required(),
+       Values::From::kIds, {"port"});
+  sub->add_option("--to", flow.to, "Its destination, an IPv4 or IPv6 address");
+  Note(sub->add_option("--proto", flow.proto,
+                       "tcp, udp, icmp or a number; default: icmp, an echo request"),
+       Values::From::kList, {"tcp", "udp", "icmp"});
+  sub->add_option("--dport", flow.dst_port, "Its destination port, of tcp and udp");
+  sub->add_option("--sport", flow.src_port, "Its source port, likewise");
+  sub->add_option("--src", flow.src, "Its source; default: the port's first address");
+  sub->add_option("--src-mac", flow.src_mac, "Default: the port's MAC");
+  sub->add_option("--dst-mac,--to-mac", flow.dst_mac,
+                  "Default: what the guest is told when it asks for its next hop");
+  sub->add_option("--ttl", flow.ttl, "Its TTL or hop limit; default: 64");
+  sub->add_option("--vni", flow.vni, "The VNI of a packet by the tunnel");
+  AddOutput(sub, {"text", "json", "yaml"});
 }
 
 void CommandTree::AddReads() {

@@ -53,7 +53,7 @@ class CommandTree {
   CLI::App* Command(CLI::App* of, const char* name, const char* help, Options::Command value);
   CLI::Option* Choice(CLI::Option* option, std::vector<std::string> list);
   void Note(const CLI::Option* option, Values::From from, std::vector<std::string> list = {});
-  void AddOutput(CLI::App* app, std::vector<std::string> forms);
+  void AddOutput(CLI::App* app, const std::vector<std::string>& forms);
   void AddWait(CLI::App* app, const char* what);
   void AddDryRun(CLI::App* app);
   void AddIgnoreMissing(CLI::App* app);
@@ -62,6 +62,7 @@ class CommandTree {
   void AddTakeOver();
   void AddVf();
   void AddReads();
+  void AddExplain();
 
   Options& o_;
   RawOptions& raw_;

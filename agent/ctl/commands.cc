@@ -12,6 +12,7 @@
 #include "agent/ctl/changes.h"
 #include "agent/ctl/completion.h"
 #include "agent/ctl/documents.h"
+#include "agent/ctl/explain.h"
 #include "agent/ctl/json.h"
 #include "agent/ctl/kinds.h"
 #include "agent/ctl/render.h"
@@ -194,6 +195,8 @@ int Run(Session& s) {
       return TakeOver(s);
     case Options::Command::kReleaseVf:
       return RunReleaseVf(s);
+    case Options::Command::kExplainFlow:
+      return RunExplainFlow(s);
     case Options::Command::kGet:
       return Get(s);
     case Options::Command::kDescribe:

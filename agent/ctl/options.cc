@@ -10,6 +10,7 @@
 #include "agent/base/types.h"
 #include "agent/base/version.h"
 #include "agent/ctl/command_tree.h"
+#include "agent/ctl/explain.h"
 #include "agent/ctl/json.h"
 #include "agent/ctl/kinds.h"
 
@@ -243,6 +244,9 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
           "; one of vpcs, subnets, vms, ports, endpoints, pfs, vfs, rules, drifts, foreign"));
     }
     if (std::string wrong = ReadId(tree, o); !wrong.empty()) return Usage(wrong);
+  }
+  if (o.command == Options::Command::kExplainFlow) {
+    if (std::string wrong = ReadFlow(&o.flow); !wrong.empty()) return Usage(wrong);
   }
   if (o.command == Options::Command::kDescribe) JoinKind(&o);
   const bool watch = o.command == Options::Command::kWatch;

@@ -30,6 +30,14 @@ struct WatchedItem {
   std::string kind, id;
 };
 
+// Of explain flow. The first three as they were typed; what is made of them is plain.
+struct FlowOptions {
+  std::string from, to, proto;
+  std::string port, vtep;  // either
+  std::string src, src_mac, dst_mac;
+  std::optional<uint32_t> protocol, src_port, dst_port, ttl, vni;
+};
+
 // From the environment; "" where not set there.
 struct Defaults {
   std::string endpoint;  // FAIRLEAD_ENDPOINT
@@ -49,6 +57,7 @@ struct Options {
     kWatch,
     kStatus,
     kReleaseVf,
+    kExplainFlow,
     kVersion,
     kCompletion,
     kComplete,  // hidden: what the shells ask while a line is typed
@@ -76,6 +85,7 @@ struct Options {
   std::vector<WatchedItem> watched;                                // watch; empty: everything
   std::string until;                                               // watch: "", "ready", "gone"
   std::string store;                                               // adopt, purge
+  FlowOptions flow;                                                // explain flow
   std::string shell;                                               // completion
   std::vector<std::string> words;                                  // complete: the line so far
 };
