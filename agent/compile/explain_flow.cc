@@ -25,8 +25,7 @@ RuleStanding StandingOf(const FlowRule& rule, const RuleEvidence* seen) {
 
 class Explainer {
  public:
-  Explainer(const FlowScene& scene, std::span<const FlowRule> compiled,
-            const ObservedRules& seen)
+  Explainer(const FlowScene& scene, std::span<const FlowRule> compiled, const ObservedRules& seen)
       : scene_(scene), compiled_(compiled), foreign_(seen.foreign), out_(scene.begun) {
     for (const ObservedRule& rule : seen.rules) {
       // Of chains that the packet cannot meet there may be many.
@@ -88,9 +87,8 @@ class Explainer {
       const std::string words = WordsOf(location);
       return StrCat(at, " is somebody else's", words.empty() ? "" : StrCat(", ", words));
     }
-    return StrCat(at, CompiledAt(location) != nullptr
-                          ? " has another content than was compiled"
-                          : " is wanted by nobody any more");
+    return StrCat(at, CompiledAt(location) != nullptr ? " has another content than was compiled"
+                                                      : " is wanted by nobody any more");
   }
 
   // Tells each rule in the kernel that is not as compiled and that is asked not later than the one
@@ -140,8 +138,8 @@ class Explainer {
     }
     // Of one that is there otherwise FindStrangers tells, if the packet comes as far.
     if (!StandsAsCompiled(step.standing)) {
-      const std::string words =
-          seen != nullptr ? Stranger(rule.location) : StrCat(rule.location.ToString(), " is missing");
+      const std::string words = seen != nullptr ? Stranger(rule.location)
+                                                : StrCat(rule.location.ToString(), " is missing");
       if (std::find(out_.disagreements.begin(), out_.disagreements.end(), words) ==
           out_.disagreements.end()) {
         out_.disagreements.push_back(words);

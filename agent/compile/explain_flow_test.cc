@@ -111,49 +111,53 @@ class ExplainFlowTest : public ::testing::Test {
         for (const auto& [port, bound] : bound_) {
           if (bound.subnet == name) add(CompilePortRules(context, of, bound));
         }
-        for (const std::string& endpoint : world_.EndpointsOfSubnet(name)) {
-          add(CompileEndpointRules(context, of, *world_.FindEndpoint(endpoint),
-                                   world_.Find({ObjectKind::kEndpoint, endpoint})->ordinal));
+        for (const StoredObject* stored : world_.EndpointsOfSubnet(name)) {
+          add(CompileEndpointRules(context, of, std::get<Endpoint>(stored->object),
+                                   stored->ordinal));
         }
       }
     }
     std::sort(compiled_.begin(), compiled_.end(),
               [](const FlowRule& a, const FlowRule& b) { return a.location < b.location; });
-    seen_ = {};
-    for (const FlowRule& rule : compiled_) seen_.rules.push_back(InKernel(rule));
+    seen_.clear();
+    for (const FlowRule& rule : compiled_) PutInKernel(rule);
   }
-  static ObservedRule InKernel(const FlowRule& rule) {
-    ObservedRule in_kernel{PlaceOf(rule.location), {}};
-    in_kernel.seen.ours = true;
-    in_kernel.seen.ethertype = rule.match.ethertype;
-    in_kernel.seen.content_hash = rule.ContentHash();
-    in_kernel.seen.hardware = RuleHardware::kInHardware;
-    in_kernel.seen.in_hw_count = 9;
-    return in_kernel;
+  RuleEvidence& PutInKernel(const FlowRule& rule) {
+    RuleEvidence& seen = InKernel(rule.location);
+    seen.ours = true;
+    seen.ethertype = rule.match.ethertype;
+    seen.content_hash = rule.ContentHash();
+    seen.hardware = RuleHardware::kInHardware;
+    seen.in_hw_count = 9;
+    return seen;
   }
-  // Of the VPC's block.
-  std::string NameOf(const ObservedRule& rule) const {
-    return fairlead::At(kRed, rule.place).ToString();
+  RuleEvidence& InKernel(const RuleLocation& at) {
+    return seen_[at.table].rules.emplace_back(ObservedRule{PlaceOf(at), {}}).seen;
   }
   RuleEvidence& At(const std::string& location) {
-    for (ObservedRule& rule : seen_.rules) {
-      if (NameOf(rule) == location) return rule.seen;
+    for (auto& [table, seen] : seen_) {
+      for (ObservedRule& rule : seen.rules) {
+        if (fairlead::At(table, rule.place).ToString() == location) return rule.seen;
+      }
     }
     ADD_FAILURE() << location << " is not there";
-    return seen_.rules.front().seen;
+    return seen_.begin()->second.rules.front().seen;
   }
   void Remove(const std::string& location) {
-    ASSERT_EQ(std::erase_if(seen_.rules, [&](const auto& s) { return NameOf(s) == location; }), 1U)
-        << location;
+    size_t removed = 0;
+    for (auto& [table, seen] : seen_) {
+      removed += std::erase_if(seen.rules, [&, &of = table](const ObservedRule& rule) {
+        return fairlead::At(of, rule.place).ToString() == location;
+      });
+    }
+    ASSERT_EQ(removed, 1U) << location;
   }
   void PutForeign(const RuleLocation& at, uint16_t ethertype = kEtherAll) {
     FlowRule rule;
     rule.location = at;
     rule.match.ethertype = ethertype;
-    ObservedRule foreign = InKernel(rule);
-    foreign.seen.ours = false;
-    seen_.foreign[foreign.place] = "a matchall rule that this agent did not make";
-    seen_.rules.push_back(foreign);
+    PutInKernel(rule).ours = false;
+    seen_[at.table].foreign[PlaceOf(at)] = "a matchall rule that this agent did not make";
   }
 
   FlowHost Host() {
@@ -181,11 +185,11 @@ class ExplainFlowTest : public ::testing::Test {
     return question;
   }
   FlowExplanation Explain(const FlowQuestion& question) {
-    if (seen_.rules.empty()) Compile();
+    if (seen_.empty()) Compile();
     const absl::StatusOr<FlowScene> scene = SceneOf(question, Host());
     EXPECT_TRUE(scene.ok()) << scene.status();
     if (!scene.ok()) return {};
-    FlowExplanation out = ExplainFlow(*scene, compiled_, seen_);
+    FlowExplanation out = ExplainFlow(*scene, compiled_, seen_[scene->table]);
     ObservedResource hop;
     hop.neighbour = next_hop_;
     hop.neighbour_detail = "192.0.2.2 FAILED";
@@ -210,7 +214,7 @@ class ExplainFlowTest : public ::testing::Test {
   std::map<ObjectRef, std::string> states_;
   std::string not_answered_;
   std::vector<FlowRule> compiled_;
-  ObservedRules seen_;
+  std::map<RuleTable, ObservedRules> seen_;
   NeighbourState next_hop_ = NeighbourState::kResolved;
 };
 
@@ -477,10 +481,10 @@ TEST_F(ExplainFlowTest, AnOwnRuleThatNobodyWantsIsTold) {
   FlowRule old = compiled_.front();
   old.location = {kRed, 0, 1150, 90};
   old.match = {};
-  seen_.rules.push_back(InKernel(old));
+  PutInKernel(old);
   EXPECT_THAT(Explain("a", "10.0.0.6").disagreements, IsEmpty()) << "it is asked later";
   old.location.priority = 1;
-  seen_.rules.push_back(InKernel(old));
+  PutInKernel(old);
   EXPECT_THAT(Explain("a", "10.0.0.6").disagreements,
               ElementsAre("block-1000/0/1/90 is wanted by nobody any more"));
 }

@@ -101,9 +101,9 @@ std::vector<FlowRule> Engine::CompiledForFlow(const FlowScene& scene, ObservedRu
   if (!context.ok() || !*context) return rules;
   for (const StoredObject* stored : endpoints) {
     const auto& endpoint = std::get<Endpoint>(stored->object);
-    if (FindUnit({UnitKind::kEndpoint, endpoint.id}) != nullptr) continue;  // among the wanted
-    for (FlowRule& rule : CompileEndpointRules(
-             (*context)->vpc, SubnetContextOf(endpoint.subnet), endpoint, stored->ordinal)) {
+    if (units_.contains({UnitKind::kEndpoint, endpoint.id})) continue;  // among the wanted
+    for (FlowRule& rule : CompileEndpointRules((*context)->vpc, SubnetContextOf(endpoint.subnet),
+                                               endpoint, stored->ordinal)) {
       if (scene.chains.contains(rule.location.chain)) rules.push_back(std::move(rule));
     }
   }
@@ -133,16 +133,16 @@ void Engine::ExplainFlow(const FlowQuestion& question,
 
 // A table that changes under the reading is read again.
 void Engine::ReadForFlow(const std::shared_ptr<FlowInquiry>& inquiry) {
-  executor_->ObserveTable(inquiry->table, /*counted=*/true,
-                          [this, alive = std::weak_ptr<bool>(alive_), inquiry](
-                              absl::StatusOr<ObservedRules> seen) {
-    if (alive.expired() || inquiry->over) return;
-    if (seen.ok()) return WalkFlow(inquiry, *std::move(seen));
-    inquiry->error = seen.status();
-    executor_->After(kReadAgain, [this, alive = std::weak_ptr<bool>(alive_), inquiry] {
-      if (!alive.expired() && !inquiry->over) ReadForFlow(inquiry);
-    });
-  });
+  executor_->ObserveTable(
+      inquiry->table, /*counted=*/true,
+      [this, alive = std::weak_ptr<bool>(alive_), inquiry](absl::StatusOr<ObservedRules> seen) {
+        if (alive.expired() || inquiry->over) return;
+        if (seen.ok()) return WalkFlow(inquiry, *std::move(seen));
+        inquiry->error = seen.status();
+        executor_->After(kReadAgain, [this, alive = std::weak_ptr<bool>(alive_), inquiry] {
+          if (!alive.expired() && !inquiry->over) ReadForFlow(inquiry);
+        });
+      });
 }
 
 void Engine::WalkFlow(const std::shared_ptr<FlowInquiry>& inquiry, ObservedRules seen) {
