@@ -48,7 +48,7 @@ set(FAIRLEAD_ALLOWED_slowpath base model slow_path_wire runtime absl spdlog)
 set(FAIRLEAD_ALLOWED_ctl base proto transport absl protobuf json yaml_tree cli11)
 
 set(FAIRLEAD_TARGET_absl absl::status absl::statusor absl::strings absl::flat_hash_map
-    absl::flat_hash_set)
+    absl::flat_hash_set absl::btree)
 set(FAIRLEAD_TARGET_asio fairlead_external_asio)
 set(FAIRLEAD_TARGET_threads Threads::Threads)
 set(FAIRLEAD_TARGET_protobuf protobuf::libprotobuf)

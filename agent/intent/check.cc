@@ -69,7 +69,7 @@ class Checker {
     if (before == nullptr || (before->vni == vpc.vni && before->vlan == vpc.vlan)) return;
     const std::string change = StrCat("vpc/", vpc.id, " cannot change from ", SegmentName(*before),
                                       " to ", SegmentName(vpc), " while it has ");
-    if (std::string ports = Users({{ObjectKind::kPort, &world_.PortsOfVpc(vpc.id)}});
+    if (std::string ports = Users({{{ObjectKind::kPort, &world_.PortsOfVpc(vpc.id)}}});
         !ports.empty()) {
       out_.Add(c.origin.Field(field), ViolationCode::kConflict,
                StrCat(change, "ports (", ports, ")"));
@@ -80,7 +80,7 @@ class Checker {
                StrCat(change, "subnets with gateways or DNS servers (", subnets,
                       "), which are of an overlay only"));
     }
-    if (std::string endpoints = Users({}, world_.EndpointsOfVpc(vpc.id)); !endpoints.empty()) {
+    if (std::string endpoints = Users({{}, &world_.EndpointsOfVpc(vpc.id)}); !endpoints.empty()) {
       out_.Add(c.origin.Field(field), ViolationCode::kConflict,
                StrCat(change, "endpoints (", endpoints, "), which need a tunnel"));
     }
@@ -324,10 +324,13 @@ class Checker {
     }
   }
 
-  using Referrers = std::vector<std::pair<ObjectKind, const std::set<std::string>*>>;
+  struct Referrers {
+    std::vector<std::pair<ObjectKind, const std::set<std::string>*>> ids = {};
+    const EndpointSet* endpoints = nullptr;
+  };
 
   // The first few of these that stay as they are, for a sentence; "" if none.
-  std::string Users(const Referrers& referrers, const EndpointSet& endpoints = {}) {
+  std::string Users(const Referrers& referrers) {
     constexpr size_t kMaxNamed = 5;
     std::vector<std::string> named;
     bool more = false;
@@ -336,11 +339,12 @@ class Checker {
       more = named.size() == kMaxNamed;
       if (!more) named.push_back(ref.ToString());
     };
-    for (const auto& [kind, ids] : referrers) {
+    for (const auto& [kind, ids] : referrers.ids) {
       for (auto id = ids->begin(); id != ids->end() && !more; ++id) name({kind, *id});
     }
-    for (auto it = endpoints.begin(); it != endpoints.end() && !more; ++it) {
-      name(RefOf((*it)->object));
+    if (referrers.endpoints != nullptr) {
+      const EndpointSet& all = *referrers.endpoints;
+      for (auto it = all.begin(); it != all.end() && !more; ++it) name(RefOf((*it)->object));
     }
     return StrCat(StrJoin(named, ", "), more ? " and more" : "");
   }
@@ -355,33 +359,31 @@ class Checker {
         ids.insert(id);
       }
     }
-    return Users({{ObjectKind::kSubnet, &ids}});
+    return Users({{{ObjectKind::kSubnet, &ids}}});
   }
 
   // Upserts that use what is removed get a violation of their own (Resolve).
   void CheckUnused(const Removal& removal) {
     const std::string& id = removal.ref.id;
     Referrers referrers;
-    const EndpointSet kNone;
-    const EndpointSet* endpoints = &kNone;
     switch (removal.ref.kind) {
       case ObjectKind::kVpc:
-        referrers = {{ObjectKind::kSubnet, &world_.SubnetsOfVpc(id)},
-                     {ObjectKind::kPort, &world_.PortsOfVpc(id)}};
-        endpoints = &world_.EndpointsOfVpc(id);
+        referrers.ids = {{ObjectKind::kSubnet, &world_.SubnetsOfVpc(id)},
+                         {ObjectKind::kPort, &world_.PortsOfVpc(id)}};
+        referrers.endpoints = &world_.EndpointsOfVpc(id);
         break;
       case ObjectKind::kSubnet:
-        referrers = {{ObjectKind::kPort, &world_.PortsOfSubnet(id)}};
-        endpoints = &world_.EndpointsOfSubnet(id);
+        referrers.ids = {{ObjectKind::kPort, &world_.PortsOfSubnet(id)}};
+        referrers.endpoints = &world_.EndpointsOfSubnet(id);
         break;
       case ObjectKind::kVm:
-        referrers = {{ObjectKind::kPort, &world_.PortsOfVm(id)}};
+        referrers.ids = {{ObjectKind::kPort, &world_.PortsOfVm(id)}};
         break;
       case ObjectKind::kPort:
       case ObjectKind::kEndpoint:
         return;
     }
-    std::string users = Users(referrers, *endpoints);
+    std::string users = Users(referrers);
     if (users.empty()) return;
     out_.Add(removal.path, ViolationCode::kConflict,
              StrCat(removal.ref.ToString(), " is still used by ", users,

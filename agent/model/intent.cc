@@ -56,25 +56,14 @@ std::string SegmentName(const Vpc& vpc) {
 
 std::string ObjectRef::ToString() const { return StrCat(ObjectKindName(kind), "/", id); }
 
-ObjectRef RefOf(const Object& object) {
-  return std::visit(
-      [](const auto& value) {
-        using T = std::decay_t<decltype(value)>;
-        ObjectKind kind = ObjectKind::kEndpoint;
-        if constexpr (std::is_same_v<T, Vpc>) {
-          kind = ObjectKind::kVpc;
-        } else if constexpr (std::is_same_v<T, Subnet>) {
-          kind = ObjectKind::kSubnet;
-        } else if constexpr (std::is_same_v<T, Vm>) {
-          kind = ObjectKind::kVm;
-        } else if constexpr (std::is_same_v<T, Port>) {
-          kind = ObjectKind::kPort;
-        } else {
-          static_assert(std::is_same_v<T, Endpoint>);
-        }
-        return ObjectRef{kind, value.id};
-      },
-      object);
-}
+ObjectRef RefOf(const Object& object) { return {KindOf(object), IdOf(object)}; }
+
+template <ObjectKind kKind>
+using OfKind = std::variant_alternative_t<static_cast<size_t>(kKind), Object>;
+static_assert(std::is_same_v<OfKind<ObjectKind::kVpc>, Vpc>);
+static_assert(std::is_same_v<OfKind<ObjectKind::kSubnet>, Subnet>);
+static_assert(std::is_same_v<OfKind<ObjectKind::kVm>, Vm>);
+static_assert(std::is_same_v<OfKind<ObjectKind::kPort>, Port>);
+static_assert(std::is_same_v<OfKind<ObjectKind::kEndpoint>, Endpoint>);
 
 }  // namespace fairlead

@@ -128,8 +128,12 @@ struct ObjectRef {
   }
 };
 
-using Object = std::variant<Vpc, Subnet, Vm, Port, Endpoint>;
+using Object = std::variant<Vpc, Subnet, Vm, Port, Endpoint>;  // as kAllObjectKinds
 ObjectRef RefOf(const Object& object);
+inline ObjectKind KindOf(const Object& object) { return kAllObjectKinds[object.index()]; }
+inline const std::string& IdOf(const Object& object) {
+  return std::visit([](const auto& value) -> const std::string& { return value.id; }, object);
+}
 
 // An object as the store keeps it.
 struct StoredObject {

@@ -9,7 +9,6 @@
 
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -31,24 +30,28 @@ struct Change {
   bool empty() const { return upserts.empty() && removes.empty(); }
 };
 
-// Endpoints ascending by id; lower_bound takes an id, too.
-struct ByEndpointId {
+// Stored objects of one kind, by their ids; also found by an id alone.
+struct ById {
   using is_transparent = void;
-  static std::string_view IdOf(const StoredObject* stored) {
-    return std::get<Endpoint>(stored->object).id;
-  }
-  static std::string_view IdOf(std::string_view id) { return id; }
+  static std::string_view Id(const StoredObject* stored) { return IdOf(stored->object); }
+  static std::string_view Id(std::string_view id) { return id; }
   template <typename A, typename B>
   bool operator()(const A& a, const B& b) const {
-    return IdOf(a) < IdOf(b);
+    return Id(a) < Id(b);
   }
 };
-using EndpointSet = absl::btree_set<const StoredObject*, ByEndpointId>;
+// Each holds an Endpoint.
+using EndpointSet = absl::btree_set<const StoredObject*, ById>;
 
 class World {
  public:
   World() = default;
+  // Fastest where `objects` are in ascending order of their ids within each kind.
   World(std::vector<StoredObject> objects, uint32_t next_ordinal);
+  World(const World& other);
+  World(World&&) = default;
+  World& operator=(const World& other) { return *this = World(other); }
+  World& operator=(World&&) = default;
 
   const StoredObject* Find(const ObjectRef& ref) const;
   const Vpc* FindVpc(std::string_view id) const;
@@ -56,8 +59,9 @@ class World {
   const Vm* FindVm(std::string_view id) const;
   const Port* FindPort(std::string_view id) const;
   const Endpoint* FindEndpoint(std::string_view id) const;
+  const StoredObject* FindByOrdinal(uint32_t ordinal) const;
 
-  // Ids, ascending. Empty set when there is no such parent.
+  // Ids, or endpoints by their ids, ascending. Empty set when there is no such parent.
   const std::set<std::string>& SubnetsOfVpc(std::string_view vpc) const;
   const std::set<std::string>& PortsOfVpc(std::string_view vpc) const;
   const std::set<std::string>& PortsOfSubnet(std::string_view subnet) const;
@@ -66,7 +70,7 @@ class World {
   const EndpointSet& EndpointsOfSubnet(std::string_view subnet) const;
   // Endpoints behind an outer address, of all VPCs.
   const EndpointSet& EndpointsOfVtep(const IpAddress& vtep) const;
-  void ForEachVtep(const std::function<void(const IpAddress&)>& fn) const;
+  void ForEachVtep(const std::function<void(const IpAddress&)>& fn) const;  // ascending
 
   // Who has this VNI or VLAN, or this MAC or address within a VPC; none if free. Of a gateway's
   // address that is its subnet.
@@ -82,26 +86,53 @@ class World {
   uint32_t next_ordinal() const { return next_ordinal_; }
   // True while some object has it (a wrapped counter skips these).
   bool OrdinalInUse(uint32_t ordinal) const { return FindByOrdinal(ordinal) != nullptr; }
-  const StoredObject* FindByOrdinal(uint32_t ordinal) const;
 
   // Applies an admitted change. Upserts replace; removes of absent are ignored.
   void Apply(const Change& change);
 
  private:
+  using Key = std::pair<ObjectKind, std::string_view>;
+  struct ByKey {
+    using is_transparent = void;
+    static Key Of(const StoredObject& stored) {
+      return {KindOf(stored.object), IdOf(stored.object)};
+    }
+    static Key Of(const Key& key) { return key; }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return Of(a) < Of(b);
+    }
+  };
+  using Objects = std::set<StoredObject, ByKey>;  // whose nodes the indices point to
+
+  // What lies in one VPC, and in one subnet.
+  struct InVpc {
+    std::set<std::string> subnets, ports;
+    EndpointSet endpoints;
+    absl::flat_hash_map<MacAddress, const StoredObject*> by_mac;
+    absl::flat_hash_map<IpAddress, const StoredObject*> by_address;
+    bool empty() const;
+  };
+  struct InSubnet {
+    std::set<std::string> ports;
+    EndpointSet endpoints;
+    bool empty() const { return ports.empty() && endpoints.empty(); }
+  };
+
+  const StoredObject* FindKey(const Key& key) const;
+  Objects::iterator Put(Objects::iterator hint, StoredObject object);
+  Objects::iterator Remove(Objects::iterator it);
   void Index(const StoredObject& object, bool add);
 
-  // Shared with copies of this world, and never changed.
-  std::map<ObjectRef, std::shared_ptr<const StoredObject>> objects_;
+  Objects objects_;
   uint32_t next_ordinal_ = 1;
-  std::map<std::string, std::set<std::string>, std::less<>> subnets_of_vpc_, ports_of_vpc_,
-      ports_of_subnet_, ports_of_vm_;
-  std::map<std::string, EndpointSet, std::less<>> endpoints_of_vpc_, endpoints_of_subnet_;
+  absl::flat_hash_map<std::string, InVpc> in_vpc_;
+  absl::flat_hash_map<std::string, InSubnet> in_subnet_;
+  std::map<std::string, std::set<std::string>, std::less<>> ports_of_vm_;
   std::map<IpAddress, EndpointSet> endpoints_of_vtep_;
-  std::map<Vni, ObjectRef> by_vni_;
-  std::map<VlanId, ObjectRef> by_vlan_;
-  std::map<Uuid, ObjectRef> by_uuid_;
-  absl::flat_hash_map<std::pair<std::string, MacAddress>, ObjectRef> by_mac_;
-  absl::flat_hash_map<std::pair<std::string, IpAddress>, ObjectRef> by_address_;
+  std::map<Vni, const StoredObject*> by_vni_;
+  std::map<VlanId, const StoredObject*> by_vlan_;
+  std::map<Uuid, const StoredObject*> by_uuid_;
   absl::flat_hash_map<uint32_t, const StoredObject*> by_ordinal_;
 };
 

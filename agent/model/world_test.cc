@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "agent/base/text.h"
@@ -24,9 +25,11 @@ Uuid UuidOf(uint32_t n) {
 }
 
 std::string Ids(const EndpointSet& endpoints) {
-  std::string out;
-  for (const StoredObject* stored : endpoints) StrAppend(&out, RefOf(stored->object).id, ",");
-  return out;
+  std::vector<std::string> ids;
+  for (const StoredObject* endpoint : endpoints) {
+    ids.push_back(std::get<Endpoint>(endpoint->object).id);
+  }
+  return StrJoin(ids, ",");
 }
 
 // Everything that a World answers, asked over small universes of ids, as text.
@@ -52,10 +55,13 @@ std::string Dump(const World& world) {
               owner(world.OwnerOfUuid(UuidOf(n))), Ids(world.EndpointsOfVtep(Ip(n))));
   }
   for (uint32_t n = 0; n < 4000; ++n) {
-    const StoredObject* owner = world.FindByOrdinal(n);
-    if (owner != nullptr) StrAppend(&out, " ", n, RefOf(owner->object).ToString());
+    const StoredObject* object = world.FindByOrdinal(n);
+    EXPECT_EQ(world.OrdinalInUse(n), object != nullptr);
+    if (object == nullptr) continue;
+    StrAppend(&out, " ", n, "=", RefOf(object->object).ToString());
+    EXPECT_EQ(object, world.Find(RefOf(object->object)));
+    EXPECT_EQ(object->ordinal, n);
   }
-  world.ForEachVtep([&](const IpAddress& vtep) { StrAppend(&out, " ", vtep.ToString()); });
   return out;
 }
 
@@ -147,6 +153,13 @@ TEST(WorldTest, AfterAnyChangesAllIndicesEqualThoseOfAFreshWorld) {
       if (step % 10 != 9) continue;
       std::vector<StoredObject> all;
       world.ForEach([&](const StoredObject& o) { all.push_back(o); });
+      // In whatever order, and an object that is there twice counts as it is there last.
+      if (!all.empty() && draw.Pick(2) == 0) {
+        std::shuffle(all.begin(), all.end(), std::mt19937(seed));
+        StoredObject stale = all.back();
+        stale.generation += 7;
+        all.insert(all.begin(), stale);
+      }
       World fresh(all, world.next_ordinal());
       ASSERT_EQ(Dump(world), Dump(fresh)) << "seed " << seed << " step " << step;
     }
@@ -158,6 +171,32 @@ TEST(WorldTest, AfterAnyChangesAllIndicesEqualThoseOfAFreshWorld) {
     EXPECT_EQ(world.size(), 0U);
     EXPECT_EQ(Dump(world), Dump(World({}, world.next_ordinal())));
   }
+}
+
+TEST(WorldTest, EndpointsAreInTheOrderOfTheirIdsAndFoundByThem) {
+  const auto endpoint = [](const std::string& id, uint32_t n, const std::string& vpc) {
+    return StoredObject{Endpoint{id, vpc, vpc + "-s", Mac(n), {Ip(n)}, Ip(100 + n % 2)}, 1, n};
+  };
+  World made(
+      {endpoint("c", 1, "v"), endpoint("a", 2, "v"), endpoint("e", 3, "v"), endpoint("b", 4, "w")},
+      5);
+  World moved = std::move(made);  // what points into it stays right
+  const World world = moved;      // and what points into a copy is its own
+  EXPECT_NE(world.FindByOrdinal(1), moved.FindByOrdinal(1));
+  moved.Apply({{}, {{ObjectKind::kEndpoint, "c"}}, 5});
+  EXPECT_EQ(Ids(moved.EndpointsOfVpc("v")), "a,e");
+  EXPECT_EQ(Ids(world.EndpointsOfVpc("v")), "a,c,e");
+  EXPECT_EQ(Ids(world.EndpointsOfSubnet("w-s")), "b");
+  EXPECT_EQ(Ids(world.EndpointsOfVtep(Ip(100))), "a,b");
+  EXPECT_EQ(Ids(world.EndpointsOfVpc("nowhere")), "");
+  const EndpointSet& endpoints = world.EndpointsOfVpc("v");
+  EXPECT_EQ(*endpoints.lower_bound(std::string_view("b")), world.FindByOrdinal(1));
+  EXPECT_EQ(*endpoints.upper_bound(std::string_view("c")), world.FindByOrdinal(3));
+  EXPECT_EQ(endpoints.lower_bound(std::string_view("f")), endpoints.end());
+  EXPECT_TRUE(endpoints.contains(std::string_view("a")));
+  EXPECT_FALSE(endpoints.contains(std::string_view("b")));
+  EXPECT_EQ(world.FindByOrdinal(4), world.Find({ObjectKind::kEndpoint, "b"}));
+  EXPECT_EQ(world.FindByOrdinal(5), nullptr);
 }
 
 TEST(WorldTest, AMacMovesBetweenTwoObjectsInOneChange) {

@@ -75,7 +75,7 @@ std::vector<FlowRule> Engine::CompiledForFlow(const FlowScene& scene, ObservedRu
   std::optional<ObjectRef> vpc;
   if (scene.table.kind == RuleTable::Kind::kVpcBlock) vpc = world_.OwnerOfVni(scene.table.vni);
   if (!vpc) return rules;
-  std::set<const StoredObject*, ByEndpointId> endpoints;
+  std::set<const StoredObject*, ById> endpoints;
   for (const std::optional<ObjectRef>& owner :
        {world_.OwnerOfMac(vpc->id, scene.packet.dst_mac),
         world_.OwnerOfAddress(vpc->id, scene.packet.dst_ip)}) {
