@@ -167,7 +167,9 @@ absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool
   const absl::StatusOr<TcAttachPoint> at = PointOf(table, /*to_read=*/true);
   if (absl::IsNotFound(at.status())) return ObservedRules{};
   if (!at.ok()) return at.status();
-  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<TcFilterInfo> filters, tc_->Dump(*at));
+  FAIRLEAD_ASSIGN_OR_RETURN(
+      const std::vector<TcFilterInfo> filters,
+      tc_->Dump(*at, counted ? TcDumpDetail::kWithHardwareCount : TcDumpDetail::kTerse));
   ObservedRules result;
   result.rules.reserve(filters.size());
   for (const TcFilterInfo& info : filters) {

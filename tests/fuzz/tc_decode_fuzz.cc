@@ -12,6 +12,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Bytes bytes(data, size);
   (void)DecodeFilter(bytes);
   (void)DecodeQdisc(bytes);
+  FilterDump dump;
+  AnswerCollector collector(1, 1, [&](const MessageView& message) { dump.Take(message); });
+  collector.Feed(bytes);
   if (auto messages = SplitDatagram(bytes); messages.ok()) {
     for (const MessageView& message : *messages) {
       (void)ParseAck(message);

@@ -148,8 +148,9 @@ class FaultyTcPort final : public TcPort {
     }
     return results;
   }
-  absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at) override {
-    return calls_.Look("Dump", Place(at, {}), [&] { return port_->Dump(at); });
+  absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at,
+                                                 TcDumpDetail detail) override {
+    return calls_.Look("Dump", Place(at, {}), [&] { return port_->Dump(at, detail); });
   }
   absl::StatusOr<std::unique_ptr<Subscription>> Subscribe(
       std::function<void(const Event&)> on_event) override {

@@ -2,7 +2,6 @@
 #include "agent/ports/netlink/attributes.h"
 
 #include <arpa/inet.h>
-#include <linux/netlink.h>
 
 #include <algorithm>
 
@@ -19,6 +18,11 @@ void DecodeError::SetAttribute(uint16_t type, size_t length, std::string_view wa
   if (ok()) Set(StrCat("attribute ", type, " has ", length, " bytes, expected ", wanted));
 }
 
+void DecodeError::SetLength(uint16_t type, size_t length, size_t left) {
+  if (!ok()) return;
+  Set(StrCat("attribute ", type, " says that it has ", length, " bytes where ", left, " are left"));
+}
+
 absl::Status DecodeError::ToStatus(std::string_view message) const {
   if (ok()) return absl::OkStatus();
   return absl::DataLossError(
@@ -30,28 +34,23 @@ Bytes AfterHeader(Bytes bytes, size_t size) {
   return bytes.size() <= aligned ? Bytes() : bytes.subspan(aligned);
 }
 
-AttributeSet::AttributeSet(Bytes bytes, DecodeError* error) : error_(error) {
-  size_t used = 0;
-  while (bytes.size() - used >= NLA_HDRLEN) {
-    const auto header = *ReadStruct<nlattr>(bytes.subspan(used));
-    if (header.nla_len < NLA_HDRLEN || header.nla_len > bytes.size() - used) {
-      error_->Set(StrCat("attribute ", header.nla_type & NLA_TYPE_MASK, " says that it has ",
-                         header.nla_len, " bytes where ", bytes.size() - used, " are left"));
-      break;
-    }
-    // The last attribute may come without its padding.
-    used += std::min(Align(header.nla_len), bytes.size() - used);
+std::optional<std::string> ReadString(uint16_t type, Bytes payload, size_t max,
+                                      DecodeError* error) {
+  const auto end = std::find(payload.begin(), payload.end(), 0);
+  if (static_cast<size_t>(end - payload.begin()) > max) {
+    error->SetAttribute(type, payload.size(), StrCat("a text of at most ", max));
+    return std::nullopt;
   }
-  bytes_ = bytes.first(used);
+  return std::string(payload.begin(), end);
 }
 
-bool AttributeSet::Next(Bytes* left, uint16_t* type, Bytes* payload) {
-  if (left->size() < NLA_HDRLEN) return false;
-  const auto header = *ReadStruct<nlattr>(*left);
-  *type = header.nla_type & NLA_TYPE_MASK;
-  *payload = left->subspan(NLA_HDRLEN, header.nla_len - NLA_HDRLEN);
-  *left = left->subspan(std::min(Align(header.nla_len), left->size()));
-  return true;
+AttributeSet::AttributeSet(Bytes bytes, DecodeError* error) : error_(error) {
+  size_t used = 0;
+  ForEachAttribute(bytes, error, [&](uint16_t, Bytes payload) {
+    const auto end = static_cast<size_t>(payload.data() + payload.size() - bytes.data());
+    used = std::min(Align(end), bytes.size());
+  });
+  bytes_ = bytes.first(used);
 }
 
 std::optional<Bytes> AttributeSet::Raw(uint16_t wanted) const {
@@ -76,13 +75,7 @@ std::optional<uint32_t> AttributeSet::Be32(uint16_t type) const {
 
 std::optional<std::string> AttributeSet::String(uint16_t type, size_t max) const {
   auto raw = Raw(type);
-  if (!raw) return std::nullopt;
-  const auto end = std::find(raw->begin(), raw->end(), 0);
-  if (static_cast<size_t>(end - raw->begin()) > max) {
-    error_->SetAttribute(type, raw->size(), StrCat("a text of at most ", max));
-    return std::nullopt;
-  }
-  return std::string(raw->begin(), end);
+  return raw ? ReadString(type, *raw, max, error_) : std::nullopt;
 }
 
 std::optional<IpAddress> AttributeSet::Ip(uint16_t type) const {

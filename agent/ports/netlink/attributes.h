@@ -9,6 +9,9 @@
 // Errors: DecodeError::ToStatus is kDataLoss.
 #pragma once
 
+#include <linux/netlink.h>
+
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <cstring>
@@ -32,6 +35,7 @@ class DecodeError {
     if (what_.empty()) what_ = what;
   }
   void SetAttribute(uint16_t type, size_t length, std::string_view wanted);
+  void SetLength(uint16_t type, size_t length, size_t left);
   bool ok() const { return what_.empty(); }
   // `message` names the message in words, "a link".
   absl::Status ToStatus(std::string_view message) const;
@@ -52,6 +56,33 @@ requires std::is_trivially_copyable_v<T> std::optional<T> ReadStruct(Bytes bytes
 
 // What follows a structure of `size` bytes (padded to 4), empty when nothing does.
 Bytes AfterHeader(Bytes bytes, size_t size);
+
+// Calls visit(type, payload) for each attribute of `bytes`, in order. A length that is too
+// small or points past the end is an error, and ends it.
+template <typename Visit>
+void ForEachAttribute(Bytes bytes, DecodeError* error, Visit visit) {
+  while (bytes.size() >= NLA_HDRLEN) {
+    const auto header = *ReadStruct<nlattr>(bytes);
+    const uint16_t type = header.nla_type & NLA_TYPE_MASK;
+    if (header.nla_len < NLA_HDRLEN || header.nla_len > bytes.size()) {
+      return error->SetLength(type, header.nla_len, bytes.size());
+    }
+    visit(type, bytes.subspan(NLA_HDRLEN, header.nla_len - NLA_HDRLEN));
+    // The last attribute may come without its padding.
+    bytes = bytes.subspan(std::min<size_t>(NLA_ALIGN(header.nla_len), bytes.size()));
+  }
+}
+
+// The integer that is the whole of an attribute's payload; another size is an error.
+template <std::unsigned_integral T>
+std::optional<T> ReadNumber(uint16_t type, Bytes payload, DecodeError* error) {
+  if (payload.size() == sizeof(T)) return ReadStruct<T>(payload);
+  error->SetAttribute(type, payload.size(), "an integer of another size");
+  return std::nullopt;
+}
+
+// Up to the first NUL; longer than `max` is an error.
+std::optional<std::string> ReadString(uint16_t type, Bytes payload, size_t max, DecodeError* error);
 
 class AttributeSet {
  public:
@@ -89,25 +120,14 @@ class AttributeSet {
   // Calls visit(type, payload) in order.
   template <typename Visit>
   void ForEach(Visit visit) const {
-    Bytes left = bytes_;
-    uint16_t type = 0;
-    Bytes payload;
-    while (Next(&left, &type, &payload)) visit(type, payload);
+    ForEachAttribute(bytes_, error_, visit);
   }
 
  private:
-  // Steps over one attribute of an already checked chain.
-  static bool Next(Bytes* left, uint16_t* type, Bytes* payload);
-
   template <std::unsigned_integral T>
   std::optional<T> Number(uint16_t type) const {
     auto raw = Raw(type);
-    if (!raw) return std::nullopt;
-    if (raw->size() != sizeof(T)) {
-      error_->SetAttribute(type, raw->size(), "an integer of another size");
-      return std::nullopt;
-    }
-    return ReadStruct<T>(*raw);
+    return raw ? ReadNumber<T>(type, *raw, error_) : std::nullopt;
   }
 
   Bytes bytes_;  // only whole attributes

@@ -87,21 +87,28 @@ bool Message::is_dump() const {
   return (nlmsg_hdr(message_.get())->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
 }
 
+absl::StatusOr<MessageView> TakeMessage(Bytes* datagram) {
+  const auto header = ReadStruct<nlmsghdr>(*datagram);
+  if (!header || header->nlmsg_len < sizeof(nlmsghdr) || header->nlmsg_len > datagram->size()) {
+    return absl::DataLossError(StrCat(
+        "a netlink message of the kernel is cut short: ", datagram->size(), " bytes are left",
+        header ? StrCat(" where its header says ", header->nlmsg_len) : std::string()));
+  }
+  const MessageView message{
+      .type = header->nlmsg_type,
+      .flags = header->nlmsg_flags,
+      .sequence = header->nlmsg_seq,
+      .payload = datagram->subspan(sizeof(nlmsghdr), header->nlmsg_len - sizeof(nlmsghdr))};
+  *datagram = AfterHeader(*datagram, header->nlmsg_len);
+  return message;
+}
+
 absl::StatusOr<std::vector<MessageView>> SplitDatagram(Bytes datagram) {
   std::vector<MessageView> messages;
   while (!datagram.empty()) {
-    const auto header = ReadStruct<nlmsghdr>(datagram);
-    if (!header || header->nlmsg_len < sizeof(nlmsghdr) || header->nlmsg_len > datagram.size()) {
-      return absl::DataLossError(StrCat(
-          "a netlink message of the kernel is cut short: ", datagram.size(), " bytes are left",
-          header ? StrCat(" where its header says ", header->nlmsg_len) : std::string()));
-    }
-    messages.push_back(
-        {.type = header->nlmsg_type,
-         .flags = header->nlmsg_flags,
-         .sequence = header->nlmsg_seq,
-         .payload = datagram.subspan(sizeof(nlmsghdr), header->nlmsg_len - sizeof(nlmsghdr))});
-    datagram = AfterHeader(datagram, header->nlmsg_len);
+    auto message = TakeMessage(&datagram);
+    if (!message.ok()) return message.status();
+    messages.push_back(*message);
   }
   return messages;
 }
@@ -143,8 +150,12 @@ absl::Status Answer::ToStatus(std::string_view asked) const {
   return error == 0 ? absl::OkStatus() : SystemError(error, asked, words);
 }
 
-AnswerCollector::AnswerCollector(uint32_t first_sequence, size_t count)
-    : first_(first_sequence), answers_(count), done_(count, false), outstanding_(count) {}
+AnswerCollector::AnswerCollector(uint32_t first_sequence, size_t count, OnReply on_reply)
+    : first_(first_sequence),
+      on_reply_(std::move(on_reply)),
+      answers_(count),
+      done_(count, false),
+      outstanding_(count) {}
 
 void AnswerCollector::Finish(size_t index) {
   done_[index] = true;
@@ -152,9 +163,10 @@ void AnswerCollector::Finish(size_t index) {
 }
 
 void AnswerCollector::Feed(Bytes datagram) {
-  auto messages = SplitDatagram(datagram);
-  if (!messages.ok()) return Abort(messages.status());
-  for (const MessageView& message : *messages) {
+  while (!datagram.empty()) {
+    const auto taken = TakeMessage(&datagram);
+    if (!taken.ok()) return Abort(taken.status());
+    const MessageView& message = *taken;
     const uint32_t index = message.sequence - first_;  // wraps like the sequence
     if (index >= answers_.size() || done_[index]) continue;
     Answer& answer = answers_[index];
@@ -173,6 +185,8 @@ void AnswerCollector::Feed(Bytes datagram) {
         answer.transport = ack.status();
       }
       Finish(index);
+    } else if (message.type >= NLMSG_MIN_TYPE && on_reply_ != nullptr) {
+      on_reply_(message);
     } else if (message.type >= NLMSG_MIN_TYPE) {
       answer.replies.push_back(
           {message.type, std::vector<uint8_t>(message.payload.begin(), message.payload.end())});

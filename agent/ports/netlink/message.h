@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -81,6 +82,9 @@ struct MessageView {
   Bytes payload;  // behind the netlink header
 };
 
+// The first message of a datagram that is not empty, which it is taken off. kDataLoss when a
+// length points past the end.
+absl::StatusOr<MessageView> TakeMessage(Bytes* datagram);
 // All messages of a datagram. kDataLoss when a length points past its end.
 absl::StatusOr<std::vector<MessageView>> SplitDatagram(Bytes datagram);
 
@@ -112,7 +116,9 @@ struct Answer {
 // Messages of another sequence are late answers to requests given up before.
 class AnswerCollector {
  public:
-  AnswerCollector(uint32_t first_sequence, size_t count);
+  // With `on_reply`, which gets the replies as they come, none are kept.
+  using OnReply = std::function<void(const MessageView&)>;
+  AnswerCollector(uint32_t first_sequence, size_t count, OnReply on_reply = nullptr);
   // A datagram that cannot be split fails everything that is outstanding.
   void Feed(Bytes datagram);
   // Fails what is outstanding: no more answers will come.
@@ -124,6 +130,7 @@ class AnswerCollector {
   void Finish(size_t index);
 
   uint32_t first_;
+  OnReply on_reply_;
   std::vector<Answer> answers_;
   std::vector<bool> done_;
   size_t outstanding_;

@@ -175,6 +175,36 @@ TEST(AnswerCollector, ADumpsErrorIsInItsEnd) {
   EXPECT_EQ(collector.Take()[0].error, ENODEV);
 }
 
+TEST(AnswerCollector, RepliesAreHandedOverInsteadOfKept) {
+  std::vector<std::pair<uint16_t, size_t>> got;
+  AnswerCollector collector(
+      1, 1, [&](const MessageView& reply) { got.emplace_back(reply.type, reply.payload.size()); });
+  auto datagram = Pack(NLMSG_MIN_TYPE, NLM_F_MULTI, 1, {1, 2, 3, 4});
+  const auto second = Pack(NLMSG_MIN_TYPE + 1, NLM_F_MULTI, 1, {1, 2});
+  datagram.insert(datagram.end(), second.begin(), second.end());
+  collector.Feed(datagram);
+  collector.Feed(Pack(NLMSG_MIN_TYPE, NLM_F_MULTI, 7, {}));  // late: of another request
+  EXPECT_FALSE(collector.complete());
+  collector.Feed(Pack(NLMSG_DONE, NLM_F_MULTI, 1, {0, 0, 0, 0}));
+  ASSERT_TRUE(collector.complete());
+  EXPECT_EQ(got, (std::vector<std::pair<uint16_t, size_t>>{{NLMSG_MIN_TYPE, 4},
+                                                           {NLMSG_MIN_TYPE + 1, 2}}));
+  const auto answers = collector.Take();
+  EXPECT_TRUE(answers[0].ok());
+  EXPECT_TRUE(answers[0].replies.empty());
+}
+
+TEST(AnswerCollector, ADumpThatIsCutShortAfterSomeRepliesIsNoWholeOne) {
+  size_t got = 0;
+  AnswerCollector collector(1, 1, [&](const MessageView&) { ++got; });
+  auto datagram = Pack(NLMSG_MIN_TYPE, NLM_F_MULTI, 1, {1, 2, 3, 4});
+  datagram.insert(datagram.end(), {1, 2, 3});
+  collector.Feed(datagram);
+  ASSERT_TRUE(collector.complete());
+  EXPECT_EQ(got, 1u);
+  EXPECT_EQ(collector.Take()[0].ToStatus("x").code(), absl::StatusCode::kDataLoss);
+}
+
 TEST(AnswerCollector, AbortFailsOnlyWhatIsOutstanding) {
   AnswerCollector collector(1, 2);
   collector.Feed(AckMessage(1, 0));

@@ -31,7 +31,8 @@ constexpr size_t kMaxInFlight = 64;
 constexpr int kMaxSendBytes = 32 * 1024;
 constexpr int kRequestBuffer = 1 << 20;
 constexpr int kListenBuffer = 8 << 20;
-// A link of 254 VFs takes about 45 KiB without statistics; dumps come in 32 KiB.
+// A link of 254 VFs takes about 45 KiB without statistics; dumps come in 32 KiB, the most that the
+// kernel fills at a time, and which it fills only for a receiver that has the room.
 constexpr size_t kReceiveBytes = 256 * 1024;
 // Requests run to their end inside sendmsg, so an answer that is not there
 // after this long will never come.
@@ -159,6 +160,14 @@ Answer RequestSocket::Transact(Message& request) {
   return std::move(Transact(std::span<Message>(&request, 1)).front());
 }
 
+Answer RequestSocket::Dump(Message& request,
+                           const std::function<void(const MessageView&)>& on_message) {
+  if (absl::Status bad = request.status(); !bad.ok()) {
+    return {.transport = bad, .error = 0, .words = {}, .replies = {}};
+  }
+  return std::move(TransactBatch({&request, 1}, on_message).front());
+}
+
 std::vector<Answer> RequestSocket::Transact(std::span<Message> requests) {
   std::vector<Answer> answers;
   answers.reserve(requests.size());
@@ -185,8 +194,9 @@ std::vector<Answer> RequestSocket::Transact(std::span<Message> requests) {
   return answers;
 }
 
-std::vector<Answer> RequestSocket::TransactBatch(std::span<Message> batch) {
-  AnswerCollector collector(sequence_ + 1, batch.size());
+std::vector<Answer> RequestSocket::TransactBatch(
+    std::span<Message> batch, const std::function<void(const MessageView&)>& on_reply) {
+  AnswerCollector collector(sequence_ + 1, batch.size(), on_reply);
   // The sequence stays the caller's own even when opening fails below.
   if (socket_ == nullptr) {
     if (absl::Status opened = Reopen(); !opened.ok()) {

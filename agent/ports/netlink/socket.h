@@ -48,11 +48,16 @@ class RequestSocket {
   // bounded, so that the acknowledgements always fit in the socket's buffer.
   std::vector<Answer> Transact(std::span<Message> requests);
   Answer Transact(Message& request);
+  // A dump that is not kept: `on_message` gets each message as it comes, a view that lives as
+  // long as the call, and must not use this socket. What it got is the whole only if the
+  // answer says so.
+  Answer Dump(Message& request, const std::function<void(const MessageView&)>& on_message);
 
  private:
   explicit RequestSocket(Protocol protocol) : protocol_(protocol) {}
   absl::Status Reopen();
-  std::vector<Answer> TransactBatch(std::span<Message> batch);
+  std::vector<Answer> TransactBatch(std::span<Message> batch,
+                                    const std::function<void(const MessageView&)>& on_reply = {});
 
   Protocol protocol_;
   SocketPtr socket_;

@@ -7,6 +7,8 @@
 // Errors: throws std::runtime_error, which fails the test at hand.
 #pragma once
 
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/pkt_sched.h>
@@ -103,6 +105,16 @@ class TestNetwork {
     header.tcm_handle = TC_H_MAKE(TC_H_INGRESS, 0);
     message.Header(header).PutString(TCA_KIND, "ingress");
     Do(message, "add an ingress qdisc");
+  }
+
+  void AddMatchall(uint32_t block, uint16_t priority) {
+    Message message(RTM_NEWTFILTER, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+    tcmsg header{};
+    header.tcm_ifindex = static_cast<int>(TCM_IFINDEX_MAGIC_BLOCK);
+    header.tcm_block_index = block;
+    header.tcm_info = TC_H_MAKE(uint32_t{priority} << 16, htons(ETH_P_ALL));
+    message.Header(header).PutString(TCA_KIND, "matchall").Begin(TCA_OPTIONS).End();
+    Do(message, "add a matchall filter");
   }
 
   void AddDefaultRoute(uint32_t ifindex, const IpAddress& gateway) {

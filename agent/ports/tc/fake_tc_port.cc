@@ -315,7 +315,8 @@ std::vector<absl::StatusOr<TcFilterInfo>> FakeTcPort::Get(std::span<const TcFilt
   return results;
 }
 
-absl::StatusOr<std::vector<TcFilterInfo>> FakeTcPort::Dump(const TcAttachPoint& at) {
+absl::StatusOr<std::vector<TcFilterInfo>> FakeTcPort::Dump(const TcAttachPoint& at,
+                                                           TcDumpDetail detail) {
   FAIRLEAD_RETURN_IF_ERROR(netlink::CheckAttachPoint(at));
   FAIRLEAD_RETURN_IF_ERROR(network_->Enter(StrCat("Dump(", at.block != 0 ? "block " : "ifindex ",
                                                   at.block != 0 ? at.block : at.ifindex, ")")));
@@ -331,6 +332,7 @@ absl::StatusOr<std::vector<TcFilterInfo>> FakeTcPort::Dump(const TcAttachPoint& 
     if (!table.ok()) return filters;
     for (const auto& [id, entry] : **table) {
       filters.push_back(InfoOf(state, table_at, entry));
+      if (detail == TcDumpDetail::kTerse) filters.back().in_hw_count = 0;
     }
     return filters;
   });

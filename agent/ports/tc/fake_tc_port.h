@@ -22,7 +22,8 @@ class FakeTcPort final : public TcPort {
   absl::Status DeleteClsact(uint32_t ifindex) override;
   std::vector<absl::Status> Apply(std::span<const TcChange> changes) override;
   std::vector<absl::StatusOr<TcFilterInfo>> Get(std::span<const TcFilterRef> refs) override;
-  absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at) override;
+  absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at,
+                                                 TcDumpDetail detail) override;
   absl::StatusOr<std::unique_ptr<Subscription>> Subscribe(
       std::function<void(const Event&)> on_event) override;
 

@@ -22,6 +22,13 @@ class FakeEnv final : public TcEnv {
   }
   void DeleteEthernet(const std::string& name) override { network_->RemoveLink(names_[name]); }
   void AddIngressQdisc(uint32_t ifindex) override { network_->AddForeignIngress(ifindex); }
+  void AddMatchall(uint32_t block, uint16_t priority) override {
+    TcFilterInfo info;
+    info.id = {.chain = 0, .priority = priority, .handle = 1};
+    info.ethertype = 0x0003;
+    info.kind = "matchall";
+    network_->AddForeignFilter({.block = block, .ifindex = 0}, info);
+  }
 
  private:
   std::shared_ptr<FakeNetwork> network_ = std::make_shared<FakeNetwork>();
@@ -73,6 +80,9 @@ class FakeTcPortTest : public ::testing::Test {
     change.filter.flags = flags;
     return port_.Apply(std::span<const TcChange>(&change, 1)).front();
   }
+  absl::StatusOr<std::vector<TcFilterInfo>> Dump() {
+    return port_.Dump({.block = kBlock, .ifindex = 0}, TcDumpDetail::kWithHardwareCount);
+  }
   std::shared_ptr<FakeNetwork> network_ = std::make_shared<FakeNetwork>();
   FakeTcPort port_{network_};
 };
@@ -82,9 +92,9 @@ TEST_F(FakeTcPortTest, ADeviceThatIsGoneCountsNoMore) {
   const uint32_t second = AddLink("r1", true);
   ASSERT_TRUE(port_.AddClsact(second, kBlock).ok());
   ASSERT_TRUE(Put(TcFilter::Flags::kSkipSw).ok());
-  EXPECT_EQ(port_.Dump({.block = kBlock, .ifindex = 0})->front().in_hw_count, 2u);
+  EXPECT_EQ(Dump()->front().in_hw_count, 2u);
   network_->RemoveLink(second);
-  EXPECT_EQ(port_.Dump({.block = kBlock, .ifindex = 0})->front().in_hw_count, 1u);
+  EXPECT_EQ(Dump()->front().in_hw_count, 1u);
 }
 
 TEST_F(FakeTcPortTest, AnInjectedFaultHitsOneChangeOfAMany) {
@@ -104,7 +114,7 @@ TEST_F(FakeTcPortTest, AForeignFilterIsInTheWay) {
   foreign.kind = "matchall";
   network_->AddForeignFilter({.block = kBlock, .ifindex = 0}, foreign);
   EXPECT_EQ(ErrnoOf(Put(TcFilter::Flags::kNone)), EINVAL);
-  auto dump = port_.Dump({.block = kBlock, .ifindex = 0});
+  auto dump = Dump();
   ASSERT_EQ(dump->size(), 1u);
   EXPECT_FALSE(dump->front().cookie.has_value());
 }

@@ -184,23 +184,27 @@ std::vector<absl::StatusOr<TcFilterInfo>> LinuxTcPort::Get(std::span<const TcFil
   return results;
 }
 
-absl::StatusOr<std::vector<TcFilterInfo>> LinuxTcPort::Dump(const TcAttachPoint& at) {
+absl::StatusOr<std::vector<TcFilterInfo>> LinuxTcPort::Dump(const TcAttachPoint& at,
+                                                            TcDumpDetail detail) {
   FAIRLEAD_RETURN_IF_ERROR(netlink::CheckAttachPoint(at));
   const std::string asked = StrCat("list the filters of ", netlink::Describe(at));
-  Message request = netlink::DumpFiltersRequest(at);
-  const Answer answer = socket_->Transact(request);
+  netlink::FilterDump dump;
+  const auto ask = [&](TcDumpDetail how) {
+    dump = {};
+    Message request = netlink::DumpFiltersRequest(at, how);
+    return socket_->Dump(request, [&](const netlink::MessageView& view) { dump.Take(view); });
+  };
+  Answer answer = ask(detail);
+  if (detail == TcDumpDetail::kTerse && answer.transport.ok() && dump.others) {
+    answer = ask(TcDumpDetail::kWithHardwareCount);
+  }
   if (IsGone(answer)) return std::vector<TcFilterInfo>();
   FAIRLEAD_RETURN_IF_ERROR(answer.ToStatus(asked));
-  std::vector<TcFilterInfo> filters;
-  for (const auto& reply : answer.replies) {
-    if (reply.type != RTM_NEWTFILTER) continue;
-    auto filter = netlink::DecodeFilter(reply.payload);
-    if (!filter.ok()) return Annotate(filter.status(), asked);
-    // The kernel first tells each priority by itself.
-    if (filter->info.id.handle == 0) continue;
-    filters.push_back(std::move(filter->info));
+  if (!dump.status.ok()) return Annotate(dump.status, asked);
+  if (detail == TcDumpDetail::kTerse) {
+    for (TcFilterInfo& filter : dump.filters) filter.in_hw_count = 0;
   }
-  return filters;
+  return std::move(dump.filters);
 }
 
 absl::StatusOr<std::unique_ptr<TcPort::Subscription>> LinuxTcPort::Subscribe(

@@ -23,7 +23,8 @@ class LinuxTcPort final : public TcPort {
   // without a word); such a one is deleted and made anew.
   std::vector<absl::Status> Apply(std::span<const TcChange> changes) override;
   std::vector<absl::StatusOr<TcFilterInfo>> Get(std::span<const TcFilterRef> refs) override;
-  absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at) override;
+  absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at,
+                                                 TcDumpDetail detail) override;
   absl::StatusOr<std::unique_ptr<Subscription>> Subscribe(
       std::function<void(const Event&)> on_event) override;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The contracts on the real kernel, as root, in a network namespace of its own.
-// Needs cls_flower, act_csum, act_gact, act_mirred, act_pedit and act_tunnel_key, and iproute2's
-// `tc` and `ip`; for hardware, netdevsim of a kernel whose simulated hardware takes flower rules
-// (7.2, not 6.12).
+// Needs cls_flower, cls_matchall, act_csum, act_gact, act_mirred, act_pedit and act_tunnel_key, and
+// iproute2's `tc` and `ip`; for hardware, netdevsim of a kernel whose simulated hardware takes
+// flower rules (7.2, not 6.12).
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <linux/if_ether.h>
@@ -44,6 +44,9 @@ class LinuxEnv final : public TcEnv {
   uint32_t AddEthernet(const std::string& name) override { return network_.AddEthernet(name); }
   void DeleteEthernet(const std::string& name) override { network_.DeleteLink(name); }
   void AddIngressQdisc(uint32_t ifindex) override { network_.AddIngressQdisc(ifindex); }
+  void AddMatchall(uint32_t block, uint16_t priority) override {
+    network_.AddMatchall(block, priority);
+  }
 
  private:
   netlink::TestNetwork network_;

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "agent/ports/netlink/message.h"
@@ -35,7 +36,11 @@ absl::StatusOr<Message> PutFilterRequest(const TcAttachPoint& at, const TcFilter
 absl::StatusOr<Message> DeleteFilterRequest(const TcAttachPoint& at, const TcFilterId& id,
                                             uint16_t ethertype);
 absl::StatusOr<Message> GetFilterRequest(const TcFilterRef& ref);
-Message DumpFiltersRequest(const TcAttachPoint& at);
+// A terse dump has each flower filter's place, flags and cookie. Of filters of other kinds it
+// tells the priority alone (see DecodeFilter), and may end with EMSGSIZE at the first of them
+// (net/sched/cls_api.c, tcf_fill_node and tc_dump_tfilter; of a matchall one it does not). A
+// kernel before 5.9 knows no terse dump, and makes a full one.
+Message DumpFiltersRequest(const TcAttachPoint& at, TcDumpDetail detail);
 Message GetClsactRequest(uint32_t ifindex);
 Message AddClsactRequest(uint32_t ifindex, uint32_t ingress_block);
 Message DeleteClsactRequest(uint32_t ifindex);
@@ -47,6 +52,15 @@ struct DecodedFilter {
 // RTM_NEWTFILTER, RTM_DELTFILTER, from terse and from full dumps. A handle of 0
 // stands for all filters of a priority.
 absl::StatusOr<DecodedFilter> DecodeFilter(Bytes payload);
+
+// The filters of a dump, taken from its messages as they come.
+struct FilterDump {
+  void Take(const MessageView& message);
+
+  std::vector<TcFilterInfo> filters;
+  bool others = false;  // filters of another kind than flower are there, or only their priority
+  absl::Status status;  // of the first message that is malformed; nothing is taken after it
+};
 
 // RTM_NEWQDISC. Empty for a qdisc that is not at the ingress; clsact and ingress are.
 absl::StatusOr<std::optional<TcQdiscInfo>> DecodeQdisc(Bytes payload);

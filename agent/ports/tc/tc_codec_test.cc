@@ -504,6 +504,68 @@ TEST(DecodeFilter, ACookieOfAnotherLengthIsForeign) {
   EXPECT_FALSE(filter->info.cookie.has_value());
 }
 
+TEST(DumpFiltersRequest, ATerseOneSaysSo) {
+  const TcAttachPoint at{.block = 77, .ifindex = 0};
+  for (const TcDumpDetail detail : {TcDumpDetail::kTerse, TcDumpDetail::kWithHardwareCount}) {
+    Message message = DumpFiltersRequest(at, detail);
+    EXPECT_TRUE(message.is_dump());
+    DecodeError error;
+    AttributeSet set(AfterHeader(Payload(message), sizeof(tcmsg)), &error);
+    const auto flags = set.Struct<nla_bitfield32>(TCA_DUMP_FLAGS);
+    ASSERT_EQ(flags.has_value(), detail == TcDumpDetail::kTerse);
+    if (!flags) continue;
+    EXPECT_EQ(flags->value, uint32_t{TCA_DUMP_FLAGS_TERSE});
+    EXPECT_EQ(flags->selector, uint32_t{TCA_DUMP_FLAGS_TERSE});
+  }
+}
+
+Message DumpedFilter(const char* kind, uint32_t handle) {
+  Message message(RTM_NEWTFILTER, NLM_F_MULTI);
+  tcmsg header{};
+  header.tcm_ifindex = static_cast<int>(TCM_IFINDEX_MAGIC_BLOCK);
+  header.tcm_handle = handle;
+  message.Header(header).PutString(TCA_KIND, kind).PutU32(TCA_CHAIN, 9);
+  return message;
+}
+
+TEST(FilterDump, TakesFiltersAndNoticesOtherKinds) {
+  FilterDump dump;
+  const auto take = [&](const Message& message) {
+    dump.Take(SplitDatagram(message.bytes())->front());
+  };
+  take(DumpedFilter("flower", 0));  // a priority
+  EXPECT_TRUE(dump.filters.empty());
+  take(DumpedFilter("flower", 7));
+  take(Message(RTM_NEWQDISC, 0));  // of no interest
+  ASSERT_EQ(dump.filters.size(), 1u);
+  EXPECT_EQ(dump.filters[0].id, (TcFilterId{.chain = 9, .priority = 0, .handle = 7}));
+  EXPECT_FALSE(dump.others);
+  take(DumpedFilter("u32", 0));
+  EXPECT_TRUE(dump.others) << "its priority is all that a terse dump has of it";
+  EXPECT_EQ(dump.filters.size(), 1u);
+  EXPECT_TRUE(dump.status.ok());
+  Message broken = DumpedFilter("flower", 8);
+  broken.PutU8(TCA_CHAIN, 1);
+  take(broken);
+  EXPECT_EQ(dump.status.code(), absl::StatusCode::kDataLoss);
+  take(DumpedFilter("flower", 9));
+  EXPECT_EQ(dump.filters.size(), 1u) << "after what is malformed nothing is taken";
+}
+
+TEST(DecodeFilter, OfWhatIsThereTwiceTheLastCounts) {
+  Message message(RTM_NEWTFILTER, 0);
+  message.Header(tcmsg{}).PutString(TCA_KIND, "bpf").PutU32(TCA_CHAIN, 1);
+  message.PutString(TCA_KIND, "flower").PutU32(TCA_CHAIN, 2).Begin(TCA_OPTIONS);
+  message.PutU32(TCA_FLOWER_FLAGS, TCA_CLS_FLAGS_IN_HW).PutU32(TCA_FLOWER_FLAGS, 0);
+  message.PutU32(TCA_FLOWER_IN_HW_COUNT, 1).PutU32(TCA_FLOWER_IN_HW_COUNT, 2).End();
+  const auto filter = DecodeFilter(Payload(message));
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->info.kind, "flower");
+  EXPECT_EQ(filter->info.id.chain, 2u);
+  EXPECT_FALSE(filter->info.in_hw);
+  EXPECT_EQ(filter->info.in_hw_count, 2u);
+}
+
 TEST(DecodeFilter, OptionsOfAForeignKindAreNotRead) {
   Message message(RTM_NEWTFILTER, 0);
   // What would be a broken flower filter.

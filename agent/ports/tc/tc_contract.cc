@@ -100,6 +100,62 @@ TEST_P(TcContract, FiltersAreReadBackOneByOne) {
   EXPECT_TRUE(absl::IsNotFound(seen[2].status())) << seen[2].status();
 }
 
+std::string Shown(const TcFilterInfo& info) {
+  return StrCat(info.id.chain, "/", info.id.priority, "/", info.id.handle, " ", info.ethertype, " ",
+                info.kind, " ", info.in_hw ? "hw" : "sw", " cookie ",
+                info.cookie ? static_cast<int>(info.cookie->back()) : -1);
+}
+
+// The full dump, which a terse one must be like in all but the count.
+std::vector<std::string> ShownByBoth(TcPort& port, const TcAttachPoint& at) {
+  const auto full = port.Dump(at, TcDumpDetail::kWithHardwareCount);
+  const auto terse = port.Dump(at, TcDumpDetail::kTerse);
+  EXPECT_TRUE(full.ok()) << full.status();
+  EXPECT_TRUE(terse.ok()) << terse.status();
+  if (!full.ok() || !terse.ok()) return {};
+  std::vector<std::string> shown, tersely;
+  for (const TcFilterInfo& info : *full) shown.push_back(Shown(info));
+  for (const TcFilterInfo& info : *terse) {
+    tersely.push_back(Shown(info));
+    EXPECT_EQ(info.in_hw_count, 0u);
+  }
+  EXPECT_EQ(tersely, shown);
+  return shown;
+}
+
+TEST_P(TcContract, ATerseDumpShowsWhatAFullOneDoes) {
+  EXPECT_TRUE(ShownByBoth(port(), Block()).empty()) << "no such block";
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  EXPECT_TRUE(ShownByBoth(port(), Block()).empty());
+  TcFilter other = Drop(7);
+  other.id = {.chain = 5, .priority = 9, .handle = 0x01000007};
+  other.match.ethertype = 0x0806;
+  other.actions = {TcTunnelSet{.key_id = 5,
+                               .src = *IpAddress::Parse("192.0.2.1"),
+                               .dst = *IpAddress::Parse("192.0.2.2")},
+                   Redirect(b_)};
+  ASSERT_TRUE(Put(Block(), Drop(1)).ok());
+  ASSERT_TRUE(Put(Block(), Drop(2)).ok());
+  ASSERT_TRUE(Put(Block(), other).ok());
+  EXPECT_THAT(ShownByBoth(port(), Block()),
+              ::testing::UnorderedElementsAre("0/2000/1 3 flower sw cookie 1",
+                                              "0/2000/2 3 flower sw cookie 2",
+                                              "5/9/16777223 2054 flower sw cookie 7"));
+  EXPECT_EQ(ShownByBoth(port(), Ingress(a_)).size(), 3u);
+}
+
+// The kernel leaves them out of a terse dump, or breaks it off at one.
+TEST_P(TcContract, ATerseDumpShowsFiltersOfOtherKindsToo) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  ASSERT_TRUE(Put(Block(), Drop(1)).ok());
+  env_->AddMatchall(kBlock, 1000);
+  env_->AddMatchall(kBlock, 3000);
+  EXPECT_THAT(ShownByBoth(port(), Block()),
+              ::testing::UnorderedElementsAre("0/1000/1 3 matchall sw cookie -1",
+                                              "0/2000/1 3 flower sw cookie 1",
+                                              "0/3000/1 3 matchall sw cookie -1"));
+}
+
 TEST_P(TcContract, ABlockIsSharedAndDiesWithItsLastUser) {
   ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
   ASSERT_TRUE(port().AddClsact(b_, kBlock).ok());

@@ -24,6 +24,8 @@ class TcEnv {
   virtual void DeleteEthernet(const std::string& name) = 0;
   // As Open vSwitch puts one on its ports.
   virtual void AddIngressQdisc(uint32_t ifindex) = 0;
+  // Somebody's filter for every packet, of kind "matchall", with handle 1 and without actions.
+  virtual void AddMatchall(uint32_t block, uint16_t priority) = 0;
 };
 
 using TcEnvMaker = std::function<std::unique_ptr<TcEnv>()>;

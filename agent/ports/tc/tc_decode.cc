@@ -11,17 +11,54 @@ namespace fairlead::netlink {
 namespace {
 
 constexpr size_t kMaxKind = 64;
-
-// The cookie of action 1; one of another length is somebody else's.
-std::optional<TcCookie> DecodeCookie(const AttributeSet& actions) {
-  const auto cookie = actions.Nested(1).Raw(TCA_ACT_COOKIE);
-  TcCookie result;
-  if (!cookie || cookie->size() != result.size()) return std::nullopt;
-  std::copy(cookie->begin(), cookie->end(), result.begin());
-  return result;
-}
+constexpr std::string_view kFlower = "flower";
 
 bool IsIngress(uint32_t parent) { return TC_H_MAJ(parent) == TC_H_MAJ(TC_H_CLSACT); }
+
+// The cookie of action 1; one of another length is somebody else's.
+std::optional<TcCookie> DecodeCookie(Bytes actions, DecodeError* error) {
+  Bytes first;
+  ForEachAttribute(actions, error, [&](uint16_t type, Bytes payload) {
+    if (type == 1) first = payload;
+  });
+  std::optional<TcCookie> cookie;
+  ForEachAttribute(first, error, [&](uint16_t type, Bytes payload) {
+    if (type == TCA_ACT_COOKIE) cookie = ReadStruct<TcCookie>(payload);
+    if (type == TCA_ACT_COOKIE && payload.size() != sizeof(TcCookie)) cookie.reset();
+  });
+  return cookie;
+}
+
+void DecodeFlower(Bytes options, DecodeError* error, TcFilterInfo* info) {
+  ForEachAttribute(options, error, [&](uint16_t type, Bytes payload) {
+    if (type == TCA_FLOWER_FLAGS) {
+      const uint32_t flags = ReadNumber<uint32_t>(type, payload, error).value_or(0);
+      info->in_hw = (flags & TCA_CLS_FLAGS_IN_HW) != 0;
+    } else if (type == TCA_FLOWER_IN_HW_COUNT) {
+      info->in_hw_count = ReadNumber<uint32_t>(type, payload, error).value_or(0);
+    } else if (type == TCA_FLOWER_ACT) {
+      info->cookie = DecodeCookie(payload, error);
+    }
+  });
+}
+
+// There may be hundreds of thousands of filters: each attribute is looked at once.
+void DecodeInfo(const tcmsg& header, Bytes attributes, DecodeError* error, TcFilterInfo* info) {
+  info->id.handle = header.tcm_handle;
+  info->id.priority = static_cast<uint16_t>(header.tcm_info >> 16);
+  info->ethertype = __builtin_bswap16(static_cast<uint16_t>(TC_H_MIN(header.tcm_info)));
+  Bytes options;
+  ForEachAttribute(attributes, error, [&](uint16_t type, Bytes payload) {
+    if (type == TCA_CHAIN) {
+      info->id.chain = ReadNumber<uint32_t>(type, payload, error).value_or(0);
+    } else if (type == TCA_KIND) {
+      info->kind = ReadString(type, payload, kMaxKind, error).value_or("");
+    } else if (type == TCA_OPTIONS) {
+      options = payload;
+    }
+  });
+  if (info->kind == kFlower) DecodeFlower(options, error, info);
+}
 
 }  // namespace
 
@@ -32,27 +69,27 @@ absl::StatusOr<DecodedFilter> DecodeFilter(Bytes payload) {
     error.Set("it is cut short");
     return error.ToStatus("a filter");
   }
-  const AttributeSet filter(AfterHeader(payload, sizeof(tcmsg)), &error);
   DecodedFilter result;
   if (static_cast<uint32_t>(header->tcm_ifindex) == TCM_IFINDEX_MAGIC_BLOCK) {
     result.at.block = header->tcm_block_index;
   } else {
     result.at.ifindex = static_cast<uint32_t>(header->tcm_ifindex);
   }
-  TcFilterInfo& info = result.info;
-  info.id.handle = header->tcm_handle;
-  info.id.priority = static_cast<uint16_t>(header->tcm_info >> 16);
-  info.ethertype = __builtin_bswap16(static_cast<uint16_t>(TC_H_MIN(header->tcm_info)));
-  info.id.chain = filter.U32(TCA_CHAIN).value_or(0);
-  info.kind = filter.String(TCA_KIND, kMaxKind).value_or("");
-  if (info.kind == "flower") {
-    const AttributeSet flower = filter.Nested(TCA_OPTIONS);
-    info.in_hw = (flower.U32(TCA_FLOWER_FLAGS).value_or(0) & TCA_CLS_FLAGS_IN_HW) != 0;
-    info.in_hw_count = flower.U32(TCA_FLOWER_IN_HW_COUNT).value_or(0);
-    info.cookie = DecodeCookie(flower.Nested(TCA_FLOWER_ACT));
-  }
+  DecodeInfo(*header, AfterHeader(payload, sizeof(tcmsg)), &error, &result.info);
   if (!error.ok()) return error.ToStatus("a filter");
   return result;
+}
+
+void FilterDump::Take(const MessageView& message) {
+  if (message.type != RTM_NEWTFILTER || !status.ok()) return;
+  auto filter = DecodeFilter(message.payload);
+  if (!filter.ok()) {
+    status = filter.status();
+    return;
+  }
+  others |= filter->info.kind != kFlower;
+  // The kernel first tells each priority by itself.
+  if (filter->info.id.handle != 0) filters.push_back(std::move(filter->info));
 }
 
 absl::StatusOr<std::optional<TcQdiscInfo>> DecodeQdisc(Bytes payload) {

@@ -457,10 +457,13 @@ absl::StatusOr<Message> GetFilterRequest(const TcFilterRef& ref) {
   return PlaceRequest(RTM_GETTFILTER, ref);
 }
 
-Message DumpFiltersRequest(const TcAttachPoint& at) {
-  // A full dump: a terse one has no in_hw_count, and fails on foreign kinds.
+Message DumpFiltersRequest(const TcAttachPoint& at, TcDumpDetail detail) {
   Message message(RTM_GETTFILTER, NLM_F_DUMP);
   message.Header(FilterHeader(at));
+  if (detail == TcDumpDetail::kTerse) {
+    message.PutStruct(TCA_DUMP_FLAGS, nla_bitfield32{.value = TCA_DUMP_FLAGS_TERSE,
+                                                     .selector = TCA_DUMP_FLAGS_TERSE});
+  }
   return message;
 }
 

@@ -118,6 +118,9 @@ struct TcFilterInfo {
   uint32_t in_hw_count = 0;
 };
 
+// How much a dump shows. A terse one costs less and has no in_hw_count (it is 0).
+enum class TcDumpDetail : uint8_t { kTerse, kWithHardwareCount };
+
 struct TcChange {
   enum class Verb : uint8_t { kPut, kDelete };  // kPut creates, or replaces in place
   Verb verb = Verb::kPut;
@@ -166,7 +169,8 @@ class TcPort {
   // All filters of all chains. An empty list when block or qdisc is not there.
   // kUnavailable when the kernel's table changed under the dump
   // (NLM_F_DUMP_INTR): ask again.
-  virtual absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at) = 0;
+  virtual absl::StatusOr<std::vector<TcFilterInfo>> Dump(
+      const TcAttachPoint& at, TcDumpDetail detail = TcDumpDetail::kWithHardwareCount) = 0;
 
   // Told from a thread of the port's own when a filter of somebody or ours was
   // added or deleted (RTNLGRP_TC); `lost` when messages were lost. A handle of 0
