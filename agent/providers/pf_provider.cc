@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/providers/pf_provider.h"
 
-#include <errno.h>
-
 #include <algorithm>
-#include <functional>
 #include <iterator>
 #include <set>
 #include <utility>
@@ -15,27 +12,44 @@
 #include "agent/providers/default_drop.h"
 
 namespace fairlead {
-namespace {
 
-VfSettings SettingsOf(const VfInfo& info) {
-  return {info.vlan,        info.spoof_check, info.trust,
-          info.max_tx_mbps, info.min_tx_mbps, info.link_disabled};
+absl::StatusOr<LinkInfo> PfProvider::PfLink(uint32_t ifindex, WithVfs with_vfs) {
+  return with_vfs == WithVfs::kYes ? rtnetlink_->GetLinkWithVfs(ifindex)
+                                   : rtnetlink_->GetLink(ifindex);
 }
 
-}  // namespace
+// None: that link is another's.
+absl::StatusOr<std::optional<PciDevice>> PfProvider::DeviceOf(const LinkInfo& link,
+                                                              const NicId& pf) {
+  if (!link.kind.empty()) return std::nullopt;  // a bond or VLAN can show its NIC's address
+  if (NicId(link.permanent_mac.value_or(link.mac)) != pf) return std::nullopt;
+  const absl::StatusOr<PciAddress> pci = sysfs_->PciOfNetdev(link.name);
+  if (!pci.ok()) return std::nullopt;
+  FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(*pci));
+  if (device.physfn) return std::nullopt;  // a VF, whatever MAC it shows
+  FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(device));
+  return device;
+}
 
-absl::StatusOr<PfProvider::Pf> PfProvider::Find(const NicId& pf) {
-  FAIRLEAD_ASSIGN_OR_RETURN(std::vector<LinkInfo> links, rtnetlink_->ListLinks());
-  for (const LinkInfo& link : links) {
-    if (!link.kind.empty()) continue;  // a bond or VLAN can show its NIC's address
-    if (NicId(link.permanent_mac.value_or(link.mac)) != pf) continue;
-    absl::StatusOr<PciAddress> pci = sysfs_->PciOfNetdev(link.name);
-    if (!pci.ok()) continue;
-    FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(*pci));
-    if (device.physfn) continue;  // a VF, whatever MAC it shows
-    FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(device));
-    FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo with_vfs, rtnetlink_->GetLinkWithVfs(link.ifindex));
-    return Pf{std::move(with_vfs), std::move(device), std::move(links), {}};
+// The host may have thousands of links: they are listed only where the PF is not, or not any
+// more, the link that it was.
+absl::StatusOr<PfProvider::Pf> PfProvider::Find(const NicId& pf, WithVfs with_vfs) {
+  if (const auto known = ifindices_.find(pf); known != ifindices_.end()) {
+    absl::StatusOr<LinkInfo> link = PfLink(known->second, with_vfs);
+    if (!link.ok() && !absl::IsNotFound(link.status())) return link.status();
+    if (link.ok()) {
+      FAIRLEAD_ASSIGN_OR_RETURN(std::optional<PciDevice> device, DeviceOf(*link, pf));
+      if (device) return Pf{*std::move(link), *std::move(device), {}};
+    }
+    ifindices_.erase(known);
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<LinkInfo> links, rtnetlink_->ListLinks());
+  for (const LinkInfo& listed : links) {
+    FAIRLEAD_ASSIGN_OR_RETURN(std::optional<PciDevice> device, DeviceOf(listed, pf));
+    if (!device) continue;
+    FAIRLEAD_ASSIGN_OR_RETURN(LinkInfo link, PfLink(listed.ifindex, with_vfs));
+    ifindices_[pf] = link.ifindex;
+    return Pf{std::move(link), *std::move(device), {}};
   }
   return absl::NotFoundError(StrCat("no PF with the permanent MAC ", pf.ToString(),
                                     " is on this host (is its driver loaded, is it in "
@@ -49,18 +63,19 @@ absl::Status PfProvider::ReadEswitch(Pf& pf) {
 
 // The PF itself, and what stands on it: its bond or bridge, the VLANs and macvlans on
 // any of these, and so on up.
-std::vector<LinkInfo> PfProvider::WithUppers(const Pf& pf) {
+absl::StatusOr<std::vector<LinkInfo>> PfProvider::WithUppers(const Pf& pf) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<LinkInfo> links, rtnetlink_->ListLinks());
   std::set<uint32_t> known = {pf.link.ifindex};
   // Every round finds one more at least, so there are no more rounds than links.
   for (size_t before = 0; before != known.size();) {
     before = known.size();
-    for (const LinkInfo& link : pf.all_links) {
+    for (const LinkInfo& link : links) {
       if (known.contains(link.lower)) known.insert(link.ifindex);
       if (known.contains(link.ifindex) && link.master != 0) known.insert(link.master);
     }
   }
   std::vector<LinkInfo> result;
-  std::copy_if(pf.all_links.begin(), pf.all_links.end(), std::back_inserter(result),
+  std::copy_if(links.begin(), links.end(), std::back_inserter(result),
                [&](const LinkInfo& link) { return known.contains(link.ifindex); });
   return result;
 }
@@ -72,7 +87,8 @@ absl::StatusOr<std::string> PfProvider::WhyRefused(const Pf& pf, const PfConfig&
                   " carries the host's ", carries,
                   "; set allow_host_traffic: true for this PF if Fairlead may use it all the same");
   };
-  for (const LinkInfo& link : WithUppers(pf)) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<LinkInfo> links, WithUppers(pf));
+  for (const LinkInfo& link : links) {
     if (std::binary_search(default_links_.begin(), default_links_.end(), link.ifindex)) {
       return refuse(link, "default route");
     }
@@ -103,7 +119,7 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const NicId& nic) {
   if (config == nullptr) {
     return absl::NotFoundError(StrCat("PF ", nic.ToString(), " is not configured"));
   }
-  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(nic));
+  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(nic, WithVfs::kYes));
   FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
   Observation result;
   PfFacts& facts = result.facts;
@@ -161,7 +177,7 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const NicId& nic) {
 }
 
 absl::StatusOr<PfProvider::OneVf> PfProvider::ObserveVf(const VfId& vf) {
-  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(vf.pf));
+  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(vf.pf, WithVfs::kYes));
   if (RepresentorOf(vf) == nullptr) FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
   if (vf.index < pf.device.virtfns.size()) return Read(pf, vf.pf, vf.index);
   // The VF is gone; its representor may still stand.
@@ -198,12 +214,9 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const NicId& ni
       facts.mac = link->mac;
     }
   }
-  if (pf.link.vfs) {
-    for (const VfInfo& info : *pf.link.vfs) {
-      if (info.index != index) continue;
-      facts.mac = info.mac;
-      facts.settings = SettingsOf(info);
-    }
+  if (const std::optional<VfInfo> info = InfoOf(pf.link, index)) {
+    facts.mac = info->mac;
+    facts.settings = SettingsOf(*info);
   }
   FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(pf, id, result));
   if (std::optional<ObservedResource> binding = binding_.Observe(device, id)) {
@@ -300,7 +313,7 @@ std::string PfProvider::WhyNoRepresentor(const LinkInfo& link) const {
 }
 
 absl::StatusOr<ObservedResource> PfProvider::PutPool(const VfPoolSpec& wanted) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.pf));
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.pf, WithVfs::kNo));
   if (pf.device.autoprobe != wanted.autoprobe) {
     FAIRLEAD_RETURN_IF_ERROR(sysfs_->SetAutoprobe(pf.device.address, wanted.autoprobe));
   }
@@ -326,7 +339,7 @@ absl::StatusOr<ObservedResource> PfProvider::PutPf(const PfSpec& wanted) {
   if (config == nullptr) {
     return absl::NotFoundError(StrCat("PF ", wanted.pf.ToString(), " is not configured"));
   }
-  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(wanted.pf));
+  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(wanted.pf, WithVfs::kNo));
   FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
   ObservedResource observed;
   observed.key = PfKey(wanted.pf);
@@ -359,7 +372,7 @@ absl::StatusOr<ObservedResource> PfProvider::PutPf(const PfSpec& wanted) {
 }
 
 absl::StatusOr<PciAddress> PfProvider::VfAddress(const VfId& vf) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(vf.pf));
+  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(vf.pf, WithVfs::kNo));
   if (vf.index >= pf.device.virtfns.size()) {
     return absl::NotFoundError(StrCat("VF ", vf.ToString(), " is not there: ", pf.link.name,
                                       " has ", pf.device.virtfns.size(), " VFs"));
@@ -367,193 +380,11 @@ absl::StatusOr<PciAddress> PfProvider::VfAddress(const VfId& vf) {
   return pf.device.virtfns[vf.index];
 }
 
-absl::StatusOr<std::optional<VfInfo>> PfProvider::ReadVf(const Pf& pf, uint16_t index) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo now, rtnetlink_->GetLinkWithVfs(pf.link.ifindex));
-  for (const VfInfo& info : now.vfs.value_or(std::vector<VfInfo>{})) {
-    if (info.index == index) return info;
-  }
-  return std::nullopt;
-}
-
-// Each by a call of its own, and only what differs: a NIC may refuse what it need not
-// be told.
-absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.vf.pf));
-  const uint32_t link = pf.link.ifindex;
-  const uint16_t index = wanted.vf.index;
-  const VfSettings& set = wanted.settings;
-  FAIRLEAD_ASSIGN_OR_RETURN(std::optional<VfInfo> seen, ReadVf(pf, index));
-  // A NIC that reports nothing can be told nothing; where something is wanted, that
-  // shows as a difference.
-  if (seen) {
-    const auto differs = [](const auto& wish, const auto& is) { return wish && wish != is; };
-    // What opens comes after what closes.
-    if (differs(set.link_disabled, seen->link_disabled) && *set.link_disabled) {
-      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfLinkDisabled(link, index, true));
-    }
-    if (differs(set.trust, seen->trust) && !*set.trust) {
-      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfTrust(link, index, false));
-    }
-    if (differs(wanted.mac, seen->mac)) {
-      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfMac(link, index, *wanted.mac));
-    }
-    if (differs(set.spoof_check, seen->spoof_check)) {
-      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfSpoofCheck(link, index, *set.spoof_check));
-    }
-    if (differs(set.vlan, seen->vlan)) {
-      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfVlan(link, index, *set.vlan));
-    }
-    if (differs(set.trust, seen->trust) && *set.trust) {
-      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfTrust(link, index, true));
-    }
-    if (differs(set.max_tx_mbps, seen->max_tx_mbps) ||
-        differs(set.min_tx_mbps, seen->min_tx_mbps)) {
-      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfRate(link, index,
-                                                     set.max_tx_mbps.value_or(seen->max_tx_mbps),
-                                                     set.min_tx_mbps.value_or(seen->min_tx_mbps)));
-    }
-    if (differs(set.link_disabled, seen->link_disabled) && !*set.link_disabled) {
-      FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfLinkDisabled(link, index, false));
-    }
-    FAIRLEAD_ASSIGN_OR_RETURN(seen, ReadVf(pf, index));
-  }
-  ObservedResource observed;
-  observed.key = VfKey(wanted.vf);
-  observed.spec =
-      seen ? VfSpec{wanted.vf, seen->mac, SettingsOf(*seen)} : VfSpec{wanted.vf, {}, {}};
-  return observed;
-}
-
-// Nothing is reset under a VM that has it, or under the host.
-absl::Status PfProvider::CheckUnused(const Pf& pf, const VfId& vf) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const OneVf now, Read(pf, vf.pf, vf.index));
-  const std::string name = StrCat("VF ", vf.ToString(), " (", now.facts.pci.ToString(), ")");
-  if (now.facts.driver != config_->vf_driver) {
-    const std::string why = WhyInUse(now.facts, config_->vf_driver);
-    return why.empty() ? absl::OkStatus()
-                       : absl::FailedPreconditionError(StrCat(name, " is ", why));
-  }
-  if (!now.facts.iommu_group) return absl::OkStatus();
-  FAIRLEAD_ASSIGN_OR_RETURN(const bool open, sysfs_->VfioGroupInUse(*now.facts.iommu_group));
-  if (!open) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      StrCat(name, ": a process holds /dev/vfio/", *now.facts.iommu_group, " open"));
-}
-
-// The VF is given back without what its tenant had on it.
-absl::Status PfProvider::DeleteVf(const VfSpec& as, std::optional<VfCleaning>* did) {
-  const VfId& vf = as.vf;
-  const absl::StatusOr<Pf> found = Find(vf.pf);
-  if (absl::IsNotFound(found.status())) return absl::OkStatus();
-  if (!found.ok()) return found.status();
-  const Pf& pf = *found;
-  if (vf.index >= pf.device.virtfns.size()) return absl::OkStatus();
-  // A write that hung must not come back when somebody else has the VF.
-  FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(pf.device.virtfns[vf.index]));
-  FAIRLEAD_RETURN_IF_ERROR(CheckUnused(pf, vf));
-  VfCleaning cleaning;
-  const absl::Status reset = sysfs_->Reset(pf.device.virtfns[vf.index], config_->bind_deadline);
-  const bool none = absl::IsUnimplemented(reset);
-  cleaning.reset = reset.ok() ? VfCleaning::Reset::kDone
-                   : none     ? VfCleaning::Reset::kNone
-                              : VfCleaning::Reset::kFailed;
-  if (!reset.ok()) cleaning.reset_words = std::string(reset.message());
-  // A write that goes on in the kernel is left alone. Else the rest is cleared all the same.
-  const bool hangs = absl::IsDeadlineExceeded(reset);
-  const absl::Status cleared =
-      hangs ? reset : ClearVf(pf, vf.index, as.mac.value_or(MacAddress()), cleaning);
-  if (did != nullptr) *did = std::move(cleaning);
-  return reset.ok() || none ? cleared : reset;
-}
-
-// What the PF tells the VF is made as nobody's, and seen to be. What the NIC has no
-// call for, nobody can have set through it. A MAC that it came with is its own.
-absl::Status PfProvider::ClearVf(const Pf& pf, uint16_t index, const MacAddress& own_mac,
-                                 VfCleaning& did) {
-  FAIRLEAD_ASSIGN_OR_RETURN(std::optional<VfInfo> seen, ReadVf(pf, index));
-  if (!seen) return absl::OkStatus();
-  const uint32_t link = pf.link.ifindex;
-  struct Setting {
-    const char* name;
-    std::set<std::string> checks;  // as a record of it names them
-    std::function<bool(const VfInfo&)> clean;
-    std::function<absl::Status()> clear;
-    bool needs_mac = false;
-    bool settable = true;
-  };
-  std::vector<Setting> settings = {
-      {"trust",
-       {"trust"},
-       [](const VfInfo& vf) { return !vf.trust.value_or(false); },
-       [&] { return rtnetlink_->SetVfTrust(link, index, false); }},
-      {"VLAN",
-       {"vlan"},
-       [](const VfInfo& vf) { return vf.vlan == 0; },
-       [&] { return rtnetlink_->SetVfVlan(link, index, 0); }},
-      {"rate",
-       {"max-rate", "min-rate"},
-       [](const VfInfo& vf) { return vf.max_tx_mbps == 0 && vf.min_tx_mbps == 0; },
-       [&] {
-         const absl::Status cleared = rtnetlink_->SetVfRate(link, index, 0, 0);
-         if (cleared.ok() || absl::IsUnimplemented(cleared) || pf.link.carrier) return cleared;
-         return absl::UnavailableError(StrCat(pf.link.name,
-                                              " has no link, without which some NICs (igb's) take "
-                                              "no rate; it is tried again: ",
-                                              cleared.message()));
-       }},
-      {"MAC",
-       {"mac"},
-       [&](const VfInfo& vf) { return vf.mac == own_mac; },
-       [&] {
-         absl::Status cleared = rtnetlink_->SetVfMac(link, index, own_mac);
-         // mlx5 and mlx4 check nothing against no MAC, and refuse to be asked to.
-         if (ErrnoOf(cleared) == EPERM && seen->spoof_check == true) {
-           FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfSpoofCheck(link, index, false));
-           seen->spoof_check = false;
-           cleared = rtnetlink_->SetVfMac(link, index, own_mac);
-         }
-         return cleared;
-       }},
-      {"spoof check",
-       {"spoof-check"},
-       [](const VfInfo& vf) { return vf.spoof_check.value_or(true); },
-       [&] { return rtnetlink_->SetVfSpoofCheck(link, index, true); },
-       /*needs_mac=*/true},
-      {"link state",
-       {"link-state"},
-       [](const VfInfo& vf) { return !vf.link_disabled; },
-       [&] { return rtnetlink_->SetVfLinkDisabled(link, index, false); }},
-  };
-  absl::Status failed;  // the first; the rest is cleared all the same
-  for (Setting& setting : settings) {
-    if (setting.clean(*seen)) continue;
-    const absl::Status cleared = setting.clear();
-    if (cleared.ok()) continue;
-    // A spoof check that is refused for want of a MAC comes with the next tenant's.
-    setting.settable =
-        !absl::IsUnimplemented(cleared) && !(ErrnoOf(cleared) == EPERM && setting.needs_mac);
-    if (!setting.settable) did.no_call.insert(setting.checks.begin(), setting.checks.end());
-    if (setting.settable && failed.ok()) {
-      failed = Annotate(cleared,
-                        StrCat("clear the ", setting.name, " of VF ", index, " of ", pf.link.name));
-    }
-  }
-  FAIRLEAD_RETURN_IF_ERROR(failed);
-  FAIRLEAD_ASSIGN_OR_RETURN(seen, ReadVf(pf, index));
-  for (const Setting& setting : settings) {
-    if (!seen || !setting.settable || setting.clean(*seen)) continue;
-    return absl::FailedPreconditionError(StrCat(
-        "the ", setting.name, " of VF ", index, " of ", pf.link.name,
-        " was cleared without an error and does not read back clean: the VF is not given on"));
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<LinkInfo> PfProvider::Representor(const VfId& vf) {
   if (const RepresentorConfig* named = RepresentorOf(vf)) {
     return rtnetlink_->GetLink(named->netdev);
   }
-  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(vf.pf));
+  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(vf.pf, WithVfs::kNo));
   FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
   return FindRepresentor(pf, vf);
 }

@@ -10,6 +10,7 @@
 // may be null (a host without).
 #pragma once
 
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -70,10 +71,13 @@ class PfProvider {
   struct Pf {
     LinkInfo link;
     PciDevice device;
-    std::vector<LinkInfo> all_links;  // of the host
     EswitchProvider::Seen eswitch;
   };
-  absl::StatusOr<Pf> Find(const NicId& pf);
+  // Whether the PF's link comes with what it reports of its VFs, which is of all of them.
+  enum class WithVfs : bool { kNo, kYes };
+  absl::StatusOr<Pf> Find(const NicId& pf, WithVfs with_vfs);
+  absl::StatusOr<LinkInfo> PfLink(uint32_t ifindex, WithVfs with_vfs);
+  absl::StatusOr<std::optional<PciDevice>> DeviceOf(const LinkInfo& link, const NicId& pf);
   absl::StatusOr<PciAddress> VfAddress(const VfId& vf);
   absl::StatusOr<OneVf> Read(const Pf& pf, const NicId& nic, uint16_t index);
   absl::Status ReadEswitch(Pf& pf);
@@ -81,14 +85,16 @@ class PfProvider {
   static absl::StatusOr<DevlinkPortInfo> FindRepresentorPort(const Pf& pf, const VfId& vf);
   // kNotFound: the VF has none that is known, or it is not there.
   absl::StatusOr<LinkInfo> FindRepresentor(const Pf& pf, const VfId& vf);
+  static VfSettings SettingsOf(const VfInfo& info);
   // None: the PF reports nothing of it.
+  static std::optional<VfInfo> InfoOf(const LinkInfo& pf, uint16_t index);
   absl::StatusOr<std::optional<VfInfo>> ReadVf(const Pf& pf, uint16_t index);
   absl::Status CheckUnused(const Pf& pf, const VfId& vf);
   absl::Status ClearVf(const Pf& pf, uint16_t index, const MacAddress& own_mac, VfCleaning& did);
   absl::Status CheckOwner(const LinkInfo& link) const;
   absl::StatusOr<LinkInfo> Representor(const VfId& vf);
   const RepresentorConfig* RepresentorOf(const VfId& vf) const;
-  static std::vector<LinkInfo> WithUppers(const Pf& pf);
+  absl::StatusOr<std::vector<LinkInfo>> WithUppers(const Pf& pf);
   absl::StatusOr<std::string> WhyRefused(const Pf& pf, const PfConfig& config);
   std::string WhyNoRepresentor(const LinkInfo& link) const;
 
@@ -98,6 +104,7 @@ class PfProvider {
   TcPort* tc_;
   EswitchProvider eswitch_;
   VfioBinding binding_;
+  std::map<NicId, uint32_t> ifindices_;  // where each PF was found last
   std::vector<uint32_t> default_links_;  // that carry a default route, sorted; at the last Observe
 };
 

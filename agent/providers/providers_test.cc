@@ -291,6 +291,58 @@ TEST_F(PfProviderTest, AConfiguredRepresentorCountsBeforeDevlinks) {
   EXPECT_EQ(seen->facts.vfs[1].representor, "rep1");
 }
 
+// A host has thousands of links where it has thousands of VFs: one that is looked at or
+// changed must not ask for them all.
+TEST_F(PfProviderTest, WhatIsAskedForOneVfDoesNotDependOnHowManyLinksThereAre) {
+  const auto calls = [&] {
+    network->ClearCalls();
+    EXPECT_TRUE(pf.ObserveVf({kPf, 1}).ok());
+    EXPECT_TRUE(pf.PutVf({{kPf, 1}, MacAddress({2, 0, 0, 0, 9, 9}), {}}).ok());
+    EXPECT_TRUE(pf.PutBinding({{kPf, 1}, "vfio-pci", {}, {}, {}}).ok());
+    EXPECT_TRUE(pf.PutRepresentor({{kPf, 1}, *Vni::Make(100)}).ok());
+    EXPECT_TRUE(pf.DeleteRepresentor({kPf, 1}).ok());
+    EXPECT_TRUE(pf.DeleteBinding({kPf, 1}).ok());
+    EXPECT_TRUE(pf.DeleteVf({{kPf, 1}, {}, {}}).ok());
+    return network->Calls();
+  };
+  ASSERT_TRUE(pf.Observe(kPf).ok());
+  const std::vector<std::string> alone = calls();
+  EXPECT_THAT(alone, ::testing::Not(::testing::Contains("ListLinks()")));
+  EXPECT_EQ(std::count(alone.begin(), alone.end(), "GetLinkWithVfs(10)"), 3)
+      << "what it tells of all its VFs is asked for where one's settings are looked at";
+  for (uint32_t i = 0; i < 100; ++i) AddLink(StrCat("other", i), 100 + i);
+  EXPECT_EQ(calls(), alone);
+}
+
+TEST_F(PfProviderTest, APfThatIsNotTheLinkThatItWasIsFoundAnew) {
+  ASSERT_TRUE(pf.ObserveVf({kPf, 0}).ok());
+  const auto listed = [&] {
+    network->ClearCalls();
+    EXPECT_TRUE(pf.ObserveVf({kPf, 0}).ok());
+    return ::testing::Value(network->Calls(), ::testing::Contains("ListLinks()"));
+  };
+  // Another name is no other link.
+  network->ChangeLink(10, [](LinkInfo& link) { link.name = "renamed"; });
+  host.SetNetdevs(kPfPci, {"renamed"});
+  EXPECT_FALSE(listed());
+  EXPECT_EQ(pf.Observe(kPf)->facts.netdev, "renamed");
+  // Its driver was bound anew, and its old number is another NIC's by now.
+  network->RemoveLink(10);
+  EXPECT_TRUE(absl::IsNotFound(pf.ObserveVf({kPf, 0}).status()));
+  AddLink("other", 10).mac = MacAddress({2, 0, 0, 0, 0, 9});
+  AddLink("renamed", 50).mac = kPf;
+  EXPECT_TRUE(listed());
+  EXPECT_EQ(pf.Observe(kPf)->facts.ifindex, 50U);
+  EXPECT_FALSE(listed());
+  // The number stayed, and the NIC did not.
+  network->ChangeLink(50, [](LinkInfo& link) {
+    link.permanent_mac = MacAddress({2, 0, 0, 0, 0, 8});
+  });
+  EXPECT_TRUE(absl::IsNotFound(pf.ObserveVf({kPf, 0}).status()));
+  network->ChangeLink(50, [](LinkInfo& link) { link.permanent_mac = kPf; });
+  EXPECT_TRUE(listed());
+}
+
 // VFs of a NIC that forwards by itself, as an 82576 (igb) has them.
 class LegacyPfTest : public PfProviderTest {
  protected:
