@@ -230,7 +230,7 @@ void Engine::OnSlowPathTold(const SlowPathSaid& said, absl::StatusOr<SlowPathRep
   executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_)] {
     if (alive.expired()) return;
     slow_path_.check_due = slow_path_.retry_due = false;
-    if (!bound_.empty() || !slow_path_.dirty.empty()) TellSlowPath();
+    if (!slow_path_.whole || !bound_.empty() || !slow_path_.dirty.empty()) TellSlowPath();
   });
 }
 

@@ -203,5 +203,28 @@ TEST_F(SlowPathTest, WhatWentWhileNoAgentRanIsUnsaid) {
   EXPECT_TRUE(Told(SlowPathKey::Kind::kPort, "a-red"));
 }
 
+// With no port here there is nothing else to tell it, by which it would hear of that.
+TEST_F(SlowPathTest, WhatWentIsUnsaidToOneThatDidNotAnswerAtTheStart) {
+  Begin();
+  Attached("a", "red", "10.0.0.5");
+  const FakeSlowPath::Entries before = host->slow_path.entries();
+  host->Detach("a", "red");
+  host->WaitGone("a-red");
+  host->Stop();
+  {
+    FakeSlowPathSocket other(&host->slow_path);
+    std::vector<SlowPathEntry> all;
+    for (const auto& [key, entry] : before) all.push_back(entry);
+    ASSERT_TRUE(other.TellAll(all, true).ok());
+  }
+  host->slow_path.SetReachable(false);
+  host->Start();
+  host->WaitUntil("the start is over", [&] { return host->Host().start().complete(); });
+  host->WaitUntil("it was to be told", [&] { return host->slow_path.refused() > 0; });
+  EXPECT_EQ(host->slow_path.entries(), before);
+  host->slow_path.SetReachable(true);
+  host->WaitUntil("it is unsaid", [&] { return host->slow_path.entries().empty(); });
+}
+
 }  // namespace
 }  // namespace fairlead

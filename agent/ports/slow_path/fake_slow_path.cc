@@ -24,6 +24,11 @@ size_t FakeSlowPath::told() const {
   return told_;
 }
 
+size_t FakeSlowPath::refused() const {
+  const std::lock_guard lock(mutex_);
+  return refused_;
+}
+
 void FakeSlowPath::SetReachable(bool reachable) {
   const std::lock_guard lock(mutex_);
   reachable_ = reachable;
@@ -59,6 +64,7 @@ void FakeSlowPath::SetAbsent(uint32_t ifindex) {
 absl::StatusOr<uint64_t> FakeSlowPath::Connect() {
   const std::lock_guard lock(mutex_);
   if (!reachable_) {
+    ++refused_;
     return absl::UnavailableError("connect to the slow path: Connection refused");
   }
   connection_ = ++last_connection_;  // the newest counts

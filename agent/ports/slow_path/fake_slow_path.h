@@ -26,6 +26,8 @@ class FakeSlowPath {
   // Calls of TellAll, and of Tell, that it has taken.
   size_t told_all() const;
   size_t told() const;
+  // Connections that were tried while it was not reachable.
+  size_t refused() const;
 
   // While it is not, nobody reaches it; it goes on with what it knows.
   void SetReachable(bool reachable);
@@ -48,7 +50,7 @@ class FakeSlowPath {
   Entries entries_;
   bool reachable_ = true;
   uint64_t last_connection_ = 0, connection_ = 0;  // 0: none
-  size_t told_all_ = 0, told_ = 0;
+  size_t told_all_ = 0, told_ = 0, refused_ = 0;
   SlowPathCounters counters_;
   std::map<std::string, std::string> deaf_;  // by port
   std::set<uint32_t> absent_;
