@@ -123,16 +123,15 @@ class ExplainFlowTest : public ::testing::Test {
     for (const FlowRule& rule : compiled_) PutInKernel(rule);
   }
   RuleEvidence& PutInKernel(const FlowRule& rule) {
-    RuleEvidence& seen = InKernel(rule.location);
+    RuleEvidence& seen = seen_[rule.location.table]
+                             .rules.emplace_back(ObservedRule{PlaceOf(rule.location), {}})
+                             .seen;
     seen.ours = true;
     seen.ethertype = rule.match.ethertype;
     seen.content_hash = rule.ContentHash();
     seen.hardware = RuleHardware::kInHardware;
     seen.in_hw_count = 9;
     return seen;
-  }
-  RuleEvidence& InKernel(const RuleLocation& at) {
-    return seen_[at.table].rules.emplace_back(ObservedRule{PlaceOf(at), {}}).seen;
   }
   RuleEvidence& At(const std::string& location) {
     for (auto& [table, seen] : seen_) {

@@ -63,10 +63,10 @@ class RuleProviderLabTest : public ::testing::Test {
     removal.rule = rule;
     return provider_->Apply({&removal, 1}).front().status();
   }
-  std::vector<ObservedResource> Observed() {
-    auto observed = provider_->Observe(table_);
+  std::vector<ObservedRule> Observed(bool counted = true) {
+    auto observed = provider_->Observe(table_, counted);
     EXPECT_TRUE(observed.ok()) << observed.status();
-    return observed.ok() ? *std::move(observed) : std::vector<ObservedResource>();
+    return observed.ok() ? std::move(observed->rules) : std::vector<ObservedRule>();
   }
 
   ProviderConfig config_;
@@ -88,9 +88,15 @@ TEST_F(RuleProviderLabTest, UnderMustARuleIsInHardwareOrRefusedInTheKernelsWords
     EXPECT_EQ((*made)->in_hw_count, 2u);
     const auto observed = Observed();
     ASSERT_EQ(observed.size(), 1u);
-    EXPECT_TRUE(observed[0].ours);
-    EXPECT_EQ(observed[0].content_hash, rule.ContentHash());
-    EXPECT_EQ(observed[0].in_hw_count, 2u);
+    EXPECT_TRUE(observed[0].seen.ours);
+    EXPECT_EQ(observed[0].seen.content_hash, rule.ContentHash());
+    EXPECT_EQ(observed[0].seen.in_hw_count, 2u);
+    const auto uncounted = Observed(/*counted=*/false);
+    ASSERT_EQ(uncounted.size(), 1u);
+    EXPECT_EQ(uncounted[0].place, observed[0].place);
+    EXPECT_EQ(uncounted[0].seen.content_hash, rule.ContentHash());
+    EXPECT_EQ(uncounted[0].seen.hardware, RuleHardware::kInHardware);
+    EXPECT_EQ(uncounted[0].seen.in_hw_count, RuleEvidence::kNotCounted);
   } else {
     EXPECT_EQ(ErrnoOf(made.status()), EOPNOTSUPP) << made.status();
     EXPECT_EQ(PeerWords(made.status()), kRefusal);

@@ -236,6 +236,7 @@ class DryRunner : private Engine::Listener {
       unit.queued = false;
       unit.in_flight = false;
       unit.refresh = unit.refreshing = false;  // a leased VF is as it was last seen
+      if (ref.kind == UnitKind::kEndpoints && !unit.settled) unswept_.push_back(ref.id);
       unit.settled = true;
     }
     for (auto& [pf, scope] : copy.pf_scope_) scope.in_flight = scope.again = scope.stale = false;
@@ -253,6 +254,7 @@ class DryRunner : private Engine::Listener {
 
   // On any thread, once.
   Engine::DryRun Run() {
+    for (const std::string& vpc : unswept_) copy_.MarkEndpoints(vpc);
     copy_.OnChange(change_);
     executor_.RunUntilIdle();
     Engine::DryRun result;
@@ -305,6 +307,7 @@ class DryRunner : private Engine::Listener {
   Engine copy_;
   std::map<ResourceKey, UnitRef> claimant_before_;
   std::map<uint32_t, ObjectRef> removed_by_ordinal_;
+  std::vector<std::string> unswept_;  // VPCs
 };
 
 void Engine::PlanOn(const Change& change, std::map<std::string, absl::StatusOr<VmObservation>> vms,

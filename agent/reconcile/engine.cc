@@ -221,6 +221,7 @@ void Engine::OnChange(const Change& change) {
       continue;
     }
     if (ref.kind == ObjectKind::kPort) UpdateBound(ref.id);
+    if (ref.kind == ObjectKind::kVpc) MarkEndpoints(ref.id);
     if (Unit* unit = FindUnit(RefOfObject(ref))) unit->retry_at.reset();
     MarkDirty(RefOfObject(ref));
     Announce(ref);

@@ -280,7 +280,6 @@ class Engine {
   struct Sweep {
     std::string next;        // the endpoint to go on with; "" = from the first one on
     std::optional<Vni> vni;  // whose block has the claims
-    mutable bool asked = false;
   };
   // What a VPC's endpoints are compiled with; none: nothing is wanted of them here. An error:
   // not yet known.
@@ -296,7 +295,9 @@ class Engine {
   void SweepEndpoints(Unit& unit);
   void LookAtEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
                       const StoredObject& stored);
-  void EndSweep(Unit& unit, Sweep& sweep);
+  void TakeUnrenewed(const std::string& vpc, const RuleTable& block);
+  void EndSweep(Unit& unit, Sweep& sweep);  // both may be gone then
+  void TellAsked();
   bool SweptEndpointsOf(const std::string& vpc) const;
   bool Resolved(const IpAddress& outer) const;  // a tunnel peer's next hop
   // At rest, ready, and there is no more to say.
@@ -484,6 +485,7 @@ class Engine {
   struct FlowInquiry;
   FlowHost HostOfFlow() const;
   void ReadForFlow(const std::shared_ptr<FlowInquiry>& inquiry);
+  void ReadLater(const std::shared_ptr<FlowInquiry>& inquiry, absl::Status why);
   void WalkFlow(const std::shared_ptr<FlowInquiry>& inquiry, ObservedRules seen);
   void EndFlow(FlowInquiry& inquiry, FlowExplanation explanation);
   // Takes out of `seen`, the scene's table as it was read, what is as it is wanted of endpoints
@@ -532,6 +534,7 @@ class Engine {
 
   Observed observed_;
   std::map<std::string, Sweep> sweeps_;     // by VPC
+  mutable std::set<std::string> asked_;     // endpoints that were said to be not known yet
   std::map<ResourceKey, Resource> wanted_;  // of all units, as last compiled
   std::map<ResourceKey, UnitRef> claimant_;
   std::map<UnitRef, Unit> units_;
@@ -585,6 +588,8 @@ class Engine {
     absl::Status error;
     SlowPathCounters counters;
   };
+  std::map<RuleTable, std::vector<std::shared_ptr<FlowInquiry>>> flow_reads_;
+  std::set<RuleTable> reading_for_flow_;
   SlowPathState slow_path_;
 
   std::map<VfId, SanitationRecord> sanitation_;

@@ -16,7 +16,7 @@ namespace fairlead {
 namespace {
 
 // Looked at in one go, before others have their turn.
-constexpr int kEndpointsPerSlice = 500;
+constexpr size_t kEndpointsPerSlice = 500;
 
 const Endpoint* AsEndpoint(const StoredObject* stored) {
   return stored == nullptr ? nullptr : std::get_if<Endpoint>(&stored->object);
@@ -82,15 +82,23 @@ Unit& Engine::WakeEndpoint(const StoredObject& stored) {
   if (!network.vni) return unit;
   TunnelFacts tunnel = facts_.tunnel.value_or(TunnelFacts());
   if (!facts_.tunnel) tunnel.local = config_.compile.tunnel_local;
-  for (Resource& rule : CompileEndpoint({*network.vni, vpc->ordinal, tunnel},
-                                        SubnetContextOf(endpoint.subnet), stored, VfId())) {
-    const Observed::Rule* seen = observed_.FindRule(rule.key.rule);
+  const VpcContext context{*network.vni, vpc->ordinal, tunnel};
+  const SubnetContext subnet = SubnetContextOf(endpoint.subnet);
+  // Also where it was wanted before something that it has in common with others changed.
+  const SubnetContext most{subnet.ordinal, true, true};
+  Endpoint elsewhere = endpoint;
+  elsewhere.vtep = IpAddress();
+  for (const FlowRule& rule : CompileEndpointRules(context, most, elsewhere, stored.ordinal)) {
+    const Observed::Rule* seen = observed_.FindRule(rule.location);
     if (seen == nullptr || !seen->claimed) continue;
-    observed_.Claim(rule.key.rule, false);
-    unit.keys.insert(rule.key);
-    claimant_[rule.key] = ref;
-    wanted_[rule.key] = std::move(rule);
+    observed_.Claim(rule.location, false);
+    unit.keys.insert(FlowRuleKey(rule.location));
+    claimant_[FlowRuleKey(rule.location)] = ref;
+  }
+  for (Resource& rule : CompileEndpoint(context, subnet, stored, VfId())) {
+    if (!unit.keys.contains(rule.key)) continue;
     ++unit.wanted_rules;
+    wanted_[rule.key] = std::move(rule);
   }
   return unit;
 }
@@ -127,25 +135,28 @@ void Engine::SweepEndpoints(Unit& unit) {
   }
   unit.waits_for.clear();
   Sweep& sweep = sweeps_[vpc];
-  if (sweep.next.empty()) {
-    if (sweep.vni) observed_.ClaimNone({RuleTable::Kind::kVpcBlock, *sweep.vni});
-    sweep.vni.reset();
-    if (*context) sweep.vni = (*context)->vpc.vni;
-    if (sweep.vni) observed_.ClaimNone({RuleTable::Kind::kVpcBlock, *sweep.vni});
-  }
   if (!*context) {
-    // Nothing is wanted of them: whoever is awake takes its own away, the rest goes with the block.
+    // Nothing is wanted of them: whoever is awake takes its own away, the rest goes with the block,
+    // and is claimed until then.
     for (auto it = units_.lower_bound({UnitKind::kEndpoint, ""});
          it != units_.end() && it->first.kind == UnitKind::kEndpoint; ++it) {
       if (it->second.vpc == vpc) MarkDirty(UnitRef(it->first));
     }
     return EndSweep(unit, sweep);
   }
+  if (sweep.next.empty()) {
+    const Vni vni = (*context)->vpc.vni;
+    if (sweep.vni && sweep.vni != vni) {
+      observed_.ClaimNone({RuleTable::Kind::kVpcBlock, *sweep.vni});
+    }
+    sweep.vni = vni;
+    observed_.RenewNone({RuleTable::Kind::kVpcBlock, vni});
+  }
   const EndpointSet& endpoints = world_.EndpointsOfVpc(vpc);
   std::string subnet;
   SubnetContext in_subnet;
   auto it = endpoints.lower_bound(std::string_view(sweep.next));
-  for (int i = 0; i < kEndpointsPerSlice && it != endpoints.end(); ++i, ++it) {
+  for (size_t i = 0; i < kEndpointsPerSlice && it != endpoints.end(); ++i, ++it) {
     const auto& endpoint = std::get<Endpoint>((*it)->object);
     if (endpoint.subnet != subnet) {
       subnet = endpoint.subnet;
@@ -153,7 +164,10 @@ void Engine::SweepEndpoints(Unit& unit) {
     }
     LookAtEndpoint((*context)->vpc, in_subnet, **it);
   }
-  if (it == endpoints.end()) return EndSweep(unit, sweep);
+  if (it == endpoints.end()) {
+    TakeUnrenewed(vpc, {RuleTable::Kind::kVpcBlock, *sweep.vni});
+    return EndSweep(unit, sweep);
+  }
   sweep.next = std::get<Endpoint>((*it)->object).id;
   MarkDirty(UnitRef(unit.ref));
 }
@@ -176,46 +190,68 @@ void Engine::LookAtEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
   MarkDirty({UnitKind::kEndpoint, endpoint.id});
 }
 
+// What an endpoint had and does not want any more is its unit's to take away; what has no owner
+// any more is the orphans'.
+void Engine::TakeUnrenewed(const std::string& vpc, const RuleTable& block) {
+  std::vector<RulePlace> left;
+  for (const auto& [place, rule] : observed_.TableOf(block).rules) {
+    if (rule.ours && !(rule.claimed && rule.renewed)) left.push_back(place);
+  }
+  for (const RulePlace& place : left) {
+    const RuleLocation at = At(block, place);
+    const StoredObject* owner = world_.FindByOrdinal(place.handle);
+    const Endpoint* endpoint = AsEndpoint(owner);
+    const bool kept = kept_.contains(observed_.FindRule(at)->mark);
+    const ResourceKey key = FlowRuleKey(at);
+    if (!kept && endpoint != nullptr && endpoint->vpc == vpc && !claimant_.contains(key)) {
+      Unit& unit = WakeEndpoint(*owner);
+      unit.keys.insert(key);
+      claimant_[key] = unit.ref;
+      MarkDirty(UnitRef(unit.ref));
+    }
+    observed_.Claim(at, false);
+  }
+}
+
 void Engine::EndSweep(Unit& unit, Sweep& sweep) {
   const std::string vpc = unit.ref.id;
-  // What an endpoint had and does not want any more is its unit's to take away.
-  if (sweep.vni) {
-    const RuleTable block{RuleTable::Kind::kVpcBlock, *sweep.vni};
-    std::vector<std::pair<RulePlace, const StoredObject*>> left;
-    for (const auto& [place, rule] : observed_.TableOf(block).rules) {
-      if (rule.claimed || !rule.ours) continue;
-      const StoredObject* owner = world_.FindByOrdinal(place.handle);
-      const Endpoint* endpoint = AsEndpoint(owner);
-      if (endpoint == nullptr || endpoint->vpc != vpc) continue;
-      if (!claimant_.contains(FlowRuleKey(At(block, place)))) left.emplace_back(place, owner);
-    }
-    for (const auto& [place, owner] : left) {
-      Unit& endpoint = WakeEndpoint(*owner);
-      const ResourceKey key = FlowRuleKey(At(block, place));
-      endpoint.keys.insert(key);
-      claimant_[key] = endpoint.ref;
-      MarkDirty(UnitRef(endpoint.ref));
-    }
-  }
   sweep.next.clear();
   SetSettled(unit, true);
   orphans_pending_ = true;
-  if (sweep.asked) {
-    sweep.asked = false;
-    for (const StoredObject* stored : world_.EndpointsOfVpc(vpc)) {
-      Announce(RefOf(stored->object), /*anyway=*/true);
-    }
+  if (world_.FindVpc(vpc) == nullptr) {
+    sweeps_.erase(vpc);
+    units_.erase({UnitKind::kEndpoints, vpc});
     return;
   }
-  // Of those at rest only what is not simply ready has to be said.
+  // Of those at rest only what is not simply ready has to be said, and what was asked for.
   for (auto it = units_.lower_bound({UnitKind::kVtep, ""});
        it != units_.end() && it->first.kind == UnitKind::kVtep; ++it) {
     const absl::StatusOr<IpAddress> outer = IpAddress::Parse(it->first.id);
     if (!outer.ok() || Resolved(*outer)) continue;
     for (const StoredObject* stored : world_.EndpointsOfVtep(*outer)) {
-      if (std::get<Endpoint>(stored->object).vpc == vpc) Announce(RefOf(stored->object));
+      const auto& endpoint = std::get<Endpoint>(stored->object);
+      if (endpoint.vpc == vpc) asked_.insert(endpoint.id);
     }
   }
+  TellAsked();
+}
+
+void Engine::TellAsked() {
+  std::vector<std::string> ready;
+  for (const std::string& id : asked_) {
+    const Endpoint* endpoint = world_.FindEndpoint(id);
+    if (endpoint == nullptr || SweptEndpointsOf(endpoint->vpc)) ready.push_back(id);
+    if (ready.size() == kEndpointsPerSlice) break;
+  }
+  for (const std::string& id : ready) {
+    asked_.erase(id);
+    const ObjectRef ref{ObjectKind::kEndpoint, id};
+    if (world_.Find(ref) != nullptr) Announce(ref, /*anyway=*/!announced_.contains(ref));
+  }
+  if (ready.size() < kEndpointsPerSlice) return;
+  executor_->After(std::chrono::milliseconds(0), [this, alive = std::weak_ptr<bool>(alive_)] {
+    if (!alive.expired()) TellAsked();
+  });
 }
 
 bool Engine::Resolved(const IpAddress& outer) const {
@@ -245,10 +281,7 @@ ObjectStatus Engine::StatusAtRest(const StoredObject& stored) const {
   if (!SweptEndpointsOf(endpoint.vpc)) {
     status.state = ObjectState::kApplying;
     status.reason = units_.at({UnitKind::kEndpoints, endpoint.vpc}).waits_for;
-    // Whoever heard this hears what becomes of it.
-    if (const auto sweep = sweeps_.find(endpoint.vpc); sweep != sweeps_.end()) {
-      sweep->second.asked = true;
-    }
+    asked_.insert(endpoint.id);  // whoever heard this hears what becomes of it
     return status;
   }
   status.state = ObjectState::kReady;
@@ -272,7 +305,10 @@ ObjectStatus Engine::StatusAtRest(const StoredObject& stored) const {
 
 ObjectState Engine::StateOf(const StoredObject& stored) const {
   const Endpoint* endpoint = AsEndpoint(&stored);
-  if (endpoint != nullptr && SimplyReady(*endpoint)) return ObjectState::kReady;
+  if (endpoint != nullptr && !units_.contains({UnitKind::kEndpoint, endpoint->id})) {
+    if (!SweptEndpointsOf(endpoint->vpc)) return ObjectState::kApplying;
+    if (SimplyReady(*endpoint)) return ObjectState::kReady;
+  }
   return MakeStatus(RefOf(stored.object)).state;
 }
 

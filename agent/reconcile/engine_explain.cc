@@ -89,11 +89,14 @@ std::vector<FlowRule> Engine::CompiledForFlow(const FlowScene& scene, ObservedRu
         [](const ObservedRule& one, const RulePlace& at) { return one.place < at; });
     const bool there = now != seen.rules.end() && now->place == place;
     if (there && now->seen.ours && now->seen.content_hash == rule.content_hash) continue;
-    endpoints.insert(world_.FindByOrdinal(place.handle));
+    if (EndpointOfRule(At(scene.table, place)) != nullptr) {
+      endpoints.insert(world_.FindByOrdinal(place.handle));
+    }
   }
   const auto asked_of = [&](const RulePlace& place) {
     const auto rule = known.find(place);
     return rule == known.end() || !rule->second.claimed ||
+           EndpointOfRule(At(scene.table, place)) == nullptr ||
            endpoints.contains(world_.FindByOrdinal(place.handle));
   };
   std::erase_if(seen.rules, [&](const ObservedRule& rule) { return !asked_of(rule.place); });
@@ -131,18 +134,34 @@ void Engine::ExplainFlow(const FlowQuestion& question,
   ReadForFlow(inquiry);
 }
 
-// A table that changes under the reading is read again.
+// A table that changes under the reading is read again. One reading is under way for a table,
+// and serves whoever asks meanwhile: where it is held up, they do not pile up.
 void Engine::ReadForFlow(const std::shared_ptr<FlowInquiry>& inquiry) {
-  executor_->ObserveTable(
-      inquiry->table, /*counted=*/true,
-      [this, alive = std::weak_ptr<bool>(alive_), inquiry](absl::StatusOr<ObservedRules> seen) {
-        if (alive.expired() || inquiry->over) return;
-        if (seen.ok()) return WalkFlow(inquiry, *std::move(seen));
-        inquiry->error = seen.status();
-        executor_->After(kReadAgain, [this, alive = std::weak_ptr<bool>(alive_), inquiry] {
-          if (!alive.expired() && !inquiry->over) ReadForFlow(inquiry);
-        });
-      });
+  std::vector<std::shared_ptr<FlowInquiry>>& asking = flow_reads_[inquiry->table];
+  std::erase_if(asking, [](const auto& other) { return other->over; });
+  asking.push_back(inquiry);
+  if (!reading_for_flow_.insert(inquiry->table).second) return;
+  executor_->ObserveTable(inquiry->table, /*counted=*/true,
+                          [this, alive = std::weak_ptr<bool>(alive_),
+                           table = inquiry->table](const absl::StatusOr<ObservedRules>& seen) {
+                            if (alive.expired()) return;
+                            reading_for_flow_.erase(table);
+                            for (const auto& inquiry : std::exchange(flow_reads_[table], {})) {
+                              if (inquiry->over) continue;
+                              if (seen.ok()) {
+                                WalkFlow(inquiry, *seen);
+                              } else {
+                                ReadLater(inquiry, seen.status());
+                              }
+                            }
+                          });
+}
+
+void Engine::ReadLater(const std::shared_ptr<FlowInquiry>& inquiry, absl::Status why) {
+  inquiry->error = std::move(why);
+  executor_->After(kReadAgain, [this, alive = std::weak_ptr<bool>(alive_), inquiry] {
+    if (!alive.expired() && !inquiry->over) ReadForFlow(inquiry);
+  });
 }
 
 void Engine::WalkFlow(const std::shared_ptr<FlowInquiry>& inquiry, ObservedRules seen) {
@@ -151,6 +170,15 @@ void Engine::WalkFlow(const std::shared_ptr<FlowInquiry>& inquiry, ObservedRules
   if (!scene.ok()) return inquiry->End(scene.status());
   if (scene->table != inquiry->table) {
     return inquiry->End(absl::UnavailableError("its VPC was changed meanwhile; ask again"));
+  }
+  if (scene->table.kind == RuleTable::Kind::kVpcBlock) {
+    // Before that it is not known which rules are wanted.
+    const std::optional<ObjectRef> vpc = world_.OwnerOfVni(scene->table.vni);
+    const absl::Status known = vpc ? EndpointContextOf(vpc->id).status() : absl::OkStatus();
+    if (!known.ok()) return ReadLater(inquiry, known);
+    if (vpc && !SweptEndpointsOf(vpc->id)) {
+      return ReadLater(inquiry, absl::UnavailableError("the rules of its VPC are being compared"));
+    }
   }
   struct Work {
     FlowScene scene;

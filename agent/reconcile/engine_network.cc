@@ -13,6 +13,9 @@
 namespace fairlead {
 namespace {
 
+// Of them taken away at a time.
+constexpr size_t kMostOrphans = 4096;
+
 // A rule that does nothing but drop what nothing else took.
 bool EndsInDrop(const Resource& resource) {
   const auto* spec = std::get_if<FlowRuleSpec>(&resource.spec);
@@ -233,7 +236,8 @@ void Engine::CollectOrphans() {
   for (const auto& [vf, attachment] : attachments_) {
     const bool going = attachment.phase == AttachmentPhase::kReleasing ||
                        attachment.phase == AttachmentPhase::kRollingBack;
-    if (attachment.vni && !going && !bound_.contains(attachment.port)) {
+    const bool compiled = bound_.contains(attachment.port) && VpcSettled(attachment.vpc);
+    if (attachment.vni && !going && !compiled) {
       unsure.insert(*attachment.vni);
     }
   }
@@ -246,7 +250,12 @@ void Engine::CollectOrphans() {
   const bool neighbours_of_others =
       !kept_.empty() || (tunnel != nullptr && tunnel->mark != 0 && !tunnel->ours);
   Unit& orphans = UnitOf({UnitKind::kOrphans, ""});
+  bool more = false;
   const auto collect = [&](const ResourceKey& key) {
+    if (orphans.keys.size() >= kMostOrphans) {
+      more = true;
+      return;
+    }
     claimant_[key] = orphans.ref;
     orphans.keys.insert(key);
   };
@@ -270,6 +279,7 @@ void Engine::CollectOrphans() {
       }
     }
   }
+  orphans_pending_ = more && !orphans.retry_at;
   if (!orphans.keys.empty()) MarkDirty(orphans.ref);
 }
 

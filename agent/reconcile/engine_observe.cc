@@ -143,8 +143,11 @@ void Engine::TakeDriver(const ResourceKey& binding) {
 // What is compiled from the ports of a VPC is compiled from all of them: after a
 // restart one NIC answers before another, and its rules must not lose the rest.
 std::string Engine::UnobservedNicOf(const std::string& vpc) const {
-  for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vpc != vpc || !attachment.vni) continue;  // without, no rule names it
+  const auto leases = leases_of_vpc_.find(vpc);
+  if (leases == leases_of_vpc_.end()) return "";
+  for (const VfId& vf : leases->second) {
+    const Attachment& attachment = attachments_.at(vf);
+    if (!attachment.vni) continue;  // no rule names it
     const auto scope = pf_scope_.find(vf.pf);
     if (scope != pf_scope_.end() && !scope->second.known) {
       return absl::StrCat("the NIC ", vf.pf.ToString(), " of port ", attachment.port,

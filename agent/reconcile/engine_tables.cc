@@ -186,7 +186,9 @@ void Engine::ObserveTable(const RuleTable& table) {
           TakeTable(table, *result);
           orphans_pending_ = true;
           if (first) {
-            for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
+            for (const auto& [vpc, leases] : leases_of_vpc_) {
+              if (table == kTunnelTable || BlocksOf(vpc).contains(table.vni)) MarkVpcNetwork(vpc);
+            }
           }
           WakeWaitingPorts();
           AnnounceMustPorts(table);

@@ -133,13 +133,19 @@ void Observed::Claim(const RuleLocation& at, bool claimed) {
   const auto table = tables_.find(at.table);
   if (table == tables_.end()) return;
   const auto rule = table->second.rules.find(PlaceOf(at));
-  if (rule != table->second.rules.end()) rule->second.claimed = claimed;
+  if (rule != table->second.rules.end()) rule->second.claimed = rule->second.renewed = claimed;
 }
 
 void Observed::ClaimNone(const RuleTable& table) {
   const auto it = tables_.find(table);
   if (it == tables_.end()) return;
-  for (auto& [place, rule] : it->second.rules) rule.claimed = false;
+  for (auto& [place, rule] : it->second.rules) rule.claimed = rule.renewed = false;
+}
+
+void Observed::RenewNone(const RuleTable& table) {
+  const auto it = tables_.find(table);
+  if (it == tables_.end()) return;
+  for (auto& [place, rule] : it->second.rules) rule.renewed = false;
 }
 
 void Observed::CountNone() {

@@ -21,8 +21,9 @@ namespace fairlead {
 class Observed {
  public:
   struct Rule : RuleEvidence {
-    // An endpoint without a unit wants it, and as it is (engine_endpoints.cc).
-    bool claimed = false;
+    // An endpoint without a unit wants it, and as it is (engine_endpoints.cc); and the sweep that
+    // is under way has seen that it still does.
+    bool claimed = false, renewed = false;
   };
   using Rules = absl::btree_map<RulePlace, Rule>;
   struct Table {
@@ -49,9 +50,10 @@ class Observed {
   const Table& TableOf(const RuleTable& table) const;
   void SetRule(const RuleLocation& at, const RuleEvidence& seen, std::string foreign = {});
   void EraseRule(const RuleLocation& at);
-  // Of a rule that is there.
+  // Of a rule that is there; `claimed` renews it, too.
   void Claim(const RuleLocation& at, bool claimed);
   void ClaimNone(const RuleTable& table);
+  void RenewNone(const RuleTable& table);
   // How many took a rule is no more known.
   void CountNone();
 

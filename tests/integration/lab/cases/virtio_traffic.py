@@ -2,6 +2,7 @@
 """Suite traffic-matrix: what becomes of each kind of frame that a guest, or the network, can send, on the real kernel: a
 table of frames, sent as they are written here, and for each of them where it arrives, and as what, or who answers it. The
 guests' own stacks, DHCP clients among them, come after."""
+import json
 import struct
 import subprocess
 import time
@@ -99,16 +100,21 @@ UNANSWERED = {"at": None, "answer": None}
 
 
 def table(s):
-    """(cell, sender, frame without its mark, expectation), a mark of its own for each."""
+    """(cell, sender, frame, its mark, expectation, what `explain flow` is asked of it), a mark of its own for each."""
     m, far1, far2, blue = s.mac, s.far1.mac, s.far2.mac, s.blue.mac
     cells = []
 
-    def cell(name, expected, make, sender="a1"):
+    def cell(name, expected, make, sender="a1", question=None):
         mark = MARK + b"%03d" % len(cells)
-        cells.append((name, sender, make(mark), mark, expected))
+        cells.append((name, sender, make(mark), mark, expected, question))
 
-    def packet(name, expected, to, src, dst, proto=UDP, sender="a1", src_mac=None, **more):
-        cell(name, expected, lambda mark: frames.ip(src_mac or m[sender], to, src, dst, proto, mark, **more), sender)
+    def packet(name, expected, to, src, dst, proto=UDP, sender="a1", src_mac=None, ttl=64, to_port=None, **more):
+        ports = {} if to_port is None else {"to_port": to_port}
+        question = ["--to", dst, "--src", src, "--src-mac", src_mac or m[sender], "--dst-mac", to, "--ttl", ttl,
+                    "--proto", {UDP: "udp", TCP: "tcp"}.get(proto, "icmp")]
+        question += [] if to_port is None else ["--dport", to_port]
+        cell(name, expected, lambda mark: frames.ip(src_mac or m[sender], to, src, dst, proto, mark, ttl=ttl, **ports, **more),
+             sender, None if "fragment" in more else question)  # of which it knows nothing
 
     for version, own, peer, far, other, other_far in ((4, A1, B1, FAR1, A2, FAR2),
                                                       (6, A1V6, B1V6, FAR1V6, A2V6, FAR2V6)):
@@ -190,7 +196,7 @@ def table(s):
     return cells
 
 
-def judge(name, sender, frame, mark, expected, heard):
+def judge(name, sender, frame, mark, expected, _, heard):
     """Why the cell does not hold; "" when it does."""
     body = mark if mark in frame else frame[14:]  # of what has no room for a mark, all of it
     found = [(where, seen) for where, frames_there in heard.items() for seen in frames_there
@@ -247,6 +253,34 @@ def matrix(s):
                 bad.append(f"answered what is not to be: {answers[0]}")
     need(not bad, f"{len(bad)} of {checked} cells:\n    " + "\n    ".join(bad))
     return f"{checked} cells"
+
+
+def explained(s):
+    """`explain flow` says of each packet of the table what became of it."""
+    fars = {far.name: far for far in (s.far1, s.far2, s.blue)}
+    bad, asked = [], 0
+    for name, sender, _, _, expected, question in table(s):
+        if question is None:
+            continue
+        asked += 1
+        done = s.agent.ctl("explain", "flow", "--from", sender, *map(str, question), "-o", "json", check=False)
+        if done.returncode:
+            bad.append(f"{name}: {done.stderr.strip()}")
+            continue
+        flow = json.loads(done.stdout)
+        verdict, out = flow["verdict"], flow.get("out", {})
+        told = {"at": verdict.get("port") if verdict["kind"] == "delivered" else next(
+            (far.name for far in fars.values() if verdict["kind"] == "encapsulated" and
+             (far.host["address"], far.vni, far.mac) == (verdict["vtep"], verdict["vni"], out["dst_mac"])), None)}
+        if told["at"]:
+            told |= {"src": out["src_mac"], "dst": out["dst_mac"], "ttl": out["ttl"]}
+        kind = "slow path" if expected.get("answer") else "dropped"
+        if told != {word: expected[word] for word in told} or (not told["at"] and verdict["kind"] != kind):
+            bad.append(f"{name}: {verdict}, {out}")
+        if flow.get("disagreements"):
+            bad.append(f"{name}: kernel and compiled rules disagree: {flow['disagreements'][:3]}")
+    need(not bad, f"{len(bad)} of {asked} packets:\n    " + "\n    ".join(bad))
+    return f"{asked} packets"
 
 
 def from_the_tunnel(s):
@@ -317,5 +351,5 @@ def without_the_agent(s):
     need(not state.get("problem"), f"the slow path: {state}")
 
 
-GROUPS = [[matrix, from_the_tunnel, guests_own_stacks, without_the_agent]]
-KEEPS = {matrix, from_the_tunnel, guests_own_stacks, without_the_agent}
+GROUPS = [[matrix, explained, from_the_tunnel, guests_own_stacks, without_the_agent]]
+KEEPS = {matrix, explained, from_the_tunnel, guests_own_stacks, without_the_agent}
