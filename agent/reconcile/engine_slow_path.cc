@@ -94,8 +94,7 @@ void Engine::MarkSlowPath(const Object& object) {
 // Of an attachment that is not bound it is not known yet what is to be told: what an earlier
 // telling said of it stays.
 bool Engine::SlowPathWhole() const {
-  // What another store's agent made serves on, its guests' ARP and ND too.
-  if (!observed_once() || !foreign_representors_.empty()) return false;
+  if (!observed_once()) return false;
   return std::all_of(attachments_.begin(), attachments_.end(), [this](const auto& entry) {
     const Attachment& attachment = entry.second;
     if (!attachment.vni || attachment.phase != AttachmentPhase::kReady) return true;
