@@ -355,7 +355,7 @@ void LaneExecutor::TellSlowPath(SlowPathTelling telling,
       lane, "tell the slow path", DeadlineOf(lane),
       [telling = std::move(telling)](LaneContext& context) {
         SlowPathSocket& socket = *context.work->slow_path;
-        return telling.all ? socket.TellAll(telling.put, telling.whole)
+        return telling.all ? socket.TellAll(telling.put, telling.whole, telling.keep)
                            : socket.Tell(telling.put, telling.remove);
       },
       std::move(done));

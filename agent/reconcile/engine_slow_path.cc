@@ -146,6 +146,10 @@ void Engine::TellSlowPath() {
   telling.all = !state.told || telling.whole;
   if (telling.all) {
     telling.put = AllForSlowPath();
+    // What another store's agent made serves on, its guests' ARP and ND too.
+    for (const auto& [vf, representor] : foreign_representors_) {
+      telling.keep.push_back(representor.ifindex);
+    }
     state.dirty.clear();
     state.knows.clear();
     for (const auto& [id, port] : bound_) state.telling.insert(id);

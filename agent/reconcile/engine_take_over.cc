@@ -33,8 +33,9 @@ void Engine::NoteForeign(const VfId& vf, const ObservedResource* representor) {
                        representor->mark != config_.compile.store_id;
   if (foreign && !attachments_.contains(vf)) {
     foreign_representors_[vf] = *representor;
-  } else {
-    foreign_representors_.erase(vf);
+  } else if (foreign_representors_.erase(vf) > 0) {
+    slow_path_.whole = false;  // which kept what it was told of it
+    TellSlowPathSoon();
   }
 }
 

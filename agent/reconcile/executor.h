@@ -58,10 +58,12 @@ struct VmObservation {
   std::vector<GuestDeviceInfo> devices;
 };
 
-// What the slow path is to know: `all` of it (and, if `whole`, nothing else), or a change.
+// What the slow path is to know: `all` of it (and, if `whole`, nothing else but of the ports at
+// the representors `keep`), or a change.
 struct SlowPathTelling {
   bool all = false;
   bool whole = false;
+  std::vector<uint32_t> keep;
   std::vector<SlowPathEntry> put;
   std::vector<SlowPathKey> remove;
 };

@@ -228,6 +228,7 @@ void Server::Apply(const SlowPathUpdate& update, std::vector<std::string>* probl
       problems->push_back(StrCat(SlowPathKeyName(KeyOf(entry)), ": ", status.message()));
     }
   }
+  for (const uint32_t ifindex : update.keep) tables_.Keep(ifindex);
   if (update.whole) tables_.Whole();
   if (ports) MatchEars();
 }

@@ -31,7 +31,7 @@ class ServerTest : public ::testing::Test {
   void Tell(TestServer& server, const Entries& all) {
     agent_ = std::make_unique<LinuxSlowPathSocket>(
         LinuxSlowPathSocket::Options{server.path(), milliseconds(20'000)});
-    const auto report = agent_->TellAll(all, true);
+    const auto report = agent_->TellAll(all, true, {});
     ASSERT_TRUE(report.ok()) << report.status();
     ASSERT_THAT(report->problems, IsEmpty());
   }
@@ -185,7 +185,7 @@ TEST_F(ServerTest, TablesThatAreFullSaySo) {
   options.limits.neighbours = 3;
   TestServer server(options);
   LinuxSlowPathSocket agent({server.path(), milliseconds(20'000)});
-  const auto report = agent.TellAll(TestNetwork(), true);
+  const auto report = agent.TellAll(TestNetwork(), true, {});
   ASSERT_TRUE(report.ok());
   EXPECT_THAT(report->problems,
               ElementsAre(HasSubstr("neighbour 2001:db8::7 in s: there are 3 neighbours")));

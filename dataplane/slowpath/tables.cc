@@ -33,6 +33,17 @@ void Tables::Whole() {
   }
 }
 
+void Tables::Keep(uint32_t ifindex) {
+  const auto at = port_of_ifindex_.find(ifindex);
+  if (at == port_of_ifindex_.end()) return;
+  Port& port = ports_.find(at->second)->second;
+  port.epoch = epoch_;
+  const auto subnet = subnets_.find(port.value.subnet);
+  if (subnet == subnets_.end()) return;
+  subnet->second.epoch = epoch_;
+  for (auto& [address, neighbour] : subnet->second.neighbours) neighbour.epoch = epoch_;
+}
+
 absl::Status Tables::Put(const SlowPathEntry& entry) {
   if (const auto* subnet = std::get_if<SlowPathSubnet>(&entry)) return PutSubnet(*subnet);
   if (const auto* port = std::get_if<SlowPathPort>(&entry)) return PutPort(*port);

@@ -33,6 +33,8 @@ class Tables {
 
   void Begin() { ++epoch_; }
   void Whole();
+  // The port at that netdev, its subnet and that one's neighbours are as if put again.
+  void Keep(uint32_t ifindex);
   // A port takes the netdev of another that has its ifindex; that other one goes: a new
   // tenant is told before the old one's entry is swept.
   absl::Status Put(const SlowPathEntry& entry);

@@ -93,6 +93,28 @@ TEST(TablesTest, WhatWasNotToldGoesWhenAllWasTold) {
   EXPECT_EQ(tables.subnets(), 1U);
 }
 
+TEST(TablesTest, WhatIsToBeKeptOutlivesATellingThatDoesNotNameIt) {
+  Tables tables;
+  for (const char* subnet : {"kept", "old"}) {
+    ASSERT_TRUE(tables.Put(Subnet(subnet)).ok());
+    ASSERT_TRUE(tables.Put(SlowPathNeighbour{subnet, Ip("10.0.0.7"), Mac(7)}).ok());
+  }
+  SlowPathPort kept = Port("k", 1);
+  kept.subnet = "kept";
+  ASSERT_TRUE(tables.Put(kept).ok());
+  ASSERT_TRUE(tables.Put(Port("p", 2)).ok());
+  tables.Begin();
+  tables.Keep(1);
+  tables.Keep(404);
+  tables.Whole();
+  EXPECT_NE(tables.FindPort("k"), nullptr);
+  EXPECT_NE(tables.FindSubnet("kept"), nullptr);
+  EXPECT_EQ(tables.FindNeighbour("kept", Ip("10.0.0.7")), Mac(7));
+  EXPECT_EQ(tables.FindPort("p"), nullptr);
+  EXPECT_EQ(tables.FindSubnet("old"), nullptr);
+  EXPECT_EQ(tables.neighbours(), 1U);
+}
+
 TEST(TablesTest, ATellingThatWasBrokenOffEndsWithTheNext) {
   Tables tables;
   ASSERT_TRUE(tables.Put(Port("p", 1)).ok());

@@ -70,22 +70,29 @@ void FuzzMessage(std::string_view message) {
   if (!update.ok()) return;
   Require(problems.size() <= kMaxSlowPathTold);
   // What was let in can be written, and is read as the same.
-  const auto messages = EncodeSlowPathUpdates(1, true, true, update->put, update->remove);
+  const auto messages =
+      EncodeSlowPathUpdates(1, true, true, update->put, update->remove, update->keep);
   Require(messages.ok());
   std::vector<SlowPathEntry> put;
   std::vector<SlowPathKey> remove;
+  std::vector<uint32_t> keep;
   for (const std::string& part : *messages) {
     const auto again = DecodeSlowPathUpdate(part, &problems);
     Require(again.ok());
     put.insert(put.end(), again->put.begin(), again->put.end());
     remove.insert(remove.end(), again->remove.begin(), again->remove.end());
+    keep.insert(keep.end(), again->keep.begin(), again->keep.end());
   }
-  Require(put == update->put && remove == update->remove);
+  Require(put == update->put && remove == update->remove && keep == update->keep);
   Tables tables({.subnets = 8, .ports = 8, .neighbours = 8});
   tables.Begin();
   for (const SlowPathEntry& entry : put) (void)tables.Put(entry);
   for (const SlowPathKey& key : remove) tables.Remove(key);
   for (const auto& [id, port] : tables.ports()) (void)UnsolicitedAdvertisement(port.value, tables);
+  tables.Begin();
+  for (const uint32_t ifindex : keep) tables.Keep(ifindex);
+  tables.Whole();
+  Require(tables.ports().size() <= keep.size());
   tables.Begin();
   tables.Whole();
   Require(tables.ports().size() + tables.subnets() + tables.neighbours() == 0);

@@ -196,7 +196,7 @@ TEST_F(SlowPathTest, WhatWentWhileNoAgentRanIsUnsaid) {
     std::vector<SlowPathEntry> all;
     for (const auto& [key, entry] : host->slow_path.entries()) all.push_back(entry);
     all.push_back(SlowPathPort{"gone", "red-1", 77, "pf0rep9", FakeHost::VfMac(3), {}, {}, ""});
-    ASSERT_TRUE(other.TellAll(all, true).ok());
+    ASSERT_TRUE(other.TellAll(all, true, {}).ok());
   }
   host->Start();
   host->WaitUntil("it is unsaid", [&] { return !Told(SlowPathKey::Kind::kPort, "gone"); });
@@ -215,7 +215,7 @@ TEST_F(SlowPathTest, WhatWentIsUnsaidToOneThatDidNotAnswerAtTheStart) {
     FakeSlowPathSocket other(&host->slow_path);
     std::vector<SlowPathEntry> all;
     for (const auto& [key, entry] : before) all.push_back(entry);
-    ASSERT_TRUE(other.TellAll(all, true).ok());
+    ASSERT_TRUE(other.TellAll(all, true, {}).ok());
   }
   host->slow_path.SetReachable(false);
   host->Start();

@@ -110,6 +110,8 @@ TEST_F(TakeOverTest, WhatIsAdoptedServesOnUntouched) {
   for (const char* port : {"a-red", "b-red", "c-prov"}) before[port] = host->WaitReady(port);
   const std::vector<TcFilter> block = Block(1000), tunnel = TunnelRules();
   const std::string leftovers = host->Leftovers();
+  const FakeSlowPath::Entries answers = host->slow_path.entries();
+  const size_t told = host->slow_path.told_whole();
   NoteStore();
   LoseStore();
 
@@ -125,6 +127,8 @@ TEST_F(TakeOverTest, WhatIsAdoptedServesOnUntouched) {
   WaitForeign("guest-device/c/");
   WaitForeign("flow-rule/tunnel/");
   EXPECT_EQ(Block(1000), block) << "what is another store's is never touched";
+  host->WaitUntil("all was told", [&] { return host->slow_path.told_whole() > told; });
+  EXPECT_EQ(host->slow_path.entries(), answers) << "its guests still find their neighbours";
 
   const v1::TakenOver plan = Adopt(/*dry_run=*/true);
   EXPECT_EQ(plan.taken_size(), 3) << plan.DebugString();
@@ -275,8 +279,10 @@ TEST_F(TakeOverTest, APurgeTakesEverythingOfALostStoreApart) {
   WaitForeign("representor/");
   host->WaitUntil("all was looked at", [&] { return host->Host().start().complete(); });
   EXPECT_THAT(host->Leftovers(), HasSubstr("neighbour 192.0.2.2")) << "its VMs send to that peer";
+  EXPECT_FALSE(host->slow_path.entries().empty()) << "and find it";
   EXPECT_EQ(Purge().taken_size(), 2);
   WaitNothingLeft(idle);
+  host->WaitUntil("nobody is answered any more", [&] { return host->slow_path.entries().empty(); });
   EXPECT_THAT(Foreign(), IsEmpty());
 }
 

@@ -137,9 +137,10 @@ class FaultySlowPathSocket final : public SlowPathSocket {
       : port_(std::move(port)), calls_("slow path", plan) {}
 
   // Not changes: each start tells again what is known already.
-  absl::StatusOr<SlowPathReport> TellAll(std::span<const SlowPathEntry> all, bool whole) override {
+  absl::StatusOr<SlowPathReport> TellAll(std::span<const SlowPathEntry> all, bool whole,
+                                         std::span<const uint32_t> keep) override {
     return calls_.Look("TellAll", StrCat(all.size(), whole ? ", whole" : ""),
-                       [&] { return port_->TellAll(all, whole); });
+                       [&] { return port_->TellAll(all, whole, keep); });
   }
   absl::StatusOr<SlowPathReport> Tell(std::span<const SlowPathEntry> put,
                                       std::span<const SlowPathKey> remove) override {

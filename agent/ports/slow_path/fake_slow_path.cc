@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/ports/slow_path/fake_slow_path.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "agent/base/error.h"
@@ -17,6 +18,11 @@ FakeSlowPath::Entries FakeSlowPath::entries() const {
 size_t FakeSlowPath::told_all() const {
   const std::lock_guard lock(mutex_);
   return told_all_;
+}
+
+size_t FakeSlowPath::told_whole() const {
+  const std::lock_guard lock(mutex_);
+  return told_whole_;
 }
 
 size_t FakeSlowPath::told() const {
@@ -71,15 +77,32 @@ absl::StatusOr<uint64_t> FakeSlowPath::Connect() {
   return connection_;
 }
 
+void FakeSlowPath::ForgetBut(std::span<const uint32_t> keep) {
+  Entries kept;
+  for (const auto& [key, entry] : entries_) {
+    const auto* port = std::get_if<SlowPathPort>(&entry);
+    if (port == nullptr || std::find(keep.begin(), keep.end(), port->ifindex) == keep.end()) {
+      continue;
+    }
+    kept.emplace(key, entry);
+    for (const auto& [of, other] : entries_) {
+      if (of.kind != SlowPathKey::Kind::kPort && of.id == port->subnet) kept.emplace(of, other);
+    }
+  }
+  entries_ = std::move(kept);
+}
+
 absl::StatusOr<SlowPathReport> FakeSlowPath::Take(uint64_t connection, bool all, bool whole,
                                                   std::span<const SlowPathEntry> put,
-                                                  std::span<const SlowPathKey> remove) {
+                                                  std::span<const SlowPathKey> remove,
+                                                  std::span<const uint32_t> keep) {
   const std::lock_guard lock(mutex_);
   if (connection != connection_) {
     return absl::UnavailableError("the slow path has closed the connection");
   }
-  if (whole) entries_.clear();
+  if (whole) ForgetBut(keep);
   ++(all ? told_all_ : told_);
+  if (whole) ++told_whole_;
   for (const SlowPathKey& key : remove) entries_.erase(key);
   for (const SlowPathEntry& entry : put) {
     if (const auto* port = std::get_if<SlowPathPort>(&entry)) {
@@ -106,13 +129,14 @@ absl::StatusOr<SlowPathReport> FakeSlowPath::Take(uint64_t connection, bool all,
 }
 
 absl::StatusOr<SlowPathReport> FakeSlowPathSocket::TellAll(std::span<const SlowPathEntry> all,
-                                                           bool whole) {
+                                                           bool whole,
+                                                           std::span<const uint32_t> keep) {
   connection_ = 0;
   for (const SlowPathEntry& entry : all) {
     FAIRLEAD_RETURN_IF_ERROR(Annotate(CheckSlowPathEntry(entry), SlowPathKeyName(KeyOf(entry))));
   }
   FAIRLEAD_ASSIGN_OR_RETURN(connection_, process_->Connect());
-  absl::StatusOr<SlowPathReport> report = process_->Take(connection_, true, whole, all, {});
+  absl::StatusOr<SlowPathReport> report = process_->Take(connection_, true, whole, all, {}, keep);
   if (!report.ok()) connection_ = 0;
   return report;
 }
@@ -126,7 +150,8 @@ absl::StatusOr<SlowPathReport> FakeSlowPathSocket::Tell(std::span<const SlowPath
     FAIRLEAD_RETURN_IF_ERROR(Annotate(CheckSlowPathEntry(entry), SlowPathKeyName(KeyOf(entry))));
   }
   for (const SlowPathKey& key : remove) FAIRLEAD_RETURN_IF_ERROR(CheckSlowPathKey(key));
-  absl::StatusOr<SlowPathReport> report = process_->Take(connection_, false, false, put, remove);
+  absl::StatusOr<SlowPathReport> report =
+      process_->Take(connection_, false, false, put, remove, {});
   if (!report.ok()) connection_ = 0;
   return report;
 }

@@ -23,8 +23,9 @@ class FakeSlowPath {
 
   // What it answers by.
   Entries entries() const;
-  // Calls of TellAll, and of Tell, that it has taken.
+  // Calls of TellAll, of those with `whole`, and of Tell, that it has taken.
   size_t told_all() const;
+  size_t told_whole() const;
   size_t told() const;
   // Connections that were tried while it was not reachable.
   size_t refused() const;
@@ -44,13 +45,15 @@ class FakeSlowPath {
   absl::StatusOr<uint64_t> Connect();  // the connection's number
   absl::StatusOr<SlowPathReport> Take(uint64_t connection, bool all, bool whole,
                                       std::span<const SlowPathEntry> put,
-                                      std::span<const SlowPathKey> remove);
+                                      std::span<const SlowPathKey> remove,
+                                      std::span<const uint32_t> keep);
+  void ForgetBut(std::span<const uint32_t> keep);  // with mutex_ held
 
   mutable std::mutex mutex_;
   Entries entries_;
   bool reachable_ = true;
   uint64_t last_connection_ = 0, connection_ = 0;  // 0: none
-  size_t told_all_ = 0, told_ = 0, refused_ = 0;
+  size_t told_all_ = 0, told_whole_ = 0, told_ = 0, refused_ = 0;
   SlowPathCounters counters_;
   std::map<std::string, std::string> deaf_;  // by port
   std::set<uint32_t> absent_;
@@ -59,7 +62,8 @@ class FakeSlowPath {
 class FakeSlowPathSocket final : public SlowPathSocket {
  public:
   explicit FakeSlowPathSocket(FakeSlowPath* process) : process_(process) {}
-  absl::StatusOr<SlowPathReport> TellAll(std::span<const SlowPathEntry> all, bool whole) override;
+  absl::StatusOr<SlowPathReport> TellAll(std::span<const SlowPathEntry> all, bool whole,
+                                         std::span<const uint32_t> keep) override;
   absl::StatusOr<SlowPathReport> Tell(std::span<const SlowPathEntry> put,
                                       std::span<const SlowPathKey> remove) override;
 

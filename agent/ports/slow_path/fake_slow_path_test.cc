@@ -38,13 +38,13 @@ TEST(FakeSlowPathTest, GoesOnWithWhatItKnowsWhileNobodyReachesIt) {
   FakeSlowPathSocket socket(&process);
   const SlowPathNeighbour neighbour{"s", *IpAddress::Parse("10.0.0.7"),
                                     MacAddress({0x52, 0x54, 0, 0, 0, 7})};
-  ASSERT_TRUE(socket.TellAll(std::vector<SlowPathEntry>{neighbour}, true).ok());
+  ASSERT_TRUE(socket.TellAll(std::vector<SlowPathEntry>{neighbour}, true, {}).ok());
   process.SetReachable(false);
   EXPECT_FALSE(socket.Tell({}, {}).ok());
   EXPECT_EQ(process.entries().size(), 1U);
   process.SetReachable(true);
   process.SetCounters({.received = 3});
-  const auto report = socket.TellAll({}, false);
+  const auto report = socket.TellAll({}, false, {});
   ASSERT_TRUE(report.ok());
   EXPECT_EQ(report->counters.received, 3U);
   EXPECT_EQ(process.told_all(), 2U);

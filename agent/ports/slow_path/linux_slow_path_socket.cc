@@ -42,11 +42,12 @@ absl::Status Late() {
 }  // namespace
 
 absl::StatusOr<SlowPathReport> LinuxSlowPathSocket::TellAll(std::span<const SlowPathEntry> all,
-                                                            bool whole) {
+                                                            bool whole,
+                                                            std::span<const uint32_t> keep) {
   const Time until = steady_clock::now() + options_.deadline;
   connection_.reset();
   FAIRLEAD_ASSIGN_OR_RETURN(const std::vector<std::string> messages,
-                            EncodeSlowPathUpdates(1, true, whole, all, {}));
+                            EncodeSlowPathUpdates(1, true, whole, all, {}, keep));
   FAIRLEAD_RETURN_IF_ERROR(Connect(until));
   return Send(messages, until);
 }

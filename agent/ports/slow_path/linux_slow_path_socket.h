@@ -27,7 +27,8 @@ class LinuxSlowPathSocket final : public SlowPathSocket {
 
   explicit LinuxSlowPathSocket(Options options) : options_(std::move(options)) {}
 
-  absl::StatusOr<SlowPathReport> TellAll(std::span<const SlowPathEntry> all, bool whole) override;
+  absl::StatusOr<SlowPathReport> TellAll(std::span<const SlowPathEntry> all, bool whole,
+                                         std::span<const uint32_t> keep) override;
   absl::StatusOr<SlowPathReport> Tell(std::span<const SlowPathEntry> put,
                                       std::span<const SlowPathKey> remove) override;
 

@@ -112,7 +112,7 @@ class OddProcess {
 TEST(LinuxSlowPathSocketTest, AProcessThatHangs) {
   OddProcess process;
   LinuxSlowPathSocket socket = process.Socket(milliseconds(50));
-  EXPECT_EQ(socket.TellAll({}, true).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(socket.TellAll({}, true, {}).status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(socket.Tell({}, {}).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
@@ -122,7 +122,7 @@ TEST(LinuxSlowPathSocketTest, AnswersThatAreNone) {
     OddProcess process;
     process.Answer(answer);
     LinuxSlowPathSocket socket = process.Socket(milliseconds(20'000));
-    EXPECT_EQ(socket.TellAll({}, true).status().code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(socket.TellAll({}, true, {}).status().code(), absl::StatusCode::kDataLoss);
   }
 }
 
@@ -130,16 +130,16 @@ TEST(LinuxSlowPathSocketTest, AProcessThatGoes) {
   OddProcess process;
   process.Answer("");  // an empty message, as the end is
   LinuxSlowPathSocket socket = process.Socket(milliseconds(20'000));
-  EXPECT_EQ(socket.TellAll({}, true).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(socket.TellAll({}, true, {}).status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST(LinuxSlowPathSocketTest, PathsThatAreNone) {
   for (const std::string& path : {std::string(), std::string(200, 'x')}) {
     LinuxSlowPathSocket socket({path, milliseconds(50)});
-    EXPECT_EQ(socket.TellAll({}, true).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(socket.TellAll({}, true, {}).status().code(), absl::StatusCode::kInvalidArgument);
   }
   LinuxSlowPathSocket socket({"/nonexistent/control.sock", milliseconds(50)});
-  EXPECT_EQ(socket.TellAll({}, true).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(socket.TellAll({}, true, {}).status().code(), absl::StatusCode::kUnavailable);
 }
 
 }  // namespace

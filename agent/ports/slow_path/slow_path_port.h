@@ -26,8 +26,9 @@ class SlowPathSocket {
   // Connects, ends an earlier connection, and tells `all`, in as many messages as it takes.
   // With `whole` that is then everything that the process knows: until the last message it
   // answers by what it knew before, too. Without, it keeps that until a telling with it.
-  virtual absl::StatusOr<SlowPathReport> TellAll(std::span<const SlowPathEntry> all,
-                                                 bool whole) = 0;
+  // `keep`: ifindexes of representors whose port it keeps all the same, with its subnet.
+  virtual absl::StatusOr<SlowPathReport> TellAll(std::span<const SlowPathEntry> all, bool whole,
+                                                 std::span<const uint32_t> keep) = 0;
   // A change of what was told. kFailedPrecondition without a connection.
   virtual absl::StatusOr<SlowPathReport> Tell(std::span<const SlowPathEntry> put,
                                               std::span<const SlowPathKey> remove) = 0;

@@ -258,15 +258,16 @@ class Splitter {
 
   template <typename Item>
   void Add(const Item& item) {
-    const size_t size = item.ByteSizeLong() + kItemBytes;
-    if (items_ >= kMostInOne || bytes_ + size > kMaxSlowPathMessage) End();
+    MakeRoom(item.ByteSizeLong() + kItemBytes);
     if constexpr (std::is_same_v<Item, v1::SlowPathEntry>) {
       *update_.add_put() = item;
     } else {
       *update_.add_remove() = item;
     }
-    ++items_;
-    bytes_ += size;
+  }
+  void Keep(uint32_t ifindex) {
+    MakeRoom(kItemBytes);
+    update_.add_keep_ifindex(ifindex);
   }
   void Begin() { update_.set_begin(true); }
   void Whole() { update_.set_whole(true); }
@@ -276,6 +277,11 @@ class Splitter {
   }
 
  private:
+  void MakeRoom(size_t size) {
+    if (items_ >= kMostInOne || bytes_ + size > kMaxSlowPathMessage) End();
+    ++items_;
+    bytes_ += size;
+  }
   void End() {
     out_.push_back(update_.SerializeAsString());
     update_.Clear();
@@ -395,7 +401,8 @@ absl::StatusOr<SlowPathUpdate> DecodeSlowPathUpdate(std::string_view message,
   if (!in.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
     return Bad("what came is not an update");
   }
-  const size_t items = static_cast<size_t>(in.put_size()) + static_cast<size_t>(in.remove_size());
+  const size_t items = static_cast<size_t>(in.put_size()) + static_cast<size_t>(in.remove_size()) +
+                       static_cast<size_t>(in.keep_ifindex_size());
   if (items > kMaxSlowPathEntries) return TooMany("entries", items, kMaxSlowPathEntries);
   const auto tell = [problems](const std::string& name, const absl::Status& status) {
     if (problems->size() < kMaxSlowPathTold) {
@@ -406,6 +413,7 @@ absl::StatusOr<SlowPathUpdate> DecodeSlowPathUpdate(std::string_view message,
   out.sequence = in.sequence();
   out.begin = in.begin();
   out.whole = in.whole();
+  out.keep.assign(in.keep_ifindex().begin(), in.keep_ifindex().end());
   for (const v1::SlowPathEntry& entry : in.put()) {
     absl::StatusOr<SlowPathEntry> value = Read(entry);
     if (value.ok()) {
@@ -425,9 +433,11 @@ absl::StatusOr<SlowPathUpdate> DecodeSlowPathUpdate(std::string_view message,
   return out;
 }
 
-absl::StatusOr<std::vector<std::string>> EncodeSlowPathUpdates(
-    uint64_t first, bool begin, bool whole, std::span<const SlowPathEntry> put,
-    std::span<const SlowPathKey> remove) {
+absl::StatusOr<std::vector<std::string>> EncodeSlowPathUpdates(uint64_t first, bool begin,
+                                                               bool whole,
+                                                               std::span<const SlowPathEntry> put,
+                                                               std::span<const SlowPathKey> remove,
+                                                               std::span<const uint32_t> keep) {
   Splitter splitter(first);
   if (begin) splitter.Begin();
   // What is removed makes place for what is put.
@@ -443,6 +453,7 @@ absl::StatusOr<std::vector<std::string>> EncodeSlowPathUpdates(
     Write(entry, &item);
     splitter.Add(item);
   }
+  for (const uint32_t ifindex : keep) splitter.Keep(ifindex);
   if (whole) splitter.Whole();
   return splitter.Finish();
 }

@@ -37,6 +37,7 @@ struct SlowPathUpdate {
   bool begin = false, whole = false;
   std::vector<SlowPathEntry> put;
   std::vector<SlowPathKey> remove;
+  std::vector<uint32_t> keep;  // ifindexes
 };
 
 struct SlowPathReply {
@@ -57,7 +58,8 @@ absl::StatusOr<SlowPathUpdate> DecodeSlowPathUpdate(std::string_view message,
 absl::StatusOr<std::vector<std::string>> EncodeSlowPathUpdates(uint64_t first, bool begin,
                                                                bool whole,
                                                                std::span<const SlowPathEntry> put,
-                                                               std::span<const SlowPathKey> remove);
+                                                               std::span<const SlowPathKey> remove,
+                                                               std::span<const uint32_t> keep = {});
 
 std::string EncodeSlowPathReply(const SlowPathReply& reply);
 absl::StatusOr<SlowPathReply> DecodeSlowPathReply(std::string_view message);

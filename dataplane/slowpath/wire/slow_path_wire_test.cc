@@ -70,7 +70,8 @@ TEST(SlowPathWireTest, WhatIsWrittenIsRead) {
   const std::vector<SlowPathEntry> put = {Subnet(), four, Port(), bare, Neighbour()};
   const std::vector<SlowPathKey> remove = {
       {Kind::kSubnet, "a", {}}, {Kind::kPort, "b", {}}, {Kind::kNeighbour, "c", Ip("2001:db8::7")}};
-  const auto messages = EncodeSlowPathUpdates(5, true, false, put, remove);
+  const std::vector<uint32_t> keep = {7, 0xffffffff};
+  const auto messages = EncodeSlowPathUpdates(5, true, false, put, remove, keep);
   ASSERT_TRUE(messages.ok()) << messages.status();
   ASSERT_EQ(messages->size(), 1U);
   std::vector<std::string> problems;
@@ -81,6 +82,7 @@ TEST(SlowPathWireTest, WhatIsWrittenIsRead) {
   EXPECT_FALSE(update.whole);
   EXPECT_EQ(update.put, put);
   EXPECT_EQ(update.remove, remove);
+  EXPECT_EQ(update.keep, keep);
 }
 
 TEST(SlowPathWireTest, ALongTellingIsCutIntoMessages) {
