@@ -9,6 +9,7 @@
 #include "agent/base/error.h"
 #include "agent/base/text.h"
 #include "agent/intent/admit.h"
+#include "agent/store/references.h"
 #include "agent/store/store.h"
 #include "fairlead/v1/agent.pb.h"
 
@@ -55,6 +56,9 @@ absl::Status Agent::Begin() {
       OpenSqliteStore({StrCat(config_.state_dir, "/store.sqlite")});
   absl::StatusOr<StoreContents> contents;
   if (store.ok()) contents = (*store)->Load();
+  if (contents.ok()) {
+    if (const absl::Status fit = CheckReferences(contents->objects); !fit.ok()) contents = fit;
+  }
   const absl::Status& read = store.ok() ? contents.status() : store.status();
   if (!read.ok()) {
     if (!MayBeMended(read)) return read;

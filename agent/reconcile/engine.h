@@ -533,9 +533,10 @@ class Engine {
   uint64_t next_transaction_ = 1;
 
   Observed observed_;
-  std::map<std::string, Sweep> sweeps_;     // by VPC
-  mutable std::set<std::string> asked_;     // endpoints that were said to be not known yet
-  std::map<ResourceKey, Resource> wanted_;  // of all units, as last compiled
+  std::map<std::string, Sweep> sweeps_;  // by VPC
+  mutable std::set<std::string> asked_;  // endpoints that were said to be not known yet
+  std::map<std::string, ErrorRecord> errors_at_rest_;  // of endpoints, if anything went wrong
+  std::map<ResourceKey, Resource> wanted_;             // of all units, as last compiled
   std::map<ResourceKey, UnitRef> claimant_;
   std::map<UnitRef, Unit> units_;
   std::deque<UnitRef> queue_;
@@ -588,8 +589,8 @@ class Engine {
     absl::Status error;
     SlowPathCounters counters;
   };
+  // Tables that are being read for them.
   std::map<RuleTable, std::vector<std::shared_ptr<FlowInquiry>>> flow_reads_;
-  std::set<RuleTable> reading_for_flow_;
   SlowPathState slow_path_;
 
   std::map<VfId, SanitationRecord> sanitation_;

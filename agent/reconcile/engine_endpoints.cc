@@ -77,6 +77,7 @@ Unit& Engine::WakeEndpoint(const StoredObject& stored) {
   if (Unit* unit = FindUnit(ref)) return *unit;
   Unit& unit = UnitOf(ref, endpoint.vpc);
   unit.since_start = !start_.complete;
+  if (auto error = errors_at_rest_.extract(endpoint.id)) unit.last_error = error.mapped();
   const StoredObject* vpc = world_.Find({ObjectKind::kVpc, endpoint.vpc});
   const auto& network = std::get<Vpc>(vpc->object);
   if (!network.vni) return unit;
@@ -106,7 +107,7 @@ Unit& Engine::WakeEndpoint(const StoredObject& stored) {
 // It stands as it is wanted, and there is nothing to say of it.
 bool Engine::MayRest(const Unit& unit) const {
   return unit.ref.kind == UnitKind::kEndpoint && unit.settled && !unit.queued && !unit.in_flight &&
-         unit.error.ok() && !unit.retry_at && unit.last_error.times == 0 && unit.drifts == 0 &&
+         unit.error.ok() && !unit.retry_at && unit.drifts == 0 &&
          world_.Find({ObjectKind::kEndpoint, unit.ref.id}) != nullptr;
 }
 
@@ -116,6 +117,7 @@ void Engine::RestEndpoint(const Unit& unit) {
     claimant_.erase(key);
     wanted_.erase(key);
   }
+  if (unit.last_error.times > 0) errors_at_rest_[unit.ref.id] = unit.last_error;
   units_.erase(UnitRef(unit.ref));
 }
 

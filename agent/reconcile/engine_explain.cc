@@ -137,16 +137,16 @@ void Engine::ExplainFlow(const FlowQuestion& question,
 // A table that changes under the reading is read again. One reading is under way for a table,
 // and serves whoever asks meanwhile: where it is held up, they do not pile up.
 void Engine::ReadForFlow(const std::shared_ptr<FlowInquiry>& inquiry) {
-  std::vector<std::shared_ptr<FlowInquiry>>& asking = flow_reads_[inquiry->table];
-  std::erase_if(asking, [](const auto& other) { return other->over; });
-  asking.push_back(inquiry);
-  if (!reading_for_flow_.insert(inquiry->table).second) return;
+  const auto [reading, is_new] = flow_reads_.try_emplace(inquiry->table);
+  std::erase_if(reading->second, [](const auto& other) { return other->over; });
+  reading->second.push_back(inquiry);
+  if (!is_new) return;
   executor_->ObserveTable(inquiry->table, /*counted=*/true,
                           [this, alive = std::weak_ptr<bool>(alive_),
                            table = inquiry->table](const absl::StatusOr<ObservedRules>& seen) {
                             if (alive.expired()) return;
-                            reading_for_flow_.erase(table);
-                            for (const auto& inquiry : std::exchange(flow_reads_[table], {})) {
+                            const auto asked = flow_reads_.extract(table);
+                            for (const auto& inquiry : asked.mapped()) {
                               if (inquiry->over) continue;
                               if (seen.ok()) {
                                 WalkFlow(inquiry, *seen);

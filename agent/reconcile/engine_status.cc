@@ -78,6 +78,9 @@ std::optional<ErrorRecord> Engine::LastErrorOf(const ObjectRef& ref) const {
           std::max(std::chrono::milliseconds(1),
                    std::chrono::ceil<std::chrono::milliseconds>(*unit->retry_at - clock_->Now()));
     }
+  } else if (ref.kind == ObjectKind::kEndpoint) {
+    const auto it = errors_at_rest_.find(ref.id);
+    if (it != errors_at_rest_.end()) record = it->second;
   }
   if (record.times == 0) return std::nullopt;
   return record;

@@ -12,6 +12,10 @@
 namespace fairlead {
 namespace {
 
+std::string Replaced(std::string text, std::string_view from, std::string_view to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
 namespace pb = ::fairlead::store::v1;
 using ::testing::HasSubstr;
 
@@ -355,9 +359,7 @@ TEST(ObjectCodec, EveryFieldOfAnEndpointIsChecked) {
       "vpc: 'v' subnet: 's' mac: 'abcdef' addresses: 'abcd' addresses: 'efgh' vtep: 'ijkl' ";
   EXPECT_TRUE(DecodeObject(ObjectKind::kEndpoint, "x1", Body<pb::Endpoint>(good)).ok());
   const auto refusal = [&](std::string_view from, std::string_view to) {
-    std::string text = good;
-    text.replace(text.find(from), from.size(), to);
-    return Refusal(ObjectKind::kEndpoint, Body<pb::Endpoint>(text));
+    return Refusal(ObjectKind::kEndpoint, Body<pb::Endpoint>(Replaced(good, from, to)));
   };
   EXPECT_THAT(refusal("vpc: 'v'", ""), HasSubstr("endpoint/x1 has no 'vpc'"));
   EXPECT_THAT(refusal("'v'", "'-'"), HasSubstr("bad 'vpc'"));
@@ -374,9 +376,7 @@ TEST(ObjectCodec, EveryFieldOfAnAttachmentIsChecked) {
   const std::string good = "lease: 1 phase: PHASE_READY port: 'p' port_ordinal: 7 vpc: 'v' vni: 1 ";
   EXPECT_TRUE(DecodeAttachment(kVf, Body<pb::Attachment>(good)).ok());
   const auto refusal = [&](std::string_view from, std::string_view to) {
-    std::string text = good;
-    text.replace(text.find(from), from.size(), to);
-    return Refusal(DecodeAttachment(kVf, Body<pb::Attachment>(text)).status());
+    return Refusal(DecodeAttachment(kVf, Body<pb::Attachment>(Replaced(good, from, to))).status());
   };
   EXPECT_THAT(refusal("lease: 1", ""),
               HasSubstr("stored attachment of VF 52:54:00:00:00:01/3 has 'lease' = 0"));
@@ -400,9 +400,7 @@ TEST(ObjectCodec, EveryFieldOfARecordIsChecked) {
       "lease: 7 port: 'p' ";
   EXPECT_TRUE(DecodeSanitation(kVf, Body<pb::Sanitation>(good)).ok());
   const auto refusal = [&](std::string_view from, std::string_view to) {
-    std::string text = good;
-    text.replace(text.find(from), from.size(), to);
-    return Refusal(DecodeSanitation(kVf, Body<pb::Sanitation>(text)).status());
+    return Refusal(DecodeSanitation(kVf, Body<pb::Sanitation>(Replaced(good, from, to))).status());
   };
   EXPECT_THAT(refusal("verdict: VERDICT_CLEAN", ""),
               HasSubstr("stored record of VF 52:54:00:00:00:01/3 has no 'verdict'"));

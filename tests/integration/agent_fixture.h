@@ -167,6 +167,17 @@ class AgentTest : public ::testing::Test {
     ref->set_kind(kind);
     ref->set_id(id);
   }
+  // "red-2" beside "red-1", "10.0.1.0/24"; with a gateway or without.
+  void PutSecondSubnet(const std::string& gateway) {
+    ASSERT_TRUE(host->Apply([&](v1::Apply& apply) {
+                      v1::Subnet* subnet = apply.add_upsert()->mutable_subnet();
+                      subnet->set_id("red-2");
+                      subnet->set_vpc("red");
+                      subnet->add_prefixes("10.0.1.0/24");
+                      if (!gateway.empty()) subnet->add_gateways(gateway);
+                    })
+                    .has_accepted());
+  }
   v1::ObjectStatus EndpointStatus(const std::string& id) {
     return host->Status(v1::OBJECT_KIND_ENDPOINT, id).value_or(v1::ObjectStatus());
   }

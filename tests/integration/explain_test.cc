@@ -33,16 +33,6 @@ class ExplainTest : public AgentTest {
     return reply.rejected().violations_size() > 0 ? reply.rejected().violations(0)
                                                   : v1::Rejected::Violation();
   }
-  void PutSecondSubnet(const std::string& gateway) {
-    ASSERT_TRUE(host->Apply([&](v1::Apply& apply) {
-                      v1::Subnet* subnet = apply.add_upsert()->mutable_subnet();
-                      subnet->set_id("red-2");
-                      subnet->set_vpc("red");
-                      subnet->add_prefixes("10.0.1.0/24");
-                      if (!gateway.empty()) subnet->add_gateways(gateway);
-                    })
-                    .has_accepted());
-  }
   void PutEndpoint(const std::string& id, const std::string& mac, const std::string& address,
                    const std::string& vtep, v1::ObjectState state) {
     ASSERT_TRUE(

@@ -2,10 +2,13 @@
 //
 // The whole agent on the fakes: endpoints that stand as they are wanted have no unit, and are
 // noticed, said, repaired and taken away like everything else.
+#include <errno.h>
+
 #include <algorithm>
 #include <set>
 
 #include "absl/strings/str_format.h"
+#include "agent/base/error.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "tests/integration/agent_fixture.h"
 
@@ -208,6 +211,23 @@ TEST_F(RestingTest, WhoAskedTooEarlyIsToldLater) {
     return got.ok() && got->first == "endpoint/e1" && event.ParseFromString(got->second) &&
            event.status().state() == v1::OBJECT_STATE_READY;
   });
+}
+
+TEST_F(RestingTest, WhatWentWrongOnceIsStillToldOfOneThatStandsAgain) {
+  BeginWith(3);
+  const std::vector<TcFilter> before = Block(1000);
+  const auto error = [this] { return host->Get(v1::OBJECT_KIND_ENDPOINT, "e1")->last_error(); };
+  EXPECT_EQ(error().times(), 0U);
+  host->network->FailNext("Put", SystemError(EBUSY, "put a rule", "the NIC is busy"));
+  DeleteBehindTheAgent(RulesOf("e1").front());
+  const auto mended = [&] {
+    return Block(1000) == before && error().times() == 1 &&
+           EndpointStatus("e1").state() == v1::OBJECT_STATE_READY;
+  };
+  host->WaitUntil("it failed once, and was made again", mended);
+  DeleteBehindTheAgent(RulesOf("e1").back());
+  host->WaitUntil("it was made again at once", mended);
+  EXPECT_THAT(error().reason(), HasSubstr("the NIC is busy"));
 }
 
 }  // namespace

@@ -9,17 +9,6 @@ namespace {
 
 class RoutedTest : public AgentTest {
  protected:
-  // "red-2" beside "red-1", "10.0.1.0/24"; with a gateway or without.
-  void PutSecondSubnet(const std::string& gateway) {
-    ASSERT_TRUE(host->Apply([&](v1::Apply& apply) {
-                      v1::Subnet* subnet = apply.add_upsert()->mutable_subnet();
-                      subnet->set_id("red-2");
-                      subnet->set_vpc("red");
-                      subnet->add_prefixes("10.0.1.0/24");
-                      if (!gateway.empty()) subnet->add_gateways(gateway);
-                    })
-                    .has_accepted());
-  }
   // Whether a frame to the gateway's MAC and this address is routed.
   bool Routes(const std::string& address) {
     for (const TcFilter& filter : Block(1000)) {
