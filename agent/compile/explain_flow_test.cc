@@ -398,6 +398,24 @@ TEST_F(ExplainFlowTest, BroadcastsGoToDhcpOrToNobody) {
   EXPECT_THAT(Explain(question).verdict.why, HasSubstr("no DHCP server"));
 }
 
+TEST_F(ExplainFlowTest, AFragmentsPortIsSeenByNoRule) {
+  FlowQuestion question = From("a", "10.0.0.6");
+  question.protocol = kProtocolUdp;
+  question.dst_port = 68;
+  EXPECT_EQ(Explain(question).verdict.kind, Kind::kDropped);
+  question.fragment = true;
+  const FlowExplanation flow = Explain(question);
+  EXPECT_EQ(flow.verdict.kind, Kind::kDelivered);
+  EXPECT_TRUE(flow.packet.fragment);
+  question = From("a", "10.0.1.5");
+  question.fragment = true;
+  question.ttl = 1;
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("answers the first fragment, as 10.0.0.1"));
+  question = From("a", "10.0.0.1");
+  question.fragment = true;
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("no ping that comes in fragments"));
+}
+
 TEST_F(ExplainFlowTest, ARuleThatIsMissingIsToldWithWhatTakesThePacketInstead) {
   Compile();
   Remove("block-1000/11/1000/22");

@@ -227,6 +227,7 @@ absl::Status SceneBuilder::TakePacket() {
   out.protocol = q_.protocol.value_or(to.is_v4() ? kProtocolIcmp4 : kProtocolIcmp6);
   out.src_port = q_.src_port;
   out.dst_port = q_.dst_port;
+  out.fragment = q_.fragment;
   out.ttl = q_.ttl;
   FlowPacket& packet = scene_.packet;
   packet.ethertype = to.is_v4() ? kEtherIpv4 : kEtherIpv6;
@@ -234,6 +235,7 @@ absl::Status SceneBuilder::TakePacket() {
   packet.src_ip = *src;
   packet.dst_ip = to;
   packet.ttl = q_.ttl;
+  if (q_.fragment) return absl::OkStatus();  // flower sees no further than to that header
   if (to.is_v6() && out.protocol == kProtocolIcmp6) packet.icmpv6_type = kEchoRequest6;
   if (out.protocol == kProtocolUdp) packet.udp_dst_port = q_.dst_port;
   return absl::OkStatus();
@@ -370,13 +372,15 @@ void SceneBuilder::SayWhatIsAnswered() {
   const std::optional<IpAddress>& gateway = GatewayOf(*subnet_, to);
   if (gateway) {
     scene_.expired = StrCat("its ", to.is_v4() ? "TTL" : "hop limit", " of ", q_.ttl,
-                            " ends at the gateway, which says so: the slow path answers, as ",
-                            gateway->ToString());
+                            " ends at the gateway, which says so: the slow path answers",
+                            q_.fragment ? " the first fragment" : "", ", as ", gateway->ToString());
   }
   if (to != gateway) {
     scene_.for_gateway = StrCat(to.ToString(),
                                 " is a gateway of another subnet: the slow path "
                                 "takes it and answers nothing");
+  } else if (ping && q_.fragment) {
+    scene_.for_gateway = "the gateway answers no ping that comes in fragments";
   } else if (ping) {
     scene_.for_gateway = "the slow path answers the ping, as the gateway";
   } else {

@@ -29,7 +29,7 @@ constexpr std::pair<const char*, const char*> kOptionOfField[] = {
     {"port", "--from"},       {"vtep", "--from"},      {"vni", "--vni"},
     {"to", "--to"},           {"src", "--src"},        {"src_mac", "--src-mac"},
     {"dst_mac", "--dst-mac"}, {"protocol", "--proto"}, {"src_port", "--sport"},
-    {"dst_port", "--dport"},  {"ttl", "--ttl"}};
+    {"dst_port", "--dport"},  {"ttl", "--ttl"},        {"fragment", "--fragment"}};
 
 std::string OptionOf(const std::string& path) {
   const std::string field = path.substr(path.find('.') + 1);
@@ -57,6 +57,7 @@ std::string PacketText(const v1::FlowExplanation& flow) {
   StrAppend(&out, " -> ", packet.dst(), ": ", ProtocolText(packet.protocol()));
   if (packet.has_src_port()) StrAppend(&out, " from port ", packet.src_port());
   if (packet.has_dst_port()) StrAppend(&out, " to port ", packet.dst_port());
+  if (packet.fragment()) out += ", in fragments";
   StrAppend(&out, ", source ", packet.src(), " at ", packet.src_mac(), ", TTL ", packet.ttl());
   return out;
 }
@@ -174,6 +175,7 @@ int RunExplainFlow(Session& s) {
   if (flow.src_port) ask->set_src_port(*flow.src_port);
   if (flow.dst_port) ask->set_dst_port(*flow.dst_port);
   if (flow.ttl) ask->set_ttl(*flow.ttl);
+  ask->set_fragment(flow.fragment);
   if (flow.vni) ask->set_vni(*flow.vni);
   s.set_describe_path(OptionOf);
   v1::Reply reply;

@@ -176,6 +176,9 @@ TEST_F(ExplainCommand, EveryOptionIsAsked) {
   EXPECT_EQ(ask.src_mac(), "m1");
   EXPECT_EQ(ask.dst_mac(), "m2");
   EXPECT_EQ(ask.ttl(), 1U);
+  EXPECT_FALSE(ask.fragment());
+  EXPECT_EQ(Run({"--from", "a0", "--to", "10.0.0.6", "--fragment"}), kOk) << err_;
+  EXPECT_TRUE(asked_.explain_flow().fragment());
   EXPECT_EQ(Run({"--from", "a0", "--to", "10.0.0.6"}), kOk) << err_;
   const v1::ExplainFlow& least = asked_.explain_flow();
   EXPECT_FALSE(least.has_protocol() || least.has_ttl());

@@ -36,6 +36,7 @@ struct FlowOptions {
   std::string port, vtep;  // either
   std::string src, src_mac, dst_mac;
   std::optional<uint32_t> protocol, src_port, dst_port, ttl, vni;
+  bool fragment = false;
 };
 
 // From the environment; "" where not set there.

@@ -62,7 +62,7 @@ absl::Status Agent::Begin() {
   const absl::Status& read = store.ok() ? contents.status() : store.status();
   if (!read.ok()) {
     if (!MayBeMended(read)) return read;
-    TryAgainLater(read);
+    TryAgainLater(StrCat("its store cannot be used: ", read.message()));
     return absl::OkStatus();
   }
   FAIRLEAD_ASSIGN_OR_RETURN(
@@ -70,29 +70,29 @@ absl::Status Agent::Begin() {
                          [this](const std::string& topic, const std::string& event) {
                            server_->Publish(topic, event);
                          }));
-  if (!store_problem_.empty()) spdlog::info("the store is there again");
-  store_problem_.clear();
+  if (!problem_.empty()) spdlog::info("the agent can go on");
+  problem_.clear();
   return absl::OkStatus();
 }
 
 Standing Agent::standing() {
   if (core_ != nullptr) return core_->standing();
   Standing standing;
-  standing.counts = StrCat("waits for its store: ", store_problem_);
+  standing.counts = StrCat("waits: ", problem_);
   return standing;
 }
 
-void Agent::TryAgainLater(const absl::Status& why) {
-  const std::string problem(StdView(why.message()));
-  if (problem != store_problem_) {
-    spdlog::error(
-        "the store cannot be used: {}; nothing is touched and no request taken until it can",
-        problem);
-    store_problem_ = problem;
+void Agent::TryAgainLater(const std::string& problem) {
+  if (problem != problem_) {
+    spdlog::error("the agent waits: {}; nothing is touched and no request taken meanwhile",
+                  problem);
+    problem_ = problem;
   }
   loop_->After(kStorePause, [this, alive = std::weak_ptr<bool>(alive_)] {
     if (alive.expired()) return;
-    if (const absl::Status status = Begin(); !status.ok()) TryAgainLater(status);
+    if (const absl::Status status = Begin(); !status.ok()) {
+      TryAgainLater(StrCat("it cannot start: ", status.message()));
+    }
   });
 }
 
@@ -106,9 +106,9 @@ void Agent::OnRequest(const ReplyAddress& from, std::string_view payload, bool m
     v1::Request request;
     (void)DecodeRequest(payload, &request);  // for its id alone
     server_->Reply(from, Refusal(request.request_id(), v1::Rejected::CODE_STORE,
-                                 StrCat("the agent's store cannot be used: ", store_problem_,
+                                 StrCat("the agent waits: ", problem_,
                                         "; what runs on this host stays as it is, and the agent "
-                                        "goes on when the store is mended")));
+                                        "goes on when that is mended")));
     return;
   }
   core_->Handle(payload, [this, from](const std::string& answer) { server_->Reply(from, answer); });

@@ -25,7 +25,8 @@ namespace fairlead {
 class Agent {
  public:
   // Opens the endpoints, then the store, and starts. Errors name what to do: what waiting
-  // does not mend (a second agent, a store of a newer version) ends here.
+  // does not mend (a second agent, a path that is none) ends here. It waits for a store that
+  // cannot be used, and refuses what it is asked meanwhile.
   static absl::StatusOr<std::unique_ptr<Agent>> Start(Loop* loop, const Clock* clock,
                                                       DaemonConfig config, Ports ports);
 
@@ -37,13 +38,13 @@ class Agent {
   void OnRequest(const ReplyAddress& from, std::string_view payload, bool malformed);
   // Opens the store and starts the core; when the store is to blame, a while later again.
   absl::Status Begin();
-  void TryAgainLater(const absl::Status& why);
+  void TryAgainLater(const std::string& problem);
 
   Loop* loop_;
   const Clock* clock_;
   DaemonConfig config_;
   Ports ports_;
-  std::string store_problem_;  // why there is no core
+  std::string problem_;  // why there is no core
   std::unique_ptr<Server> server_;
   std::unique_ptr<Core> core_;  // ends first: it publishes
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

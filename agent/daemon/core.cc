@@ -4,6 +4,8 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -20,6 +22,12 @@ namespace {
 constexpr std::chrono::milliseconds kTick{100};
 constexpr int kDriftLinesPerTick = 10;
 constexpr std::chrono::milliseconds kReconnectPause{200};
+
+std::optional<NicId> NicOfLane(std::string_view lane) {
+  if (!lane.starts_with("pf ")) return std::nullopt;
+  const absl::StatusOr<NicId> nic = NicId::Parse(lane.substr(3));
+  return nic.ok() ? std::optional(*nic) : std::nullopt;
+}
 
 }  // namespace
 
@@ -53,17 +61,17 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Start(Scheduler* scheduler, const Cl
       },
       [self, alive = std::weak_ptr<bool>(core->alive_)](const LaneStats& stats) {
         if (alive.expired()) return;
+        if (stats.name == kStoreLane) self->service_->OnStoreHangs(stats.parked);
         if (stats.parked) {
-          if (stats.name.starts_with("pf ")) {
-            const absl::StatusOr<NicId> pf = NicId::Parse(stats.name.substr(3));
-            if (pf.ok()) self->engine_->OnPfHung(*pf);
-          }
+          if (const std::optional<NicId> pf = NicOfLane(stats.name)) self->engine_->OnPfHung(*pf);
           spdlog::error(
               "lane '{}' is past its deadline in '{}' ({} ms); it is parked until that "
               "comes back",
               stats.name, stats.running, stats.running_for.count());
         } else {
           spdlog::info("lane '{}' goes on", stats.name);
+          if (const std::optional<NicId> pf = NicOfLane(stats.name))
+            self->engine_->OnPfChanged(*pf);
         }
       });
   Engine::Listener* listener = self;
@@ -176,8 +184,7 @@ void Core::OnDrift(const Drift& drift) {
   if (drift.repaired) {
     spdlog::info("{}: {} is as wanted again", drift.owner, drift.resource);
   } else {
-    spdlog::warn("{}: somebody changed {}: {}; it is being repaired", drift.owner, drift.resource,
-                 drift.change);
+    spdlog::warn("{}: somebody changed {}: {}", drift.owner, drift.resource, drift.change);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "agent/base/error.h"
@@ -23,6 +24,11 @@ constexpr std::chrono::milliseconds kPlanDeadline{60'000};
 // More than the port takes for itself (run.cc).
 constexpr std::chrono::milliseconds kSlowPathDeadline{60'000};
 constexpr std::string_view kSlowPathLane = "slow path";
+constexpr std::string_view kRulesLane = "rules ";  // and the table
+// Its worker and sockets are let go then.
+constexpr std::chrono::seconds kIdleRulesLane{60};
+// To look at a NIC with all its VFs, which takes no second. What changes one may take minutes.
+constexpr std::chrono::milliseconds kObserveNicDeadline{10'000};
 // The engine keeps few requests per lane under way; far more would be a bug.
 constexpr size_t kLaneCapacity = 65536;
 
@@ -47,6 +53,7 @@ struct LaneExecutor::LaneContext {
   std::shared_ptr<Work> work = std::make_shared<Work>();
   std::unique_ptr<Lane> lane;
   size_t unanswered = 0;  // asked, and `done` has not run yet
+  std::chrono::steady_clock::time_point last_asked;
 };
 
 LaneExecutor::LaneExecutor(Scheduler* scheduler, const Clock* clock, ProviderConfig config,
@@ -75,12 +82,12 @@ absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::strin
         [listener = on_vm_event_, vm](const QmpEvent& event) { listener(vm, event); });
   } else if (name == kSlowPathLane) {
     FAIRLEAD_ASSIGN_OR_RETURN(work.slow_path, ports_.slow_path(config_->slow_path_socket));
-  } else if (name != "store" && name != "plan") {
+  } else if (name != kStoreLane && name != "plan") {
     FAIRLEAD_ASSIGN_OR_RETURN(work.rtnetlink, ports_.rtnetlink());
     FAIRLEAD_ASSIGN_OR_RETURN(work.tc, ports_.tc());
     if (name == "net") {
       work.net = std::make_unique<NetProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
-    } else if (name == "rules") {
+    } else if (name.starts_with(kRulesLane)) {
       work.rules =
           std::make_unique<RuleProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
     } else if (const absl::StatusOr<NicId> nic = NicId::Parse(name.substr(name.find(' ') + 1));
@@ -103,9 +110,9 @@ absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::strin
 }
 
 std::chrono::milliseconds LaneExecutor::DeadlineOf(const std::string& lane) const {
-  if (lane == "store") return kStoreDeadline;
+  if (lane == kStoreLane) return kStoreDeadline;
   if (lane == "net") return kNetDeadline;
-  if (lane == "rules") return kRulesDeadline;
+  if (lane.starts_with(kRulesLane)) return kRulesDeadline;
   if (lane == "plan") return kPlanDeadline;
   if (lane == kSlowPathLane) return kSlowPathDeadline;
   if (lane.starts_with("vm ")) return 3 * config_->qmp_deadline;
@@ -136,6 +143,7 @@ void LaneExecutor::Ask(const std::string& lane, std::string what,
       });
   if (queued.ok()) {
     ++(*context)->unanswered;
+    (*context)->last_asked = clock_->Now();
   } else {
     fail(absl::UnavailableError(queued.message()));
   }
@@ -276,7 +284,7 @@ void LaneExecutor::ObservePf(const NicId& pf,
                              std::function<void(absl::StatusOr<PfObservation>)> done) {
   const std::string lane = StrCat("pf ", pf.ToString());
   Ask<PfObservation>(
-      lane, "observe the PF", DeadlineOf(lane),
+      lane, "observe the PF", std::min(DeadlineOf(lane), kObserveNicDeadline),
       [pf](LaneContext& context) -> absl::StatusOr<PfObservation> {
         if (HotplugProvider* hotplug = context.work->hotplug.get(); hotplug != nullptr) {
           FAIRLEAD_ASSIGN_OR_RETURN(HotplugProvider::Observation seen, hotplug->Observe(pf));
@@ -307,7 +315,7 @@ void LaneExecutor::ObserveVf(const VfId& vf,
                              std::function<void(absl::StatusOr<VfObservation>)> done) {
   const std::string lane = StrCat("pf ", vf.pf.ToString());
   Ask<VfObservation>(
-      lane, "observe a VF", DeadlineOf(lane),
+      lane, "observe a VF", std::min(DeadlineOf(lane), kObserveNicDeadline),
       [vf](LaneContext& context) -> absl::StatusOr<VfObservation> {
         if (HotplugProvider* hotplug = context.work->hotplug.get(); hotplug != nullptr) {
           FAIRLEAD_ASSIGN_OR_RETURN(HotplugProvider::OneFunction seen,
@@ -341,7 +349,7 @@ void LaneExecutor::ObserveNeighbours(
 void LaneExecutor::ObserveTable(const RuleTable& table, bool counted,
                                 std::function<void(absl::StatusOr<ObservedRules>)> done) {
   Ask<ObservedRules>(
-      "rules", "observe rules", kRulesDeadline,
+      RulesLane(table), "observe rules", kRulesDeadline,
       [table, counted](LaneContext& context) {
         return context.work->rules->Observe(table, counted);
       },
@@ -391,7 +399,7 @@ void LaneExecutor::Commit(StoreBatch batch, std::function<void(absl::Status)> do
     }
   }
   Ask<bool>(
-      "store", "commit", kStoreDeadline,
+      std::string(kStoreLane), "commit", kStoreDeadline,
       [store = store_, batch = std::move(batch)](LaneContext&) -> absl::StatusOr<bool> {
         FAIRLEAD_RETURN_IF_ERROR(store->Commit(batch));
         return true;
@@ -447,6 +455,14 @@ void LaneExecutor::ReleaseVm(const std::string& vm) {
       });
 }
 
+std::string LaneExecutor::store_problem() const {
+  const auto lane = lanes_.find(std::string(kStoreLane));
+  if (lane == lanes_.end()) return store_problem_;
+  const LaneStats stats = lane->second->lane->Stats();
+  if (!stats.parked) return store_problem_;
+  return StrCat("it has not answered for ", stats.running_for.count(), " ms");
+}
+
 std::vector<LaneStats> LaneExecutor::Lanes() const {
   std::vector<LaneStats> result;
   for (const auto& [name, context] : lanes_) result.push_back(context->lane->Stats());
@@ -455,6 +471,12 @@ std::vector<LaneStats> LaneExecutor::Lanes() const {
 
 void LaneExecutor::Tick() {
   for (const auto& [name, context] : lanes_) context->lane->Tick();
+  // Of tables there are as many as VPCs have been here.
+  std::erase_if(lanes_, [now = clock_->Now()](const auto& entry) {
+    const LaneContext& context = *entry.second;
+    return entry.first.starts_with(kRulesLane) && context.unanswered == 0 &&
+           now - context.last_asked > kIdleRulesLane;
+  });
 }
 
 }  // namespace fairlead

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/ports/devlink/devlink_port.h"
@@ -45,6 +46,8 @@ struct Ports {
 using VmEventListener = std::function<void(const std::string& vm, const QmpEvent& event)>;
 using LaneListener = std::function<void(const LaneStats& stats)>;
 
+inline constexpr std::string_view kStoreLane = "store";
+
 class LaneExecutor final : public Executor {
  public:
   LaneExecutor(Scheduler* scheduler, const Clock* clock, ProviderConfig config, Ports ports,
@@ -74,8 +77,8 @@ class LaneExecutor final : public Executor {
   void ReleaseVm(const std::string& vm) override;
 
   std::vector<LaneStats> Lanes() const;
-  // Why the last commit failed; "" = it did not.
-  const std::string& store_problem() const { return store_problem_; }
+  // Why the last commit failed, or that one hangs; "" = neither.
+  std::string store_problem() const;
   // To be called about ten times a second.
   void Tick();
 

@@ -2,6 +2,7 @@
 #include "agent/daemon/service.h"
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -19,6 +20,11 @@ namespace {
 constexpr size_t kHashBytes = 16;
 // fairleadctl's id, if nobody says otherwise.
 constexpr char kOperator[] = "fairleadctl";
+
+ControllerRecord Newest(const ControllerRecord& a, const ControllerRecord& b) {
+  if (a.epoch != b.epoch) return a.epoch > b.epoch ? a : b;
+  return {a.id, a.epoch, std::max(a.revision, b.revision)};
+}
 
 std::string Serialise(const v1::Reply& reply) { return reply.SerializeAsString(); }
 
@@ -170,8 +176,24 @@ void Service::Handle(std::string_view frame, Answer answer) {
   }
   pending->hash = absl::StrFormat("%016x", StableHash(frame));
   pending->answer = std::move(answer);
+  if (store_hangs_ && !request.dry_run()) return RefuseForStore(*pending);
   queue_.push_back(std::move(pending));
   Next();
+}
+
+void Service::OnStoreHangs(bool hangs) {
+  store_hangs_ = hangs;
+  while (hangs && queue_.size() > (busy_ ? 1U : 0U)) {
+    RefuseForStore(*queue_.back());
+    queue_.pop_back();
+  }
+}
+
+void Service::RefuseForStore(const Pending& pending) {
+  pending.answer(Rejection(
+      pending.request, {{"", ViolationCode::kStore,
+                         "nothing was changed: the agent's store does not answer, as when its disk "
+                         "hangs; send it again later"}}));
 }
 
 void Service::Next() {
@@ -185,11 +207,6 @@ void Service::Next() {
 void Service::Finish() {
   queue_.pop_front();
   busy_ = false;
-}
-
-bool Service::OpensEpoch(const v1::Request& request) const {
-  const auto known = controllers_.find(request.controller_id());
-  return known == controllers_.end() || known->second.epoch < request.epoch();
 }
 
 std::vector<Violation> Service::CheckOrder(const v1::Request& request) const {
@@ -261,18 +278,23 @@ void Service::Process(Pending& pending) {
   Commit(pending, std::move(change));
 }
 
-ControllerRecord Service::RecordOf(const v1::Request& request) const {
-  ControllerRecord controller{request.controller_id(), request.epoch(), request.revision()};
-  if (const auto it = controllers_.find(controller.id);
-      it != controllers_.end() && it->second.epoch == controller.epoch) {
-    controller.revision = std::max(controller.revision, it->second.revision);
+ControllerRecord Service::Sign(const v1::Request& request) {
+  ControllerRecord newest{request.controller_id(), request.epoch(), request.revision()};
+  for (const auto* records : {&controllers_, &signed_}) {
+    const auto it = records->find(newest.id);
+    if (it != records->end()) newest = Newest(newest, it->second);
   }
-  return controller;
+  return signed_[newest.id] = newest;
+}
+
+void Service::Learn(const ControllerRecord& controller) {
+  const auto [known, is_new] = controllers_.try_emplace(controller.id, controller);
+  if (!is_new) known->second = Newest(known->second, controller);
 }
 
 void Service::Remember(const ControllerRecord& controller, const std::string& request,
                        const std::string& record) {
-  controllers_[controller.id] = controller;
+  Learn(controller);
   auto& answers = answers_[controller.id];
   answers.emplace_back(request, record);
   if (answers.size() > kAnswersPerController) answers.pop_front();
@@ -280,7 +302,7 @@ void Service::Remember(const ControllerRecord& controller, const std::string& re
 
 void Service::Commit(Pending& pending, Change change) {
   const v1::Request& request = pending.request;
-  const ControllerRecord controller = RecordOf(request);
+  const ControllerRecord controller = Sign(request);
   const std::string answer = Acceptance(request, change, engine_->world());
   StoreBatch batch;
   batch.change = change;
@@ -328,7 +350,7 @@ void Service::TakeOverFor(Pending& pending) {
     return Serialise(reply);
   };
   const bool adopt = request.take_over().mode() == v1::TakeOver::MODE_ADOPT;
-  const ControllerRecord controller = RecordOf(request);
+  const ControllerRecord controller = Sign(request);
   engine_->TakeOverStore(
       std::get<uint32_t>(store),
       adopt ? Engine::TakeOverMode::kAdopt : Engine::TakeOverMode::kPurge, request.dry_run(),
@@ -424,16 +446,11 @@ void Service::ReleaseVf(const v1::Request& request, Answer answer) {
   if (!violations.empty()) return answer(Rejection(request, violations));
   engine_->ReleaseVf(
       *vf, release.force(), request.controller_id(),
-      // A change that is under way has its own record, maybe a newer one.
-      [this, request](StoreBatch& batch) {
-        if (!busy_ && OpensEpoch(request)) batch.controller = RecordOf(request);
-      },
+      [this, request](StoreBatch& batch) { batch.controller = Sign(request); },
       [this, alive = std::weak_ptr<bool>(alive_), request,
        answer = std::move(answer)](const absl::StatusOr<SanitationRecord>& record) {
         if (alive.expired()) return;
-        if (record.ok() && OpensEpoch(request)) {
-          controllers_[request.controller_id()] = RecordOf(request);
-        }
+        if (record.ok()) Learn({request.controller_id(), request.epoch(), 0});
         const auto refuse = [&](ViolationCode code, std::string why) {
           answer(Rejection(request, {{"release_vf.vf", code, std::move(why)}}));
         };
@@ -500,6 +517,8 @@ std::string Service::GetAnswer(const v1::Request& request) const {
   out->set_agent_start(options_.agent_start);
   const v1::Get& get = request.get();
   const std::optional<ObjectKind> kind = KindFromProto(get.kind());
+  std::multimap<std::string, const Drift*> drifts;  // by owner
+  for (const Drift& drift : engine_->drifts()) drifts.emplace(drift.owner, &drift);
   const auto add = [&](const ObjectRef& ref, const StoredObject* stored) {
     if (kind && ref.kind != *kind) return;
     if (!get.id().empty() && ref.id != get.id()) return;
@@ -516,9 +535,8 @@ std::string Service::GetAnswer(const v1::Request& request) const {
     if (const std::optional<ErrorRecord> error = engine_->LastErrorOf(ref)) {
       ToProto(*error, item->mutable_last_error());
     }
-    for (const Drift& drift : engine_->drifts()) {
-      if (drift.owner == ref.ToString()) ToProto(drift, item->add_drifts());
-    }
+    const auto [first, last] = drifts.equal_range(ref.ToString());
+    for (auto drift = first; drift != last; ++drift) ToProto(*drift->second, item->add_drifts());
   };
   if (kind && !get.id().empty()) {
     const ObjectRef ref{*kind, get.id()};

@@ -52,17 +52,22 @@ class Service {
   void Restore(std::vector<ControllerRecord> controllers, std::vector<AnswerRecord> answers);
 
   void Handle(std::string_view frame, Answer answer);
+  // Nothing is committed while the store hangs. Changes that wait are refused then, and so is
+  // what comes; the one that was handed to it is answered when it answers.
+  void OnStoreHangs(bool hangs);
 
  private:
   struct Pending;
+  static void RefuseForStore(const Pending& pending);
   void Next();
   void Process(Pending& pending);
   void Commit(Pending& pending, Change change);
-  // Who asked, with the newest revision of its epoch.
-  ControllerRecord RecordOf(const v1::Request& request) const;
+  // Who asked, with the newest that it has said: what a commit is signed with. Commits are made in
+  // the order of their signatures, so the store never goes back.
+  ControllerRecord Sign(const v1::Request& request);
+  void Learn(const ControllerRecord& controller);
   void Remember(const ControllerRecord& controller, const std::string& request,
                 const std::string& record);
-  bool OpensEpoch(const v1::Request& request) const;
   void DryRunFor(Pending& pending, const Change& change);
   void TakeOverFor(Pending& pending);
   void Finish();
@@ -80,11 +85,13 @@ class Service {
   Lanes lanes_;
   StoreProblem store_problem_;
   std::map<std::string, ControllerRecord> controllers_;
+  std::map<std::string, ControllerRecord> signed_;  // the newest, maybe not durable yet
   // (request id, hash of the request and answer); newest last, at most
   // kAnswersPerController a controller.
   std::map<std::string, std::deque<std::pair<std::string, std::string>>> answers_;
   std::deque<std::unique_ptr<Pending>> queue_;  // the first one is under way
   bool busy_ = false;
+  bool store_hangs_ = false;
   size_t plans_ = 0;         // dry runs under way
   size_t explanations_ = 0;  // of flows, under way
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -63,7 +63,8 @@ void ReadTunnel(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question)
                                                  {"protocol", wire.has_protocol()},
                                                  {"src_port", wire.has_src_port()},
                                                  {"dst_port", wire.has_dst_port()},
-                                                 {"ttl", wire.has_ttl()}};
+                                                 {"ttl", wire.has_ttl()},
+                                                 {"fragment", wire.fragment()}};
   for (const auto& [field, set] : others) {
     if (!set) continue;
     in.Bad(field, "makes no difference by the tunnel, whose rules ask for VNI and MAC alone",
@@ -81,6 +82,7 @@ void ReadPort(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
   if (wire.has_src_port()) question.src_port = in.Number<uint16_t>("src_port", wire.src_port());
   if (wire.has_dst_port()) question.dst_port = in.Number<uint16_t>("dst_port", wire.dst_port());
   if (wire.has_ttl()) question.ttl = in.Number<uint8_t>("ttl", wire.ttl()).value_or(kDefaultTtl);
+  question.fragment = wire.fragment();
   const bool ports = wire.protocol() == kProtocolTcp || wire.protocol() == kProtocolUdp;
   for (const auto& [field, set] :
        {std::pair("src_port", wire.has_src_port()), {"dst_port", wire.has_dst_port()}}) {
@@ -88,6 +90,8 @@ void ReadPort(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
       in.Bad(field, StrCat("is of TCP (", kProtocolTcp, ") and UDP (", kProtocolUdp,
                            ") alone, and protocol is ",
                            wire.has_protocol() ? StrCat(wire.protocol()) : "not set"));
+    } else if (set && wire.fragment()) {
+      in.Bad(field, "no rule is told a port of a fragment, not even of the first");
     }
   }
   if (wire.vni() != 0) {
@@ -157,6 +161,7 @@ void ToProto(const FlowExplanation& explanation, v1::FlowExplanation* out) {
   if (packet.protocol) sent->set_protocol(*packet.protocol);
   if (packet.src_port) sent->set_src_port(*packet.src_port);
   if (packet.dst_port) sent->set_dst_port(*packet.dst_port);
+  sent->set_fragment(packet.fragment);
   if (packet.dst) sent->set_ttl(packet.ttl);  // of one by the tunnel it is not known
   if (const auto& lookup = explanation.lookup) {
     out->mutable_lookup()->set_question(lookup->question);

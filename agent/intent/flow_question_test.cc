@@ -53,6 +53,8 @@ TEST(FlowQuestion, EveryFieldIsTaken) {
   EXPECT_EQ(question.src_port, 0);
   EXPECT_EQ(question.dst_port, 65535);
   EXPECT_EQ(question.ttl, 0);
+  EXPECT_FALSE(question.fragment);
+  EXPECT_TRUE(Good("port: 'a0' to: '10.0.0.6' protocol: 17 fragment: true").fragment);
 }
 
 TEST(FlowQuestion, APacketByTheTunnelHasVniAndMac) {
@@ -94,13 +96,16 @@ TEST(FlowQuestion, PortsNeedAProtocolThatHasThem) {
                         "not set"));
   EXPECT_THAT(Bad(port + "protocol: 1 src_port: 80"), HasSubstr("and protocol is 1"));
   EXPECT_THAT(Bad(port + "protocol: 6"), IsEmpty());
+  EXPECT_THAT(Bad(port + "protocol: 17 fragment: true dst_port: 67"),
+              HasSubstr("explain_flow.dst_port: no rule is told a port of a fragment"));
 }
 
 TEST(FlowQuestion, WhatNoRuleOfTheTunnelAsksForIsRefusedByName) {
   const std::string bad =
       Bad("vtep: '192.0.2.2' vni: 5 dst_mac: '52:54:00:00:00:02' to: '10.0.0.6' src: '10.0.0.5' "
-          "src_mac: '52:54:00:00:00:01' protocol: 6 src_port: 1 dst_port: 2 ttl: 3");
-  for (const char* field : {"to", "src", "src_mac", "protocol", "src_port", "dst_port", "ttl"}) {
+          "src_mac: '52:54:00:00:00:01' protocol: 6 src_port: 1 dst_port: 2 ttl: 3 fragment: true");
+  for (const char* field :
+       {"to", "src", "src_mac", "protocol", "src_port", "dst_port", "ttl", "fragment"}) {
     EXPECT_THAT(bad, HasSubstr("explain_flow." + std::string(field) + ": makes no difference"));
   }
   EXPECT_THAT(Bad("vtep: 'x'"), HasSubstr("explain_flow.vtep: 'x' is not an IPv4"));

@@ -33,6 +33,7 @@ struct FlowQuestion {
   std::optional<MacAddress> src_mac, dst_mac;
   std::optional<uint8_t> protocol;  // none: a ping
   std::optional<uint16_t> src_port, dst_port;
+  bool fragment = false;  // without ports
   uint8_t ttl = kDefaultTtl;
   // By the tunnel:
   std::optional<IpAddress> vtep;  // who sent it
@@ -85,6 +86,7 @@ struct FlowExplanation {
     std::optional<IpAddress> src, dst;
     std::optional<uint8_t> protocol;
     std::optional<uint16_t> src_port, dst_port;
+    bool fragment = false;
     uint8_t ttl = kDefaultTtl;
   };
   struct Lookup {

@@ -98,6 +98,7 @@ struct RepresentorSpec {
   std::optional<Vni> vni;  // of the VPC whose block it is bound to; none: bound to no block
   bool up = true;
   bool default_drop = true;  // its block ends in the drop rule
+  bool addr_gen_none = true;
   friend bool operator==(const RepresentorSpec&, const RepresentorSpec&) = default;
 };
 

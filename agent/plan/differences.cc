@@ -85,6 +85,7 @@ void CompareSpecs(Comparison& c, const RepresentorSpec& wanted, const Represento
   c.CompareIfSet("vni", wanted.vni, observed.vni);
   c.Compare("up", wanted.up, observed.up);
   c.Compare("default_drop", wanted.default_drop, observed.default_drop);
+  c.Compare("addr_gen_none", wanted.addr_gen_none, observed.addr_gen_none);
 }
 void CompareSpecs(Comparison& c, const DriverBindingSpec& wanted,
                   const DriverBindingSpec& observed) {

@@ -103,8 +103,9 @@ TEST(DifferencesTest, NameObservedAndWantedOfEveryAttribute) {
               ElementsAre("device vx -> fl-vxlan0", "local 10.0.0.2 -> 10.0.0.1",
                           "udp_port 8472 -> 4789", "mtu 9000 -> 1450"));
   EXPECT_THAT(differences(RepresentorSpec{Vf(1), VniOf(1), true, true},
-                          RepresentorSpec{Vf(1), VniOf(2), false, false}),
-              ElementsAre("vni 2 -> 1", "up no -> yes", "default_drop no -> yes"));
+                          RepresentorSpec{Vf(1), VniOf(2), false, false, false}),
+              ElementsAre("vni 2 -> 1", "up no -> yes", "default_drop no -> yes",
+                          "addr_gen_none no -> yes"));
   EXPECT_THAT(differences(VfSpec{Vf(1), {}, {100, true, false, 500, 0, false}},
                           VfSpec{Vf(1), {}, {101, false, true, 0, 1, true}}),
               ElementsAre("vlan 101 -> 100", "spoof_check no -> yes", "trust yes -> no",

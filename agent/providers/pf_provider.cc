@@ -272,7 +272,7 @@ absl::Status PfProvider::ReadRepresentor(const Pf& pf, const VfId& id, OneVf& re
       if (in_block || ours || others) {
         ObservedResource representor;
         representor.key = RepresentorKey(id);
-        RepresentorSpec spec{id, std::nullopt, link->up, false};
+        RepresentorSpec spec{id, std::nullopt, link->up, false, link->addr_gen_none};
         if (in_block) spec.vni = *vni;
         if (in_block) {
           FAIRLEAD_ASSIGN_OR_RETURN(spec.default_drop,
@@ -416,9 +416,11 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
   if (!bound) {
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(link.ifindex, false));
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAlias(link.ifindex, config_->marks->Alias()));
-    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAddrGenNone(link.ifindex, true));
-    FAIRLEAD_RETURN_IF_ERROR(tc_->AddClsact(link.ifindex, block));
   }
+  if (!link.addr_gen_none) {
+    FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAddrGenNone(link.ifindex, true));
+  }
+  if (!bound) FAIRLEAD_RETURN_IF_ERROR(tc_->AddClsact(link.ifindex, block));
   const RuleTable table{RuleTable::Kind::kVpcBlock, *wanted.vni};
   FAIRLEAD_ASSIGN_OR_RETURN(const bool stood,
                             HasDefaultDrop(*tc_, table, {block, 0}, *config_->marks));
@@ -429,7 +431,7 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
   observed.key = RepresentorKey(wanted.vf);
   FAIRLEAD_ASSIGN_OR_RETURN(const bool drop,
                             HasDefaultDrop(*tc_, table, {block, 0}, *config_->marks));
-  observed.spec = RepresentorSpec{wanted.vf, wanted.vni, now.up, drop};
+  observed.spec = RepresentorSpec{wanted.vf, wanted.vni, now.up, drop, now.addr_gen_none};
   observed.ifindex = now.ifindex;
   observed.table_is_new = !bound && !stood;
   return observed;

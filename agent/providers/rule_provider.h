@@ -2,7 +2,7 @@
 //
 // Purpose: flow rules in TC. Lowers them, sends them in batches, reads back.
 //
-// Threading: blocks; belongs to the "rules" lane. Ownership: borrows the ports.
+// Threading: blocks; each instance belongs to a table's lane. Ownership: borrows the ports.
 #pragma once
 
 #include <optional>

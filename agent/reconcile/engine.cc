@@ -70,6 +70,8 @@ std::string UnitRef::ToString() const {
   return "orphans";
 }
 
+std::string RulesLane(const RuleTable& table) { return absl::StrCat("rules ", table.ToString()); }
+
 std::string LaneOf(const Resource& resource) {
   struct Visitor {
     std::string operator()(const VfPoolSpec& s) { return absl::StrCat("pf ", s.pf.ToString()); }
@@ -84,7 +86,7 @@ std::string LaneOf(const Resource& resource) {
     std::string operator()(const GuestDeviceSpec& s) { return absl::StrCat("vm ", s.vm); }
     std::string operator()(const TunnelSpec&) { return "net"; }
     std::string operator()(const NeighbourSpec&) { return "net"; }
-    std::string operator()(const FlowRuleSpec&) { return "rules"; }
+    std::string operator()(const FlowRuleSpec& s) { return RulesLane(s.rule.location.table); }
   };
   return std::visit(Visitor{}, resource.spec);
 }
@@ -335,20 +337,29 @@ void Engine::Reconcile(Unit& unit) {
   }
 }
 
+bool Engine::Within(Extent extent, const ResourceKey& key) {
+  switch (extent) {
+    case Extent::kAll:
+      return true;
+    case Extent::kOnHost:
+      return key.kind != ResourceKind::kGuestDevice && key.kind != ResourceKind::kDriverBinding;
+    case Extent::kRules:
+      break;
+  }
+  return key.kind == ResourceKind::kFlowRule;
+}
+
 Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resources,
-                                  bool rules_only) {
-  const auto left_alone = [rules_only](const ResourceKey& key) {
-    return rules_only && key.kind != ResourceKind::kFlowRule;
-  };
+                                  Extent extent) {
   WantedSet wanted;
   for (const Resource& resource : resources) {
-    if (!left_alone(resource.key)) wanted.emplace(resource.key, resource);
+    if (Within(extent, resource.key)) wanted.emplace(resource.key, resource);
   }
   unit.wanted_rules = static_cast<uint32_t>(
       std::count_if(resources.begin(), resources.end(),
                     [](const Resource& r) { return r.key.kind == ResourceKind::kFlowRule; }));
   for (const ResourceKey& key : unit.keys) {
-    if (!wanted.contains(key) && !left_alone(key)) wanted_.erase(key);
+    if (!wanted.contains(key) && Within(extent, key)) wanted_.erase(key);
   }
   for (const auto& [key, resource] : wanted) {
     wanted_[key] = resource;
@@ -360,7 +371,7 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
     // They are shared: made and kept, never taken away for not being wanted.
     const bool of_nic = key.kind == ResourceKind::kVfPool || key.kind == ResourceKind::kPf;
     if (of_nic && !wanted.contains(key)) continue;
-    if (left_alone(key) || GivenUp(unit, key)) continue;
+    if (!Within(extent, key) || GivenUp(unit, key)) continue;
     if (auto now = observed_.Get(key)) seen.emplace(key, *std::move(now));
   }
   const DiffResult diff = Diff(wanted, seen, DiffOptions{.prune = true});
@@ -378,12 +389,11 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
     return Progress::kConflict;
   }
   if (diff.operations.empty()) {
-    if (!rules_only) SettleClaims(unit, wanted);
-    if (unit.drifts > 0 && !rules_only) DriftsMended(unit);
+    if (extent == Extent::kAll) SettleClaims(unit, wanted);
+    if (unit.drifts > 0 && extent == Extent::kAll) DriftsMended(unit);
     return Progress::kSettled;
   }
   std::vector<Operation> group;
-  std::string lane;
   for (const Operation& operation : diff.operations) {
     if (!group.empty() && (operation.resource.key.kind != ResourceKind::kFlowRule ||
                            group.front().resource.key.kind != ResourceKind::kFlowRule)) {
@@ -402,7 +412,6 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
         break;
       }
     }
-    lane = LaneOf(operation.resource);
     group.push_back(operation);
     auto* vf = std::get_if<VfSpec>(&group.back().resource.spec);
     if (vf != nullptr && operation.verb == Operation::Verb::kDelete) {
@@ -410,7 +419,7 @@ Engine::Progress Engine::Converge(Unit& unit, const std::vector<Resource>& resou
     }
   }
   unit.step = StepName(group.front());
-  Dispatch(unit, lane, std::move(group));
+  Dispatch(unit, std::move(group));
   return Progress::kWorking;
 }
 
@@ -425,7 +434,7 @@ void Engine::SettleClaims(Unit& unit, const WantedSet& wanted) {
   });
 }
 
-void Engine::Dispatch(Unit& unit, const std::string& lane, std::vector<Operation> operations) {
+void Engine::Dispatch(Unit& unit, std::vector<Operation> operations) {
   if (const Attachment* attachment =
           unit.ref.kind == UnitKind::kPort ? AttachmentOf(unit.ref.id) : nullptr) {
     for (Operation& operation : operations) operation.resource.lease = attachment->lease;
@@ -437,52 +446,79 @@ void Engine::Dispatch(Unit& unit, const std::string& lane, std::vector<Operation
     if (!in_pump_) FlushRules();
     return;
   }
-  executor_->Apply(lane, operations,
+  executor_->Apply(LaneOf(operations.front().resource), operations,
                    [this, alive = std::weak_ptr<bool>(alive_), ref = unit.ref,
                     operations](std::vector<ApplyResult> results) {
                      if (!alive.expired()) OnApplied(ref, operations, std::move(results));
                    });
 }
 
-// The rules of many units travel together, deletions first: a MAC that goes from
-// one rule to another must have left the first. Each unit gets its own results.
+// Rules of many units that travel together, and what became of them.
+struct Engine::RuleBatch {
+  using Place = RuleBatchPlace;
+  std::vector<RuleBatchItem> items;
+  std::vector<std::vector<ApplyResult>> results;
+  std::vector<size_t> open;  // of each item: operations that are not answered yet
+
+  void Add(RuleBatchItem item) {
+    open.push_back(item.operations.size());
+    results.emplace_back(item.operations.size(),
+                         ApplyResult{absl::InternalError("no result"), {}, false});
+    items.push_back(std::move(item));
+  }
+  const Operation& At(const Place& place) const {
+    return items[place.first].operations[place.second];
+  }
+  // Deletions first: a MAC that goes from one rule to another must have left the first.
+  std::map<RuleTable, std::vector<Place>> ByTable() const {
+    std::map<RuleTable, std::vector<Place>> tables;
+    for (const bool deletions : {true, false}) {
+      for (size_t i = 0; i < items.size(); ++i) {
+        for (size_t o = 0; o < items[i].operations.size(); ++o) {
+          const Operation& operation = items[i].operations[o];
+          if ((operation.verb == Operation::Verb::kDelete) != deletions) continue;
+          tables[operation.resource.key.rule.table].emplace_back(i, o);
+        }
+      }
+    }
+    return tables;
+  }
+};
+
+// Each table goes its own way: one that is held up holds up no other.
 void Engine::FlushRules() {
   while (!rule_batch_.empty()) {
-    std::vector<RuleBatchItem> items;
+    auto batch = std::make_shared<RuleBatch>();
     size_t count = 0;
     while (!rule_batch_.empty() &&
            (count == 0 || count + rule_batch_.front().operations.size() <= kRulesPerBatch)) {
       count += rule_batch_.front().operations.size();
-      items.push_back(std::move(rule_batch_.front()));
+      batch->Add(std::move(rule_batch_.front()));
       rule_batch_.pop_front();
     }
-    std::vector<std::pair<size_t, size_t>> order;  // item, operation
-    for (const bool deletions : {true, false}) {
-      for (size_t i = 0; i < items.size(); ++i) {
-        for (size_t o = 0; o < items[i].operations.size(); ++o) {
-          const bool deletion = items[i].operations[o].verb == Operation::Verb::kDelete;
-          if (deletion == deletions) order.emplace_back(i, o);
-        }
-      }
+    for (const auto& [table, places] : batch->ByTable()) {
+      std::vector<Operation> operations;
+      operations.reserve(places.size());
+      for (const RuleBatch::Place& place : places) operations.push_back(batch->At(place));
+      executor_->Apply(RulesLane(table), std::move(operations),
+                       [this, alive = std::weak_ptr<bool>(alive_), batch,
+                        places = places](std::vector<ApplyResult> results) {
+                         if (!alive.expired()) OnRulesApplied(*batch, places, std::move(results));
+                       });
     }
-    std::vector<Operation> all;
-    for (const auto& [item, operation] : order) all.push_back(items[item].operations[operation]);
-    executor_->Apply("rules", std::move(all),
-                     [this, alive = std::weak_ptr<bool>(alive_), items,
-                      order](std::vector<ApplyResult> results) {
-                       if (alive.expired()) return;
-                       std::vector<std::vector<ApplyResult>> own(items.size());
-                       for (size_t i = 0; i < items.size(); ++i) {
-                         own[i].resize(items[i].operations.size(),
-                                       {absl::InternalError("no result"), {}, false});
-                       }
-                       for (size_t i = 0; i < order.size() && i < results.size(); ++i) {
-                         own[order[i].first][order[i].second] = std::move(results[i]);
-                       }
-                       for (size_t i = 0; i < items.size(); ++i) {
-                         OnApplied(items[i].unit, items[i].operations, std::move(own[i]));
-                       }
-                     });
+  }
+}
+
+void Engine::OnRulesApplied(RuleBatch& batch, const std::vector<RuleBatchPlace>& places,
+                            std::vector<ApplyResult> results) {
+  std::set<size_t> answered;
+  for (size_t i = 0; i < places.size(); ++i) {
+    const auto& [item, operation] = places[i];
+    if (i < results.size()) batch.results[item][operation] = std::move(results[i]);
+    if (--batch.open[item] == 0) answered.insert(item);
+  }
+  for (const size_t item : answered) {
+    OnApplied(batch.items[item].unit, batch.items[item].operations, std::move(batch.results[item]));
   }
 }
 
@@ -562,11 +598,15 @@ void Engine::UnitFailed(Unit& unit, std::string step, absl::Status error) {
 
 std::chrono::milliseconds Engine::BackOff(const Unit& unit) const {
   if (EswitchRefused(unit)) return config_.audit_every;
-  const int doublings = std::min(unit.attempts, 12);
-  const auto base = std::min(config_.retry_most, config_.retry_first * (1 << doublings));
-  // Up to a quarter more, so that units which failed together do not return
+  return BackOff(unit.ref.ToString(), unit.attempts);
+}
+
+std::chrono::milliseconds Engine::BackOff(std::string_view who, int attempts) const {
+  const auto base =
+      std::min(config_.retry_most, config_.retry_first * (1 << std::min(attempts, 12)));
+  // Up to a quarter more, so that those which failed together do not return
   // together; derived, so that a run can be repeated.
-  const uint64_t spread = StableHash(absl::StrCat(unit.ref.ToString(), unit.attempts)) % 256;
+  const uint64_t spread = StableHash(absl::StrCat(std::string(who), attempts)) % 256;
   return base + std::chrono::milliseconds(base.count() * static_cast<int64_t>(spread) / 1024);
 }
 

@@ -257,15 +257,28 @@ class Engine {
   // Whether the NIC said no for good to what was asked of its eswitch.
   static bool EswitchRefused(const Unit& unit);
   enum class Progress : uint8_t { kSettled, kWorking, kWaiting, kConflict };
-  // `rules_only`: all else of the unit is left as it is.
-  Progress Converge(Unit& unit, const std::vector<Resource>& wanted, bool rules_only = false);
-  void Dispatch(Unit& unit, const std::string& lane, std::vector<Operation> operations);
+  // What of a unit is compared; the rest is left as it is.
+  enum class Extent : uint8_t {
+    kAll,
+    kOnHost,  // not what is in a VM, nor the driver that its device needs
+    kRules,
+  };
+  static bool Within(Extent extent, const ResourceKey& key);
+  Progress Converge(Unit& unit, const std::vector<Resource>& wanted, Extent extent = Extent::kAll);
+  // All for one lane, or all of rules.
+  void Dispatch(Unit& unit, std::vector<Operation> operations);
   void FlushRules();
+  struct RuleBatch;
+  using RuleBatchPlace = std::pair<size_t, size_t>;  // of a unit's item, of its operation
+  void OnRulesApplied(RuleBatch& batch, const std::vector<RuleBatchPlace>& places,
+                      std::vector<ApplyResult> results);
   void OnApplied(const UnitRef& ref, const std::vector<Operation>& operations,
                  std::vector<ApplyResult> results);
   void UnitFailed(Unit& unit, std::string step, absl::Status error);
   void RetryLater(Unit& unit);
   std::chrono::milliseconds BackOff(const Unit& unit) const;
+  // `attempts`: failures of `who` in a row before this one.
+  std::chrono::milliseconds BackOff(std::string_view who, int attempts) const;
   void SettleClaims(Unit& unit, const WantedSet& wanted);
   void SetSettled(Unit& unit, bool settled);
   // Whether something of an adopted store belongs to nobody here.
@@ -381,6 +394,8 @@ class Engine {
   // Ends a lease under which nothing was done yet when somebody took the function since
   // it was chosen. True when that is so.
   bool GiveUpTaken(Unit& unit, const Attachment& attachment);
+  // The same when its NIC hangs.
+  bool GiveUpHung(Unit& unit, const Attachment& attachment);
   void TakeAsReady(Unit& unit, const StoredObject& object, const Attachment& attachment);
   void ContinueFunction(Unit& unit, const StoredObject& object, Attachment& attachment);
   void LoseFunction(const Attachment& attachment);

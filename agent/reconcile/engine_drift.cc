@@ -35,6 +35,7 @@ void Engine::NoteDrift(const ResourceKey& key, const std::optional<ObservedResou
   if (change.empty()) return;
   ++drifts_noticed_;
   ++unit->drifts;
+  unit->retry_at.reset();  // that something else of it failed is no reason to wait with this
   drifts_.push_back(
       {unit->ref.ToString(), key.ToString(), std::move(change), clock_->WallNow(), std::nullopt});
   if (drifts_.size() > kDriftsKept) drifts_.pop_front();

@@ -12,7 +12,6 @@
 namespace fairlead {
 namespace {
 
-constexpr std::chrono::milliseconds kObserveAgain{2000};
 constexpr std::chrono::milliseconds kNeighbourPause{100};
 // As often a NIC may fail for a moment before it counts as one that fails.
 constexpr int kTransientFailures = 10;
@@ -237,7 +236,7 @@ void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result)
   if (scope.failures > 0) {
     // A PF whose driver comes late, or whose VFs are just changing.
     if (!std::exchange(scope.retry_due, true)) {
-      executor_->After(scope.known ? kObserveAgain : config_.retry_first,
+      executor_->After(BackOff(pf.ToString(), scope.failures - 1),
                        [this, alive = std::weak_ptr<bool>(alive_), pf] {
                          if (alive.expired()) return;
                          pf_scope_[pf].retry_due = false;
@@ -296,6 +295,8 @@ void Engine::RefreshVf(const VfId& vf, const UnitRef& waiting, bool verify) {
                             verify](absl::StatusOr<VfObservation> result) {
     if (alive.expired()) return;
     Unit* unit = FindUnit(waiting);
+    const Attachment* attachment = AttachmentOf(waiting.id);
+    if (attachment != nullptr && attachment->vf != vf) unit = nullptr;  // it went to another
     if (unit != nullptr) unit->refreshing = false;
     if (result.ok()) {
       TakeVf(vf, result->facts, result->resources);
@@ -323,6 +324,7 @@ void Engine::ObserveTunnel() {
     if (alive.expired()) return;
     tunnel_scope_.in_flight = false;
     tunnel_scope_.error = result.status();
+    tunnel_scope_.failures = result.ok() ? 0 : tunnel_scope_.failures + 1;
     if (result.ok()) {
       tunnel_scope_.known = true;
       if (*result && (*result)->ours) {
@@ -333,7 +335,8 @@ void Engine::ObserveTunnel() {
       Saw(TunnelKey(), *std::move(result));
     } else {
       if (!std::exchange(tunnel_scope_.retry_due, true)) {
-        executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_)] {
+        const auto delay = BackOff("tunnel", tunnel_scope_.failures - 1);
+        executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_)] {
           if (alive.expired()) return;
           tunnel_scope_.retry_due = false;
           ObserveTunnel();
@@ -380,6 +383,7 @@ void Engine::ObserveNeighbours() {
         if (alive.expired()) return;
         neighbour_scope_.in_flight = false;
         neighbour_scope_.error = result.status();
+        neighbour_scope_.failures = result.ok() ? 0 : neighbour_scope_.failures + 1;
         if (result.ok()) {
           std::set<ResourceKey> present;
           for (const ObservedResource& neighbour : *result) {
@@ -402,7 +406,8 @@ void Engine::ObserveNeighbours() {
           SchedulePump();
         } else {
           if (!std::exchange(neighbour_scope_.retry_due, true)) {
-            executor_->After(kObserveAgain, [this, alive = std::weak_ptr<bool>(alive_)] {
+            const auto delay = BackOff("neighbours", neighbour_scope_.failures - 1);
+            executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_)] {
               if (alive.expired()) return;
               neighbour_scope_.retry_due = false;
               ObserveNeighbours();
@@ -443,10 +448,15 @@ void Engine::OnUnknownNicChanged() {
 void Engine::OnPfHung(const NicId& pf) {
   Scope& scope = pf_scope_[pf];
   scope.hangs = true;
+  const std::string why = absl::StrCat("the NIC ", pf.ToString(), " does not answer");
+  // No other port is given to it until it was observed again.
+  if (const auto it = facts_.pfs.find(pf); it != facts_.pfs.end()) it->second.refused = why;
+  for (const auto& [vf, attachment] : attachments_) {
+    if (vf.pf == pf) MarkDirty({UnitKind::kPort, attachment.port});
+  }
   if (scope.known) return;  // its ports say themselves what they wait for
   scope.known = true;
-  scope.error =
-      absl::DeadlineExceededError(absl::StrCat("the NIC ", pf.ToString(), " does not answer"));
+  scope.error = absl::DeadlineExceededError(why);
   for (const auto& [vf, attachment] : attachments_) {
     if (attachment.vpc.empty() || vf.pf == pf) continue;
     MarkVpcNetwork(std::string(attachment.vpc));  // it waited for this NIC too

@@ -309,6 +309,18 @@ std::string Engine::WhyAnothers(const Attachment& attachment) const {
   return WhyInUse(*vf, config_.compile.vf_driver);
 }
 
+bool Engine::GiveUpHung(Unit& unit, const Attachment& attachment) {
+  const auto scope = pf_scope_.find(attachment.vf.pf);
+  if (!unit.fresh_lease || scope == pf_scope_.end() || !scope->second.hangs) return false;
+  unit.refreshing = false;  // whenever that comes back, it is of no use
+  shunned_.insert(attachment.vf);
+  unit.cause = absl::UnavailableError(
+      absl::StrCat("the NIC of VF ", attachment.vf.ToString(), " does not answer"));
+  unit.cause_step = "vf placement";
+  EndLease(unit, attachment);
+  return true;
+}
+
 bool Engine::GiveUpTaken(Unit& unit, const Attachment& attachment) {
   if (!unit.fresh_lease) return false;
   const std::string why = WhyTakenMeanwhile(attachment);

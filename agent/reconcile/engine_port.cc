@@ -249,6 +249,7 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
   if (attachment.vf.pf.is_hotplug_port()) return ContinueFunction(unit, object, attachment);
   const Port& port = std::get<Port>(object.object);
   const bool was_ready = attachment.phase == AttachmentPhase::kReady;
+  if (GiveUpHung(unit, attachment)) return;
   unit.waits_for = MissingForRules(attachment);
   if (!unit.waits_for.empty()) return;
   const std::string missing = MissingObservation(unit, attachment);
@@ -289,9 +290,10 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
   }
   const absl::Status vm_error = vms_[attachment.vm].error;
   if (!missing.empty() || !vm_error.ok()) {
-    // A port that serves: its rules name those of its subnet, which come and go
-    // whatever is wrong with this one's monitor or NIC.
-    if (was_ready && Converge(unit, *wanted, /*rules_only=*/true) == Progress::kWorking) return;
+    // A port that serves is kept as it is wanted as far as it can be seen: without its monitor
+    // all that is on the host, without its NIC its rules.
+    const Extent extent = missing.empty() ? Extent::kOnHost : Extent::kRules;
+    if (was_ready && Converge(unit, *wanted, extent) == Progress::kWorking) return;
     if (!missing.empty()) {
       unit.waits_for = missing;
     } else {

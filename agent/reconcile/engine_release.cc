@@ -155,8 +155,7 @@ bool Engine::CutOff(Unit& unit, const Attachment& attachment) {
   std::optional<Operation> off = LinkOff(unit, attachment);
   if (!off) return false;
   unit.step = absl::StrCat(std::string(ResourceKindName(off->resource.key.kind)), " down");
-  const std::string lane = LaneOf(off->resource);
-  Dispatch(unit, lane, {*std::move(off)});
+  Dispatch(unit, {*std::move(off)});
   return true;
 }
 
@@ -218,7 +217,7 @@ bool Engine::DeleteRulesFirst(Unit& unit) {
   }
   if (operations.empty()) return false;
   unit.step = "flow-rule delete";
-  Dispatch(unit, "rules", std::move(operations));
+  Dispatch(unit, std::move(operations));
   return true;
 }
 

@@ -173,6 +173,7 @@ void Engine::ObserveTable(const RuleTable& table) {
           return;
         }
         scope.error = result.status();
+        scope.failures = result.ok() ? 0 : scope.failures + 1;
         if (result.ok()) {
           const bool first = !scope.known;
           scope.known = true;
@@ -196,7 +197,7 @@ void Engine::ObserveTable(const RuleTable& table) {
         } else {
           // A dump that was torn is asked for again.
           if (!std::exchange(scope.retry_due, true)) {
-            executor_->After(config_.retry_first,
+            executor_->After(BackOff(table.ToString(), scope.failures - 1),
                              [this, alive = std::weak_ptr<bool>(alive_), table] {
                                if (alive.expired()) return;
                                const auto it = table_scope_.find(table);

@@ -116,8 +116,9 @@ class Executor {
   virtual void ReleaseVm(const std::string& vm) = 0;
 };
 
-// The lane that a resource's operations go to: "rules", "net", "pf <mac>",
+// The lane that a resource's operations go to: "rules <table>", "net", "pf <mac>",
 // "vm <id>".
 std::string LaneOf(const Resource& resource);
+std::string RulesLane(const RuleTable& table);
 
 }  // namespace fairlead

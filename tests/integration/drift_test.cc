@@ -63,6 +63,27 @@ TEST_F(DriftTest, ARepresentorThatIsTakenDownIsToldAndUpAgain) {
   EXPECT_TRUE(LinkUp(host->Representor(0)));
 }
 
+// libvirt's own monitor, or an operator's, is no reason to leave a tenant without its network.
+TEST_F(DriftTest, WhatIsOnTheHostIsRepairedAlsoWhileTheMonitorIsHeld) {
+  Begin();
+  const auto vm = Attached("a", "red", "10.0.0.5");
+  vm->SetHeldByOther(true);
+  vm->Disconnect();
+  host->WaitPort("a-red",
+                 [](const auto& s) { return s && s->state() == v1::OBJECT_STATE_DEGRADED; });
+  const std::vector<TcFilter> rules = Block(1000);
+  FakeRtnetlinkPort links(host->network);
+  ASSERT_TRUE(links.SetLinkUp(FakeHost::Representor(0), false).ok());
+  host->WaitUntil("the representor is up again",
+                  [&] { return links.GetLink(FakeHost::Representor(0))->up; });
+  ASSERT_TRUE(links.SetAddrGenNone(FakeHost::Representor(0), false).ok());
+  host->WaitUntil("it makes no address again",
+                  [&] { return links.GetLink(FakeHost::Representor(0))->addr_gen_none; });
+  EXPECT_EQ(Block(1000), rules);
+  vm->SetHeldByOther(false);
+  host->WaitReady("a-red");
+}
+
 TEST_F(DriftTest, AMacThatSomebodySetsIsToldAndSetBack) {
   Begin({.can_set_vf_mac = true});
   host->AddVm("a");

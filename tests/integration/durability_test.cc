@@ -5,6 +5,9 @@
 #include <sqlite3.h>
 
 #include <atomic>
+#include <chrono>
+#include <future>
+#include <thread>
 
 #include "agent/store/volatile_vfs.h"
 #include "tests/integration/agent_fixture.h"
@@ -12,6 +15,7 @@
 namespace fairlead {
 namespace {
 
+using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using Unsynced = VolatileDisk::Unsynced;
 
@@ -21,6 +25,7 @@ class DurabilityTest : public AgentTest {
     disk_ = std::make_unique<VolatileDisk>();
     disk_->set_fault([this](DiskOp op, uint64_t) {
       if (cut_ && after_ == nullptr) after_ = disk_->AfterPowerCut(unsynced_);
+      while (op == DiskOp::kSync && hangs_) std::this_thread::sleep_for(milliseconds(1));
       return op == DiskOp::kSync && fail_sync_.exchange(false) ? SQLITE_IOERR_FSYNC : SQLITE_OK;
     });
     Use(*disk_);
@@ -47,7 +52,7 @@ class DurabilityTest : public AgentTest {
 
   sqlite3_vfs* usual_;
   std::unique_ptr<VolatileDisk> disk_, after_;
-  std::atomic<bool> cut_ = false, fail_sync_ = false;
+  std::atomic<bool> cut_ = false, fail_sync_ = false, hangs_ = false;
   Unsynced unsynced_ = Unsynced::kLost;
 };
 
@@ -104,6 +109,41 @@ TEST_F(DurabilityTest, WhatTheDiskDoesNotTakeIsRefusedAndChangesNothing) {
   host->AddVm("a");
   ASSERT_TRUE(host->Send(request).has_accepted()) << "a refusal is not remembered";
   host->WaitReady("a-red");
+  EXPECT_EQ(host->Host().store_problem(), "");
+}
+
+// A disk whose fsync does not come back for a while is no disk that failed.
+TEST_F(DurabilityTest, WhileTheDiskHangsChangesAreRefusedAndTheOneInItIsAnsweredAfterwards) {
+  Begin();
+  Quiet();
+  const auto other = Client::Connect(host->config.server.requests);
+  ASSERT_TRUE(other.ok()) << other.status();
+  hangs_ = true;
+  v1::Request first = host->AddVmRequest("a", "red", "10.0.0.5");
+  first.set_protocol_version(1);
+  first.set_controller_id("other");
+  first.set_request_id("first");
+  auto answer = std::async(std::launch::async, [&] {
+    return (*other)->Call(first.SerializeAsString(), milliseconds(60'000));
+  });
+  host->WaitUntil("it is said", [&] {
+    return host->Host().store_problem().find("has not answered") != std::string::npos;
+  });
+  const v1::Reply refused = host->Send(host->AddVmRequest("b", "red", "10.0.0.6"));
+  ASSERT_EQ(refused.rejected().violations_size(), 1) << refused.ShortDebugString();
+  EXPECT_EQ(refused.rejected().violations(0).code(), v1::Rejected::CODE_STORE);
+  EXPECT_THAT(refused.rejected().violations(0).reason(), HasSubstr("does not answer"));
+  EXPECT_TRUE(host->Status(v1::OBJECT_KIND_VPC, "red")) << "what is known can be read";
+  hangs_ = false;
+  const absl::StatusOr<std::string> late = answer.get();
+  ASSERT_TRUE(late.ok()) << late.status();
+  v1::Reply reply;
+  ASSERT_TRUE(reply.ParseFromString(*late));
+  EXPECT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
+  EXPECT_TRUE(host->PortStatus("a-red"));
+  host->WaitUntil("it takes changes again", [&] {
+    return host->Send(host->AddVmRequest("b", "red", "10.0.0.6")).has_accepted();
+  });
   EXPECT_EQ(host->Host().store_problem(), "");
 }
 

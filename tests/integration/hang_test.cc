@@ -38,10 +38,31 @@ TEST_F(HangTest, ANicWhoseCallsDoNotComeBackIsParkedAndTheOtherNicGoesOn) {
   EXPECT_EQ(hangs->step(), "representor create");
   Attached("b", "red", "10.0.0.6");
   EXPECT_EQ(host->PortStatus("b-red")->vf(), FakeHost::VfName(0, 1));
+  Attached("c", "red", "10.0.0.7");
+  EXPECT_EQ(host->PortStatus("c-red")->vf(), FakeHost::VfName(1, 1))
+      << "though the NIC that hangs has as few leases";
   EXPECT_TRUE(LaneOf(0).parked());
   gate.Open();
   host->WaitReady("a-red");
+  Attached("d", "red", "10.0.0.8");
+  EXPECT_EQ(host->PortStatus("d-red")->vf(), FakeHost::VfName(1, 0)) << "which is well again";
   host->WaitUntil("the lane of pf0 goes on", [&] { return !LaneOf(0).parked(); });
+}
+
+// A NIC's driver takes rules in the call that makes them.
+TEST_F(HangTest, RulesOfOneVpcThatDoNotComeBackHoldUpNoOther) {
+  Begin({.pfs = 2});
+  Quiet();
+  Gate gate(*host->network, StrCat("Put(block ", BlockIndex(1000)));
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  host->WaitPort("a-red", [](const auto& s) { return s && s->step() == "flow-rule create"; });
+  Attached("b", "blue", "10.0.0.5");
+  host->Detach("b", "blue");
+  host->WaitGone("b-blue");
+  EXPECT_NE(host->PortStatus("a-red")->state(), v1::OBJECT_STATE_READY);
+  gate.Open();
+  host->WaitReady("a-red");
 }
 
 // sriov-network-operator 1033, doca-platform 58 and 62: writing sriov_numvfs did not come back for

@@ -505,6 +505,7 @@ class RandomSweep {
       const absl::StatusOr<LinkInfo> representor = links.GetLink(status->representor());
       ASSERT_TRUE(representor.ok());
       EXPECT_TRUE(representor->up);
+      EXPECT_TRUE(representor->addr_gen_none) << representor->name;
       const absl::StatusOr<TcQdiscInfo> qdisc = tc.GetQdisc(representor->ifindex);
       ASSERT_TRUE(qdisc.ok());
       EXPECT_EQ(qdisc->ingress_block, BlockIndexOf(*Vni::Make(vnis_[vpc])));

@@ -112,9 +112,9 @@ def table(s):
         ports = {} if to_port is None else {"to_port": to_port}
         question = ["--to", dst, "--src", src, "--src-mac", src_mac or m[sender], "--dst-mac", to, "--ttl", ttl,
                     "--proto", {UDP: "udp", TCP: "tcp"}.get(proto, "icmp")]
-        question += [] if to_port is None else ["--dport", to_port]
+        question += ["--fragment"] if "fragment" in more else [] if to_port is None else ["--dport", to_port]
         cell(name, expected, lambda mark: frames.ip(src_mac or m[sender], to, src, dst, proto, mark, ttl=ttl, **ports, **more),
-             sender, None if "fragment" in more else question)  # of which it knows nothing
+             sender, question)
 
     for version, own, peer, far, other, other_far in ((4, A1, B1, FAR1, A2, FAR2),
                                                       (6, A1V6, B1V6, FAR1V6, A2V6, FAR2V6)):
