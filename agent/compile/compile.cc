@@ -350,4 +350,11 @@ std::vector<Resource> CompileEndpoint(const VpcContext& vpc, const SubnetContext
       any_bound_vf);
 }
 
+Resource CompileRoute(const VpcContext& vpc, const StoredObject& route, const NextHop& next_hop,
+                      const VfId& any_bound_vf) {
+  const auto* port = std::get_if<const BoundPort*>(&next_hop);
+  return SharedRule(CompileRouteRule(vpc, std::get<Route>(route.object), route.ordinal, next_hop),
+                    port == nullptr ? any_bound_vf : (*port)->vf);
+}
+
 }  // namespace fairlead

@@ -114,5 +114,7 @@ std::vector<Resource> CompileSubnet(const VpcContext& vpc, const StoredObject& s
 // Its rules. The neighbour of its VTEP is not part of it: many endpoints share one.
 std::vector<Resource> CompileEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
                                       const StoredObject& endpoint, const VfId& any_bound_vf);
+Resource CompileRoute(const VpcContext& vpc, const StoredObject& route, const NextHop& next_hop,
+                      const VfId& any_bound_vf);
 
 }  // namespace fairlead

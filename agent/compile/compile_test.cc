@@ -275,6 +275,29 @@ TEST(CompileEndpointTest, RulesOfItsVpcsBlockAndNoneForWhatIsBehindThisHost) {
   EXPECT_THAT(CompileEndpoint(vpc, {5, true, true}, {endpoint, 1, 30}, vf), IsEmpty());
 }
 
+TEST(CompileRouteTest, ARuleStandsOnWhatItSendsTo) {
+  PortCase c;
+  const BoundPort port = *BindPort(c.object, c.attachment, c.facts);
+  const Endpoint endpoint{"e", "v", "s", Mac(9), {Ip("10.0.0.9")}, Ip("192.0.2.7")};
+  const VpcContext vpc{*kVpc.vni, 4, *c.facts.tunnel};
+  const VfId any{Mac(0xff01), 0};
+  const auto compile = [&](const char* prefix, const NextHop& next_hop) {
+    return CompileRoute(vpc, {Route{"r", "v", *IpPrefix::Parse(prefix), {}}, 1, 40}, next_hop, any);
+  };
+  const RuleTable block{RuleTable::Kind::kVpcBlock, *kVpc.vni};
+  const Resource to_port = compile("10.8.0.0/16", &port);
+  EXPECT_EQ(to_port.key, FlowRuleKey({block, 4, kPrioStatic4 + 16, 40}));
+  EXPECT_THAT(to_port.depends, ElementsAre(RepresentorKey(c.attachment.vf)));
+  const Resource to_endpoint = compile("fd00:8::/32", &endpoint);
+  EXPECT_EQ(to_endpoint.key, FlowRuleKey({block, 4, kPrioStatic6 + 96, 40}));
+  EXPECT_THAT(to_endpoint.depends, ElementsAre(RepresentorKey(any), TunnelKey()));
+  const Resource nowhere = compile("0.0.0.0/0", NextHop());
+  EXPECT_EQ(nowhere.key, FlowRuleKey({block, 4, kPrioStatic4 + 32, 40}));
+  EXPECT_THAT(nowhere.depends, ElementsAre(RepresentorKey(any)));
+  EXPECT_THAT(std::get<FlowRuleSpec>(nowhere.spec).rule.actions,
+              ElementsAre(RuleAction(ActionDrop{})));
+}
+
 // A frame that is sent to a chain without an end would pass to the host.
 TEST(CompileSubnetTest, TheWayToTheGatewayComesAfterTheEndOfTheChainThatItLeadsTo) {
   PortCase c;

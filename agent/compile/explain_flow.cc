@@ -167,8 +167,16 @@ class Explainer {
                                              : StrCat("port/", port->second));
   }
 
+  // Null: the rule is no static route's.
+  const FlowScene::StaticRoute* StaticRouteOf(const FlowRule& rule) const {
+    if (!IsStaticRoute(PlaceOf(rule.location))) return nullptr;
+    const auto route = scene_.routes.find(rule.location.handle);
+    return route == scene_.routes.end() ? nullptr : &route->second;
+  }
+
   std::string WhatItDoes(const FlowRule& rule) const {
     std::vector<std::string> does;
+    if (const auto* route = StaticRouteOf(rule)) does.push_back(route->words);
     for (const RuleAction& action : rule.actions) {
       if (const auto* encap = std::get_if<ActionEncap>(&action)) {
         does.push_back(
@@ -247,6 +255,7 @@ class Explainer {
     if (priority == kPrioDhcpReply4 || priority == kPrioDhcpReply6) {
       return "a guest is no DHCP server: nothing that it sends to a client's port leaves it";
     }
+    if (const auto* route = StaticRouteOf(rule)) return route->why;
     const auto chain = scene_.chains.find(rule.location.chain);
     if (chain == scene_.chains.end() || chain->second.why.empty()) {
       return "no rule of this chain takes it";

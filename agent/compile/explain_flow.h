@@ -55,9 +55,14 @@ struct FlowScene {
     std::string name;  // "subnet red-1"
     std::string why;   // why its end drops the packet, if it does; "" = not by what is asked for
   };
-  std::map<uint32_t, Chain> chains;   // that the packet may meet
-  std::string expired, for_gateway;   // what the slow path does about such a packet
-  std::map<VfId, std::string> ports;  // of the VPC, attached here
+  std::map<uint32_t, Chain> chains;  // that the packet may meet
+  std::string expired, for_gateway;  // what the slow path does about such a packet
+  struct StaticRoute {
+    std::string words;  // "route/nat, 0.0.0.0/0 by 10.0.0.9"
+    std::string why;    // why it leads nowhere; "" = it does
+  };
+  std::map<uint32_t, StaticRoute> routes;  // that cover the destination, by their numbers
+  std::map<VfId, std::string> ports;       // of the VPC, attached here
 };
 
 // kNotFound, kFailedPrecondition: of the port, which is not there, or whose packets meet no rule

@@ -14,6 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using Kind = FlowVerdict::Kind;
 
 IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
@@ -92,6 +93,17 @@ class ExplainFlowTest : public ::testing::Test {
         ordinal);
   }
 
+  void PutRoute(const std::string& id, const std::string& prefix, const std::string& next_hop,
+                uint32_t ordinal) {
+    Put(Route{id, "red", *IpPrefix::Parse(prefix), Ip(next_hop)}, ordinal);
+  }
+  NextHop NextHopOf(const Route& route) const {
+    const std::optional<ObjectRef> owner = world_.OwnerOfAddress(route.vpc, route.next_hop);
+    if (owner && owner->kind == ObjectKind::kEndpoint) return world_.FindEndpoint(owner->id);
+    if (owner && bound_.contains(owner->id)) return &bound_.at(owner->id);
+    return {};
+  }
+
   // As the engine would have it, and a kernel that has all of it in hardware.
   void Compile() {
     compiled_ = {DefaultDropRule(kTunnel)};
@@ -115,6 +127,10 @@ class ExplainFlowTest : public ::testing::Test {
           add(CompileEndpointRules(context, of, std::get<Endpoint>(stored->object),
                                    stored->ordinal));
         }
+      }
+      for (const StoredObject* stored : world_.RoutesOfVpc(id)) {
+        const auto& route = std::get<Route>(stored->object);
+        add({CompileRouteRule(context, route, stored->ordinal, NextHopOf(route))});
       }
     }
     std::sort(compiled_.begin(), compiled_.end(),
@@ -313,7 +329,7 @@ TEST_F(ExplainFlowTest, AGuestThatGetsNoAnswerSendsNothing) {
   EXPECT_THAT(Explain("a", "10.0.0.5").verdict.why, HasSubstr("the port's own address"));
   flow = Explain("e", "10.0.1.5");
   EXPECT_EQ(flow.verdict.why,
-            "10.0.1.5 is in another subnet than red-3, 10.0.3.0/24, which has no IPv4 gateway");
+            "10.0.1.5 is not in 10.0.3.0/24 of subnet red-3, which has no IPv4 gateway");
   EXPECT_FALSE(flow.lookup);
 }
 
@@ -334,10 +350,52 @@ TEST_F(ExplainFlowTest, AGuestThatSendsAllTheSameIsDropped) {
   EXPECT_EQ(Explain(question).verdict.why, "subnet red-3 has no IPv4 gateway");
 }
 
+TEST_F(ExplainFlowTest, AStaticRouteIsNamedWithItsNextHop) {
+  PutRoute("out", "0.0.0.0/0", "10.0.1.5", 41);         // port c
+  PutRoute("lab", "198.51.100.0/24", "10.0.1.20", 42);  // endpoint far
+  FlowExplanation flow = Explain("a", "203.0.113.9");
+  EXPECT_EQ(flow.verdict.kind, Kind::kDelivered);
+  EXPECT_EQ(flow.verdict.port, "c");
+  ASSERT_EQ(flow.steps.size(), 3U);
+  EXPECT_EQ(flow.steps[2].stage, "routes of VPC red");
+  EXPECT_EQ(flow.steps[2].does,
+            "route/out, 0.0.0.0/0 by 10.0.1.5; routed: other MACs, one hop less; out of the "
+            "representor of port/c");
+  flow = Explain("a", "198.51.100.9");
+  EXPECT_EQ(flow.verdict.kind, Kind::kEncapsulated);
+  EXPECT_EQ(flow.verdict.vtep, Ip("192.0.2.2"));
+  EXPECT_THAT(flow.steps[2].does, HasSubstr("route/lab, 198.51.100.0/24 by 10.0.1.20; routed"));
+  // Neither takes what a subnet has, known or not.
+  EXPECT_THAT(Explain("a", "10.0.1.20").steps[2].does, Not(HasSubstr("route/")));
+  EXPECT_EQ(Explain("a", "10.0.1.77").verdict.why, "no port or endpoint of VPC red has 10.0.1.77");
+}
+
+TEST_F(ExplainFlowTest, ARouteThatLeadsNowhereSaysWhy) {
+  PutRoute("out", "0.0.0.0/0", "10.0.1.5", 41);
+  PutRoute("lab", "198.51.100.0/24", "10.0.0.7", 42);  // port d, which is not attached
+  states_[{ObjectKind::kRoute, "lab"}] = "pending: port/d is not attached here";
+  const FlowExplanation flow = Explain("a", "198.51.100.9");
+  EXPECT_EQ(flow.verdict.kind, Kind::kDropped);
+  EXPECT_EQ(flow.verdict.why, "route/lab is pending: port/d is not attached here");
+  EXPECT_EQ(flow.steps.back().does, "route/lab, 198.51.100.0/24 by 10.0.0.7; dropped");
+  EXPECT_EQ(Explain("a", "203.0.113.9").verdict.port, "c") << "the other one leads on";
+}
+
+TEST_F(ExplainFlowTest, ARouteWhoseRuleIsMissingIsNotTakenForAShorterOne) {
+  PutRoute("out", "0.0.0.0/0", "10.0.1.5", 41);
+  PutRoute("lab", "198.51.100.0/24", "10.0.1.20", 42);
+  Compile();
+  Remove("block-1000/1/2408/42");
+  const FlowExplanation flow = Explain("a", "198.51.100.9");
+  EXPECT_EQ(flow.compiled.kind, Kind::kEncapsulated);
+  EXPECT_EQ(flow.verdict.port, "c") << "as the rules stand";
+  EXPECT_THAT(flow.disagreements, ElementsAre("block-1000/1/2408/42 is missing"));
+}
+
 TEST_F(ExplainFlowTest, WhereNoRouteLeadsIsSaid) {
   EXPECT_EQ(Explain("a", "10.0.1.77").verdict.why, "no port or endpoint of VPC red has 10.0.1.77");
   EXPECT_EQ(Explain("a", "198.51.100.1").verdict.why,
-            "no subnet of VPC red has 198.51.100.1, and its routes lead to its own subnets alone");
+            "no subnet of VPC red has 198.51.100.1, and none of its routes leads there");
   EXPECT_EQ(Explain("a", "10.0.3.5").verdict.why,
             "10.0.3.5 is that of port/e in subnet red-3, which has no IPv4 gateway");
   for (const char* to : {"10.0.1.77", "198.51.100.1", "10.0.3.5"}) {

@@ -77,6 +77,12 @@ class SceneBuilder {
     if (ref.kind == ObjectKind::kPort) return world_.FindPort(ref.id)->subnet;
     return ref.kind == ObjectKind::kEndpoint ? world_.FindEndpoint(ref.id)->subnet : ref.id;
   }
+  bool InSubnet(const IpAddress& address) const {
+    const auto& subnets = world_.SubnetsOfVpc(vpc_->id);
+    return std::any_of(subnets.begin(), subnets.end(), [&](const std::string& id) {
+      return world_.FindSubnet(id)->Contains(address);
+    });
+  }
   std::string Nobody(std::string_view what) const {
     return StrCat("no port or endpoint of VPC ", vpc_->id, " has ", what);
   }
@@ -95,6 +101,7 @@ class SceneBuilder {
   std::string WhyNotAdmitted() const;
   std::string WhyNotDelivered() const;
   std::string WhyNotRouted() const;
+  void TakeRoutes();
   void SayWhatIsAnswered();
 
   const FlowQuestion& q_;
@@ -143,6 +150,7 @@ absl::Status SceneBuilder::FromPort() {
       StrCat("subnet ", subnet_->id), WhyNotDelivered()};
   scene_.chains[world_.Find({ObjectKind::kVpc, vpc_->id})->ordinal] = {
       StrCat("routes of VPC ", vpc_->id), WhyNotRouted()};
+  TakeRoutes();
   SayWhatIsAnswered();
   return absl::OkStatus();
 }
@@ -265,8 +273,8 @@ void SceneBuilder::FindNextHop() {
   const IpPrefix& prefix = *PrefixOf(*subnet_, to);
   const std::optional<IpAddress>& gateway = GatewayOf(*subnet_, to);
   if (!prefix.Contains(to) && !gateway) {
-    scene_.not_sent = StrCat(to.ToString(), " is in another subnet than ", subnet_->id, ", ",
-                             prefix.ToString(), ", which has no ", Family(to), " gateway");
+    scene_.not_sent = StrCat(to.ToString(), " is not in ", prefix.ToString(), " of subnet ",
+                             subnet_->id, ", which has no ", Family(to), " gateway");
     return;
   }
   AskFor(prefix.Contains(to) ? to : *gateway);
@@ -349,13 +357,9 @@ std::string SceneBuilder::WhyNotRouted() const {
   const IpAddress& to = *q_.to;
   const std::optional<ObjectRef> owner = world_.OwnerOfAddress(vpc_->id, to);
   if (!owner) {
-    const auto& subnets = world_.SubnetsOfVpc(vpc_->id);
-    const bool inside = std::any_of(subnets.begin(), subnets.end(), [&](const std::string& id) {
-      return world_.FindSubnet(id)->Contains(to);
-    });
-    return inside ? Nobody(to.ToString())
-                  : StrCat("no subnet of VPC ", vpc_->id, " has ", to.ToString(),
-                           ", and its routes lead to its own subnets alone");
+    return InSubnet(to) ? Nobody(to.ToString())
+                        : StrCat("no subnet of VPC ", vpc_->id, " has ", to.ToString(),
+                                 ", and none of its routes leads there");
   }
   const Subnet& subnet = *world_.FindSubnet(SubnetOf(*owner));
   if (!GatewayOf(subnet, to)) {
@@ -363,6 +367,26 @@ std::string SceneBuilder::WhyNotRouted() const {
                   ", which has no ", Family(to), " gateway");
   }
   return Trouble(*owner);
+}
+
+// Those of addresses in subnets lead nowhere: no static route is asked about them.
+void SceneBuilder::TakeRoutes() {
+  const IpAddress& to = *q_.to;
+  if (InSubnet(to)) return;
+  const Route* longest = nullptr;
+  for (const StoredObject* stored : world_.RoutesOfVpc(vpc_->id)) {
+    const auto& route = std::get<Route>(stored->object);
+    if (!route.prefix.Contains(to)) continue;
+    const ObjectRef ref = RefOf(stored->object);
+    scene_.routes[stored->ordinal] = {
+        StrCat(ref.ToString(), ", ", route.prefix.ToString(), " by ", route.next_hop.ToString()),
+        Trouble(ref)};
+    if (longest == nullptr || longest->prefix.length() < route.prefix.length()) longest = &route;
+  }
+  if (longest == nullptr) return;
+  Note(Trouble({ObjectKind::kRoute, longest->id}));
+  const std::optional<ObjectRef> owner = world_.OwnerOfAddress(vpc_->id, longest->next_hop);
+  if (owner && owner->kind != ObjectKind::kSubnet) Note(Trouble(*owner));
 }
 
 // As dataplane/slowpath/icmp.cc does it.

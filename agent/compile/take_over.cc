@@ -125,6 +125,9 @@ class Adoption {
     for (const StoredObject* endpoint : own_.world->EndpointsOfVpc(attachment.vpc)) {
       keep(RefOf(endpoint->object));
     }
+    for (const StoredObject* route : own_.world->RoutesOfVpc(attachment.vpc)) {
+      keep(RefOf(route->object));
+    }
   }
 
   void MatchPorts() {
@@ -223,6 +226,11 @@ class Adoption {
           ChooseByChain(ref, rules);
         }
         ChooseByRules(ref, CompileSubnetRules(vpc, subnet, stored_subnet.ordinal));
+      }
+      for (const StoredObject* route : own_.world->RoutesOfVpc(id)) {
+        // What it matches does not depend on where it leads.
+        ChooseByRules(RefOf(route->object), {CompileRouteRule(vpc, std::get<Route>(route->object),
+                                                              route->ordinal, NextHop())});
       }
     }
   }

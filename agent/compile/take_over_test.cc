@@ -99,6 +99,9 @@ TEST_F(TakeOverPlanTest, ObjectsGetBackTheNumbersThatTheirRulesHave) {
   const VpcContext red{*Vni::Make(1000), 43, *found_.tunnel};
   FindRules(CompileEndpointRules(red, {44, false, false}, far, 42));
   FindRules(CompileVpcRules(red));
+  const Route out{"out", "red", *IpPrefix::Parse("0.0.0.0/0"), Ip("10.0.0.9")};
+  Accept(out);
+  FindRules({CompileRouteRule(red, out, 45, &far)});
   const OwnState own = Own();
   const absl::StatusOr<TakeOver> plan = PlanAdoption(found_, own);
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -108,6 +111,7 @@ TEST_F(TakeOverPlanTest, ObjectsGetBackTheNumbersThatTheirRulesHave) {
   EXPECT_EQ(OrdinalAfter(*plan, {ObjectKind::kVpc, "red"}), 43U);
   EXPECT_EQ(OrdinalAfter(*plan, {ObjectKind::kSubnet, "red-1"}), 44U)
       << "the chain of its endpoint";
+  EXPECT_EQ(OrdinalAfter(*plan, {ObjectKind::kRoute, "out"}), 45U);
   ASSERT_EQ(plan->attachments.size(), 1U);
   const Attachment& attachment = plan->attachments[0];
   EXPECT_EQ(attachment.vf, Vf(2));

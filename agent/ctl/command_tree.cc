@@ -255,8 +255,8 @@ void CommandTree::AddExplain() {
 void CommandTree::AddReads() {
   CLI::App* sub = Command("get", "List objects, NICs or rules", Options::Command::kGet);
   Note(sub->add_option("KIND", raw_.kind,
-                       "vpcs, subnets, vms, ports, endpoints, pfs, vfs, rules, drifts (what others "
-                       "changed) or "
+                       "vpcs, subnets, vms, ports, endpoints, routes, pfs, vfs, rules, drifts "
+                       "(what others changed) or "
                        "foreign (objects of another store)")
            ->required(),
        Values::From::kList, Plurals(false));

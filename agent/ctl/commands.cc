@@ -93,7 +93,7 @@ int DescribeOne(Session& s, const std::string& ref, std::string* text, Descripti
     return kOk;
   }
   // With what belongs to it, which only the whole list tells.
-  const bool alone = kind == "port" || kind == "endpoint";
+  const bool alone = kind == "port" || kind == "endpoint" || kind == "route";
   int code =
       s.AskObjects(alone ? WireKind(kind) : v1::OBJECT_KIND_UNSPECIFIED, alone ? id : "", &reply);
   if (code != kOk) return code;

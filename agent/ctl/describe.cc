@@ -54,6 +54,11 @@ void AddObject(const v1::Object& object, Facts* facts) {
       facts->Add("Addresses", StrJoin(object.endpoint().addresses(), ", "));
       facts->Add("VTEP", object.endpoint().vtep());
       break;
+    case v1::Object::kRoute:
+      facts->Add("VPC", object.route().vpc());
+      facts->Add("Prefix", object.route().prefix());
+      facts->Add("Next hop", object.route().next_hop());
+      break;
     case v1::Object::OBJECT_NOT_SET:
       break;
   }
@@ -162,7 +167,8 @@ bool Belongs(const v1::Object& child, const v1::Object& parent) {
       const std::string& id = parent.vpc().id();
       return (child.has_subnet() && child.subnet().vpc() == id) ||
              (child.has_port() && port.vpc() == id) ||
-             (child.has_endpoint() && child.endpoint().vpc() == id);
+             (child.has_endpoint() && child.endpoint().vpc() == id) ||
+             (child.has_route() && child.route().vpc() == id);
     }
     case v1::Object::kSubnet:
       return child.has_port() && port.subnet() == parent.subnet().id();

@@ -15,11 +15,17 @@ struct KindName {
   bool object;  // a controller makes it, and it has a status and events
 };
 
-inline constexpr KindName kKinds[] = {
-    {"vpcs", "vpc", true},        {"subnets", "subnet", true},     {"vms", "vm", true},
-    {"ports", "port", true},      {"endpoints", "endpoint", true}, {"pfs", "pf", false},
-    {"vfs", "vf", false},         {"rules", "rule", false},        {"drifts", "drift", false},
-    {"foreign", "foreign", false}};
+inline constexpr KindName kKinds[] = {{"vpcs", "vpc", true},
+                                      {"subnets", "subnet", true},
+                                      {"vms", "vm", true},
+                                      {"ports", "port", true},
+                                      {"endpoints", "endpoint", true},
+                                      {"routes", "route", true},
+                                      {"pfs", "pf", false},
+                                      {"vfs", "vf", false},
+                                      {"rules", "rule", false},
+                                      {"drifts", "drift", false},
+                                      {"foreign", "foreign", false}};
 
 // The singular of either form, "" if there is no such kind.
 inline std::string Singular(std::string_view kind) {

@@ -239,9 +239,9 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
   if (o.command == Options::Command::kGet) {
     o.kind = Singular(raw.kind);
     if (o.kind.empty()) {
-      return Usage(StrCat(
-          "there is no kind ", Quoted(raw.kind),
-          "; one of vpcs, subnets, vms, ports, endpoints, pfs, vfs, rules, drifts, foreign"));
+      return Usage(StrCat("there is no kind ", Quoted(raw.kind),
+                          "; one of vpcs, subnets, vms, ports, endpoints, routes, pfs, vfs, rules, "
+                          "drifts, foreign"));
     }
     if (std::string wrong = ReadId(tree, o); !wrong.empty()) return Usage(wrong);
   }

@@ -151,6 +151,24 @@ TEST(Render, GatewaysAndPairsAreShown) {
               HasSubstr("May send as:    10.0.0.100/32, 10.0.9.0/24 from 02:00:5e:00:01:07\n"));
 }
 
+TEST(Render, ShowsRoutesAndThatTheyBelongToTheirVpc) {
+  const auto all = From<v1::GetReply>(R"pb(
+    objects {
+      object { vpc { id: "red" vni: 100 } }
+      status { state: OBJECT_STATE_READY generation: 1 }
+    }
+    objects {
+      object { route { id: "out" vpc: "red" prefix: "0.0.0.0/0" next_hop: "10.0.0.6" } }
+      status { state: OBJECT_STATE_PENDING generation: 1 reason: "nobody has it" }
+    })pb");
+  EXPECT_EQ(RenderObjects(all, v1::OBJECT_KIND_ROUTE),
+            "ID   VPC  PREFIX     NEXT-HOP  STATE    REASON\n"
+            "out  red  0.0.0.0/0  10.0.0.6  pending  nobody has it\n");
+  EXPECT_THAT(DescribeObject(all.objects(1), all),
+              AllOf(HasSubstr("route/out\n"), HasSubstr("0.0.0.0/0\n"), HasSubstr("10.0.0.6\n")));
+  EXPECT_THAT(DescribeObject(all.objects(0), all), HasSubstr("route/out pending: nobody has it\n"));
+}
+
 TEST(Render, DescribesAPortWithTheLastErrorsWords) {
   auto all = From<v1::GetReply>(kObjects);
   EXPECT_EQ(DescribeObject(all.objects(2), all),

@@ -17,6 +17,7 @@ v1::ObjectKind WireKind(const std::string& kind) {
   if (kind == "vm") return v1::OBJECT_KIND_VM;
   if (kind == "port") return v1::OBJECT_KIND_PORT;
   if (kind == "endpoint") return v1::OBJECT_KIND_ENDPOINT;
+  if (kind == "route") return v1::OBJECT_KIND_ROUTE;
   return v1::OBJECT_KIND_UNSPECIFIED;
 }
 

@@ -25,6 +25,8 @@ std::string KindText(int kind) {
       return "port";
     case v1::OBJECT_KIND_ENDPOINT:
       return "endpoint";
+    case v1::OBJECT_KIND_ROUTE:
+      return "route";
     default:
       return StrCat("kind-", kind);
   }
@@ -61,6 +63,8 @@ std::vector<std::string> Header(int kind, bool wide) {
                 "PAIRS", "STATE", "VF",  "RULES",  "REASON"};
       }
       return {"ID", "VM", "VPC", "SUBNET", "MAC", "ADDRESSES", "STATE", "VF", "RULES", "REASON"};
+    case v1::OBJECT_KIND_ROUTE:
+      return {"ID", "VPC", "PREFIX", "NEXT-HOP", "STATE", "REASON"};
     default:
       return {"ID", "VPC", "MAC", "ADDRESSES", "VTEP", "STATE", "REASON"};
   }
@@ -101,6 +105,10 @@ std::vector<std::string> Cells(const v1::Object& object, const v1::ObjectStatus&
       return {endpoint.id(),   endpoint.vpc(), endpoint.mac(), Text(endpoint.addresses()),
               endpoint.vtep(), state,          status.reason()};
     }
+    case v1::Object::kRoute: {
+      const v1::Route& route = object.route();
+      return {route.id(), route.vpc(), route.prefix(), route.next_hop(), state, status.reason()};
+    }
     case v1::Object::OBJECT_NOT_SET:
       break;
   }
@@ -125,6 +133,8 @@ std::string RefTextOf(const v1::Object& object) {
       return "port/" + object.port().id();
     case v1::Object::kEndpoint:
       return "endpoint/" + object.endpoint().id();
+    case v1::Object::kRoute:
+      return "route/" + object.route().id();
     case v1::Object::OBJECT_NOT_SET:
       break;
   }

@@ -134,7 +134,7 @@ class Watcher {
 
   void PrintTables(const v1::GetReply& watched) {
     for (const int kind : {v1::OBJECT_KIND_VPC, v1::OBJECT_KIND_SUBNET, v1::OBJECT_KIND_VM,
-                           v1::OBJECT_KIND_PORT, v1::OBJECT_KIND_ENDPOINT}) {
+                           v1::OBJECT_KIND_PORT, v1::OBJECT_KIND_ENDPOINT, v1::OBJECT_KIND_ROUTE}) {
       const bool some = std::any_of(
           watched.objects().begin(), watched.objects().end(),
           [&](const auto& item) { return static_cast<int>(item.object().object_case()) == kind; });

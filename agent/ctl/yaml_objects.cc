@@ -87,7 +87,7 @@ class ObjectReader {
   }
 
  private:
-  static constexpr char kKinds[] = "Vpc, Subnet, Vm, Port, Endpoint";
+  static constexpr char kKinds[] = "Vpc, Subnet, Vm, Port, Endpoint, Route";
 
   static Message* Make(const std::string& kind, v1::Object* object) {
     if (kind == "Vpc") return object->mutable_vpc();
@@ -95,6 +95,7 @@ class ObjectReader {
     if (kind == "Vm") return object->mutable_vm();
     if (kind == "Port") return object->mutable_port();
     if (kind == "Endpoint") return object->mutable_endpoint();
+    if (kind == "Route") return object->mutable_route();
     return nullptr;
   }
 

@@ -2,7 +2,7 @@
 //
 // Purpose: objects as people write them in files, to the wire's Apply:
 //
-//   kind: Port            # Vpc, Subnet, Vm, Port, Endpoint
+//   kind: Port            # Vpc, Subnet, Vm, Port, Endpoint, Route
 //   id: a0                # then the fields of that message, by the same names
 //   vm: a
 //   vpc: red

@@ -37,10 +37,11 @@ TEST(ReadObjects, ReadsEveryFieldOfEveryKind) {
                   "addresses:\n- 10.0.0.5\n- 10.0.0.6\nnetwork: converged\noffload: off\nfunction: "
                   "hotplug\n"
                   "---\nkind: Endpoint\nid: e\nvpc: red\nmac: 52:54:00:00:00:02\n"
-                  "addresses: []\nvtep: 192.0.2.1\n---\n",
+                  "addresses: []\nvtep: 192.0.2.1\n"
+                  "---\nkind: Route\nid: r\nvpc: red\nprefix: ::/0\nnext_hop: fd00::5\n---\n",
                   &apply),
       IsEmpty());
-  ASSERT_EQ(apply.upsert_size(), 5);
+  ASSERT_EQ(apply.upsert_size(), 6);
   EXPECT_EQ(apply.upsert(0).ShortDebugString(), R"(vpc { id: "red" vni: 100 })");
   EXPECT_EQ(apply.upsert(1).subnet().prefixes(1), "fd00::/64");
   EXPECT_EQ(apply.upsert(2).vm().uuid(), "u");
@@ -51,6 +52,8 @@ TEST(ReadObjects, ReadsEveryFieldOfEveryKind) {
   EXPECT_EQ(port.offload(), v1::OFFLOAD_WISH_OFF);
   EXPECT_EQ(port.function(), v1::FUNCTION_SOURCE_HOTPLUG);
   EXPECT_EQ(apply.upsert(4).endpoint().mac(), "52:54:00:00:00:02");
+  EXPECT_EQ(apply.upsert(5).ShortDebugString(),
+            R"(route { id: "r" vpc: "red" prefix: "::/0" next_hop: "fd00::5" })");
 }
 
 TEST(ReadObjects, KnowsWhereInTheTextAPathOfTheAgentIs) {

@@ -59,6 +59,8 @@ std::optional<ObjectRef> RefOfProto(const v1::Object& object) {
       return ObjectRef{ObjectKind::kPort, object.port().id()};
     case v1::Object::kEndpoint:
       return ObjectRef{ObjectKind::kEndpoint, object.endpoint().id()};
+    case v1::Object::kRoute:
+      return ObjectRef{ObjectKind::kRoute, object.route().id()};
     case v1::Object::OBJECT_NOT_SET:
       break;
   }

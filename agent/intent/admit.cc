@@ -118,6 +118,7 @@ std::variant<Change, std::vector<Violation>> Admit(const v1::Request& request, c
   CheckDuplicates(draft, overlay, &out);
   DeriveEndpointSubnets(&draft, &overlay, &out);
   CheckResult(draft, host, &overlay, &out);
+  CheckRoutes(draft, &overlay, &out);
   if (host.facts != nullptr) CheckMacAgainstHost(draft, world, *host.facts, &out);
   CheckHotplugPorts(draft, world, limits.hotplug_ports, &out);
   if (limits.tunnel_local) CheckVtepFamilies(draft, *limits.tunnel_local, &out);

@@ -9,9 +9,7 @@
 #include "agent/base/text.h"
 
 namespace fairlead {
-namespace {
 
-// Why `address` cannot be a station's or the gateway's in `subnet`; none if it can.
 std::optional<std::string> Misfit(const Subnet& subnet, const IpAddress& address) {
   const std::optional<IpPrefix>& prefix = address.is_v4() ? subnet.prefix4 : subnet.prefix6;
   if (!prefix) {
@@ -37,6 +35,8 @@ std::optional<std::string> Misfit(const Subnet& subnet, const IpAddress& address
   }
   return std::nullopt;
 }
+
+namespace {
 
 class Checker {
  public:
@@ -80,9 +80,13 @@ class Checker {
                StrCat(change, "subnets with gateways or DNS servers (", subnets,
                       "), which are of an overlay only"));
     }
-    if (std::string endpoints = Users({{}, &world_.EndpointsOfVpc(vpc.id)}); !endpoints.empty()) {
+    if (std::string endpoints = Users({{}, {&world_.EndpointsOfVpc(vpc.id)}}); !endpoints.empty()) {
       out_.Add(c.origin.Field(field), ViolationCode::kConflict,
                StrCat(change, "endpoints (", endpoints, "), which need a tunnel"));
+    }
+    if (std::string routes = Users({{}, {&world_.RoutesOfVpc(vpc.id)}}); !routes.empty()) {
+      out_.Add(c.origin.Field(field), ViolationCode::kConflict,
+               StrCat(change, "routes (", routes, "), which are of an overlay only"));
     }
   }
 
@@ -153,6 +157,8 @@ class Checker {
     if (c.Ok("mac")) ClaimMac(c, endpoint.vpc, endpoint.mac);
     ClaimAddresses(c, endpoint.vpc, endpoint.addresses);
   }
+
+  void Check(const Candidate&, const Route&) {}  // CheckRoutes
 
   void Refuse(const Candidate& c, std::string_view field, const Vpc& vpc, std::string_view why) {
     out_.Add(c.origin.Field(field), ViolationCode::kUnsupported,
@@ -326,7 +332,7 @@ class Checker {
 
   struct Referrers {
     std::vector<std::pair<ObjectKind, const std::set<std::string>*>> ids = {};
-    const EndpointSet* endpoints = nullptr;
+    std::vector<const ObjectSet*> objects = {};
   };
 
   // The first few of these that stay as they are, for a sentence; "" if none.
@@ -342,9 +348,8 @@ class Checker {
     for (const auto& [kind, ids] : referrers.ids) {
       for (auto id = ids->begin(); id != ids->end() && !more; ++id) name({kind, *id});
     }
-    if (referrers.endpoints != nullptr) {
-      const EndpointSet& all = *referrers.endpoints;
-      for (auto it = all.begin(); it != all.end() && !more; ++it) name(RefOf((*it)->object));
+    for (const ObjectSet* all : referrers.objects) {
+      for (auto it = all->begin(); it != all->end() && !more; ++it) name(RefOf((*it)->object));
     }
     return StrCat(StrJoin(named, ", "), more ? " and more" : "");
   }
@@ -370,17 +375,18 @@ class Checker {
       case ObjectKind::kVpc:
         referrers.ids = {{ObjectKind::kSubnet, &world_.SubnetsOfVpc(id)},
                          {ObjectKind::kPort, &world_.PortsOfVpc(id)}};
-        referrers.endpoints = &world_.EndpointsOfVpc(id);
+        referrers.objects = {&world_.EndpointsOfVpc(id), &world_.RoutesOfVpc(id)};
         break;
       case ObjectKind::kSubnet:
         referrers.ids = {{ObjectKind::kPort, &world_.PortsOfSubnet(id)}};
-        referrers.endpoints = &world_.EndpointsOfSubnet(id);
+        referrers.objects = {&world_.EndpointsOfSubnet(id)};
         break;
       case ObjectKind::kVm:
         referrers.ids = {{ObjectKind::kPort, &world_.PortsOfVm(id)}};
         break;
       case ObjectKind::kPort:
       case ObjectKind::kEndpoint:
+      case ObjectKind::kRoute:
         return;
     }
     std::string users = Users(referrers);

@@ -7,6 +7,9 @@
 // Threading: pure functions. Errors: as violations.
 #pragma once
 
+#include <optional>
+#include <string>
+
 #include "agent/intent/draft.h"
 #include "agent/intent/overlay.h"
 #include "agent/intent/violations.h"
@@ -21,6 +24,13 @@ void CheckDuplicates(const Draft& draft, const Overlay& overlay, Violations* out
 void DeriveEndpointSubnets(Draft* draft, Overlay* overlay, Violations* out);
 
 void CheckResult(const Draft& draft, const HostKnowledge& host, Overlay* overlay, Violations* out);
+
+// Routes beside the subnets, and beside each other: those of the draft, and those that it would
+// leave behind without a place for their next hop, or within a subnet.
+void CheckRoutes(const Draft& draft, Overlay* overlay, Violations* out);
+
+// Why `address` cannot be a station's or the gateway's in `subnet`; none if it can.
+std::optional<std::string> Misfit(const Subnet& subnet, const IpAddress& address);
 
 // A port's MAC that no NIC of its network can give to a VF: every usable PF of
 // that network cannot set a VF's MAC, and none of their VFs has it. Says nothing

@@ -96,6 +96,29 @@ class Inspector {
     const Vpc* vpc = world_.FindVpc(endpoint.vpc);
     if (vpc != nullptr && vpc->vlan) Fail(name, "an endpoint in a VLAN");
   }
+  void Check(const std::string& name, const Route& route) {
+    const Vpc* vpc = world_.FindVpc(route.vpc);
+    if (vpc == nullptr || vpc->vlan) Fail(name, "no overlay");
+    Unique(StrCat("prefix in ", route.vpc), route.prefix.ToString(), name);
+    if (world_.RouteTo(route.vpc, route.prefix) != RefOf(route)) Fail(name, "not found by prefix");
+    if (world_.RoutesBy(route.vpc, route.next_hop).count(std::string_view(route.id)) != 1) {
+      Fail(name, "not found by next hop");
+    }
+    if (route.next_hop.is_v4() != route.prefix.address().is_v4()) Fail(name, "two families");
+    bool reached = false;
+    for (const std::string& id : world_.SubnetsOfVpc(route.vpc)) {
+      const Subnet& subnet = *world_.FindSubnet(id);
+      for (const auto& [prefix, gateway] : {std::pair(subnet.prefix4, subnet.gateway4),
+                                            std::pair(subnet.prefix6, subnet.gateway6)}) {
+        if (!prefix) continue;
+        if (prefix->Overlaps(route.prefix) && prefix->length() <= route.prefix.length()) {
+          Fail(name, "within a subnet");
+        }
+        reached |= prefix->Contains(route.next_hop) && gateway && *gateway != route.next_hop;
+      }
+    }
+    if (!reached) Fail(name, "its next hop is in no routed subnet");
+  }
   void Station(const std::string& name, const std::string& vpc, const std::string& subnet_id,
                const std::vector<IpAddress>& addresses) {
     if (world_.FindVpc(vpc) == nullptr) Fail(name, "no vpc");

@@ -15,6 +15,8 @@ v1::ObjectKind KindToProto(ObjectKind kind) {
       return v1::OBJECT_KIND_PORT;
     case ObjectKind::kEndpoint:
       return v1::OBJECT_KIND_ENDPOINT;
+    case ObjectKind::kRoute:
+      return v1::OBJECT_KIND_ROUTE;
   }
   return v1::OBJECT_KIND_UNSPECIFIED;
 }

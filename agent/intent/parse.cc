@@ -340,6 +340,47 @@ Candidate ParseEndpoint(const v1::Endpoint& endpoint, Origin origin, Violations*
   return c;
 }
 
+// The network that no route may lead into; null if it leads into none. One that contains such
+// networks leads to what else it covers.
+const Reserved* ReservedAround(const IpPrefix& prefix) {
+  for (const Reserved& r : kReserved) {
+    const absl::StatusOr<IpPrefix> taken = IpPrefix::Parse(r.prefix);
+    if (taken.ok() && taken->length() <= prefix.length() && taken->Overlaps(prefix)) return &r;
+  }
+  return nullptr;
+}
+
+Candidate ParseRoute(const v1::Route& route, Origin origin, Violations* out) {
+  Candidate c{.origin = std::move(origin), .object = {}, .bad = {}, .positions = {}};
+  Reader reader(&c, out);
+  Route result;
+  result.id = reader.Id("id", route.id());
+  result.vpc = reader.Id("vpc", route.vpc());
+  const absl::StatusOr<IpPrefix> prefix = IpPrefix::Parse(route.prefix());
+  if (!prefix.ok()) {
+    reader.Bad("prefix", c.origin.Field("prefix"),
+               route.prefix().empty() ? "is missing" : Message(prefix.status()));
+  } else if (const Reserved* reserved = ReservedAround(*prefix)) {
+    reader.Bad("prefix", c.origin.Field("prefix"),
+               StrCat(prefix->ToString(), " lies in ", reserved->prefix, ", ", reserved->what));
+  } else {
+    result.prefix = *prefix;
+  }
+  const absl::StatusOr<IpAddress> next_hop = IpAddress::Parse(route.next_hop());
+  if (!next_hop.ok()) {
+    reader.Bad("next_hop", c.origin.Field("next_hop"),
+               route.next_hop().empty() ? "is missing" : Message(next_hop.status()));
+  } else if (prefix.ok() && next_hop->is_v4() != prefix->address().is_v4()) {
+    reader.Bad("next_hop", c.origin.Field("next_hop"),
+               StrCat(next_hop->ToString(), " is ", next_hop->is_v4() ? "IPv4" : "IPv6", ", and ",
+                      prefix->ToString(), " is not: both are of one family"));
+  } else {
+    result.next_hop = *next_hop;
+  }
+  c.object = std::move(result);
+  return c;
+}
+
 }  // namespace
 
 bool CheckId(std::string_view id, const std::string& path, Violations* out) {
@@ -467,9 +508,12 @@ Draft ParseApply(const v1::Apply& apply, Violations* out) {
       case v1::Object::kEndpoint:
         draft.upserts.push_back(ParseEndpoint(object.endpoint(), at("endpoint"), out));
         break;
+      case v1::Object::kRoute:
+        draft.upserts.push_back(ParseRoute(object.route(), at("route"), out));
+        break;
       case v1::Object::OBJECT_NOT_SET:
         out->Add(base, ViolationCode::kInvalid,
-                 "holds no object (vpc, subnet, vm, port or endpoint)");
+                 "holds no object (vpc, subnet, vm, port, endpoint or route)");
         break;
     }
   }

@@ -25,6 +25,7 @@ namespace fairlead {
 inline constexpr size_t kMaxAddresses = 16;
 inline constexpr size_t kMaxAllowedPairs = 32;  // of a port, likewise
 inline constexpr size_t kMaxDnsServers = 8;     // of a subnet
+inline constexpr size_t kMaxRoutes = 1024;      // of a VPC: each is a rule, offered to each port
 
 // True when `id` has the form of an object id; else adds a violation at `path`.
 bool CheckId(std::string_view id, const std::string& path, Violations* out);

@@ -80,7 +80,7 @@ class Generator {
   }
 
   void Upsert(v1::Object* object) {
-    switch (Below(5)) {
+    switch (Below(11) / 2) {
       case 0:
         object->mutable_vpc()->set_id(Id("v"));
         if (Below(3) == 0) {
@@ -117,6 +117,22 @@ class Generator {
         if (Below(8) == 0) port->set_min_tx_mbps(Below(3));
         break;
       }
+      case 5: {
+        static constexpr const char* kPrefixes[] = {"0.0.0.0/0",   "10.0.0.0/8",  "10.0.0.0/23",
+                                                    "10.0.1.0/24", "10.0.2.4/30", "::/0"};
+        v1::Route* route = object->mutable_route();
+        route->set_id(Id("r"));
+        route->set_vpc(Id("v"));
+        route->set_prefix(kPrefixes[Below(6)]);
+        route->set_next_hop(Below(5) == 0 ? StrCat("2001:db8:", Below(4), "::2") : Address());
+        const auto* there = world_->FindSubnet(Subnet());
+        if (there != nullptr && there->gateway4) {
+          const std::string gateway = there->gateway4->ToString();
+          route->set_vpc(there->vpc);
+          route->set_next_hop(StrCat(gateway.substr(0, gateway.rfind('.')), ".", Below(5)));
+        }
+        break;
+      }
       default: {
         v1::Endpoint* endpoint = object->mutable_endpoint();
         endpoint->set_id(Id("e"));
@@ -129,8 +145,8 @@ class Generator {
   }
 
   void Remove(v1::ObjectRef* ref) {
-    static constexpr const char* kPrefixes[] = {"v", "s", "m", "p", "e"};
-    const int kind = Below(5);
+    static constexpr const char* kPrefixes[] = {"v", "s", "m", "p", "e", "r"};
+    const int kind = Below(6);
     ref->set_kind(static_cast<v1::ObjectKind>(kind + 1));
     ref->set_id(Id(kPrefixes[kind]));
   }
@@ -140,7 +156,7 @@ class Generator {
 };
 
 TEST(AdmitProperty, AdmittedKeepsEveryInvariantAndRefusedChangesNothing) {
-  int admitted = 0, refused = 0, changed = 0, with_gateway = 0, with_pairs = 0;
+  int admitted = 0, refused = 0, changed = 0, with_gateway = 0, with_pairs = 0, routes = 0;
   size_t largest = 0;
   for (uint32_t seed = 0; seed < 40; ++seed) {
     Generator generator(seed);
@@ -165,6 +181,7 @@ TEST(AdmitProperty, AdmittedKeepsEveryInvariantAndRefusedChangesNothing) {
         const auto* subnet = std::get_if<Subnet>(&stored.object);
         const auto* port = std::get_if<Port>(&stored.object);
         with_gateway += subnet != nullptr && (subnet->gateway4 || subnet->gateway6);
+        routes += std::holds_alternative<Route>(stored.object);
         with_pairs += port != nullptr && !port->allowed_pairs.empty();
       }
       // The same again asks for nothing new.
@@ -185,6 +202,7 @@ TEST(AdmitProperty, AdmittedKeepsEveryInvariantAndRefusedChangesNothing) {
   EXPECT_GT(largest, 10U);
   EXPECT_GT(with_gateway, 50);
   EXPECT_GT(with_pairs, 20);
+  EXPECT_GT(routes, 20);
 }
 
 }  // namespace

@@ -94,6 +94,14 @@ void Fill(const Endpoint& endpoint, v1::Object* out) {
   wire->set_vtep(endpoint.vtep.ToString());
 }
 
+void Fill(const Route& route, v1::Object* out) {
+  v1::Route* wire = out->mutable_route();
+  wire->set_id(route.id);
+  wire->set_vpc(route.vpc);
+  wire->set_prefix(route.prefix.ToString());
+  wire->set_next_hop(route.next_hop.ToString());
+}
+
 }  // namespace
 
 uint64_t UnixNanoseconds(std::chrono::system_clock::time_point time) {

@@ -19,6 +19,8 @@ std::string_view ObjectKindName(ObjectKind kind) {
       return "port";
     case ObjectKind::kEndpoint:
       return "endpoint";
+    case ObjectKind::kRoute:
+      return "route";
   }
   return "object";
 }
@@ -65,5 +67,6 @@ static_assert(std::is_same_v<OfKind<ObjectKind::kSubnet>, Subnet>);
 static_assert(std::is_same_v<OfKind<ObjectKind::kVm>, Vm>);
 static_assert(std::is_same_v<OfKind<ObjectKind::kPort>, Port>);
 static_assert(std::is_same_v<OfKind<ObjectKind::kEndpoint>, Endpoint>);
+static_assert(std::is_same_v<OfKind<ObjectKind::kRoute>, Route>);
 
 }  // namespace fairlead

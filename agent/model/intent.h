@@ -107,10 +107,19 @@ struct Endpoint {
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 
-enum class ObjectKind : uint8_t { kVpc, kSubnet, kVm, kPort, kEndpoint };
-inline constexpr ObjectKind kAllObjectKinds[] = {ObjectKind::kVpc, ObjectKind::kSubnet,
-                                                 ObjectKind::kVm, ObjectKind::kPort,
-                                                 ObjectKind::kEndpoint};
+// What a VPC's router sends to one of its ports or endpoints, though no subnet of the VPC has it.
+struct Route {
+  std::string id;
+  std::string vpc;
+  IpPrefix prefix;     // one route each in a VPC; in no subnet of it
+  IpAddress next_hop;  // of that family, in a routed subnet of the VPC; maybe nobody's yet
+  friend bool operator==(const Route&, const Route&) = default;
+};
+
+enum class ObjectKind : uint8_t { kVpc, kSubnet, kVm, kPort, kEndpoint, kRoute };
+inline constexpr ObjectKind kAllObjectKinds[] = {ObjectKind::kVpc,      ObjectKind::kSubnet,
+                                                 ObjectKind::kVm,       ObjectKind::kPort,
+                                                 ObjectKind::kEndpoint, ObjectKind::kRoute};
 std::string_view ObjectKindName(ObjectKind kind);  // "vpc", "subnet", ...
 std::string_view NetworkKindName(NetworkKind kind);
 std::string_view OffloadWishName(OffloadWish wish);
@@ -128,7 +137,7 @@ struct ObjectRef {
   }
 };
 
-using Object = std::variant<Vpc, Subnet, Vm, Port, Endpoint>;  // as kAllObjectKinds
+using Object = std::variant<Vpc, Subnet, Vm, Port, Endpoint, Route>;  // as kAllObjectKinds
 ObjectRef RefOf(const Object& object);
 inline ObjectKind KindOf(const Object& object) { return kAllObjectKinds[object.index()]; }
 inline const std::string& IdOf(const Object& object) {

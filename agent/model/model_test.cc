@@ -203,7 +203,8 @@ TEST(NamesTest, EveryValueHasANameOfItsOwn) {
   EXPECT_EQ(names.size(), 8U);
   names.clear();
   for (ObjectKind kind : kAllObjectKinds) names.insert(ObjectKindName(kind));
-  EXPECT_EQ(names, (std::set<std::string_view>{"vpc", "subnet", "vm", "port", "endpoint"}));
+  EXPECT_EQ(names,
+            (std::set<std::string_view>{"vpc", "subnet", "vm", "port", "endpoint", "route"}));
   names.clear();
   for (int i = 0; i < 6; ++i) names.insert(ObjectStateName(static_cast<ObjectState>(i)));
   EXPECT_EQ(names.size(), 6U);
@@ -222,6 +223,7 @@ TEST(RefOfTest, NamesKindAndIdOfEveryObject) {
   Endpoint endpoint;
   endpoint.id = "a";
   EXPECT_EQ(RefOf(endpoint).ToString(), "endpoint/a");
+  EXPECT_EQ(RefOf(Route{"a", "", {}, {}}).ToString(), "route/a");
 }
 
 TEST(HostFactsTest, AVfIsFoundByItsIndexAndNotByItsPlaceInTheList) {

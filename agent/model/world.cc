@@ -62,7 +62,7 @@ const T* As(const StoredObject* object) {
 
 bool World::InVpc::empty() const {
   return subnets.empty() && ports.empty() && endpoints.empty() && by_mac.empty() &&
-         by_address.empty();
+         by_address.empty() && routes.empty() && by_prefix.empty() && by_next_hop.empty();
 }
 
 World::World(std::vector<StoredObject> objects, uint32_t next_ordinal)
@@ -97,6 +97,9 @@ const Port* World::FindPort(std::string_view id) const {
 const Endpoint* World::FindEndpoint(std::string_view id) const {
   return As<Endpoint>(FindKey({ObjectKind::kEndpoint, id}));
 }
+const Route* World::FindRoute(std::string_view id) const {
+  return As<Route>(FindKey({ObjectKind::kRoute, id}));
+}
 const StoredObject* World::FindByOrdinal(uint32_t ordinal) const {
   auto it = by_ordinal_.find(ordinal);
   return it == by_ordinal_.end() ? nullptr : it->second;
@@ -120,6 +123,12 @@ const EndpointSet& World::EndpointsOfVpc(std::string_view vpc) const {
 const EndpointSet& World::EndpointsOfSubnet(std::string_view subnet) const {
   return ValueAt(in_subnet_, AbslView(subnet)).endpoints;
 }
+const RouteSet& World::RoutesOfVpc(std::string_view vpc) const {
+  return ValueAt(in_vpc_, AbslView(vpc)).routes;
+}
+const RouteSet& World::RoutesBy(std::string_view vpc, const IpAddress& next_hop) const {
+  return ValueAt(ValueAt(in_vpc_, AbslView(vpc)).by_next_hop, next_hop);
+}
 const EndpointSet& World::EndpointsOfVtep(const IpAddress& vtep) const {
   return ValueAt(endpoints_of_vtep_, vtep);
 }
@@ -135,6 +144,10 @@ std::optional<ObjectRef> World::OwnerOfAddress(std::string_view vpc,
 }
 std::optional<ObjectRef> World::OwnerOfUuid(const Uuid& uuid) const {
   return OwnerAt(by_uuid_, uuid);
+}
+
+std::optional<ObjectRef> World::RouteTo(std::string_view vpc, const IpPrefix& prefix) const {
+  return OwnerAt(ValueAt(in_vpc_, AbslView(vpc)).by_prefix, prefix);
 }
 
 void World::ForEachVtep(const std::function<void(const IpAddress&)>& fn) const {
@@ -211,6 +224,12 @@ void World::Index(const StoredObject& stored, bool add) {
     });
     At(in_subnet_, endpoint->subnet, [&](InSubnet& in) { Member(in.endpoints, &stored, add); });
     At(endpoints_of_vtep_, endpoint->vtep, [&](EndpointSet& in) { Member(in, &stored, add); });
+  } else if (const auto* route = std::get_if<Route>(&stored.object)) {
+    At(in_vpc_, route->vpc, [&](InVpc& in) {
+      Member(in.routes, &stored, add);
+      Claim(in.by_prefix, route->prefix, &stored, add);
+      At(in.by_next_hop, route->next_hop, [&](RouteSet& by) { Member(by, &stored, add); });
+    });
   }
 }
 

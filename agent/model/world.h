@@ -40,8 +40,9 @@ struct ById {
     return Id(a) < Id(b);
   }
 };
-// Each holds an Endpoint.
-using EndpointSet = absl::btree_set<const StoredObject*, ById>;
+using ObjectSet = absl::btree_set<const StoredObject*, ById>;
+using EndpointSet = ObjectSet;  // each holds an Endpoint
+using RouteSet = ObjectSet;     // each holds a Route
 
 class World {
  public:
@@ -59,15 +60,19 @@ class World {
   const Vm* FindVm(std::string_view id) const;
   const Port* FindPort(std::string_view id) const;
   const Endpoint* FindEndpoint(std::string_view id) const;
+  const Route* FindRoute(std::string_view id) const;
   const StoredObject* FindByOrdinal(uint32_t ordinal) const;
 
-  // Ids, or endpoints by their ids, ascending. Empty set when there is no such parent.
+  // Ids, or endpoints and routes by their ids, ascending. Empty set when there is no such parent.
   const std::set<std::string>& SubnetsOfVpc(std::string_view vpc) const;
   const std::set<std::string>& PortsOfVpc(std::string_view vpc) const;
   const std::set<std::string>& PortsOfSubnet(std::string_view subnet) const;
   const std::set<std::string>& PortsOfVm(std::string_view vm) const;
   const EndpointSet& EndpointsOfVpc(std::string_view vpc) const;
   const EndpointSet& EndpointsOfSubnet(std::string_view subnet) const;
+  const RouteSet& RoutesOfVpc(std::string_view vpc) const;
+  // Those whose next hop it is.
+  const RouteSet& RoutesBy(std::string_view vpc, const IpAddress& next_hop) const;
   // Endpoints behind an outer address, of all VPCs.
   const EndpointSet& EndpointsOfVtep(const IpAddress& vtep) const;
   void ForEachVtep(const std::function<void(const IpAddress&)>& fn) const;  // ascending
@@ -79,6 +84,8 @@ class World {
   std::optional<ObjectRef> OwnerOfMac(std::string_view vpc, const MacAddress& mac) const;
   std::optional<ObjectRef> OwnerOfAddress(std::string_view vpc, const IpAddress& address) const;
   std::optional<ObjectRef> OwnerOfUuid(const Uuid& uuid) const;
+  // The VPC's route with just this prefix; none if there is none.
+  std::optional<ObjectRef> RouteTo(std::string_view vpc, const IpPrefix& prefix) const;
 
   size_t size() const { return objects_.size(); }
   void ForEach(const std::function<void(const StoredObject&)>& fn) const;  // by ref, ascending
@@ -111,6 +118,9 @@ class World {
     EndpointSet endpoints;
     absl::flat_hash_map<MacAddress, const StoredObject*> by_mac;
     absl::flat_hash_map<IpAddress, const StoredObject*> by_address;
+    RouteSet routes;
+    std::map<IpPrefix, const StoredObject*> by_prefix;  // the routes
+    std::map<IpAddress, RouteSet> by_next_hop;          // likewise
     bool empty() const;
   };
   struct InSubnet {

@@ -19,16 +19,15 @@ IpAddress Ip(uint32_t n) {
   return *IpAddress::FromBytes(bytes);
 }
 IpAddress Ip6(uint32_t n) { return *IpAddress::Parse(StrCat("2001:db8::", n)); }
+IpPrefix Prefix(uint32_t n) { return *IpPrefix::Parse(StrCat("10.", n, ".0.0/16")); }
 Uuid UuidOf(uint32_t n) {
   std::string tail = std::to_string(n);
   return *Uuid::Parse("123e4567-e89b-42d3-a456-" + std::string(12 - tail.size(), '0') + tail);
 }
 
-std::string Ids(const EndpointSet& endpoints) {
+std::string Ids(const ObjectSet& objects) {
   std::vector<std::string> ids;
-  for (const StoredObject* endpoint : endpoints) {
-    ids.push_back(std::get<Endpoint>(endpoint->object).id);
-  }
+  for (const StoredObject* stored : objects) ids.push_back(IdOf(stored->object));
   return StrJoin(ids, ",");
 }
 
@@ -44,10 +43,11 @@ std::string Dump(const World& world) {
     StrAppend(&out, "\n", id, " ", StrJoin(world.SubnetsOfVpc(id), ","), "|",
               StrJoin(world.PortsOfVpc(id), ","), "|", StrJoin(world.PortsOfSubnet(id), ","), "|",
               StrJoin(world.PortsOfVm(id), ","), "|", Ids(world.EndpointsOfVpc(id)), "|",
-              Ids(world.EndpointsOfSubnet(id)), "|");
+              Ids(world.EndpointsOfSubnet(id)), "|", Ids(world.RoutesOfVpc(id)), "|");
     for (uint32_t n = 0; n < 40; ++n) {
       StrAppend(&out, owner(world.OwnerOfMac(id, Mac(n))), owner(world.OwnerOfAddress(id, Ip(n))),
-                owner(world.OwnerOfAddress(id, Ip6(n))));
+                owner(world.OwnerOfAddress(id, Ip6(n))), owner(world.RouteTo(id, Prefix(n))),
+                Ids(world.RoutesBy(id, Ip(n))));
     }
   }
   for (uint32_t n = 0; n < 40; ++n) {
@@ -74,7 +74,7 @@ class Generator {
 
   std::optional<Object> Draw(const World& world) {
     std::string id = Id();
-    switch (Pick(5)) {
+    switch (Pick(6)) {
       case 0: {
         Vpc vpc{id, *Vni::Make(Pick(40) + 1)};
         if (Pick(2) == 0) {
@@ -115,6 +115,11 @@ class Generator {
         }
         return port;
       }
+      case 4: {
+        Route route{id, Id(), Prefix(Pick(40)), Ip(Pick(40))};
+        return Free(world.RouteTo(route.vpc, route.prefix), route) ? std::optional<Object>(route)
+                                                                   : std::nullopt;
+      }
       default: {
         Endpoint e{id, Id(), Id(), Mac(Pick(40)), {Ip(Pick(40))}, Ip(Pick(6))};
         if (!Free(world.OwnerOfMac(e.vpc, e.mac), e) ||
@@ -141,7 +146,7 @@ TEST(WorldTest, AfterAnyChangesAllIndicesEqualThoseOfAFreshWorld) {
       Change change;
       change.next_ordinal = world.next_ordinal();
       if (draw.Pick(3) == 0) {
-        ObjectRef ref{kAllObjectKinds[draw.Pick(5)], draw.Id()};
+        ObjectRef ref{kAllObjectKinds[draw.Pick(6)], draw.Id()};
         change.removes.push_back(ref);  // of one that may be absent: ignored
       } else if (auto object = draw.Draw(world)) {
         const StoredObject* old = world.Find(RefOf(*object));
@@ -233,6 +238,24 @@ TEST(WorldTest, AGatewaysAddressIsItsSubnetsAndMovesInOneChange) {
   EXPECT_EQ(owner(*IpAddress::Parse("2001:db8::1")), "nobody");
   world.Apply({{}, {{ObjectKind::kSubnet, "s"}}, 3});
   EXPECT_EQ(owner(Ip(2)), "nobody");
+}
+
+TEST(WorldTest, ARouteIsFoundByItsPrefixAndByItsNextHop) {
+  const Route a{"a", "v", Prefix(1), Ip(1)}, b{"b", "v", Prefix(2), Ip(1)};
+  Route other{"o", "w", Prefix(1), Ip(1)};
+  World world({{a, 1, 1}, {b, 1, 2}, {other, 1, 3}}, 4);
+  EXPECT_EQ(Ids(world.RoutesBy("v", Ip(1))), "a,b");
+  EXPECT_EQ(Ids(world.RoutesOfVpc("w")), "o");
+  EXPECT_EQ(world.RouteTo("v", Prefix(1))->id, "a");
+  EXPECT_FALSE(world.RouteTo("v", *IpPrefix::Parse("10.1.0.0/17")));
+  other.next_hop = Ip(2);
+  other.vpc = "v";
+  other.prefix = Prefix(2);  // which b gives up
+  world.Apply({{{other, 2, 3}}, {{ObjectKind::kRoute, "b"}}, 4});
+  EXPECT_EQ(Ids(world.RoutesBy("v", Ip(1))), "a");
+  EXPECT_EQ(Ids(world.RoutesBy("v", Ip(2))), "o");
+  EXPECT_EQ(world.RouteTo("v", Prefix(2))->id, "o");
+  EXPECT_EQ(Ids(world.RoutesOfVpc("w")), "");
 }
 
 TEST(WorldTest, AKeyOfARemovedObjectGoesToItsHeirInOneChange) {

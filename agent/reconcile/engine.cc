@@ -28,6 +28,8 @@ UnitRef RefOfObject(const ObjectRef& ref) {
       return {UnitKind::kPort, ref.id};
     case ObjectKind::kEndpoint:
       return {UnitKind::kEndpoint, ref.id};
+    case ObjectKind::kRoute:
+      return {UnitKind::kRoute, ref.id};
     case ObjectKind::kVm:
       break;
   }
@@ -35,8 +37,8 @@ UnitRef RefOfObject(const ObjectRef& ref) {
 }
 
 bool IsNetworkUnit(UnitKind kind) {
-  return kind == UnitKind::kVpc || kind == UnitKind::kSubnet || kind == UnitKind::kEndpoint ||
-         kind == UnitKind::kEndpoints;
+  return kind == UnitKind::kVpc || kind == UnitKind::kSubnet || kind == UnitKind::kRoute ||
+         kind == UnitKind::kEndpoint || kind == UnitKind::kEndpoints;
 }
 
 std::string StepName(const Operation& operation) {
@@ -58,6 +60,8 @@ std::string UnitRef::ToString() const {
       return absl::StrCat("vpc/", id);
     case UnitKind::kSubnet:
       return absl::StrCat("subnet/", id);
+    case UnitKind::kRoute:
+      return absl::StrCat("route/", id);
     case UnitKind::kEndpoint:
       return absl::StrCat("endpoint/", id);
     case UnitKind::kEndpoints:
@@ -132,6 +136,7 @@ void Engine::Start(StoreContents contents) {
     }
     if (const auto* s = std::get_if<Subnet>(&stored.object)) vpc = s->vpc;
     if (const auto* p = std::get_if<Port>(&stored.object)) vpc = p->vpc;
+    if (const auto* r = std::get_if<Route>(&stored.object)) vpc = r->vpc;
     UnitOf(RefOfObject(ref), vpc);
     MarkDirty(RefOfObject(ref));
   });
@@ -146,12 +151,19 @@ void Engine::Start(StoreContents contents) {
 
 void Engine::OnChange(const Change& change) {
   // What the changed objects touched before, and touch after, is looked at again.
-  std::set<std::string> vms, vteps, moved_vpcs, rerouted;  // the last: subnets
+  std::set<std::string> vms, vteps, moved_vpcs, rerouted;   // the last: subnets
+  std::map<std::string, std::vector<IpAddress>> next_hops;  // maybe, by VPC
+  const auto note_addresses = [&](const auto& station) {
+    std::vector<IpAddress>& of_vpc = next_hops[station.vpc];
+    of_vpc.insert(of_vpc.end(), station.addresses.begin(), station.addresses.end());
+  };
   auto note = [&](const Object& object) {
     if (const auto* p = std::get_if<Port>(&object)) {
       if (!p->vm.empty()) vms.insert(p->vm);
+      note_addresses(*p);
     } else if (const auto* e = std::get_if<Endpoint>(&object)) {
       vteps.insert(e->vtep.ToString());
+      note_addresses(*e);
     }
   };
   for (const StoredObject& stored : change.upserts) {
@@ -198,6 +210,7 @@ void Engine::OnChange(const Change& change) {
     if (const auto* s = std::get_if<Subnet>(&stored.object)) vpc = s->vpc;
     if (const auto* p = std::get_if<Port>(&stored.object)) vpc = p->vpc;
     if (const auto* e = std::get_if<Endpoint>(&stored.object)) vpc = e->vpc;
+    if (const auto* r = std::get_if<Route>(&stored.object)) vpc = r->vpc;
     Unit& moved = UnitOf(RefOfObject(ref), vpc);
     if (moved.vpc != vpc) {
       // What is under way counts for the VPC that it is under way for.
@@ -239,6 +252,7 @@ void Engine::OnChange(const Change& change) {
     if (const Subnet* now = world_.FindSubnet(subnet)) MarkEndpoints(now->vpc);
   }
   for (const std::string& vtep : vteps) MarkDirty({UnitKind::kVtep, vtep});
+  for (const auto& [vpc, addresses] : next_hops) MarkRoutesBy(vpc, addresses);
   for (const std::string& vm : vms) {
     ReleaseVmIfUnused(vm);
     AnnounceVm(vm);
@@ -278,6 +292,9 @@ void Engine::MarkHost() {
 void Engine::MarkVpcNetwork(const std::string& vpc) {
   if (world_.FindVpc(vpc) != nullptr) MarkDirty({UnitKind::kVpc, vpc});
   for (const std::string& id : world_.SubnetsOfVpc(vpc)) MarkDirty({UnitKind::kSubnet, id});
+  for (const StoredObject* route : world_.RoutesOfVpc(vpc)) {
+    MarkDirty({UnitKind::kRoute, IdOf(route->object)});
+  }
   MarkEndpoints(vpc);
   world_.ForEachVtep([this](const IpAddress& vtep) {
     MarkDirty({UnitKind::kVtep, vtep.ToString()});
@@ -593,6 +610,7 @@ void Engine::UnitFailed(Unit& unit, std::string step, absl::Status error) {
   if (OfHost(unit.ref.kind)) WakeWaitingPorts();  // they say what is wrong with it
   if (unit.ref.kind == UnitKind::kVpc) Announce({ObjectKind::kVpc, unit.ref.id});
   if (unit.ref.kind == UnitKind::kSubnet) Announce({ObjectKind::kSubnet, unit.ref.id});
+  if (unit.ref.kind == UnitKind::kRoute) Announce({ObjectKind::kRoute, unit.ref.id});
   if (unit.ref.kind == UnitKind::kEndpoint) Announce({ObjectKind::kEndpoint, unit.ref.id});
 }
 

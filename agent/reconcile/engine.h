@@ -320,6 +320,19 @@ class Engine {
   // By a unit, or by an endpoint at rest.
   bool Claimed(const RuleLocation& at) const;
 
+  // --- routes (engine_routes.cc)
+  // Who has a route's next hop, that rules here lead to. kNotFound: nobody, and why; kUnavailable:
+  // a port whose NIC does not answer.
+  absl::StatusOr<NextHop> NextHopOf(const Route& route) const;
+  absl::StatusOr<std::vector<Resource>> CompileRouteUnit(const Unit& unit) const;
+  bool StandsStill(const Unit& unit) const;
+  void MarkRoutesBy(const std::string& vpc, const std::vector<IpAddress>& next_hops);
+  void MarkRoutesBy(const std::string& port);
+  void AnnounceRoutesBy(const Endpoint& endpoint);
+  void AddNextHop(const Route& route, ObjectStatus& status) const;
+  // Which route's rule may still send to the attachment's VF; "" = none does.
+  std::string RouteStillSentTo(const Attachment& attachment) const;
+
   // --- ports (engine_port.cc, engine_release.cc, engine_sanitation.cc)
   void ReconcilePort(Unit& unit);
   absl::StatusOr<VfId> Place(const Port& port, const std::set<VfId>& shunned) const;
@@ -510,6 +523,7 @@ class Engine {
   // --- status (engine_status.cc)
   std::string WhyNotInHardware(const Attachment& attachment) const;
   std::string WhyOwnRulesNotInHardware(const Attachment& attachment) const;
+  std::string WhyRulesNotInHardware(const UnitRef& of, const Attachment& attachment) const;
   // Whom in its VPC a port of a hot-plugged function does not reach by this host; "" = nobody.
   std::string WhyApart(const Attachment& attachment) const;
   ObjectStatus MakeStatus(const ObjectRef& ref) const;

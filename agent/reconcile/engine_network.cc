@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every unit but ports: the host, its pools and peers, VPCs, subnets, endpoints;
-// and what is left of units that are no more.
+// Every unit but ports: the host, its pools and peers, VPCs, subnets, routes,
+// endpoints; and what is left of units that are no more.
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -28,6 +28,10 @@ bool EndsInDrop(const Resource& resource) {
 // Every unit but ports: compile, converge, and keep trying.
 void Engine::ReconcileNetwork(Unit& unit) {
   const UnitRef ref = unit.ref;
+  if (StandsStill(unit)) {
+    SetSettled(unit, true);
+    return Announce({ObjectKind::kRoute, ref.id});
+  }
   absl::StatusOr<std::vector<Resource>> wanted = CompileNetwork(unit);
   if (!wanted.ok()) {
     unit.waits_for = std::string(wanted.status().message());
@@ -72,6 +76,9 @@ void Engine::ReconcileNetwork(Unit& unit) {
       break;
     case UnitKind::kSubnet:
       kind = ObjectKind::kSubnet;
+      break;
+    case UnitKind::kRoute:
+      kind = ObjectKind::kRoute;
       break;
     case UnitKind::kEndpoint:
       kind = ObjectKind::kEndpoint;
@@ -130,6 +137,7 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   }
 
   if (unit.ref.kind == UnitKind::kEndpoint) return CompileEndpointUnit(unit);
+  if (unit.ref.kind == UnitKind::kRoute) return CompileRouteUnit(unit);
   const auto bound = bound_of_vpc_.find(unit.vpc);
   const Vpc* vpc = world_.FindVpc(unit.vpc);
   const bool any_bound = vpc != nullptr && bound != bound_of_vpc_.end() && !bound->second.empty();
@@ -167,7 +175,8 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     std::vector<Resource> ends = drops(now);
     std::erase_if(ends, [&](const Resource& drop) {
       const RuleLocation& at = std::get<FlowRuleSpec>(drop.spec).rule.location;
-      return !LeadsToChain(*vpc->vni, at.chain);
+      const bool of_another = at.chain != 0 && at.chain != at.handle;  // no end of its own chain
+      return of_another || !LeadsToChain(*vpc->vni, at.chain);
     });
     return ends;
   };

@@ -91,6 +91,7 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
     std::set<std::string> subnets;
     for (const StoredObject* stored : world_.EndpointsOfVtep(*outer)) {
       Announce(RefOf(stored->object));
+      AnnounceRoutesBy(std::get<Endpoint>(stored->object));
       subnets.insert(std::get<Endpoint>(stored->object).subnet);
     }
     for (const std::string& subnet : subnets) AnnouncePortsOf(subnet);
@@ -223,7 +224,9 @@ void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result)
     if (changed) {
       WakeFailedPorts();
       for (const auto& [vf, attachment] : attachments_) {
-        if (vf.pf == pf) MarkDirty({UnitKind::kPort, attachment.port});
+        if (vf.pf != pf) continue;
+        MarkDirty({UnitKind::kPort, attachment.port});
+        MarkRoutesBy(attachment.port);
       }
     }
   }
@@ -248,6 +251,7 @@ void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result)
     for (const auto& [vf, attachment] : attachments_) {
       if (vf.pf != pf) continue;
       MarkDirty({UnitKind::kPort, attachment.port});
+      MarkRoutesBy(attachment.port);
       if (first && scope.known) MarkVpcNetwork(std::string(attachment.vpc));
     }
   }

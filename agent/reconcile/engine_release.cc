@@ -101,7 +101,8 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
 
 std::string Engine::StillSentTo(const Attachment& attachment) const {
   if (!attachment.vni) return "";  // no rule knows it
-  // Only the port's own rules name its VF, and those that nobody wants may.
+  if (std::string route = RouteStillSentTo(attachment); !route.empty()) return route;
+  // Else only the port's own rules name its VF, and those that nobody wants may.
   const auto stands = [this](const ResourceKey& key) {
     return key.kind == ResourceKind::kFlowRule && observed_.IsOurs(key);
   };

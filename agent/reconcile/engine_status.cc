@@ -16,6 +16,7 @@ namespace {
 constexpr std::pair<ObjectKind, UnitKind> kUnitKinds[] = {
     {ObjectKind::kVpc, UnitKind::kVpc},
     {ObjectKind::kSubnet, UnitKind::kSubnet},
+    {ObjectKind::kRoute, UnitKind::kRoute},
     {ObjectKind::kPort, UnitKind::kPort},
     {ObjectKind::kEndpoint, UnitKind::kEndpoint}};
 
@@ -143,6 +144,10 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
     if (const auto* endpoint = object ? std::get_if<Endpoint>(&object->object) : nullptr;
         endpoint != nullptr && status.state == ObjectState::kReady) {
       AddPeer(*endpoint, status);
+    }
+    if (const auto* route = object ? std::get_if<Route>(&object->object) : nullptr;
+        route != nullptr && status.state == ObjectState::kReady) {
+      AddNextHop(*route, status);
     }
     if (status.state == ObjectState::kReady) status.observed_generation = status.generation;
     return status;
@@ -278,10 +283,10 @@ std::string Engine::WhyApart(const Attachment& attachment) const {
   return "";
 }
 
-// Why what delivers to a port that must be served by hardware is not there, or not
+// Why what `of` has to deliver to a port that must be served by hardware is not there, or not
 // wholly; "" = it is, or need not be.
-std::string Engine::WhyOwnRulesNotInHardware(const Attachment& attachment) const {
-  const auto unit = units_.find({UnitKind::kPort, attachment.port});
+std::string Engine::WhyRulesNotInHardware(const UnitRef& of, const Attachment& attachment) const {
+  const auto unit = units_.find(of);
   const auto of_vpc = bound_of_vpc_.find(attachment.vpc);
   if (unit == units_.end() || of_vpc == bound_of_vpc_.end()) return "";
   for (const ResourceKey& key : unit->second.keys) {
@@ -308,17 +313,32 @@ std::string Engine::WhyOwnRulesNotInHardware(const Attachment& attachment) const
   return "";
 }
 
+std::string Engine::WhyOwnRulesNotInHardware(const Attachment& attachment) const {
+  return WhyRulesNotInHardware({UnitKind::kPort, attachment.port}, attachment);
+}
+
 // Why a port that must be served by hardware is not; "" = it is, or need not be.
 std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
   const Port* port = world_.FindPort(attachment.port);
   if (port == nullptr || port->offload != OffloadWish::kMust) return "";
   if (!attachment.vni) return "";  // no rule carries it: the NIC itself does
   if (const std::string why = WhyOwnRulesNotInHardware(attachment); !why.empty()) return why;
+  for (const IpAddress& address : port->addresses) {
+    for (const StoredObject* route : world_.RoutesBy(port->vpc, address)) {
+      const UnitRef unit{UnitKind::kRoute, IdOf(route->object)};
+      if (const std::string why = WhyRulesNotInHardware(unit, attachment); !why.empty()) return why;
+    }
+  }
   const Subnet* own = world_.FindSubnet(port->subnet);
-  const auto reached = [&](const Endpoint& endpoint) {
-    if (endpoint.vpc != port->vpc) return false;
-    if (endpoint.subnet == port->subnet) return true;
-    const Subnet* subnet = world_.FindSubnet(endpoint.subnet);
+  const auto reached = [&](const Object& object) {
+    if (const auto* route = std::get_if<Route>(&object)) {
+      const bool v4 = route->next_hop.is_v4();
+      return route->vpc == port->vpc && (v4 ? own->gateway4 : own->gateway6).has_value();
+    }
+    const auto* endpoint = std::get_if<Endpoint>(&object);
+    if (endpoint == nullptr || endpoint->vpc != port->vpc) return false;
+    if (endpoint->subnet == port->subnet) return true;
+    const Subnet* subnet = world_.FindSubnet(endpoint->subnet);
     return (own->gateway4 && subnet->gateway4) || (own->gateway6 && subnet->gateway6);
   };
   const RuleTable block{RuleTable::Kind::kVpcBlock, *attachment.vni};
@@ -326,9 +346,9 @@ std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
     for (const auto& [place, rule] : seen.rules) {
       if (rule.hardware != RuleHardware::kSoftware) continue;
       const RuleLocation at = At(block, place);
-      const Endpoint* endpoint = EndpointOfRule(at);
-      if (endpoint == nullptr || !reached(*endpoint) || !Claimed(at)) continue;
-      return absl::StrCat("the rule ", at.ToString(), " to endpoint ", endpoint->id,
+      const StoredObject* owner = world_.FindByOrdinal(place.handle);
+      if (owner == nullptr || !reached(owner->object) || !Claimed(at)) continue;
+      return absl::StrCat("the rule ", at.ToString(), " of ", RefOf(owner->object).ToString(),
                           " runs in software");
     }
   }
@@ -338,7 +358,7 @@ std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
     const ObservedResource* seen = outer.ok() ? observed_.Find(NeighbourKey(*outer)) : nullptr;
     if (seen == nullptr || seen->neighbour == NeighbourState::kResolved) continue;
     for (const StoredObject* stored : world_.EndpointsOfVtep(*outer)) {
-      if (!reached(std::get<Endpoint>(stored->object))) continue;
+      if (!reached(stored->object)) continue;
       return absl::StrCat(
           "slow path: the next hop to ", outer->ToString(),
           " is not resolved, so the NIC cannot encapsulate: ", seen->neighbour_detail);

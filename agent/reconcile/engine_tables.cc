@@ -94,10 +94,12 @@ void Engine::UpdateBound(const std::string& port) {
     if (owner && owner->kind == ObjectKind::kEndpoint) {
       WakeEndpoint(*world_.Find(*owner)).retry_at.reset();
       MarkDirty({UnitKind::kEndpoint, owner->id});
+      MarkRoutesBy(in_vpc, world_.FindEndpoint(owner->id)->addresses);
     }
   };
   if (old != bound_.end()) {
     vpc = old->second.vpc;
+    MarkRoutesBy(vpc, old->second.addresses);
     MarkSlowPathNeighbours(old->second.subnet, old->second.addresses);
     emptied = old->second.subnet;
     leave(bound_of_subnet_, old->second.subnet);
@@ -110,6 +112,7 @@ void Engine::UpdateBound(const std::string& port) {
     vpc = now->vpc;
     first = !bound_of_subnet_.contains(now->subnet);
     filled = now->subnet;
+    MarkRoutesBy(vpc, now->addresses);
     MarkSlowPathNeighbours(now->subnet, now->addresses);
     bound_of_subnet_[now->subnet].insert(port);
     bound_of_vpc_[vpc].insert(port);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: a unit is what is compiled, compared and repaired as one: a PF's VF
-// pool and eswitch, the host (its tunnel), a VPC, a subnet, an endpoint, a tunnel peer, a port.
+// pool and eswitch, the host (its tunnel), a VPC, a subnet, a route, an endpoint, a tunnel peer, a
+// port.
 //
 // Threading: plain values of the loop thread.
 #pragma once
@@ -28,6 +29,7 @@ enum class UnitKind : uint8_t {
   kVtep,
   kVpc,
   kSubnet,
+  kRoute,
   kEndpoint,
   kEndpoints,
   kPort,
@@ -59,7 +61,7 @@ struct GivingBack {
 
 struct Unit {
   UnitRef ref;
-  std::string vpc;             // VPC, subnet, endpoint and port units
+  std::string vpc;             // VPC, subnet, route, endpoint and port units
   std::set<ResourceKey> keys;  // claimed: wanted now, or made and not yet taken away
   uint32_t wanted_rules = 0;
   bool queued = false;     // is in the dirty queue

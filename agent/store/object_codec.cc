@@ -324,6 +324,21 @@ void Take(Fields& fields, pb::Endpoint& from, Endpoint* to) {
   to->vtep = fields.Address("vtep", from.vtep());
 }
 
+void Put(const Route& from, pb::Route* to) {
+  to->set_vpc(from.vpc);
+  to->set_prefix(OctetsOf(from.prefix));
+  to->set_next_hop(OctetsOf(from.next_hop));
+}
+
+void Take(Fields& fields, pb::Route& from, Route* to) {
+  to->vpc = fields.Id("vpc", from.mutable_vpc());
+  to->prefix = fields.Prefix("prefix", from.prefix());
+  to->next_hop = fields.Address("next_hop", from.next_hop());
+  if (to->next_hop.is_v4() != to->prefix.address().is_v4()) {
+    fields.Fail("has a 'next_hop' of another family than its 'prefix'");
+  }
+}
+
 void Put(const Attachment& from, pb::Attachment* to) {
   to->set_lease(from.lease);
   to->set_transaction(from.transaction);
@@ -440,6 +455,8 @@ Object DecodeKind(Fields& fields, ObjectKind kind, std::string_view id, std::str
       return DecodeNamed<pb::Port, Port>(fields, id, bytes);
     case ObjectKind::kEndpoint:
       return DecodeNamed<pb::Endpoint, Endpoint>(fields, id, bytes);
+    case ObjectKind::kRoute:
+      return DecodeNamed<pb::Route, Route>(fields, id, bytes);
   }
   fields.Fail("is of an unknown kind");
   return Vpc();
@@ -456,6 +473,7 @@ std::string EncodeObject(const Object& object) {
     std::string operator()(const Endpoint& endpoint) const {
       return Encode<pb::Endpoint>(endpoint);
     }
+    std::string operator()(const Route& route) const { return Encode<pb::Route>(route); }
   };
   return std::visit(Encoder(), object);
 }

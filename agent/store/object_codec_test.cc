@@ -154,6 +154,14 @@ TEST(ObjectCodec, TheStoredFormStaysWhatItWas) {
          "1a0652540000010a"
          "22040a000005"
          "2a04c0000202");
+  expect(Route{"x1", "v", *IpPrefix::Parse("10.8.0.0/16"), *IpAddress::Parse("10.0.0.5")},
+         "0a0176"
+         "12050a08000010"
+         "1a040a000005");
+  expect(Route{"x1", "v", *IpPrefix::Parse("0.0.0.0/0"), *IpAddress::Parse("10.0.0.5")},
+         "0a0176"
+         "12050000000000"
+         "1a040a000005");
 }
 
 TEST(ObjectCodec, TheStoredFormOfAnAttachmentStaysWhatItWas) {
@@ -370,6 +378,23 @@ TEST(ObjectCodec, EveryFieldOfAnEndpointIsChecked) {
   EXPECT_THAT(refusal("addresses: 'abcd' addresses: 'efgh'", ""), HasSubstr("no address"));
   EXPECT_THAT(refusal("vtep: 'ijkl'", ""), HasSubstr("no 'vtep'"));
   EXPECT_THAT(refusal("ijkl", "ijklm"), HasSubstr("bad 'vtep'"));
+}
+
+TEST(ObjectCodec, EveryFieldOfARouteIsChecked) {
+  const std::string good = R"(vpc: 'v' prefix: "\n\b\0\0\x10" next_hop: 'abcd' )";
+  EXPECT_TRUE(DecodeObject(ObjectKind::kRoute, "x1", Body<pb::Route>(good)).ok());
+  const auto refusal = [&](std::string_view from, std::string_view to) {
+    std::string text = good;
+    text.replace(text.find(from), from.size(), to);
+    return Refusal(ObjectKind::kRoute, Body<pb::Route>(text));
+  };
+  EXPECT_THAT(refusal("vpc: 'v'", ""), HasSubstr("route/x1 has no 'vpc'"));
+  EXPECT_THAT(refusal(R"(prefix: "\n\b\0\0\x10")", ""), HasSubstr("no 'prefix'"));
+  EXPECT_THAT(refusal(R"(\x10)", R"(\x04)"), HasSubstr("bad 'prefix'"));  // with host bits
+  EXPECT_THAT(refusal("next_hop: 'abcd'", ""), HasSubstr("no 'next_hop'"));
+  EXPECT_THAT(refusal("abcd", "abcde"), HasSubstr("bad 'next_hop'"));
+  EXPECT_THAT(refusal("abcd", "abcdefghijklmnop"),
+              HasSubstr("'next_hop' of another family than its 'prefix'"));
 }
 
 TEST(ObjectCodec, EveryFieldOfAnAttachmentIsChecked) {

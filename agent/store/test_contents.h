@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <random>
 #include <span>
@@ -104,6 +105,15 @@ inline Object RandomObject(Random& random, ObjectKind kind, const std::string& i
                       RandomMac(random),
                       RandomAddresses(random, 1),
                       RandomAddress(random, true)};
+    case ObjectKind::kRoute: {
+      const bool v4 = random() % 2 != 0;
+      const uint32_t third = Below(random, 256);
+      return Route{id, "vpc-1",
+                   *IpPrefix::Parse(random() % 4 == 0 ? std::string(v4 ? "0.0.0.0/0" : "::/0")
+                                    : v4              ? StrCat("10.", third, ".0.0/16")
+                                                      : StrCat("2001:db8:", third, "::/48")),
+                   RandomAddress(random, v4)};
+    }
   }
   return Vpc{};
 }
@@ -230,7 +240,7 @@ inline StoreBatch RandomBatch(Random& random, const Expected& now, uint32_t numb
   std::map<ObjectRef, StoredObject> upserts;
   const uint32_t count = 1 + Below(random, 5);
   for (uint32_t i = 0; i < count; ++i) {
-    const ObjectKind kind = kAllObjectKinds[Below(random, 5)];
+    const ObjectKind kind = kAllObjectKinds[Below(random, std::size(kAllObjectKinds))];
     const std::string id = StrCat("o-", Below(random, 12));
     const ObjectRef ref{kind, id};
     const auto it = now.objects().find(ref);

@@ -54,6 +54,15 @@ bool Routed(const SubnetContext& subnet, const IpAddress& address) {
   return address.is_v4() ? subnet.routed4 : subnet.routed6;
 }
 
+RuleAction Encap(const VpcContext& vpc, const Endpoint& endpoint) {
+  return ActionEncap{vpc.vni, vpc.tunnel.local, endpoint.vtep, vpc.tunnel.udp_port};
+}
+
+// A VTEP that is this host would send the frame in circles; mlx5 refuses it too.
+bool IsHere(const VpcContext& vpc, const Endpoint& endpoint) {
+  return endpoint.vtep == vpc.tunnel.local;
+}
+
 // What is addressed to one of `addresses` gets another MAC, and goes on by `rest`.
 void AddRoutes(const VpcContext& vpc, const SubnetContext& subnet,
                const std::vector<IpAddress>& addresses, const MacAddress& mac, uint32_t handle,
@@ -138,6 +147,14 @@ std::vector<FlowRule> CompileSubnetRules(const VpcContext& vpc, const Subnet& su
     const std::optional<IpAddress>& gateway;
     uint16_t to_chain, to_gateway;  // priorities
   };
+  for (const auto& [prefix, priority] :
+       {std::pair(subnet.prefix4, kPrioConnected4), std::pair(subnet.prefix6, kPrioConnected6)}) {
+    if (!prefix) continue;
+    FlowRule drop = Rule({BlockOf(vpc), vpc.ordinal, priority, ordinal},
+                         EtherTypeOf(prefix->address()), ActionDrop{});
+    drop.match.dst_ip = prefix;
+    out.push_back(std::move(drop));
+  }
   for (const Family& family : {Family{subnet.gateway4, kPrioGateway4, kPrioToGateway4},
                                Family{subnet.gateway6, kPrioGateway6, kPrioToGateway6}}) {
     if (!family.gateway) continue;
@@ -200,18 +217,39 @@ std::vector<FlowRule> CompilePortRules(const VpcContext& vpc, const SubnetContex
 
 std::vector<FlowRule> CompileEndpointRules(const VpcContext& vpc, const SubnetContext& subnet,
                                            const Endpoint& endpoint, uint32_t ordinal) {
-  // A VTEP that is this host would send the frame in circles; mlx5 refuses it too.
-  const TunnelFacts& tunnel = vpc.tunnel;
-  if (endpoint.vtep == tunnel.local) return {};
+  if (IsHere(vpc, endpoint)) return {};
   std::vector<FlowRule> out;
-  FlowRule deliver = Rule({BlockOf(vpc), subnet.ordinal, kPrioDeliver, ordinal}, kEtherAll,
-                          ActionEncap{vpc.vni, tunnel.local, endpoint.vtep, tunnel.udp_port});
+  FlowRule deliver =
+      Rule({BlockOf(vpc), subnet.ordinal, kPrioDeliver, ordinal}, kEtherAll, Encap(vpc, endpoint));
   deliver.match.dst_mac = endpoint.mac;
-  deliver.actions.push_back(ActionRedirect{TunnelDevice(tunnel)});
+  deliver.actions.push_back(ActionRedirect{TunnelDevice(vpc.tunnel)});
   AddRoutes(vpc, subnet, endpoint.addresses, endpoint.mac, ordinal, OffloadWish::kPrefer,
             deliver.actions, out);
   out.insert(out.begin(), std::move(deliver));
   return out;
+}
+
+FlowRule CompileRouteRule(const VpcContext& vpc, const Route& route, uint32_t ordinal,
+                          const NextHop& next_hop) {
+  const IpAddress& network = route.prefix.address();
+  const uint16_t first = network.is_v4() ? kPrioStatic4 : kPrioStatic6;
+  const auto priority = static_cast<uint16_t>(first + network.bits() - route.prefix.length());
+  FlowRule rule =
+      Rule({BlockOf(vpc), vpc.ordinal, priority, ordinal}, EtherTypeOf(network), ActionDrop{});
+  rule.match.dst_ip = route.prefix;
+  if (const auto* port = std::get_if<const BoundPort*>(&next_hop)) {
+    rule.actions = {ActionRoute{kGatewayMac, (*port)->mac}, ActionRedirect{Representor(**port)}};
+    rule.offload = (*port)->offload;
+  } else if (const auto* endpoint = std::get_if<const Endpoint*>(&next_hop);
+             endpoint != nullptr && !IsHere(vpc, **endpoint)) {
+    rule.actions = {ActionRoute{kGatewayMac, (*endpoint)->mac}, Encap(vpc, **endpoint),
+                    ActionRedirect{TunnelDevice(vpc.tunnel)}};
+  }
+  return rule;
+}
+
+bool IsStaticRoute(const RulePlace& place) {
+  return place.priority >= kPrioStatic4 && place.priority <= kPrioLastStatic;
 }
 
 }  // namespace fairlead

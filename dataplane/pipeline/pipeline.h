@@ -22,6 +22,9 @@
 //       dst_ip = a gateway      -> trap
 //       dst_ip = local port     -> route, redirect to its representor
 //       dst_ip = endpoint       -> route, encapsulate, redirect to the tunnel
+//       dst_ip in a subnet      -> drop: it is nobody's
+//       dst_ip in a static route's prefix
+//                               -> as for the port or endpoint that has its next hop, or drop
 //   ingress of the tunnel device, chain 0; every rule matches VNI, outer
 //   destination and outer UDP port
 //     VLAN-tagged               -> drop
@@ -37,6 +40,7 @@
 #pragma once
 
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "agent/model/facts.h"
@@ -68,6 +72,14 @@ inline constexpr uint16_t kPrioToGateway4 = 2010;
 inline constexpr uint16_t kPrioToGateway6 = 2011;
 inline constexpr uint16_t kPrioRoute4 = 2100;
 inline constexpr uint16_t kPrioRoute6 = 2200;
+// What is left of the addresses of a subnet:
+inline constexpr uint16_t kPrioConnected4 = 2300;
+inline constexpr uint16_t kPrioConnected6 = 2301;
+// A static route at the priority + what its prefix is shorter than an address: of those that cover
+// a destination the longest is asked first, and one alone has its priority.
+inline constexpr uint16_t kPrioStatic4 = 2400;
+inline constexpr uint16_t kPrioStatic6 = 2500;
+inline constexpr uint16_t kPrioLastStatic = kPrioStatic6 + 128;
 // Of a port that must be served by hardware, in its subnet's chain: a drop of what is
 // addressed to it and was not delivered, which nothing reaches. It asks for hardware alone, as
 // the delivery cannot (see CompilePortRules), so a NIC that offloads nothing refuses it.
@@ -112,7 +124,8 @@ FlowRule DefaultDropRule(const RuleTable& table);
 // What all frames of the VPC meet first, and the end of its routing.
 std::vector<FlowRule> CompileVpcRules(const VpcContext& vpc);
 
-// The subnet's chain: to its gateway, and its end.
+// The subnet's chain: to its gateway, and its end; and the end of its addresses in the VPC's
+// routing, whether it is routed or not.
 std::vector<FlowRule> CompileSubnetRules(const VpcContext& vpc, const Subnet& subnet,
                                          uint32_t ordinal);
 
@@ -124,5 +137,15 @@ std::vector<FlowRule> CompilePortRules(const VpcContext& vpc, const SubnetContex
 // this host.
 std::vector<FlowRule> CompileEndpointRules(const VpcContext& vpc, const SubnetContext& subnet,
                                            const Endpoint& endpoint, uint32_t ordinal);
+
+// Who has a route's next hop: a port here, an endpoint, or none of them. Not owned.
+using NextHop = std::variant<std::monostate, const BoundPort*, const Endpoint*>;
+
+// The static route: on to its next hop as to a host there; with none, or with an endpoint whose
+// VTEP is this host, a drop, so that no shorter route takes what this one covers.
+FlowRule CompileRouteRule(const VpcContext& vpc, const Route& route, uint32_t ordinal,
+                          const NextHop& next_hop);
+// Whether a rule at this place is a static route's.
+bool IsStaticRoute(const RulePlace& place);
 
 }  // namespace fairlead

@@ -78,7 +78,14 @@ class Network {
         add(CompileEndpointRules(vpc, Context(s), endpoint, ordinal));
       }
     }
+    for (size_t i = 0; i < routes.size(); ++i) {
+      const auto& [route, next_hop] = routes[i];
+      add({CompileRouteRule(vpc, route, 5000U + static_cast<uint32_t>(i), next_hop)});
+    }
     return out;
+  }
+  void AddRoute(const std::string& prefix, const NextHop& next_hop) {
+    routes.push_back({{"r", "v", *IpPrefix::Parse(prefix), {}}, next_hop});
   }
   FlowOutcome Send(const BoundPort& from, const IpAddress& source, const MacAddress& to,
                    const IpAddress& target) {
@@ -100,6 +107,7 @@ class Network {
   Subnet subnets[2];
   std::vector<BoundPort> bound[2];
   std::vector<std::pair<Endpoint, uint32_t>> far[2];
+  std::vector<std::pair<Route, NextHop>> routes;
 
  private:
   uint32_t next_ = 10;
@@ -125,6 +133,93 @@ TEST(PipelineTest, AFrameToAnotherSubnetIsRoutedOnceAndKeepsItsVni) {
     EXPECT_EQ(there.header->remote, far.vtep);
     EXPECT_EQ(there.ttl, 63);
   }
+}
+
+TEST(PipelineTest, AStaticRouteLeadsToItsNextHopWithOneHopLess) {
+  Network net(1, 1);
+  const BoundPort& from = net.bound[0][0];
+  const BoundPort& here = net.bound[1][0];
+  const Endpoint& far = net.far[1][0].first;
+  net.AddRoute("198.51.100.0/24", &here);
+  net.AddRoute("2001:db8:9::/48", &far);
+  const FlowOutcome near = net.Send(from, from.addresses[0], kGatewayMac, Ip("198.51.100.7"));
+  EXPECT_EQ(near.to.vf, here.vf) << near.ToString();
+  EXPECT_EQ(near.src_mac, kGatewayMac);
+  EXPECT_EQ(near.dst_mac, here.mac);
+  EXPECT_EQ(near.ttl, 63);
+  const FlowOutcome away = net.Send(from, from.addresses[1], kGatewayMac, Ip("2001:db8:9::7"));
+  EXPECT_EQ(away.to.kind, DeviceRef::Kind::kTunnel) << away.ToString();
+  ASSERT_TRUE(away.header);
+  EXPECT_EQ(away.header->remote, far.vtep);
+  EXPECT_EQ(away.header->vni, net.vpc.vni);
+  EXPECT_EQ(away.dst_mac, far.mac);
+  EXPECT_EQ(away.ttl, 63);
+  EXPECT_EQ(net.Send(from, from.addresses[0], kGatewayMac, Ip("198.51.101.7")).kind,
+            FlowOutcome::Kind::kDropped);
+}
+
+TEST(PipelineTest, TheLongestOfTheRoutesThatCoverADestinationCounts) {
+  Network net(2, 0);
+  const BoundPort& from = net.bound[0][0];
+  for (const char* prefix : {"0.0.0.0/0", "198.51.100.0/24", "198.51.100.128/25", "::/0",
+                             "2001:db8::/32", "2001:db8::9/128"}) {
+    net.AddRoute(prefix, &net.bound[1][net.routes.size() % 2]);
+  }
+  const auto takes = [&](const char* to) {
+    const size_t family = Ip(to).is_v6() ? 1 : 0;
+    return net.Send(from, from.addresses[family], kGatewayMac, Ip(to)).to.vf;
+  };
+  EXPECT_EQ(takes("203.0.113.1"), net.bound[1][0].vf);
+  EXPECT_EQ(takes("198.51.100.1"), net.bound[1][1].vf);
+  EXPECT_EQ(takes("198.51.100.129"), net.bound[1][0].vf);
+  EXPECT_EQ(takes("2001:db9::1"), net.bound[1][1].vf);
+  EXPECT_EQ(takes("2001:db8::1"), net.bound[1][0].vf);
+  EXPECT_EQ(takes("2001:db8::9"), net.bound[1][1].vf);
+}
+
+// Else a shorter route would carry what the longer one stands for.
+TEST(PipelineTest, ARouteWithoutANextHopDropsWhatItCovers) {
+  Network net(1, 1);
+  const BoundPort& from = net.bound[0][0];
+  net.AddRoute("0.0.0.0/0", &net.bound[1][0]);
+  net.AddRoute("198.51.100.0/24", NextHop());
+  Endpoint& behind_this_host = net.far[1][0].first;
+  behind_this_host.vtep = net.vpc.tunnel.local;
+  net.AddRoute("203.0.113.0/24", &behind_this_host);
+  const auto sent = [&](const char* to) {
+    return net.Send(from, from.addresses[0], kGatewayMac, Ip(to)).kind;
+  };
+  EXPECT_EQ(sent("192.0.2.1"), FlowOutcome::Kind::kSent);
+  EXPECT_EQ(sent("198.51.100.1"), FlowOutcome::Kind::kDropped);
+  EXPECT_EQ(sent("203.0.113.1"), FlowOutcome::Kind::kDropped);
+}
+
+TEST(PipelineTest, NoRouteCarriesAnUnknownAddressOfASubnet) {
+  Network net(1, 0);
+  net.subnets[1].gateway4.reset();  // routed or not
+  const BoundPort& from = net.bound[0][0];
+  net.AddRoute("0.0.0.0/0", &net.bound[0][0]);
+  net.AddRoute("10.0.0.0/8", &net.bound[0][0]);
+  for (const char* to : {"10.0.1.77", "10.1.1.77", "10.1.1.0"}) {
+    EXPECT_EQ(net.Send(from, from.addresses[0], kGatewayMac, Ip(to)).kind,
+              FlowOutcome::Kind::kDropped)
+        << to;
+  }
+  EXPECT_EQ(net.Send(from, from.addresses[0], kGatewayMac, Ip("10.2.0.1")).kind,
+            FlowOutcome::Kind::kSent);
+}
+
+TEST(PipelineTest, TheOffloadWishOfAStaticRouteIsThatOfThePortItLeadsTo) {
+  Network net(1, 1);
+  const Route route{"r", "v", *IpPrefix::Parse("::/0"), {}};
+  BoundPort& port = net.bound[0][0];
+  for (const OffloadWish wish : {OffloadWish::kOff, OffloadWish::kPrefer, OffloadWish::kMust}) {
+    port.offload = wish;
+    EXPECT_EQ(CompileRouteRule(net.vpc, route, 9, &port).offload, wish);
+  }
+  EXPECT_EQ(CompileRouteRule(net.vpc, route, 9, &net.far[0][0].first).offload,
+            OffloadWish::kPrefer);
+  EXPECT_EQ(CompileRouteRule(net.vpc, route, 9, NextHop()).offload, OffloadWish::kPrefer);
 }
 
 TEST(PipelineTest, WhatAPortDoesNotOwnDoesNotLeaveIt) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 #include <string_view>
 
 #include "agent/store/object_codec.h"
@@ -20,8 +21,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace fairlead;
   if (size == 0) return 0;
   const std::string_view body(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const unsigned kind = (data[0] + 1U) % 7;  // '0' is the first
-  if (kind < 5) {
+  const unsigned kind = data[0] % 8U;  // '0' is the first
+  if (kind < std::size(kAllObjectKinds)) {
     const ObjectKind which = kAllObjectKinds[kind];
     const absl::StatusOr<Object> object = DecodeObject(which, "x1", body);
     if (!object.ok()) return 0;
@@ -30,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   const VfId vf{MacAddress({0x52, 0x54, 0, 0, 0, 1}), 3};
-  if (kind == 6) {
+  if (kind == 7) {
     const absl::StatusOr<SanitationRecord> record = DecodeSanitation(vf, body);
     if (!record.ok()) return 0;
     const absl::StatusOr<SanitationRecord> again = DecodeSanitation(vf, EncodeSanitation(*record));

@@ -63,8 +63,35 @@ bool Owns(const Port& port, const MacAddress& mac, const IpAddress& address) {
   return false;
 }
 
+// Who has an address in the VPC, of those that frames are led to.
+Owner OwnerOf(const Network& network, const Vpc& vpc, const IpAddress& address) {
+  Owner owner;
+  for (const Port& port : network.ports) {
+    if (port.vpc == vpc.id && Has(port.addresses, address)) owner.port = &port;
+  }
+  for (const Endpoint& endpoint : network.endpoints) {
+    if (endpoint.vpc == vpc.id && Has(endpoint.addresses, address)) owner.endpoint = &endpoint;
+  }
+  return owner;
+}
+
+// "Of several routes that cover a destination the one with the longest prefix counts. An address
+// of the VPC's own subnets is led by none. As long as no port or endpoint has the next hop, what
+// it covers is dropped."
+Owner NextHopOf(const Network& network, const Vpc& vpc, const IpAddress& destination) {
+  for (const Subnet& subnet : network.subnets) {
+    if (subnet.vpc == vpc.id && subnet.Contains(destination)) return {};
+  }
+  const Route* longest = nullptr;
+  for (const Route& route : network.routes) {
+    if (route.vpc != vpc.id || !route.prefix.Contains(destination)) continue;
+    if (longest == nullptr || route.prefix.length() > longest->prefix.length()) longest = &route;
+  }
+  return longest == nullptr ? Owner() : OwnerOf(network, vpc, longest->next_hop);
+}
+
 // "Frames to the gateway's MAC are routed by the host that they are sent on, between the
-// subnets of the VPC that have one."
+// subnets of the VPC that have one", and by its routes.
 Verdict Route(const Network& network, const Vpc& vpc, const Subnet& from, const Frame& frame) {
   const bool v4 = frame.kind == Frame::Kind::kIpv4;
   if (!HasFamily(from, v4)) return {};
@@ -75,16 +102,10 @@ Verdict Route(const Network& network, const Vpc& vpc, const Subnet& from, const 
       return {.kind = Verdict::Kind::kSlowPath};
     }
   }
-  Owner owner;
-  for (const Port& port : network.ports) {
-    if (port.vpc == vpc.id && Has(port.addresses, frame.dst_ip)) owner.port = &port;
-  }
-  for (const Endpoint& endpoint : network.endpoints) {
-    if (endpoint.vpc == vpc.id && Has(endpoint.addresses, frame.dst_ip)) {
-      owner.endpoint = &endpoint;
-    }
-  }
-  if (!owner || !HasFamily(*ById(network.subnets, owner.subnet()), v4)) return {};
+  Owner owner = OwnerOf(network, vpc, frame.dst_ip);
+  if (owner && !HasFamily(*ById(network.subnets, owner.subnet()), v4)) return {};
+  if (!owner) owner = NextHopOf(network, vpc, frame.dst_ip);
+  if (!owner) return {};
   Frame routed = frame;
   routed.src_mac = kGatewayMac;
   routed.dst_mac = owner.mac();

@@ -22,6 +22,7 @@ struct Network {
   std::vector<Subnet> subnets;
   std::vector<Port> ports;
   std::vector<Endpoint> endpoints;
+  std::vector<Route> routes;
   IpAddress local;  // this host's VTEP
   uint16_t udp_port = 4789;
 };

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -53,6 +54,9 @@ class Compiled {
       Add(CompileVpcRules(context));
       for (const Subnet& subnet : network.subnets) {
         if (subnet.vpc == vpc.id) AddSubnet(context, subnet);
+      }
+      for (const Route& route : network.routes) {
+        if (route.vpc == vpc.id) AddRoute(context, route);
       }
     }
   }
@@ -123,6 +127,7 @@ class Compiled {
       bound.addresses = port.addresses;
       bound.pairs = port.allowed_pairs;
       vfs_[port.id] = bound.vf;
+      bound_[port.id] = bound;
       blocks_[port.id] = vpc.vni;
       Add(CompilePortRules(vpc, context, bound));
     }
@@ -131,8 +136,25 @@ class Compiled {
     }
   }
 
+  void AddRoute(const VpcContext& vpc, const Route& route) {
+    NextHop next_hop;
+    const auto has = [&](const auto& station) {
+      return station.vpc == route.vpc &&
+             std::find(station.addresses.begin(), station.addresses.end(), route.next_hop) !=
+                 station.addresses.end();
+    };
+    for (const Port& port : network_.ports) {
+      if (has(port)) next_hop = &bound_.at(port.id);
+    }
+    for (const Endpoint& endpoint : network_.endpoints) {
+      if (has(endpoint)) next_hop = &endpoint;
+    }
+    rules.push_back(CompileRouteRule(vpc, route, next_++, next_hop));
+  }
+
   const Network& network_;
   uint32_t next_ = 2;
+  std::map<std::string, BoundPort> bound_;
   std::map<std::string, VfId> vfs_;
   std::map<std::string, Vni> blocks_;
 };
@@ -172,17 +194,27 @@ TEST(PipelineModelTest, TheCompiledRulesDoWhatTheIntentSays) {
   }
 }
 
+bool InSubnet(const Network& network, const IpAddress& address) {
+  return std::any_of(network.subnets.begin(), network.subnets.end(),
+                     [&](const Subnet& subnet) { return subnet.Contains(address); });
+}
+
 // The frames of a run reach every verdict, or agreement would say little.
 TEST(PipelineModelTest, TheRandomFramesMeetEveryVerdict) {
   std::map<Verdict::Kind, int> seen;
-  int routed = 0;
+  int routed = 0, by_routes = 0;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     Random random(seed);
     const Network network = RandomNetwork(random);
     for (uint64_t i = 0; i < kFramesPerNetwork; ++i) {
-      const Verdict verdict = Judge(network, RandomFrame(network, random));
+      const Frame frame = RandomFrame(network, random);
+      const Verdict verdict = Judge(network, frame);
       ++seen[verdict.kind];
-      if (verdict.kind != Verdict::Kind::kSlowPath && verdict.src_mac == kGatewayMac) ++routed;
+      const bool is_routed = verdict.kind != Verdict::Kind::kDropped &&
+                             verdict.kind != Verdict::Kind::kSlowPath &&
+                             verdict.src_mac == kGatewayMac;
+      routed += is_routed;
+      by_routes += is_routed && !InSubnet(network, frame.dst_ip);
     }
   }
   for (const Verdict::Kind kind : {Verdict::Kind::kDropped, Verdict::Kind::kSlowPath,
@@ -190,6 +222,7 @@ TEST(PipelineModelTest, TheRandomFramesMeetEveryVerdict) {
     EXPECT_GT(seen[kind], 200) << static_cast<int>(kind);
   }
   EXPECT_GT(routed, 200);
+  EXPECT_GT(by_routes, 200);
 }
 
 using Rules = std::vector<FlowRule>;
@@ -298,7 +331,7 @@ std::vector<Mutation> Mutations() {
          if (auto* route = ActionOf<ActionRoute>(r)) route->src_mac = route->dst_mac;
        })},
       {"routes a neighbour's address, too", Each([](FlowRule& r) {
-         if (Routes(r) && r.match.dst_ip->length() == 32) {
+         if (Routes(r) && r.match.ethertype == kEtherIpv4 && r.match.dst_ip->length() == 32) {
            const std::string text = r.match.dst_ip->address().ToString();
            const int host = std::atoi(text.c_str() + text.rfind('.') + 1) & ~1;
            r.match.dst_ip =
@@ -313,6 +346,19 @@ std::vector<Mutation> Mutations() {
        })},
       {"routed frames keep MACs and hops", Each([](FlowRule& r) {
          if (Routes(r)) r.actions.erase(r.actions.begin());
+       })},
+      {"the shortest route first", Each([](FlowRule& r) {
+         if (!IsStaticRoute(PlaceOf(r.location))) return;
+         const int length = r.match.dst_ip->length();
+         const bool v4 = r.match.ethertype == kEtherIpv4;
+         r.location.priority = static_cast<uint16_t>((v4 ? kPrioStatic4 : kPrioStatic6) + length);
+       })},
+      {"routes carry unknown addresses of subnets", Without([](const FlowRule& r) {
+         return r.location.priority == kPrioConnected4 || r.location.priority == kPrioConnected6;
+       })},
+      {"a route without a next hop is left out", Without([](const FlowRule& r) {
+         return IsStaticRoute(PlaceOf(r.location)) &&
+                std::holds_alternative<ActionDrop>(r.actions[0]);
        })},
       {"a chain without its end", Without([](const FlowRule& r) {
          return r.location.chain != 0 && r.location.priority == kPrioDefaultDrop;

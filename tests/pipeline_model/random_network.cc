@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/pipeline_model/random_network.h"
 
+#include <iterator>
+
 #include "agent/base/text.h"
 
 namespace fairlead::pipeline_model {
@@ -87,6 +89,39 @@ void AddSubnet(const Vpc& vpc, uint64_t number, Random& random, Network& out) {
   out.subnets.push_back(subnet);
 }
 
+// Any prefix that lies in no subnet, by an address of a routed one that is somebody's or nobody's.
+void AddRoutes(const Vpc& vpc, Random& random, Network& out) {
+  constexpr const char* kPrefixes[] = {
+      "0.0.0.0/0",    "10.0.0.0/8",       "10.0.0.0/16", "10.0.99.0/24",  "10.0.99.4/30",
+      "10.0.99.7/32", "8.0.0.0/7",        "8.8.8.0/24",  "::/0",          "fd00::/16",
+      "fd00::/48",    "fd00:0:0:99::/64", "8.8.8.8/32",  "2001:db8::/32", "fd00:0:0:99::7/128"};
+  std::vector<IpAddress> four, six;
+  for (const Subnet& subnet : out.subnets) {
+    if (subnet.vpc != vpc.id) continue;
+    if (subnet.gateway4) four.push_back(V4(subnet.prefix4->address().bytes()[2], 66));
+    if (subnet.gateway6) six.push_back(V6(subnet.prefix6->address().bytes()[7], 66));
+    const auto add = [&](const std::vector<IpAddress>& addresses) {
+      for (const IpAddress& address : addresses) {
+        if (address.is_v4() ? !subnet.gateway4 : !subnet.gateway6) continue;
+        for (int often = 0; often < 3; ++often) (address.is_v4() ? four : six).push_back(address);
+      }
+    };
+    for (const Port& port : out.ports) {
+      if (port.subnet == subnet.id) add(port.addresses);
+    }
+    for (const Endpoint& endpoint : out.endpoints) {
+      if (endpoint.subnet == subnet.id) add(endpoint.addresses);
+    }
+  }
+  for (const char* text : kPrefixes) {
+    if (!Chance(random, 30)) continue;
+    const IpPrefix prefix = *IpPrefix::Parse(text);
+    const std::vector<IpAddress>& hops = prefix.address().is_v4() ? four : six;
+    if (hops.empty()) continue;
+    out.routes.push_back({StrCat(vpc.id, "-r", text), vpc.id, prefix, OneOf(hops, random)});
+  }
+}
+
 MacAddress RandomMac(const Network& network, Random& random) {
   std::vector<MacAddress> all = {kGatewayMac,
                                  Mac(0x900),
@@ -117,6 +152,16 @@ IpAddress RandomAddress(const Network& network, bool v4, Random& random) {
   return OneOf(all, random);
 }
 
+// In no subnet; some routes lead there.
+IpAddress Outside(bool v4, Random& random) {
+  constexpr const char* kFour[] = {"10.0.99.5", "10.0.99.7", "10.9.9.9", "8.8.8.8",
+                                   "8.8.8.9",   "9.9.9.9",   "11.0.0.1"};
+  constexpr const char* kSix[] = {"fd00:0:0:99::5", "fd00:0:0:99::7", "fd00:1::1", "2001:db8::1",
+                                  "2001:db9::1"};
+  return *IpAddress::Parse(v4 ? kFour[Below(random, std::size(kFour))]
+                              : kSix[Below(random, std::size(kSix))]);
+}
+
 }  // namespace
 
 Network RandomNetwork(Random& random) {
@@ -127,6 +172,7 @@ Network RandomNetwork(Random& random) {
     const Vpc vpc{StrCat("v", v), *Vni::Make(static_cast<uint32_t>(100 + v))};
     const uint64_t subnets = 1 + Below(random, 3);
     for (uint64_t s = 0; s < subnets; ++s) AddSubnet(vpc, s, random, out);
+    AddRoutes(vpc, random, out);
     out.vpcs.push_back(vpc);
   }
   return out;
@@ -172,7 +218,10 @@ Frame RandomFrame(const Network& network, Random& random) {
         frame.src_mac = pair.mac.value_or(*port->mac);
       }
     }
-    if (Chance(random, 35)) frame.dst_mac = kGatewayMac;
+    if (Chance(random, 35)) {
+      frame.dst_mac = kGatewayMac;
+      if (Chance(random, 35)) frame.dst_ip = Outside(v4, random);
+    }
     return frame;
   }
   frame.vni = *Vni::Make(static_cast<uint32_t>(100 + Below(random, 4)));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: networks and frames by chance, the same ones for the same seed: VPCs that share MACs,
-// addresses and VTEPs, subnets with and without gateways; frames that are right, nearly right,
-// and wrong.
+// addresses and VTEPs, subnets with and without gateways, routes; frames that are right, nearly
+// right, and wrong.
 //
 // Threading: plain values.
 #pragma once

@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -25,6 +26,7 @@
 #include "agent/base/text.h"
 #include "agent/ports/rtnetlink/fake_rtnetlink_port.h"
 #include "agent/ports/tc/fake_tc_port.h"
+#include "dataplane/pipeline/pipeline.h"
 #include "tests/sweep/stepped_host.h"
 
 namespace fairlead {
@@ -188,7 +190,7 @@ class RandomSweep {
 
   void Something() {
     if (!host_.running()) Revive();
-    switch (dice_.Below(18)) {
+    switch (dice_.Below(19)) {
       case 0:
       case 1:
       case 2:
@@ -213,6 +215,8 @@ class RandomSweep {
         return BreakOrMend();
       case 13:
         return Operate();
+      case 14:
+        return Route();
       default:
         return Wait();
     }
@@ -363,6 +367,31 @@ class RandomSweep {
     endpoint->set_vtep(StrCat("192.0.2.", 2 + dice_.Below(2)));
     Say(StrCat("endpoint ", id, " at ", endpoint->vtep()));
     if (Ask(request)) endpoints_.insert(id);
+  }
+
+  // To a prefix of two, by an address that a port or an endpoint may have.
+  void Route() {
+    const std::string vpc = dice_.Of(std::vector<std::string>{"red", "blue"});
+    const bool all = dice_.OneIn(2);
+    const std::string id = StrCat(vpc, all ? "-all" : "-some");
+    v1::Request request;
+    if (routes_.contains(id) && dice_.OneIn(3)) {
+      v1::ObjectRef* ref = request.mutable_apply()->add_remove();
+      ref->set_kind(v1::OBJECT_KIND_ROUTE);
+      ref->set_id(id);
+      Say(StrCat("remove route ", id));
+      if (Ask(request)) routes_.erase(id);
+      return;
+    }
+    v1::Route* route = request.mutable_apply()->add_upsert()->mutable_route();
+    route->set_id(id);
+    route->set_vpc(vpc);
+    route->set_prefix(all ? "0.0.0.0/0" : "198.51.100.0/24");
+    route->set_next_hop(StrCat("10.0.0.", dice_.OneIn(3)
+                                              ? 200 + dice_.Below(4)
+                                              : 10 + dice_.Below(3) * 10 + dice_.Below(3)));
+    Say(StrCat("route ", id, " by ", route->next_hop()));
+    if (Ask(request)) routes_.insert(id);
   }
 
   void ChangeVni() {
@@ -520,6 +549,10 @@ class RandomSweep {
     all.mutable_get();
     const v1::Reply reply = host_.Send(all);
     for (const auto& object : reply.get().objects()) {
+      if (object.object().has_route()) {
+        ExpectRoute(object, reply.get());
+        continue;
+      }
       EXPECT_EQ(object.status().state(), v1::OBJECT_STATE_READY) << object.ShortDebugString();
     }
     // The next agent adopts all of it.
@@ -530,6 +563,43 @@ class RandomSweep {
     EXPECT_TRUE(host_.Settle(milliseconds(130'000)));
     EXPECT_THAT(host_.changes(), ::testing::IsEmpty());
     EXPECT_EQ(host_.Picture(), picture);
+  }
+
+  // It leads to whoever has its next hop, and else drops what it covers.
+  void ExpectRoute(const v1::ObjectWithStatus& object, const v1::GetReply& all) {
+    SCOPED_TRACE(object.ShortDebugString());
+    const v1::Route& route = object.object().route();
+    const auto has = [&route](const auto& station) {
+      const auto& addresses = station.addresses();
+      return station.vpc() == route.vpc() &&
+             std::find(addresses.begin(), addresses.end(), route.next_hop()) != addresses.end();
+    };
+    FakeRtnetlinkPort links(host_.network);
+    std::string wanted = "drop";
+    bool any_port = false;
+    for (const auto& other : all.objects()) {
+      const v1::Port& port = other.object().port();
+      any_port |= other.object().has_port() && port.vpc() == route.vpc();
+      if (has(port)) wanted = StrCat("to ", links.GetLink(other.status().representor())->ifindex);
+      if (has(other.object().endpoint())) wanted = other.object().endpoint().vtep();
+    }
+    EXPECT_EQ(object.status().state(),
+              wanted == "drop" ? v1::OBJECT_STATE_PENDING : v1::OBJECT_STATE_READY);
+    std::string does = "nothing";
+    const uint32_t block = BlockIndexOf(*Vni::Make(vnis_[route.vpc()]));
+    for (const TcFilter& filter : host_.network->Filters({.block = block})) {
+      const RulePlace place{filter.id.chain, filter.id.priority, filter.id.handle};
+      if (!IsStaticRoute(place) || filter.match.dst_ip->ToString() != route.prefix()) continue;
+      EXPECT_EQ(does, "nothing") << "two rules of one route";
+      does = "drop";
+      for (const TcAction& action : filter.actions) {
+        const auto* tunnel = std::get_if<TcTunnelSet>(&action);
+        const auto* to = std::get_if<TcMirred>(&action);
+        if (tunnel != nullptr) does = tunnel->dst.ToString();
+        if (to != nullptr && does == "drop") does = StrCat("to ", to->ifindex);
+      }
+    }
+    EXPECT_EQ(does, any_port ? wanted : "nothing");
   }
 
   bool DeliversTo(uint32_t block, uint32_t ifindex) {
@@ -550,6 +620,7 @@ class RandomSweep {
       ref->set_kind(kind);
       ref->set_id(id);
     };
+    for (const std::string& id : routes_) remove(v1::OBJECT_KIND_ROUTE, id);
     for (const std::string& id : endpoints_) remove(v1::OBJECT_KIND_ENDPOINT, id);
     for (const char* vpc : {"red", "blue"}) {
       remove(v1::OBJECT_KIND_SUBNET, StrCat(vpc, "-1"));
@@ -576,7 +647,7 @@ class RandomSweep {
   int requests_ = 0;
   int resets_ = 0;                                       // of the VF that somebody else has
   std::set<std::pair<std::string, std::string>> ports_;  // VM, VPC
-  std::set<std::string> endpoints_;
+  std::set<std::string> endpoints_, routes_;
   std::map<std::string, uint32_t> vnis_{{"red", 1000}, {"blue", 2000}};
 };
 

@@ -20,6 +20,10 @@ A1, A2, B1, BLUE = "10.0.0.1", "10.0.1.1", "10.0.0.6", "10.0.0.1"
 A1V6, A2V6, B1V6 = "fd00:10::1", "fd00:11::1", "fd00:10::6"
 FAR1, FAR2, FAR1V6, FAR2V6 = "10.0.0.2", "10.0.1.2", "fd00:10::2", "fd00:11::2"
 GW1, GW1V6 = "10.0.0.254", "fd00:10::ffff:ffff:ffff:fffe"
+# Routes of red: prefix -> next hop. One of them around its subnets, one within another, one by nobody's address.
+ROUTES = {"198.51.100.0/24": A2, "198.51.100.128/25": FAR1, "203.0.113.0/24": FAR2, "10.0.0.0/8": A2,
+          "10.64.0.0/16": "10.0.0.77", "2001:db8:51::/48": A2V6, "2001:db8:51:8000::/49": FAR1V6,
+          "2001:db8:113::/48": FAR2V6, "fd00::/16": A2V6, "fd00:64::/32": "fd00:10::77"}
 
 
 class Scene(AnyScene):
@@ -33,7 +37,9 @@ class Scene(AnyScene):
         self.a, self.b = self.vms["a"], self.vms["b"]
         self.agent.apply(network_yaml("red", 100, *RED1) + subnet_yaml("red", "red-2", *RED2) +
                          network_yaml("blue", 200) + self.far1.yaml("red") + self.far2.yaml("red") +
-                         self.blue.yaml("blue"))
+                         self.blue.yaml("blue") + "".join(
+                             f'---\nkind: Route\nid: r{i}\nvpc: red\nprefix: "{prefix}"\nnext_hop: "{hop}"\n'
+                             for i, (prefix, hop) in enumerate(ROUTES.items())))
         self.a.wait()
         self.b.wait()
         for vm, vpc, port, *words in ((self.a, "red", "a1", "--subnet", "red-1", "--address", A1, "--address", A1V6),
@@ -144,6 +150,18 @@ def table(s):
         packet(f"{of}, another's MAC", DROPPED, far1, own, far, src_mac=m["b1"])
         packet(f"{of}, an address of nobody", DROPPED, GATEWAY_MAC, own, "10.0.1.77" if version == 4 else "fd00:11::77")
         packet(f"{of}, an address outside the VPC", DROPPED, GATEWAY_MAC, own, "8.8.8.8" if version == 4 else "2001:db8::8")
+        here, there, near = (arrives("a2", GATEWAY_MAC, m["a2"], 63), arrives("far-red-2", GATEWAY_MAC, far2, 63),
+                             arrives("far-red-1", GATEWAY_MAC, far1, 63))
+        for what, expected, to4, to6 in (("to a port here", here, "198.51.100.7", "2001:db8:51::7"),
+                                         ("to an endpoint", there, "203.0.113.7", "2001:db8:113::7"),
+                                         ("the longer one", near, "198.51.100.200", "2001:db8:51:8000::7"),
+                                         ("around the subnets", here, "10.99.0.7", "fd00:99::7"),
+                                         ("by an address of nobody", DROPPED, "10.64.0.7", "fd00:64::7")):
+            packet(f"{of}, static route, {what}", expected, GATEWAY_MAC, own, to4 if version == 4 else to6)
+        packet(f"{of}, static route, one hop left", answered(
+            f"ICMP {exceeded} of the gateway", lambda f, e=exceeded, v=version: f.icmp == e and f.src == GATEWAY_MAC and
+            f.proto == (ICMP if v == 4 else ICMP6)), GATEWAY_MAC, own,
+               "203.0.113.7" if version == 4 else "2001:db8:113::7", ttl=1)
         packet(f"{of}, a MAC of the other subnet", DROPPED, m["a2"], own, other)
         packet(f"{of}, a MAC of nobody", DROPPED, "52:54:00:00:77:77", own, far)
         packet(f"{of}, to all", DROPPED, BROADCAST, own, far)
