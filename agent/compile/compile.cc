@@ -86,6 +86,20 @@ absl::Status AddHandOut(const CompileConfig& config, const Port& port, const Att
   return absl::OkStatus();
 }
 
+// Where the underlay does not carry it none is made, and one that stands serves on as it is.
+std::optional<TunnelSpec> WantedTunnel(const TunnelConfig& config, const HostFacts& facts) {
+  const TunnelMtu mtu = WorkOutMtu(config, facts.underlay);
+  TunnelFacts wanted{config.device,   0,       config.local,
+                     config.udp_port, mtu.mtu, config.encapsulation};
+  if (!mtu.problem.empty()) {
+    if (!facts.tunnel) return std::nullopt;
+    wanted = *facts.tunnel;
+  }
+  TunnelSpec spec{wanted.device, wanted.local, wanted.udp_port, wanted.mtu};
+  spec.encapsulation = wanted.encapsulation;
+  return spec;
+}
+
 absl::Status NoSuchVf(const VfId& vf) {
   return absl::UnavailableError(StrCat("VF ", vf.ToString(), " is not there yet"));
 }
@@ -216,11 +230,9 @@ std::vector<Resource> CompileHost(const CompileConfig& config, const HostFacts& 
     out.push_back(std::move(eswitch));
   }
   if (tunnel_wanted) {
-    Resource tunnel;
-    tunnel.key = TunnelKey();
-    tunnel.spec = TunnelSpec{config.tunnel_device, config.tunnel_local, config.tunnel_port,
-                             config.tunnel_mtu};
-    out.push_back(std::move(tunnel));
+    if (auto spec = WantedTunnel(config.tunnel, facts)) {
+      out.push_back({TunnelKey(), *std::move(spec), {}, 0});
+    }
   }
   return out;
 }
@@ -289,7 +301,7 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   FAIRLEAD_ASSIGN_OR_RETURN(BoundPort bound, BindPort(*context.object, attachment, facts));
   if (!facts.tunnel) {
     return absl::UnavailableError(
-        StrCat("the tunnel device ", config.tunnel_device, " is not there yet"));
+        StrCat("the tunnel device ", config.tunnel.device, " is not there yet"));
   }
   const auto& port = std::get<Port>(context.object->object);
   const auto& vpc = std::get<Vpc>(context.vpc->object);
@@ -311,8 +323,9 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
 
   std::vector<ResourceKey> before_binding{vf};
   const auto& subnet = std::get<Subnet>(context.subnet->object);
-  std::vector<FlowRule> rules = CompilePortRules({*vpc.vni, context.vpc->ordinal, *facts.tunnel},
-                                                 ContextOf(subnet, context.subnet->ordinal), bound);
+  std::vector<FlowRule> rules =
+      CompilePortRules({*vpc.vni, context.vpc->ordinal, *facts.tunnel, config.tunnel.peers},
+                       ContextOf(subnet, context.subnet->ordinal), bound);
   const auto proof = std::find_if(rules.begin(), rules.end(), [](const FlowRule& rule) {
     return rule.location.priority == kPrioHardwareProof;
   });

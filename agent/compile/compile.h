@@ -29,10 +29,7 @@ namespace fairlead {
 // What the configuration says, as the compiler needs it.
 struct CompileConfig {
   uint32_t store_id = 0;  // whose guest devices they are; filled in when the store is open
-  std::string tunnel_device = "fl-vxlan0";
-  IpAddress tunnel_local;
-  uint16_t tunnel_port = 4789;  // RFC 7348 section 5
-  uint32_t tunnel_mtu = 1450;   // bytes of the inner packet
+  TunnelConfig tunnel;
   std::string vf_driver = "vfio-pci";
   std::optional<uint32_t> node_uid, node_gid, node_mode;
 };

@@ -28,7 +28,7 @@ std::string Message(const absl::Status& status) { return std::string(status.mess
 
 CompileConfig Config() {
   CompileConfig config;
-  config.tunnel_local = Ip("192.0.2.1");
+  config.tunnel.local = Ip("192.0.2.1");
   config.node_uid = 64055;
   return config;
 }
@@ -116,6 +116,31 @@ TEST(CompileHostTest, PoolsOfUsablePfsAndTheTunnel) {
   EXPECT_EQ(std::get<TunnelSpec>(out[2].spec),
             (TunnelSpec{"fl-vxlan0", Ip("192.0.2.1"), 4789, 1450}));
   EXPECT_EQ(CompileHost(Config(), facts, false).size(), 2U);
+}
+
+TEST(CompileHostTest, ATunnelThatTheUnderlayDoesNotCarryIsNotMadeAndOneThatStandsIsLeftAsItIs) {
+  HostFacts facts = Facts();
+  facts.underlay = {{10}, "pf0", 1500, ""};
+  CompileConfig config = Config();
+  config.tunnel.mtu = 9000;
+  const auto mtu = [&]() -> std::optional<uint32_t> {
+    const std::vector<Resource> out = CompileHost(config, facts, true);
+    const Resource* tunnel = FindKind(out, ResourceKind::kTunnel);
+    return tunnel == nullptr ? std::nullopt : std::optional(std::get<TunnelSpec>(tunnel->spec).mtu);
+  };
+  facts.tunnel->mtu = 8950;
+  EXPECT_EQ(mtu(), 8950U);
+  config.tunnel.encapsulation = Encapsulation::kGeneve;
+  const std::vector<Resource> kept = CompileHost(config, facts, true);
+  EXPECT_EQ(std::get<TunnelSpec>(FindKind(kept, ResourceKind::kTunnel)->spec).encapsulation,
+            Encapsulation::kVxlan)
+      << "it would not be made again";
+  facts.tunnel.reset();
+  EXPECT_EQ(mtu(), std::nullopt);
+  config.tunnel.mtu_policy = TunnelMtuPolicy::kClamp;
+  EXPECT_EQ(mtu(), 1450U);
+  config.tunnel.mtu.reset();
+  EXPECT_EQ(mtu(), 1450U);
 }
 
 TEST(CompileHostTest, AnEswitchIsWantedAfterAPoolThatIsThereAndOnlyWhereItIsAskedFor) {

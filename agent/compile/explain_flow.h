@@ -33,7 +33,8 @@ namespace fairlead {
 // What is known where the question is answered.
 struct FlowHost {
   const World* world = nullptr;
-  const TunnelFacts* tunnel = nullptr;  // null: there is none
+  const TunnelFacts* tunnel = nullptr;          // null: there is none
+  const TunnelConfig* tunnel_config = nullptr;  // who may send by it
   // A port that is attached here, in an overlay; null: it is not.
   std::function<const BoundPort*(const std::string& port)> bound;
   // Of an object that is not ready, what its status says: "pending: no free VF"; else "".

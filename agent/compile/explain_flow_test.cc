@@ -112,7 +112,8 @@ class ExplainFlowTest : public ::testing::Test {
     };
     for (const char* id : {"red", "blue"}) {
       const StoredObject& vpc = *world_.Find({ObjectKind::kVpc, id});
-      const VpcContext context{*world_.FindVpc(id)->vni, vpc.ordinal, tunnel_};
+      const VpcContext context{*world_.FindVpc(id)->vni, vpc.ordinal, tunnel_,
+                               tunnel_config_.peers};
       compiled_.push_back(DefaultDropRule({RuleTable::Kind::kVpcBlock, context.vni}));
       add(CompileVpcRules(context));
       for (const std::string& name : world_.SubnetsOfVpc(id)) {
@@ -179,6 +180,7 @@ class ExplainFlowTest : public ::testing::Test {
     FlowHost host;
     host.world = &world_;
     host.tunnel = &tunnel_;
+    host.tunnel_config = &tunnel_config_;
     host.bound = [this](const std::string& port) {
       const auto it = bound_.find(port);
       return it == bound_.end() ? nullptr : &it->second;
@@ -224,6 +226,7 @@ class ExplainFlowTest : public ::testing::Test {
   const RuleTable kTunnel{RuleTable::Kind::kTunnelIngress, {}};
   const RuleTable kRed{RuleTable::Kind::kVpcBlock, *Vni::Make(1000)};
   World world_;
+  TunnelConfig tunnel_config_;
   TunnelFacts tunnel_{"fl-vxlan0", 7, Ip("192.0.2.1"), 4789, 1450};
   std::map<std::string, BoundPort> bound_;
   std::map<ObjectRef, std::string> states_;
@@ -631,6 +634,23 @@ TEST_F(ExplainFlowTest, APacketByTheTunnel) {
   EXPECT_THAT(Refused(question).message(), HasSubstr("this host's own"));
   question.vtep = Ip("2001:db8::2");
   EXPECT_THAT(Refused(question).message(), HasSubstr("another address family"));
+}
+
+TEST_F(ExplainFlowTest, APacketOfNoPeerIsDroppedWithTheReason) {
+  FlowQuestion question;
+  question.vni = *Vni::Make(1000);
+  question.dst_mac = Mac(21);
+  tunnel_config_.peers = {*IpPrefix::Parse("192.0.2.0/25"), *IpPrefix::Parse("198.51.100.0/24")};
+  Compile();
+  question.vtep = Ip("198.51.100.3");
+  EXPECT_EQ(Explain(question).verdict.port, "a");
+  question.vtep = Ip("192.0.2.200");
+  const FlowExplanation flow = Explain(question);
+  EXPECT_EQ(flow.verdict.kind, FlowVerdict::Kind::kDropped);
+  EXPECT_EQ(flow.steps.back().location.priority, kPrioUntaken);
+  EXPECT_EQ(flow.verdict.why,
+            "the VTEP 192.0.2.200 is none of the hosts that may send by the tunnel (tunnel.peers: "
+            "192.0.2.0/25, 198.51.100.0/24)");
 }
 
 TEST_F(ExplainFlowTest, WhatCannotBeAskedIsRefusedInWords) {

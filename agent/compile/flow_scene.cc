@@ -44,6 +44,12 @@ std::optional<MacAddress> GroupMac(const IpAddress& to, const Subnet& subnet) {
   return limited || directed ? std::optional(kBroadcast) : std::nullopt;
 }
 
+std::string PeersText(const std::vector<IpPrefix>& peers) {
+  std::vector<std::string> words;
+  for (const IpPrefix& prefix : peers) words.push_back(prefix.ToString());
+  return StrJoin(words, ", ");
+}
+
 class SceneBuilder {
  public:
   SceneBuilder(const FlowQuestion& question, const FlowHost& host)
@@ -180,6 +186,7 @@ absl::Status SceneBuilder::FromTunnel() {
   packet.in = {DeviceRef::Kind::kTunnel, {}, tunnel.ifindex};
   packet.dst_mac = *q_.dst_mac;
   packet.vni = q_.vni;
+  packet.outer_src = q_.vtep;
   packet.outer_dst = tunnel.local;
   packet.outer_udp_port = tunnel.udp_port;
   const std::optional<ObjectRef> vpc = world_.OwnerOfVni(*q_.vni);
@@ -191,9 +198,15 @@ absl::Status SceneBuilder::FromTunnel() {
   TakePorts();
   const std::optional<ObjectRef> owner = world_.OwnerOfMac(vpc_->id, *q_.dst_mac);
   const bool port = owner && owner->kind == ObjectKind::kPort;
-  scene_.chains[0] = {"tunnel", port ? Trouble(*owner)
-                                     : StrCat("no port of VPC ", vpc_->id, " has the MAC ",
-                                              q_.dst_mac->ToString(), " on this host")};
+  std::string why = port ? Trouble(*owner)
+                         : StrCat("no port of VPC ", vpc_->id, " has the MAC ",
+                                  q_.dst_mac->ToString(), " on this host");
+  if (host_.tunnel_config != nullptr && !IsPeer(*host_.tunnel_config, *q_.vtep)) {
+    why = StrCat("the VTEP ", q_.vtep->ToString(),
+                 " is none of the hosts that may send by the tunnel (tunnel.peers: ",
+                 PeersText(host_.tunnel_config->peers), ")");
+  }
+  scene_.chains[0] = {"tunnel", std::move(why)};
   return absl::OkStatus();
 }
 

@@ -302,7 +302,7 @@ int RunDelete(Session& session) { return Change(session).Delete(); }
 int RunReleaseVf(Session& s) {
   const Options& o = s.options();
   v1::Reply host, reply;
-  if (int code = s.AskHost(false, &host); code != kOk) return code;
+  if (int code = s.AskHost({}, &host); code != kOk) return code;
   // What the host does not show is named as it stands: there may be a record of it.
   std::string vf = o.id;
   for (const auto& pf : host.host().pfs()) {

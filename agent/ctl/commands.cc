@@ -40,7 +40,9 @@ int Get(Session& s) {
     }
     return kOk;
   }
-  if (int code = s.AskHost(o.kind == "rule", &reply); code != kOk) return code;
+  v1::GetHost what;
+  what.set_rules(o.kind == "rule");
+  if (int code = s.AskHost(what, &reply); code != kOk) return code;
   const v1::HostState& host = reply.host();
   const std::string json = o.kind == "pf"        ? PfsDocument(host, o.id)
                            : o.kind == "vf"      ? VfsDocument(host, o.id)
@@ -84,7 +86,7 @@ int DescribeOne(Session& s, const std::string& ref, std::string* text, Descripti
   SplitRef(ref, &kind, &id);
   v1::Reply reply;
   if (!IsObjectKind(kind)) {
-    if (int code = s.AskHost(false, &reply); code != kOk) return code;
+    if (int code = s.AskHost({}, &reply); code != kOk) return code;
     const bool pf = kind == "pf";
     if (!(pf ? document->AddPf(reply.host(), id) : document->AddVf(reply.host(), id))) {
       return s.NotThere(ref);
@@ -126,7 +128,9 @@ int Describe(Session& s) {
 
 int Status(Session& s) {
   v1::Reply host, all;
-  if (int code = s.AskHost(false, &host); code != kOk) return code;
+  v1::GetHost what;
+  what.set_tunnel_drops(true);
+  if (int code = s.AskHost(what, &host); code != kOk) return code;
   if (int code = s.AskObjects(v1::OBJECT_KIND_UNSPECIFIED, "", &all); code != kOk) return code;
   const Health health = RenderStatus(host.host(), all.get());
   if (s.table()) {

@@ -53,9 +53,9 @@ int Session::AskObjects(v1::ObjectKind kind, const std::string& id, v1::Reply* r
   return reply->has_get() ? kOk : Unexpected();
 }
 
-int Session::AskHost(bool rules, v1::Reply* reply) {
+int Session::AskHost(const v1::GetHost& what, v1::Reply* reply) {
   v1::Request request;
-  request.mutable_get_host()->set_rules(rules);
+  *request.mutable_get_host() = what;
   if (int code = Ask(std::move(request), reply); code != kOk) return code;
   return reply->has_host() ? kOk : Unexpected();
 }

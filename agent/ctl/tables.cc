@@ -446,6 +446,18 @@ std::string StartText(const v1::HostState::Start& start) {
                 start.took_ms(), " ms");
 }
 
+// "3 of an unknown VNI, 12 in vpc red"; "" = nothing, or it was not asked for.
+std::string DropsText(const v1::HostState::TunnelDrops& drops) {
+  if (!drops.problem().empty()) return StrCat("not known: ", Printable(drops.problem()));
+  std::vector<std::string> parts;
+  if (drops.unknown_vni() != 0) parts.push_back(StrCat(drops.unknown_vni(), " of an unknown VNI"));
+  for (const auto& vpc : drops.vpcs()) {
+    if (vpc.packets() == 0) continue;
+    parts.push_back(StrCat(vpc.packets(), " in vpc ", Printable(vpc.vpc())));
+  }
+  return parts.empty() ? "" : StrCat(StrJoin(parts, ", "), ": for nobody here, or of no peer");
+}
+
 Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
   Health health;
   Facts facts;
@@ -457,6 +469,14 @@ Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
     facts.Add("NOT STORED", Printable(host.store_problem()));
   }
   facts.Add("Tunnel", host.tunnel().empty() ? "none" : host.tunnel());
+  if (!host.tunnel_problem().empty()) {
+    health.troubled = true;
+    facts.Add("TUNNEL MTU", Printable(host.tunnel_problem()));
+  }
+  if (!host.tunnel_note().empty()) facts.Add("Tunnel MTU", Printable(host.tunnel_note()));
+  if (const std::string dropped = DropsText(host.tunnel_drops()); !dropped.empty()) {
+    facts.Add("Tunnel dropped", dropped);
+  }
   const auto& slow_path = host.slow_path();
   if (!slow_path.problem().empty()) {
     health.troubled = true;

@@ -12,15 +12,12 @@
 #include "agent/base/error.h"
 #include "agent/base/text.h"
 #include "agent/daemon/config_hotplug.h"
+#include "agent/daemon/config_tunnel.h"
 #include "agent/yaml/yaml_fields.h"
 
 namespace fairlead {
 namespace {
 
-// The smallest and largest MTU that the tunnel may have: IPv6 needs 1280 (RFC
-// 8200 section 5); 65535 - 50 is what fits into an outer IPv4 packet.
-constexpr uint32_t kLeastMtu = 1280;
-constexpr uint32_t kMostMtu = 65485;
 constexpr size_t kMostPfs = 256;
 
 absl::StatusOr<MacAddress> ParseStationMac(const std::string& text) {
@@ -29,19 +26,6 @@ absl::StatusOr<MacAddress> ParseStationMac(const std::string& text) {
     return absl::InvalidArgumentError(StrCat(Quoted(text), " is not the MAC of a single NIC"));
   }
   return mac;
-}
-
-IpPrefix Prefix(const char* text) { return *IpPrefix::Parse(text); }
-
-absl::StatusOr<IpAddress> ParseHostAddress(const std::string& text) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const IpAddress address, IpAddress::Parse(text));
-  if (address.IsUnspecified() || address.IsMulticast() || address.IsLoopback() ||
-      Prefix("fe80::/10").Contains(address) || Prefix("::ffff:0:0/96").Contains(address) ||
-      Prefix("240.0.0.0/4").Contains(address)) {
-    return absl::InvalidArgumentError(
-        StrCat(Quoted(text), " is not an address that other hosts can send to"));
-  }
-  return address;
 }
 
 absl::StatusOr<std::string> ParseAbsolutePath(const std::string& text) {
@@ -61,18 +45,6 @@ absl::StatusOr<std::string> ParseEndpoint(const std::string& text) {
   const std::string path = text.substr(kScheme.size());
   if (path.size() < 2 || path[0] != '/' || path.size() > 107) {
     return absl::InvalidArgumentError("must name a file by an absolute path of 107 bytes at most");
-  }
-  return text;
-}
-
-absl::StatusOr<std::string> ParseDeviceName(const std::string& text) {
-  // dev_valid_name, net/core/dev.c; IFNAMSIZ is 16 with the final zero.
-  if (text.empty() || text.size() > 15 || text == "." || text == ".." ||
-      text.find_first_of("/: \t\n") != std::string::npos) {
-    return absl::InvalidArgumentError(
-        StrCat(Quoted(text),
-               " cannot be the name of a netdev (1 to 15 characters without '/', "
-               "':' and spaces)"));
   }
   return text;
 }
@@ -247,13 +219,7 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
         }},
        {"tunnel",
         [&](const YamlNode& node, const std::string& path) {
-          reader.Map(
-              node, path,
-              {{"local", reader.Value<IpAddress>(&providers.tunnel.local, ParseHostAddress)},
-               {"device", reader.Value<std::string>(&providers.tunnel.device, ParseDeviceName)},
-               {"port", reader.Number<uint16_t>(&providers.tunnel.udp_port, 1, 65535)},
-               {"mtu", reader.Number<uint32_t>(&providers.tunnel.mtu, kLeastMtu, kMostMtu)}},
-              {"local"});
+          ReadTunnel(reader, node, path, &providers.tunnel);
         }},
        {"vfio",
         [&](const YamlNode& node, const std::string& path) {
@@ -338,10 +304,7 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
   if (config.server.requests == config.server.events) {
     return absl::InvalidArgumentError("endpoint: requests and events need different sockets");
   }
-  compile.tunnel_device = providers.tunnel.device;
-  compile.tunnel_local = providers.tunnel.local;
-  compile.tunnel_port = providers.tunnel.udp_port;
-  compile.tunnel_mtu = providers.tunnel.mtu;
+  compile.tunnel = providers.tunnel;
   compile.vf_driver = providers.vf_driver;
   return config;
 }

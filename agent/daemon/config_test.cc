@@ -85,11 +85,54 @@ TEST(ConfigTest, TheShippedFileIsGood) {
 TEST(ConfigTest, TheLeastFileTakesTheDefaults) {
   const absl::StatusOr<DaemonConfig> config = ParseConfig(kLeast);
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->engine.compile.tunnel_device, "fl-vxlan0");
-  EXPECT_EQ(config->engine.compile.tunnel_port, 4789);
-  EXPECT_EQ(config->engine.compile.tunnel_local.ToString(), "192.0.2.1");
+  EXPECT_EQ(config->engine.compile.tunnel.device, "fl-vxlan0");
+  EXPECT_EQ(config->engine.compile.tunnel.udp_port, 4789);
+  EXPECT_EQ(config->engine.compile.tunnel.local.ToString(), "192.0.2.1");
   EXPECT_EQ(config->engine.pfs.size(), 1U);
   EXPECT_FALSE(config->providers.pfs[0].allow_host_traffic);
+}
+
+TEST(ConfigTest, TheTunnelsKindBringsItsPortAndName) {
+  const std::string begin = "pfs:\n  - {mac: \"52:54:00:00:00:01\", vfs: 4}\ntunnel: {local: ";
+  const auto geneve = ParseConfig(begin + "192.0.2.1, encapsulation: geneve}\n");
+  ASSERT_TRUE(geneve.ok()) << geneve.status();
+  const TunnelConfig& tunnel = geneve->providers.tunnel;
+  EXPECT_EQ(tunnel.encapsulation, Encapsulation::kGeneve);
+  EXPECT_EQ(tunnel.udp_port, 6081);
+  EXPECT_EQ(tunnel.device, "fl-geneve0");
+  EXPECT_EQ(tunnel.mtu, std::nullopt);
+  EXPECT_EQ(tunnel.mtu_policy, TunnelMtuPolicy::kRefuse);
+  EXPECT_EQ(geneve->engine.compile.tunnel, tunnel);
+  const auto named = ParseConfig(begin +
+                                 "2001:db8::1, device: ovl0, port: 8472, mtu: 4000, mtu_policy: "
+                                 "clamp, peers: [\"2001:db8::/48\", \"2001:db8:1::7/128\"]}\n");
+  ASSERT_TRUE(named.ok()) << named.status();
+  TunnelConfig wanted;
+  wanted.device = "ovl0";
+  wanted.local = *IpAddress::Parse("2001:db8::1");
+  wanted.udp_port = 8472;
+  wanted.mtu = 4000;
+  wanted.mtu_policy = TunnelMtuPolicy::kClamp;
+  wanted.peers = {*IpPrefix::Parse("2001:db8::/48"), *IpPrefix::Parse("2001:db8:1::7/128")};
+  EXPECT_EQ(named->providers.tunnel, wanted);
+}
+
+TEST(ConfigTest, MistakesOfTheTunnelAreAllListed) {
+  const std::string begin = "pfs:\n  - {mac: \"52:54:00:00:00:01\", vfs: 4}\ntunnel:\n";
+  EXPECT_THAT(
+      ErrorOf(begin + "  encapsulation: gre\n  peers: [\"10.0.0.0/8\", \"10.1.0.0/16\", "
+                      "\"2001:db8::/32\", \"10.0.0.1/8\", \"0.0.0.0/0\"]\n  mtu_policy: fragment\n"
+                      "  mtu: 65486\n  local: 192.0.2.1\n"),
+      AllOf(HasSubstr("line 4: tunnel.encapsulation must be vxlan or geneve, not 'gre'"),
+            HasSubstr("line 5: tunnel.peers[1] 10.1.0.0/16 overlaps with 10.0.0.0/8"),
+            HasSubstr("tunnel.peers[2] 2001:db8::/32 is of another address family"),
+            AllOf(HasSubstr("tunnel.peers[3]"), HasSubstr("tunnel.peers[4] is every host"),
+                  HasSubstr("line 6: tunnel.mtu_policy must be refuse or clamp, not 'fragment'"),
+                  HasSubstr("line 7: tunnel.mtu must be"))));
+  std::string nine = "  local: 192.0.2.1\n  peers: [";
+  for (int i = 1; i <= 9; ++i) nine += "\"10." + std::to_string(i) + ".0.0/16\",";
+  EXPECT_THAT(ErrorOf(begin + nine + "]\n"), HasSubstr("tunnel.peers has 9 elements, more than 8"));
+  EXPECT_THAT(ErrorOf(begin + "  local: 192.0.2.1\n  peers: []\n"), HasSubstr("names nobody"));
 }
 
 TEST(ConfigTest, EveryMistakeIsListedWithItsLine) {

@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<Core>> Core::Start(Scheduler* scheduler, const Cl
   core->engine_ = std::make_unique<Engine>(config.engine, core->executor_.get(), clock, listener);
   ServiceOptions service;
   service.agent_start = core->start_ns_;
-  service.limits.tunnel_local = config.engine.compile.tunnel_local;
+  service.limits.tunnel_local = config.engine.compile.tunnel.local;
   for (const HotplugPortConfig& port : config.providers.hotplug_ports) {
     service.limits.hotplug_ports.push_back({port.network, port.identity});
   }
@@ -228,6 +228,7 @@ void Core::OnEvents(const EventInbox::Batch& batch) {
   for (const PciAddress& pci : batch.drivers) engine_->OnDriverChanged(pci);
   for (const auto& [ifindex, name] : batch.links) engine_->OnLinkChanged(ifindex, name);
   if (batch.neighbours) engine_->OnNeighbourChanged();
+  if (batch.addresses) engine_->OnAddressChanged();
   for (const EventInbox::RuleTouched& rule : batch.rules) OnRuleTouched(rule);
   OnDevlinkChanged(batch.devlink);
 }

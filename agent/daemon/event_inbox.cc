@@ -17,8 +17,10 @@ void EventInbox::Add(const RtnetlinkEvent& event) {
     case RtnetlinkEvent::Kind::kLinkGone:
       batch_.links[event.ifindex] = event.name;
       break;
-    case RtnetlinkEvent::Kind::kNeighbourChanged:
     case RtnetlinkEvent::Kind::kAddressOrRouteChanged:
+      batch_.addresses = batch_.neighbours = true;
+      break;
+    case RtnetlinkEvent::Kind::kNeighbourChanged:
       batch_.neighbours = true;
       break;
     case RtnetlinkEvent::Kind::kLost:

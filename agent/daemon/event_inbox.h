@@ -53,6 +53,7 @@ class EventInbox : public std::enable_shared_from_this<EventInbox> {
   struct Batch {
     std::set<Source> lost;                  // their messages were dropped, by the kernel or here
     bool neighbours = false;                // a neighbour, an address or a route changed
+    bool addresses = false;                 // an address or a route did
     std::set<NicId> nics;                   // hot-plug ports behind which something happened
     std::set<PciAddress> drivers;           // functions that were bound or unbound
     std::map<uint32_t, std::string> links;  // by ifindex, the last name seen

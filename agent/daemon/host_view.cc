@@ -62,6 +62,16 @@ void FillEswitch(const EswitchSettings& settings, v1::HostState::Pf::Eswitch& ou
   if (settings.encap_mode) out.set_encap(std::string(Name(*settings.encap_mode)));
 }
 
+// Where nobody needs a tunnel, nothing is wrong with it.
+std::string TunnelProblemOf(const Engine& engine) {
+  bool overlay = false;
+  engine.world().ForEach([&overlay](const StoredObject& stored) {
+    const auto* vpc = std::get_if<Vpc>(&stored.object);
+    overlay = overlay || (vpc != nullptr && vpc->vni);
+  });
+  return overlay ? engine.tunnel_problem() : "";
+}
+
 void FillSlowPath(const Engine& engine, v1::HostState::SlowPath& out) {
   out.set_problem(std::string(engine.slow_path_problem()));
   const SlowPathCounters& counters = engine.slow_path_counters();
@@ -91,6 +101,16 @@ void ToProto(const SanitationRecord& record, v1::HostState::Vf::Sanitation& out)
     item->set_state(std::string(FindingStateName(finding.state)));
     item->set_value(finding.value);
     item->set_why(finding.why);
+  }
+}
+
+void ToProto(const absl::StatusOr<Engine::TunnelDrops>& drops, v1::HostState::TunnelDrops& out) {
+  if (!drops.ok()) return out.set_problem(std::string(drops.status().message()));
+  out.set_unknown_vni(drops->unknown_vni);
+  for (const auto& [vpc, packets] : drops->by_vpc) {
+    v1::HostState::TunnelDrops::Vpc* item = out.add_vpcs();
+    item->set_vpc(vpc);
+    item->set_packets(packets);
   }
 }
 
@@ -156,9 +176,11 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
   }
   if (engine.facts().tunnel) {
     const TunnelFacts& tunnel = *engine.facts().tunnel;
-    out.set_tunnel(StrCat(tunnel.device, " local ", tunnel.local.ToString(), " port ",
-                          tunnel.udp_port, " mtu ", tunnel.mtu));
+    out.set_tunnel(StrCat(tunnel.device, " ", Name(tunnel.encapsulation), " local ",
+                          tunnel.local.ToString(), " port ", tunnel.udp_port, " mtu ", tunnel.mtu));
   }
+  out.set_tunnel_problem(TunnelProblemOf(engine));
+  out.set_tunnel_note(engine.tunnel_note());
   out.set_store_problem(store_problem);
   FillSlowPath(engine, *out.mutable_slow_path());
   const StartReport& start = engine.start_report();

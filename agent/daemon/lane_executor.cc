@@ -328,11 +328,17 @@ void LaneExecutor::ObserveVf(const VfId& vf,
       std::move(done));
 }
 
-void LaneExecutor::ObserveTunnel(
-    std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> done) {
-  Ask<std::optional<ObservedResource>>(
+void LaneExecutor::ObserveTunnel(std::function<void(absl::StatusOr<TunnelObservation>)> done) {
+  Ask<TunnelObservation>(
       "net", "observe the tunnel", kNetDeadline,
-      [](LaneContext& context) { return context.work->net->ObserveTunnel(); }, std::move(done));
+      [](LaneContext& context) -> absl::StatusOr<TunnelObservation> {
+        NetProvider& net = *context.work->net;
+        TunnelObservation seen;
+        FAIRLEAD_ASSIGN_OR_RETURN(seen.device, net.ObserveTunnel());
+        FAIRLEAD_ASSIGN_OR_RETURN(seen.underlay, net.ObserveUnderlay());
+        return seen;
+      },
+      std::move(done));
 }
 
 void LaneExecutor::ObserveNeighbours(

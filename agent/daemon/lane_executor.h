@@ -57,8 +57,7 @@ class LaneExecutor final : public Executor {
   void Apply(const std::string& lane, std::vector<Operation> operations, ApplyDone done) override;
   void ObservePf(const NicId& pf, std::function<void(absl::StatusOr<PfObservation>)> done) override;
   void ObserveVf(const VfId& vf, std::function<void(absl::StatusOr<VfObservation>)> done) override;
-  void ObserveTunnel(
-      std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> done) override;
+  void ObserveTunnel(std::function<void(absl::StatusOr<TunnelObservation>)> done) override;
   void ObserveNeighbours(
       std::vector<IpAddress> outer,
       std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override;

@@ -161,7 +161,7 @@ void Service::Handle(std::string_view frame, Answer answer) {
   }
   const v1::Request& request = pending->request;
   if (request.has_get()) return answer(GetAnswer(request));
-  if (request.has_get_host()) return answer(HostAnswer(request));
+  if (request.has_get_host()) return GetHost(request, std::move(answer));
   if (request.has_release_vf()) return ReleaseVf(request, std::move(answer));
   if (request.has_explain_flow()) return ExplainFlow(request, std::move(answer));
   if (!IsChange(request)) {
@@ -550,10 +550,22 @@ std::string Service::GetAnswer(const v1::Request& request) const {
   return Serialise(reply);
 }
 
-std::string Service::HostAnswer(const v1::Request& request) const {
+// What is counted in the kernel is read for it, beside the changes.
+void Service::GetHost(const v1::Request& request, Answer answer) {
+  if (!request.get_host().tunnel_drops()) return answer(HostAnswer(request, nullptr));
+  engine_->CountTunnelDrops(
+      [this, alive = std::weak_ptr<bool>(alive_), request,
+       answer = std::move(answer)](const absl::StatusOr<Engine::TunnelDrops>& drops) {
+        if (!alive.expired()) answer(HostAnswer(request, &drops));
+      });
+}
+
+std::string Service::HostAnswer(const v1::Request& request,
+                                const absl::StatusOr<Engine::TunnelDrops>* drops) const {
   v1::Reply reply = ReplyTo(request);
   FillHostState(*engine_, store_id_, lanes_(), store_problem_(), request.get_host().rules(),
                 *reply.mutable_host());
+  if (drops != nullptr) ToProto(*drops, *reply.mutable_host()->mutable_tunnel_drops());
   return Serialise(reply);
 }
 

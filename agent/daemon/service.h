@@ -73,8 +73,11 @@ class Service {
   void Finish();
   void ReleaseVf(const v1::Request& request, Answer answer);
   void ExplainFlow(const v1::Request& request, Answer answer);
+  void GetHost(const v1::Request& request, Answer answer);
   std::string GetAnswer(const v1::Request& request) const;
-  std::string HostAnswer(const v1::Request& request) const;
+  // `drops`: null where they were not asked for.
+  std::string HostAnswer(const v1::Request& request,
+                         const absl::StatusOr<Engine::TunnelDrops>* drops) const;
   // Epoch and revision; empty when in order.
   std::vector<Violation> CheckOrder(const v1::Request& request) const;
 

@@ -67,7 +67,8 @@ void ReadTunnel(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question)
                                                  {"fragment", wire.fragment()}};
   for (const auto& [field, set] : others) {
     if (!set) continue;
-    in.Bad(field, "makes no difference by the tunnel, whose rules ask for VNI and MAC alone",
+    in.Bad(field,
+           "makes no difference by the tunnel, whose rules ask for sender, VNI and MAC alone",
            ViolationCode::kUnsupported);
   }
 }

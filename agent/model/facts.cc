@@ -35,6 +35,11 @@ PfFacts::Serves PfFacts::serves() const {
   return can_set_vf_mac || vfs.empty() ? Serves::kVlan : Serves::kNothing;
 }
 
+TunnelFacts TunnelFactsOf(const ObservedResource& tunnel) {
+  const auto& spec = std::get<TunnelSpec>(tunnel.spec);
+  return {spec.device, tunnel.ifindex, spec.local, spec.udp_port, spec.mtu, spec.encapsulation};
+}
+
 const VfFacts* HostFacts::FindVf(const VfId& id) const {
   auto pf = pfs.find(id.pf);
   if (pf == pfs.end()) return nullptr;

@@ -16,6 +16,7 @@
 #include "agent/base/eswitch.h"
 #include "agent/base/types.h"
 #include "agent/model/intent.h"
+#include "agent/model/tunnel.h"
 #include "agent/model/vf_settings.h"
 
 namespace fairlead {
@@ -109,12 +110,17 @@ struct TunnelFacts {
   IpAddress local;
   uint16_t udp_port = 4789;
   uint32_t mtu = 0;
+  Encapsulation encapsulation = Encapsulation::kVxlan;
   friend bool operator==(const TunnelFacts&, const TunnelFacts&) = default;
 };
+
+struct ObservedResource;  // agent/model/resource.h
+TunnelFacts TunnelFactsOf(const ObservedResource& tunnel);
 
 struct HostFacts {
   std::map<NicId, PfFacts> pfs;       // only those that the configuration lists
   std::optional<TunnelFacts> tunnel;  // observed and ours
+  UnderlayFacts underlay;             // of the tunnel
 
   const VfFacts* FindVf(const VfId& id) const;
 };

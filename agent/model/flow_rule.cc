@@ -65,6 +65,7 @@ std::string MatchText(const RuleMatch& match) {
   if (match.icmpv6_type) StrAppend(&out, " icmpv6_type ", *match.icmpv6_type);
   if (match.udp_dst_port) StrAppend(&out, " udp_port ", *match.udp_dst_port);
   if (match.vni) StrAppend(&out, " vni ", match.vni->value());
+  if (match.outer_src) StrAppend(&out, " outer_src ", match.outer_src->ToString());
   if (match.outer_dst) StrAppend(&out, " outer_dst ", match.outer_dst->ToString());
   if (match.outer_udp_port) StrAppend(&out, " outer_port ", *match.outer_udp_port);
   return out;
@@ -125,6 +126,9 @@ class Canonical {
     Add(match.vni);
     Add(match.outer_dst);
     Add(match.outer_udp_port);
+    if (!match.outer_src) return;
+    Add(kOuterSource);
+    Add(*match.outer_src);
   }
   void Add(const ActionEncap& a) {
     Add(a.vni);
@@ -145,6 +149,9 @@ class Canonical {
   std::string_view view() const { return {bytes_.data(), bytes_.size()}; }
 
  private:
+  // Behind a match, where no action has this number: a rule without it kept its hash when it came.
+  static constexpr uint8_t kOuterSource = 0xff;
+
   absl::InlinedVector<char, 192> bytes_;
 };
 

@@ -81,12 +81,13 @@ struct RuleMatch {
   std::optional<uint16_t> udp_dst_port;  // of an IPv4 or IPv6 packet that is no fragment
   // The outer header, on the tunnel device.
   std::optional<Vni> vni;
+  std::optional<IpPrefix> outer_src;
   std::optional<IpAddress> outer_dst;
   std::optional<uint16_t> outer_udp_port;
   friend bool operator==(const RuleMatch&, const RuleMatch&) = default;
 };
 
-struct ActionEncap {  // one VXLAN header; the packet goes on to the next action
+struct ActionEncap {  // one VXLAN or Geneve header; the packet goes on to the next action
   Vni vni;
   IpAddress local;
   IpAddress remote;

@@ -113,6 +113,8 @@ TEST(FlowRuleTest, EveryFieldChangesTheContentHash) {
       [](FlowRule& r) { r.match.udp_dst_port = 67; },
       [](FlowRule& r) { r.match.udp_dst_port = 135; },
       [](FlowRule& r) { r.match.vni = VniOf(1); },
+      [](FlowRule& r) { r.match.outer_src = *IpPrefix::Parse("10.0.0.0/8"); },
+      [](FlowRule& r) { r.match.outer_src = *IpPrefix::Parse("10.0.0.0/9"); },
       [](FlowRule& r) { r.match.outer_dst = Ip("10.0.0.1"); },
       [](FlowRule& r) { r.match.outer_udp_port = 4789; },
       [](FlowRule& r) { std::get<ActionEncap>(r.actions[0]).vni = VniOf(2); },

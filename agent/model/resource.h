@@ -22,6 +22,7 @@
 #include "agent/base/types.h"
 #include "agent/model/flow_rule.h"
 #include "agent/model/intent.h"
+#include "agent/model/tunnel.h"
 #include "agent/model/vf_settings.h"
 
 namespace fairlead {
@@ -102,7 +103,7 @@ struct RepresentorSpec {
   friend bool operator==(const RepresentorSpec&, const RepresentorSpec&) = default;
 };
 
-// The host's one overlay device (VXLAN, collect_md). Ends in a drop rule.
+// The host's one overlay device (collect_md). Ends in a drop rule.
 struct TunnelSpec {
   std::string device;  // netdev name
   IpAddress local;     // outer source address; must be an address of the host
@@ -110,6 +111,7 @@ struct TunnelSpec {
   uint32_t mtu = 0;  // bytes, of the inner packet
   bool up = true;
   bool default_drop = true;  // its ingress ends in the drop rule
+  Encapsulation encapsulation = Encapsulation::kVxlan;
   friend bool operator==(const TunnelSpec&, const TunnelSpec&) = default;
 };
 
@@ -197,6 +199,8 @@ struct ObservedRule {
 struct ObservedRules {
   std::vector<ObservedRule> rules;           // ascending by place
   std::map<RulePlace, std::string> foreign;  // of those that are not ours: what and whose it is
+  // Of the tunnel's rules that drop what nobody takes: packets, since the rule was made.
+  std::map<RulePlace, uint64_t> dropped = {};
 };
 
 enum class NeighbourState : uint8_t { kUnknown, kResolved, kUnresolved, kNoRoute };

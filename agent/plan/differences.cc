@@ -19,6 +19,7 @@ std::string Text(const Uuid& v) { return Text(v.ToString()); }
 std::string Text(const IpAddress& v) { return v.ToString(); }
 std::string Text(const MacAddress& v) { return v.ToString(); }
 std::string Text(const PciAddress& v) { return v.ToString(); }
+std::string Text(Encapsulation v) { return std::string(Name(v)); }
 std::string Text(EswitchMode v) { return std::string(Name(v)); }
 std::string Text(EswitchInlineMode v) { return std::string(Name(v)); }
 std::string Text(EswitchEncapMode v) { return std::string(Name(v)); }
@@ -63,6 +64,7 @@ void CompareSpecs(Comparison& c, const PfSpec& wanted, const PfSpec& observed) {
 }
 void CompareSpecs(Comparison& c, const TunnelSpec& wanted, const TunnelSpec& observed) {
   c.Compare("device", wanted.device, observed.device);
+  c.Compare("encapsulation", wanted.encapsulation, observed.encapsulation);
   c.Compare("local", wanted.local, observed.local);
   c.Compare("udp_port", uint32_t{wanted.udp_port}, uint32_t{observed.udp_port});
   c.Compare("mtu", wanted.mtu, observed.mtu);

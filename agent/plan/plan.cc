@@ -16,8 +16,8 @@ struct SummaryText {
   }
   std::string operator()(const PfSpec& s) const { return StrCat("eswitch ", s.eswitch.ToString()); }
   std::string operator()(const TunnelSpec& s) const {
-    return StrCat(s.device, " local ", s.local.ToString(), " udp port ", s.udp_port, " mtu ",
-                  s.mtu);
+    return StrCat(s.device, " ", Name(s.encapsulation), " local ", s.local.ToString(), " udp port ",
+                  s.udp_port, " mtu ", s.mtu);
   }
   std::string operator()(const NeighbourSpec& s) const { return s.outer.ToString(); }
   std::string operator()(const VfSpec& s) const {
@@ -55,9 +55,10 @@ bool ChangesInPlace(const ResourceSpec& wanted, const ResourceSpec& observed) {
   if (wanted.index() != observed.index()) return false;
   if (const auto* tunnel = std::get_if<TunnelSpec>(&wanted)) {
     const auto& old = std::get<TunnelSpec>(observed);
-    // vxlan_changelink refuses another port, and a local address of another family.
-    return tunnel->device == old.device && tunnel->udp_port == old.udp_port &&
-           tunnel->local.is_v4() == old.local.is_v4();
+    // vxlan_changelink refuses another port, and a local address of another family;
+    // geneve_changelink another port.
+    return tunnel->device == old.device && tunnel->encapsulation == old.encapsulation &&
+           tunnel->udp_port == old.udp_port && tunnel->local.is_v4() == old.local.is_v4();
   }
   if (const auto* representor = std::get_if<RepresentorSpec>(&wanted)) {
     // One that lost its qdisc is bound again where it stands.

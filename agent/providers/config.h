@@ -17,6 +17,7 @@
 #include "agent/base/types.h"
 #include "agent/model/facts.h"
 #include "agent/model/intent.h"
+#include "agent/model/tunnel.h"
 #include "agent/providers/own_marks.h"
 
 namespace fairlead {
@@ -53,13 +54,6 @@ struct HotplugPortConfig {
   FunctionIdentity identity = FunctionIdentity::kMac;
   std::vector<PciIds> devices;                 // that may arrive; empty: any network function
   std::chrono::milliseconds deadline{30'000};  // how long a port of a VM waits for one
-};
-
-struct TunnelConfig {
-  std::string device = "fl-vxlan0";
-  IpAddress local;
-  uint16_t udp_port = 4789;
-  uint32_t mtu = 1450;
 };
 
 struct HypervisorConfig {

@@ -8,11 +8,20 @@
 #include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
 #include "agent/providers/default_drop.h"
+#include "agent/providers/tunnel_device.h"
 
 namespace fairlead {
+namespace {
+
+// No packet leaves the host by it: whatever MTU it has says nothing.
+bool HoldsAddressesOnly(const LinkInfo& link) {
+  return link.loopback || link.kind == "dummy" || link.kind == "vrf";
+}
+
+}  // namespace
 
 absl::StatusOr<std::optional<ObservedResource>> NetProvider::ObserveTunnel() {
-  const absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(config_->tunnel.device);
+  const absl::StatusOr<LinkInfo> link = FindTunnelDevice(*rtnetlink_, *config_);
   if (absl::IsNotFound(link.status())) return std::nullopt;
   if (!link.ok()) return link.status();
   ObservedResource tunnel;
@@ -20,11 +29,12 @@ absl::StatusOr<std::optional<ObservedResource>> NetProvider::ObserveTunnel() {
   TunnelSpec spec;
   spec.device = link->name;
   spec.local = config_->tunnel.local;  // the device has none: rules name it
-  spec.udp_port = link->vxlan_port;
+  spec.udp_port = link->tunnel_port;
   spec.mtu = link->mtu;
   spec.up = link->up;
-  tunnel.ours =
-      link->kind == "vxlan" && link->vxlan_collect_md && config_->marks->OwnsAlias(link->alias);
+  const std::optional<Encapsulation> kind = OwnTunnelKind(*link, *config_->marks);
+  tunnel.ours = kind.has_value();
+  spec.encapsulation = kind.value_or(spec.encapsulation);
   tunnel.mark = StoreOfAlias(link->alias);
   if (!tunnel.ours) {
     tunnel.owner_words = absl::StrCat(
@@ -43,6 +53,39 @@ absl::StatusOr<std::optional<ObservedResource>> NetProvider::ObserveTunnel() {
   return tunnel;
 }
 
+absl::StatusOr<UnderlayFacts> NetProvider::ObserveUnderlay() {
+  const IpAddress& local = config_->tunnel.local;
+  UnderlayFacts underlay;
+  const absl::StatusOr<uint32_t> owner = rtnetlink_->LinkOfAddress(local);
+  if (absl::IsNotFound(owner.status())) {
+    underlay.unknown = absl::StrCat("no device of this host has tunnel.local, ", local.ToString());
+    return underlay;
+  }
+  if (!owner.ok()) return owner.status();
+  FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo link, rtnetlink_->GetLink(*owner));
+  underlay.links = {link.ifindex};
+  if (!HoldsAddressesOnly(link)) {
+    underlay.netdev = link.name;
+    underlay.mtu = link.mtu;
+    return underlay;
+  }
+  // Where hosts are routed to, several NICs share the way to others.
+  FAIRLEAD_ASSIGN_OR_RETURN(underlay.links, rtnetlink_->DefaultRouteLinks());
+  for (const uint32_t ifindex : underlay.links) {
+    const absl::StatusOr<LinkInfo> one = rtnetlink_->GetLink(ifindex);
+    if (absl::IsNotFound(one.status())) continue;
+    if (!one.ok()) return one.status();
+    if (underlay.mtu != 0 && one->mtu >= underlay.mtu) continue;
+    underlay.netdev = one->name;
+    underlay.mtu = one->mtu;
+  }
+  if (underlay.mtu == 0) {
+    underlay.unknown = absl::StrCat("tunnel.local, ", local.ToString(), ", is on ", link.name,
+                                    ", and no default route leads out of the host");
+  }
+  return underlay;
+}
+
 absl::StatusOr<ObservedResource> NetProvider::PutTunnel(const TunnelSpec& wanted) {
   const absl::StatusOr<RouteInfo> route = rtnetlink_->GetRoute(wanted.local);
   if (!route.ok() || !route->local) {
@@ -54,13 +97,13 @@ absl::StatusOr<ObservedResource> NetProvider::PutTunnel(const TunnelSpec& wanted
   absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(wanted.device);
   const bool made = absl::IsNotFound(link.status());
   if (made) {
-    FAIRLEAD_ASSIGN_OR_RETURN(
-        const uint32_t ifindex,
-        rtnetlink_->CreateVxlan({wanted.device, wanted.udp_port, config_->marks->Alias()}));
+    FAIRLEAD_ASSIGN_OR_RETURN(const uint32_t ifindex,
+                              rtnetlink_->CreateTunnel({wanted.device, wanted.encapsulation,
+                                                        wanted.udp_port, config_->marks->Alias()}));
     link = rtnetlink_->GetLink(ifindex);
   }
   if (!link.ok()) return link.status();
-  if (!config_->marks->OwnsAlias(link->alias) || link->kind != "vxlan") {
+  if (OwnTunnelKind(*link, *config_->marks) != wanted.encapsulation) {
     return absl::AlreadyExistsError(
         absl::StrCat("a link named ", wanted.device,
                      " is there that this agent did not make; remove it, or give the tunnel "

@@ -25,6 +25,8 @@ class NetProvider {
       : config_(config), rtnetlink_(rtnetlink), tc_(tc) {}
 
   absl::StatusOr<std::optional<ObservedResource>> ObserveTunnel();
+  // Not to be found is no error, but what is observed.
+  absl::StatusOr<UnderlayFacts> ObserveUnderlay();
   absl::StatusOr<ObservedResource> PutTunnel(const TunnelSpec& wanted);
   absl::Status DeleteTunnel(const TunnelSpec& there);
 

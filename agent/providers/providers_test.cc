@@ -108,6 +108,62 @@ TEST_F(NetProviderTest, AForeignDeviceOfTheTunnelsNameIsNotTouched) {
   EXPECT_TRUE(absl::IsAlreadyExists(net.DeleteTunnel(Spec())));
 }
 
+TEST_F(NetProviderTest, ATunnelOfAnotherKindAndNameIsFoundByItsMarkAndMakesWay) {
+  ASSERT_TRUE(net.PutTunnel(Spec()).ok());
+  config.tunnel.device = "fl-geneve0";  // as after another start
+  const auto seen = net.ObserveTunnel();
+  ASSERT_TRUE(seen.ok() && seen->has_value()) << seen.status();
+  const auto& old = std::get<TunnelSpec>((*seen)->spec);
+  EXPECT_TRUE((*seen)->ours);
+  EXPECT_EQ(old.device, "fl-vxlan0");
+  EXPECT_EQ(old.encapsulation, Encapsulation::kVxlan);
+  ASSERT_TRUE(net.DeleteTunnel(old).ok());
+  TunnelSpec spec{"fl-geneve0", Ip("192.0.2.1"), 6081, 1450};
+  spec.encapsulation = Encapsulation::kGeneve;
+  const auto made = net.PutTunnel(spec);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(std::get<TunnelSpec>(made->spec), spec);
+  EXPECT_EQ(links.GetLink("fl-geneve0")->kind, "geneve");
+  EXPECT_TRUE(absl::IsNotFound(links.GetLink("fl-vxlan0").status()));
+}
+
+TEST_F(NetProviderTest, ARepresentorOfOursIsNotTakenForTheTunnel) {
+  LinkInfo representor;
+  representor.name = "pf0rep0";
+  representor.alias = config.marks->Alias();
+  network->AddLink(representor);
+  const auto seen = net.ObserveTunnel();
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_FALSE(seen->has_value());
+}
+
+TEST_F(NetProviderTest, TheUnderlayIsTheLinkThatHasTheLocalAddress) {
+  network->ChangeLink(10, [](LinkInfo& link) { link.mtu = 9000; });
+  EXPECT_EQ(*net.ObserveUnderlay(), (UnderlayFacts{{10}, "eth0", 9000, ""}));
+  network->RemoveAddress(10, Ip("192.0.2.1"));
+  const auto gone = net.ObserveUnderlay();
+  ASSERT_TRUE(gone.ok()) << gone.status();
+  EXPECT_EQ(gone->mtu, 0U);
+  EXPECT_THAT(gone->unknown, HasSubstr("192.0.2.1"));
+}
+
+TEST_F(NetProviderTest, OfALocalAddressOnTheLoopbackItIsTheDefaultRoutesLeastMtu) {
+  network->RemoveAddress(10, Ip("192.0.2.1"));
+  network->AddAddress(1, Ip("192.0.2.1"), *IpPrefix::Parse("192.0.2.1/32"));
+  EXPECT_THAT(net.ObserveUnderlay()->unknown, HasSubstr("is on lo"));
+  network->ChangeLink(10, [](LinkInfo& link) { link.mtu = 9000; });
+  LinkInfo other;
+  other.name = "eth1";
+  other.ifindex = 11;
+  other.up = true;
+  other.mtu = 4000;
+  network->AddLink(other);
+  for (const uint32_t link : {10U, 11U}) {
+    network->AddRoute(*IpPrefix::Parse("0.0.0.0/0"), {link, Ip("198.51.100.1"), {}, false});
+  }
+  EXPECT_EQ(*net.ObserveUnderlay(), (UnderlayFacts{{10, 11}, "eth1", 4000, ""}));
+}
+
 TEST_F(NetProviderTest, ATunnelWhoseDropRuleIsGoneShowsIt) {
   ASSERT_TRUE(net.PutTunnel(Spec()).ok());
   const uint32_t ifindex = links.GetLink("fl-vxlan0")->ifindex;

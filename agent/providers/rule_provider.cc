@@ -9,6 +9,8 @@
 #include "absl/strings/str_format.h"
 #include "agent/base/error.h"
 #include "agent/base/text.h"
+#include "agent/providers/tunnel_device.h"
+#include "dataplane/pipeline/pipeline.h"
 #include "dataplane/tc/lower.h"
 
 namespace fairlead {
@@ -18,12 +20,18 @@ RuleHardware HardwareOf(const TcFilterInfo& info) {
   return info.in_hw ? RuleHardware::kInHardware : RuleHardware::kSoftware;
 }
 
+// What came by the tunnel and nobody takes.
+bool CountsDrops(const RuleTable& table, const RulePlace& place) {
+  return table.kind == RuleTable::Kind::kTunnelIngress && place.chain == 0 &&
+         (place.priority == kPrioUntaken || place.priority == kPrioDefaultDrop);
+}
+
 }  // namespace
 
 absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table, bool to_read) {
   uint32_t ifindex = 0;
   if (table.kind == RuleTable::Kind::kTunnelIngress) {
-    FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo tunnel, rtnetlink_->GetLink(config_->tunnel.device));
+    FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo tunnel, FindTunnelDevice(*rtnetlink_, *config_));
     // What is in another store's tunnel is read, for whoever may adopt it.
     const bool readable = to_read && StoreOfAlias(tunnel.alias) != 0;
     if (!readable && !config_->marks->OwnsAlias(tunnel.alias)) {
@@ -190,6 +198,7 @@ absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool
                                    cookie->store_id)
                  : StrCat("a ", info.kind, " rule that this agent did not make");
     }
+    if (CountsDrops(table, rule.place)) result.dropped[rule.place] = info.packets;
     seen.ethertype = info.ethertype;
     seen.hardware = HardwareOf(info);
     seen.in_hw_count = counted ? info.in_hw_count : RuleEvidence::kNotCounted;

@@ -91,8 +91,7 @@ class PlanningExecutor final : public Executor {
     if (facts != nullptr && facts->representor_ifindex != 0) observation.counters.emplace();
     Later([done, observation] { done(observation); });
   }
-  void ObserveTunnel(
-      std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> /*done*/) override {}
+  void ObserveTunnel(std::function<void(absl::StatusOr<TunnelObservation>)> /*done*/) override {}
   void ObserveNeighbours(
       std::vector<IpAddress>,
       std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> /*done*/) override {}

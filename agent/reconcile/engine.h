@@ -61,6 +61,8 @@ struct EngineConfig {
   std::chrono::milliseconds slow_path_check{2'000};
   // How long an explanation waits for the kernel's rules.
   std::chrono::milliseconds explain_within{5'000};
+  // The same for the counters of what the tunnel drops.
+  std::chrono::milliseconds count_within{2'000};
 };
 
 class Engine {
@@ -96,6 +98,8 @@ class Engine {
   // A driver was bound to a function, or unbound from it.
   void OnDriverChanged(const PciAddress& function);
   void OnNeighbourChanged();
+  // An address or a route came or went.
+  void OnAddressChanged();
   // The lane of a PF is past its deadline: it is not waited for any longer.
   void OnPfHung(const NicId& pf);
   void OnTableChanged(const RuleTable& table);
@@ -147,6 +151,10 @@ class Engine {
     const auto message = slow_path_.error.message();
     return {message.data(), message.size()};
   }
+  // Why no port is attached by the tunnel: its MTU; "" = that keeps none.
+  std::string tunnel_problem() const;
+  // In what the tunnel is not as configured; "" = nothing.
+  std::string tunnel_note() const;
   const SlowPathCounters& slow_path_counters() const { return slow_path_.counters; }
   // What was not, in words.
   std::vector<std::string> unobserved() const;
@@ -177,6 +185,15 @@ class Engine {
   bool InUseByOthers(const VfId& vf) const;
   // The port on this host that has a MAC in a VPC, asked for or come with its VF.
   std::optional<std::string> PortWithMac(const std::string& vpc, const MacAddress& mac) const;
+
+  // What came by the tunnel and was dropped, in packets.
+  struct TunnelDrops {
+    uint64_t unknown_vni = 0;
+    std::map<std::string, uint64_t> by_vpc;  // of its VNI, for nobody here or of no peer
+  };
+  // Reads them from the kernel, then calls `done`; at once where there is no tunnel.
+  // kDeadlineExceeded: not within `count_within`.
+  void CountTunnelDrops(std::function<void(absl::StatusOr<TunnelDrops>)> done);
 
   struct RuleView {
     RuleLocation location;
@@ -479,6 +496,8 @@ class Engine {
   bool LeadsToChain(Vni vni, uint32_t chain) const;
   void ObserveTunnel();
   void ObserveTable(const RuleTable& table);
+  struct DropsInquiry;
+  TunnelDrops DropsOf(const ObservedRules& seen) const;
   void ObserveNeighbours();
   std::optional<std::string> PortOfDevice(const std::string& vm, const std::string& device) const;
   void ObserveVm(const std::string& vm);
@@ -486,6 +505,7 @@ class Engine {
   void UpdateBound(const std::string& port);
   void ReadBlockIfMust(const std::string& vpc);
   void TunnelChanged();
+  void TakeUnderlay(UnderlayFacts now);
   std::optional<Uuid> UuidOf(const std::string& vm) const;
   std::set<VfId> LeasedVfs() const;
   void ScheduleAudit();
@@ -496,6 +516,7 @@ class Engine {
   void MarkSlowPath(SlowPathKey key);
   void MarkSlowPath(const Object& object);
   void MarkSlowPathSubnet(const std::string& subnet);
+  void MarkSlowPathMtu();
   void MarkSlowPathNeighbours(const std::string& subnet, const std::vector<IpAddress>& addresses);
   bool SlowPathWhole() const;
   std::vector<SlowPathEntry> AllForSlowPath() const;
@@ -592,6 +613,7 @@ class Engine {
   std::map<RuleTable, Scope> table_scope_;
   Scope tunnel_scope_, neighbour_scope_;
   bool neighbours_due_ = false;  // they are observed in a moment
+  bool tunnel_due_ = false;      // likewise
 
   // What carries another store's mark: representors of VFs that are not leased, and
   // devices of VMs that no lease names.
@@ -620,6 +642,8 @@ class Engine {
   };
   // Tables that are being read for them.
   std::map<RuleTable, std::vector<std::shared_ptr<FlowInquiry>>> flow_reads_;
+  std::vector<std::shared_ptr<DropsInquiry>> asking_drops_;
+  bool counting_drops_ = false;
   SlowPathState slow_path_;
 
   std::map<VfId, SanitationRecord> sanitation_;

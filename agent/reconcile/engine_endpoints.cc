@@ -82,7 +82,7 @@ Unit& Engine::WakeEndpoint(const StoredObject& stored) {
   const auto& network = std::get<Vpc>(vpc->object);
   if (!network.vni) return unit;
   TunnelFacts tunnel = facts_.tunnel.value_or(TunnelFacts());
-  if (!facts_.tunnel) tunnel.local = config_.compile.tunnel_local;
+  if (!facts_.tunnel) tunnel.local = config_.compile.tunnel.local;
   const VpcContext context{*network.vni, vpc->ordinal, tunnel};
   const SubnetContext subnet = SubnetContextOf(endpoint.subnet);
   // Also where it was wanted before something that it has in common with others changed.
@@ -229,7 +229,7 @@ void Engine::EndSweep(Unit& unit, Sweep& sweep) {
   for (auto it = units_.lower_bound({UnitKind::kVtep, ""});
        it != units_.end() && it->first.kind == UnitKind::kVtep; ++it) {
     const absl::StatusOr<IpAddress> outer = IpAddress::Parse(it->first.id);
-    if (!outer.ok() || Resolved(*outer)) continue;
+    if (!outer.ok() || (Resolved(*outer) && IsPeer(config_.compile.tunnel, *outer))) continue;
     for (const StoredObject* stored : world_.EndpointsOfVtep(*outer)) {
       const auto& endpoint = std::get<Endpoint>(stored->object);
       if (endpoint.vpc == vpc) asked_.insert(endpoint.id);
@@ -270,7 +270,8 @@ bool Engine::SimplyReady(const Endpoint& endpoint) const {
   if (units_.contains({UnitKind::kEndpoint, endpoint.id}) || !SweptEndpointsOf(endpoint.vpc)) {
     return false;
   }
-  if (endpoint.vtep == config_.compile.tunnel_local) return false;  // that is said
+  if (endpoint.vtep == config_.compile.tunnel.local) return false;   // that is said
+  if (!IsPeer(config_.compile.tunnel, endpoint.vtep)) return false;  // likewise
   const auto bound = bound_of_vpc_.find(endpoint.vpc);
   return bound == bound_of_vpc_.end() || bound->second.empty() || Resolved(endpoint.vtep);
 }

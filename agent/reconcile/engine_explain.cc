@@ -39,6 +39,7 @@ FlowHost Engine::HostOfFlow() const {
   FlowHost host;
   host.world = &world_;
   host.tunnel = facts_.tunnel ? &*facts_.tunnel : nullptr;
+  host.tunnel_config = &config_.compile.tunnel;
   host.bound = [this](const std::string& port) {
     const auto it = bound_.find(port);
     return it == bound_.end() ? nullptr : &it->second;

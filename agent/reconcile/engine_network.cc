@@ -121,7 +121,7 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   if (unit.ref.kind == UnitKind::kVtep) {
     absl::StatusOr<IpAddress> outer = IpAddress::Parse(unit.ref.id);
     if (!outer.ok()) return outer.status();
-    if (*outer == config_.compile.tunnel_local) return std::vector<Resource>{};
+    if (*outer == config_.compile.tunnel.local) return std::vector<Resource>{};
     for (const StoredObject* stored : world_.EndpointsOfVtep(*outer)) {
       const auto bound = bound_of_vpc_.find(std::get<Endpoint>(stored->object).vpc);
       if (bound == bound_of_vpc_.end() || bound->second.empty()) continue;

@@ -323,49 +323,64 @@ void Engine::ObserveTunnel() {
     return;
   }
   tunnel_scope_.in_flight = true;
-  executor_->ObserveTunnel([this, alive = std::weak_ptr<bool>(alive_)](
-                               absl::StatusOr<std::optional<ObservedResource>> result) {
-    if (alive.expired()) return;
-    tunnel_scope_.in_flight = false;
-    tunnel_scope_.error = result.status();
-    tunnel_scope_.failures = result.ok() ? 0 : tunnel_scope_.failures + 1;
-    if (result.ok()) {
-      tunnel_scope_.known = true;
-      if (*result && (*result)->ours) {
-        // Also one that an earlier run had no time to take away.
-        claimant_[TunnelKey()] = {UnitKind::kHost, ""};
-        UnitOf({UnitKind::kHost, ""}).keys.insert(TunnelKey());
-      }
-      Saw(TunnelKey(), *std::move(result));
-    } else {
-      if (!std::exchange(tunnel_scope_.retry_due, true)) {
-        const auto delay = BackOff("tunnel", tunnel_scope_.failures - 1);
-        executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_)] {
-          if (alive.expired()) return;
-          tunnel_scope_.retry_due = false;
-          ObserveTunnel();
-        });
-      }
-    }
-    MarkHost();
-    if (std::exchange(tunnel_scope_.again, false)) ObserveTunnel();
-  });
+  executor_->ObserveTunnel(
+      [this, alive = std::weak_ptr<bool>(alive_)](absl::StatusOr<TunnelObservation> result) {
+        if (alive.expired()) return;
+        tunnel_scope_.in_flight = false;
+        tunnel_scope_.error = result.status();
+        tunnel_scope_.failures = result.ok() ? 0 : tunnel_scope_.failures + 1;
+        if (result.ok()) {
+          tunnel_scope_.known = true;
+          if (result->device && result->device->ours) {
+            // Also one that an earlier run had no time to take away.
+            claimant_[TunnelKey()] = {UnitKind::kHost, ""};
+            UnitOf({UnitKind::kHost, ""}).keys.insert(TunnelKey());
+          }
+          TakeUnderlay(std::move(result->underlay));
+          Saw(TunnelKey(), std::move(result->device));
+        } else {
+          if (!std::exchange(tunnel_scope_.retry_due, true)) {
+            const auto delay = BackOff("tunnel", tunnel_scope_.failures - 1);
+            executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_)] {
+              if (alive.expired()) return;
+              tunnel_scope_.retry_due = false;
+              ObserveTunnel();
+            });
+          }
+        }
+        MarkHost();
+        if (std::exchange(tunnel_scope_.again, false)) ObserveTunnel();
+      });
 }
 
 void Engine::TunnelChanged() {
   const ObservedResource* tunnel = observed_.Find(TunnelKey());
   std::optional<TunnelFacts> now;
-  if (tunnel != nullptr && tunnel->ours) {
-    const auto& spec = std::get<TunnelSpec>(tunnel->spec);
-    now = TunnelFacts{spec.device, tunnel->ifindex, spec.local, spec.udp_port, spec.mtu};
-  }
+  if (tunnel != nullptr && tunnel->ours) now = TunnelFactsOf(*tunnel);
   if (now == facts_.tunnel) return;
   // Rules go with their device. (The first observation is no change of device.)
   const bool another_device = facts_.tunnel && (!now || now->ifindex != facts_.tunnel->ifindex);
+  const bool another_mtu = facts_.tunnel && now && facts_.tunnel->mtu != now->mtu;
   facts_.tunnel = now;
+  if (another_mtu) MarkSlowPathMtu();
   if (another_device && table_scope_[kTunnelTable].known) ForgetTable(kTunnelTable);
   for (const auto& [vpc, ports] : bound_of_vpc_) MarkVpcNetwork(vpc);
   for (const auto& [vf, attachment] : attachments_) MarkDirty({UnitKind::kPort, attachment.port});
+}
+
+// The host's unit follows it; of ports those that it keeps, or kept, from being attached.
+void Engine::TakeUnderlay(UnderlayFacts now) {
+  if (now == facts_.underlay) return;
+  const std::string before = tunnel_problem();
+  facts_.underlay = std::move(now);
+  if (tunnel_problem() == before) return;
+  WakeFailedPorts();
+  for (const auto& [vf, attachment] : attachments_) {
+    if (!attachment.vni) continue;
+    if (Unit* unit = FindUnit({UnitKind::kPort, attachment.port})) unit->retry_at.reset();
+    MarkDirty({UnitKind::kPort, attachment.port});
+    Announce({ObjectKind::kPort, attachment.port});
+  }
 }
 
 void Engine::ObserveNeighbours() {
@@ -469,6 +484,16 @@ void Engine::OnPfHung(const NicId& pf) {
   WakeWaitingPorts();
 }
 
+// The tunnel's local address may have come, gone, or moved to another link.
+void Engine::OnAddressChanged() {
+  if (std::exchange(tunnel_due_, true)) return;
+  executor_->After(kNeighbourPause, [this, alive = std::weak_ptr<bool>(alive_)] {
+    if (alive.expired()) return;
+    tunnel_due_ = false;
+    ObserveTunnel();
+  });
+}
+
 void Engine::OnNeighbourChanged() {
   // The entry that changed may be a gateway of many peers: all are looked at, a
   // moment later, so that a host with many neighbours is not read for each of them.
@@ -485,11 +510,13 @@ void Engine::OnNeighbourChanged() {
 }
 
 void Engine::OnLinkChanged(uint32_t ifindex, const std::string& name) {
-  if (name == config_.compile.tunnel_device ||
+  if (name == config_.compile.tunnel.device ||
       (facts_.tunnel && facts_.tunnel->ifindex == ifindex)) {
     ObserveTunnel();
     return;
   }
+  const auto& underlay = facts_.underlay.links;
+  if (std::find(underlay.begin(), underlay.end(), ifindex) != underlay.end()) ObserveTunnel();
   for (const auto& [mac, pf] : facts_.pfs) {
     if (pf.ifindex == ifindex || (!name.empty() && pf.netdev == name)) {
       ObservePf(mac);

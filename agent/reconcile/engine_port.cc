@@ -69,6 +69,7 @@ uint64_t Engine::FactsFingerprint(const std::string& vm) const {
   }
   // The tunnel comes and goes with the first lease, which is no news; that it cannot be
   // made is.
+  absl::StrAppend(&text, tunnel_problem());
   const auto host = units_.find({UnitKind::kHost, ""});
   if (host != units_.end()) absl::StrAppend(&text, host->second.error.message());
   return StableHash(text);
@@ -267,6 +268,11 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
     return;
   }
   ClaimLeftBehind(unit, attachment);
+  if (const std::string why = tunnel_problem();
+      attachment.vni && !why.empty() && (!was_ready || !facts_.tunnel)) {
+    PortUnitFailed(unit, "tunnel mtu", absl::FailedPreconditionError(why));
+    return;
+  }
   if (attachment.vni && !facts_.tunnel) {
     const Unit* host = FindUnit({UnitKind::kHost, ""});
     if (host != nullptr && !host->error.ok()) {

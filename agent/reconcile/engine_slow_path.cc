@@ -33,9 +33,16 @@ std::optional<SlowPathEntry> Engine::SlowPathEntryOf(const SlowPathKey& key) con
     case SlowPathKey::Kind::kSubnet: {
       const Subnet* subnet = world_.FindSubnet(key.id);
       if (subnet == nullptr || !bound_of_subnet_.contains(key.id)) return std::nullopt;
-      return SlowPathSubnet{
-          subnet->id,       subnet->prefix4,     subnet->prefix6,           subnet->gateway4,
-          subnet->gateway6, subnet->dns_servers, config_.compile.tunnel_mtu};
+      // What the tunnel has: what it is to have becomes so in a moment, and is told then.
+      const uint32_t mtu = facts_.tunnel ? facts_.tunnel->mtu
+                                         : WorkOutMtu(config_.compile.tunnel, facts_.underlay).mtu;
+      return SlowPathSubnet{subnet->id,
+                            subnet->prefix4,
+                            subnet->prefix6,
+                            subnet->gateway4,
+                            subnet->gateway6,
+                            subnet->dns_servers,
+                            mtu};
     }
     case SlowPathKey::Kind::kNeighbour:
       break;
@@ -74,6 +81,12 @@ void Engine::MarkSlowPathSubnet(const std::string& subnet) {
   MarkSlowPath({SlowPathKey::Kind::kSubnet, subnet, {}});
   for (const StoredObject* stored : world_.EndpointsOfSubnet(subnet)) {
     MarkSlowPathNeighbours(subnet, std::get<Endpoint>(stored->object).addresses);
+  }
+}
+
+void Engine::MarkSlowPathMtu() {
+  for (const auto& [subnet, ports] : bound_of_subnet_) {
+    MarkSlowPath({SlowPathKey::Kind::kSubnet, subnet, {}});
   }
 }
 

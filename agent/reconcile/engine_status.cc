@@ -239,7 +239,12 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
     status.step.clear();
     status.reason = WhyNotInHardware(*attachment);
     const std::string unanswered = WhyNotAnswered(*attachment);
-    if (!status.reason.empty()) {
+    const std::string tunnel = attachment->vni ? tunnel_problem() : "";
+    if (!tunnel.empty()) {
+      status.state = ObjectState::kDegraded;
+      status.step = "tunnel mtu";
+      status.reason = tunnel;
+    } else if (!status.reason.empty()) {
       status.state = ObjectState::kDegraded;
       status.step = "offload";
     } else if (!unanswered.empty()) {
@@ -255,10 +260,18 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
 
 // What an endpoint whose rules stand owes to its VTEP.
 void Engine::AddPeer(const Endpoint& endpoint, ObjectStatus& status) const {
-  if (endpoint.vtep == config_.compile.tunnel_local) {
+  if (endpoint.vtep == config_.compile.tunnel.local) {
     status.reason = "its VTEP is this host's own: only a port here can be reached, no rule is made";
   }
   if (status.rules_wanted == 0) return;
+  if (!IsPeer(config_.compile.tunnel, endpoint.vtep)) {
+    status.state = ObjectState::kDegraded;
+    status.step = "tunnel peers";
+    status.reason = absl::StrCat("its VTEP ", endpoint.vtep.ToString(),
+                                 " is none of tunnel.peers in the configuration: what it sends is "
+                                 "dropped");
+    return;
+  }
   const ObservedResource* seen = observed_.Find(NeighbourKey(endpoint.vtep));
   if (seen == nullptr) {
     status.state = ObjectState::kApplying;
@@ -271,6 +284,15 @@ void Engine::AddPeer(const Endpoint& endpoint, ObjectStatus& status) const {
                                                                  : "not resolved: the next hop to ",
                      endpoint.vtep.ToString(), ": ", seen->neighbour_detail);
   }
+}
+
+std::string Engine::tunnel_problem() const {
+  // Before that it is the observation that is waited for.
+  return tunnel_scope_.known ? WorkOutMtu(config_.compile.tunnel, facts_.underlay).problem : "";
+}
+
+std::string Engine::tunnel_note() const {
+  return facts_.tunnel ? WorkOutMtu(config_.compile.tunnel, facts_.underlay).note : "";
 }
 
 std::string Engine::WhyApart(const Attachment& attachment) const {

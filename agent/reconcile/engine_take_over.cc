@@ -139,9 +139,7 @@ void Engine::Find(uint32_t store, std::function<void(absl::StatusOr<FoundObjects
   }
   const ObservedResource* tunnel = observed_.Find(TunnelKey());
   if (tunnel != nullptr && tunnel->mark == store && !tunnel->ours) {
-    const auto& spec = std::get<TunnelSpec>(tunnel->spec);
-    survey->found.tunnel =
-        TunnelFacts{spec.device, tunnel->ifindex, spec.local, spec.udp_port, spec.mtu};
+    survey->found.tunnel = TunnelFactsOf(*tunnel);
   }
   for (const RuleTable& table : tables) {
     ++survey->open;

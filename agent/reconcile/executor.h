@@ -48,6 +48,11 @@ struct VfObservation {
   std::vector<ObservedResource> resources;       // representor, driver-binding
   std::optional<TrafficCounters> counters = {};  // of its representor
 };
+struct TunnelObservation {
+  // None: there is no device of the tunnel's; it may be somebody else's.
+  std::optional<ObservedResource> device;
+  UnderlayFacts underlay;
+};
 struct GuestDeviceInfo {
   std::string id;  // QEMU id, with kGuestDevicePrefix
   PciAddress host;
@@ -83,9 +88,7 @@ class Executor {
                          std::function<void(absl::StatusOr<PfObservation>)> done) = 0;
   virtual void ObserveVf(const VfId& vf,
                          std::function<void(absl::StatusOr<VfObservation>)> done) = 0;
-  // None: there is no device of the tunnel's name; it may be somebody else's.
-  virtual void ObserveTunnel(
-      std::function<void(absl::StatusOr<std::optional<ObservedResource>>)> done) = 0;
+  virtual void ObserveTunnel(std::function<void(absl::StatusOr<TunnelObservation>)> done) = 0;
   virtual void ObserveNeighbours(
       std::vector<IpAddress> outer,
       std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) = 0;

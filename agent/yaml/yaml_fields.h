@@ -80,6 +80,15 @@ class YamlFields {
       return static_cast<T>(*value);
     });
   }
+  // The same for what is absent where the key is.
+  template <typename T>
+  Reader OptionalNumber(std::optional<T>* out, uint64_t least, uint64_t most) {
+    return Optional<T>(out, [least, most](const std::string& text) -> absl::StatusOr<T> {
+      const absl::StatusOr<uint64_t> value = ParseNumber(text, least, most);
+      if (!value.ok()) return value.status();
+      return static_cast<T>(*value);
+    });
+  }
   // 1 to 86400000, a day.
   Reader Millis(std::chrono::milliseconds* out);
   // true or false.

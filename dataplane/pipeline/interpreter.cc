@@ -19,6 +19,7 @@ bool Matches(const RuleMatch& m, const FlowPacket& p) {
   if (m.icmpv6_type && m.icmpv6_type != p.icmpv6_type) return false;
   if (m.udp_dst_port && m.udp_dst_port != p.udp_dst_port) return false;
   if (m.vni && m.vni != p.vni) return false;
+  if (m.outer_src && (!p.outer_src || !m.outer_src->Contains(*p.outer_src))) return false;
   if (m.outer_dst && m.outer_dst != p.outer_dst) return false;
   return !m.outer_udp_port || m.outer_udp_port == p.outer_udp_port;
 }
@@ -62,6 +63,7 @@ std::optional<uint32_t> Do(const FlowRule& rule, FlowPacket& packet, FlowWalk& w
       around = *encap;
     } else if (std::holds_alternative<ActionDecap>(action)) {
       packet.vni.reset();
+      packet.outer_src.reset();
       packet.outer_dst.reset();
       packet.outer_udp_port.reset();
     } else if (const auto* route = std::get_if<ActionRoute>(&action)) {

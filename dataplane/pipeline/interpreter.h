@@ -30,6 +30,7 @@ struct FlowPacket {
   std::optional<uint16_t> udp_dst_port;
   // The outer header, while the packet carries one.
   std::optional<Vni> vni;
+  std::optional<IpAddress> outer_src;
   std::optional<IpAddress> outer_dst;
   std::optional<uint16_t> outer_udp_port;
 };

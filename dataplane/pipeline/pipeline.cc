@@ -16,6 +16,7 @@ constexpr uint16_t kDhcp4ServerPort = 67;
 constexpr uint16_t kDhcp6ServerPort = 547;
 constexpr uint16_t kDhcp4ClientPort = 68;
 constexpr uint16_t kDhcp6ClientPort = 546;
+static_assert(kPrioDeliver + kMaxTunnelPeers <= kPrioGateway4);
 
 RuleTable BlockOf(const VpcContext& vpc) { return {RuleTable::Kind::kVpcBlock, vpc.vni}; }
 RuleTable TunnelTable() { return {RuleTable::Kind::kTunnelIngress, Vni()}; }
@@ -107,6 +108,8 @@ std::vector<FlowRule> CompileVpcRules(const VpcContext& vpc) {
     out.push_back(Rule({TunnelTable(), 0, priority, vpc.ordinal}, ethertype, ActionDrop{}));
     MatchOuter(vpc, out.back().match);
   }
+  out.push_back(Rule({TunnelTable(), 0, kPrioUntaken, vpc.ordinal}, kEtherAll, ActionDrop{}));
+  MatchOuter(vpc, out.back().match);
   // The slow path answers, and no guest hears another's: what a guest says of addresses
   // reaches nobody.
   add(0, kPrioArp, kEtherArp, ActionTrap{});
@@ -194,7 +197,12 @@ std::vector<FlowRule> CompilePortRules(const VpcContext& vpc, const SubnetContex
   deliver.location = {TunnelTable(), 0, kPrioDeliver, port.ordinal};
   MatchOuter(vpc, deliver.match);
   deliver.actions.insert(deliver.actions.begin(), ActionDecap{});
-  out.push_back(std::move(deliver));
+  if (vpc.peers.empty()) out.push_back(deliver);
+  for (const IpPrefix& peers : vpc.peers) {
+    deliver.match.outer_src = peers;
+    out.push_back(deliver);
+    ++deliver.location.priority;
+  }
 
   std::vector<AddressPair> owned;
   for (const IpAddress& address : port.addresses) {

@@ -28,7 +28,9 @@
 //   ingress of the tunnel device, chain 0; every rule matches VNI, outer
 //   destination and outer UDP port
 //     VLAN-tagged               -> drop
-//     dst_mac = local port      -> decapsulate, redirect to its representor
+//     dst_mac = local port, outer source among the peers
+//                               -> decapsulate, redirect to its representor
+//     what is left of a VNI     -> drop
 //   Every chain ends in a drop of what is left.
 //
 // Match-all redirects are never produced; every forwarding rule names VNI (by
@@ -62,7 +64,7 @@ inline constexpr uint16_t kPrioDhcpReply6 = 23;
 inline constexpr uint16_t kPrioAdmit4 = 1100;
 inline constexpr uint16_t kPrioAdmit6 = 1200;
 // Of a subnet's chain, and of the tunnel's:
-inline constexpr uint16_t kPrioDeliver = 1000;
+inline constexpr uint16_t kPrioDeliver = 1000;  // on the tunnel + n, of the n-th of the peers
 inline constexpr uint16_t kPrioGateway4 = 1010;
 inline constexpr uint16_t kPrioGateway6 = 1011;
 // Of a VPC's chain; the n-th address of a port or an endpoint at the priority + n:
@@ -84,6 +86,8 @@ inline constexpr uint16_t kPrioLastStatic = kPrioStatic6 + 128;
 // addressed to it and was not delivered, which nothing reaches. It asks for hardware alone, as
 // the delivery cannot (see CompilePortRules), so a NIC that offloads nothing refuses it.
 inline constexpr uint16_t kPrioHardwareProof = 60000;
+// Of the tunnel's chain: what a VPC's VNI names and nobody takes, which is counted by it.
+inline constexpr uint16_t kPrioUntaken = 64000;
 inline constexpr uint16_t kPrioDefaultDrop = 65000;
 // The handle of rules that belong to a whole table and of which there is one.
 inline constexpr uint32_t kTableHandle = 1;
@@ -108,6 +112,8 @@ struct VpcContext {
   Vni vni;
   uint32_t ordinal = 0;
   TunnelFacts tunnel;
+  // Who may send by the tunnel (TunnelConfig::peers); only a port's rules ask.
+  std::vector<IpPrefix> peers = {};
 };
 // Of a port's or an endpoint's subnet: its chain, and whether it is routed.
 struct SubnetContext {

@@ -271,6 +271,41 @@ TEST(PipelineTest, EveryRuleKeepsTheShapeThatHardwareAndIsolationAskFor) {
   }
 }
 
+TEST(PipelineTest, WhatComesByTheTunnelIsOfAPeerOrIsCountedByItsVpc) {
+  Network net(1, 0);
+  net.vpc.tunnel.local = Ip("192.0.2.1");
+  net.vpc.peers = {*IpPrefix::Parse("192.0.2.0/25"), *IpPrefix::Parse("198.51.100.0/24")};
+  const BoundPort& port = net.bound[0][0];
+  const auto receive = [&](const std::string& from, Vni vni, const MacAddress& to) {
+    FlowPacket packet;
+    packet.in = {DeviceRef::Kind::kTunnel, {}, net.vpc.tunnel.ifindex};
+    packet.dst_mac = to;
+    packet.vni = vni;
+    packet.outer_src = Ip(from);
+    packet.outer_dst = net.vpc.tunnel.local;
+    packet.outer_udp_port = net.vpc.tunnel.udp_port;
+    std::vector<FlowRule> rules = net.Rules();
+    std::sort(rules.begin(), rules.end(),
+              [](const FlowRule& a, const FlowRule& b) { return a.location < b.location; });
+    const FlowWalk walk = WalkRules(rules, kTunnelTable, packet);
+    EXPECT_THAT(walk.faults, IsEmpty());
+    return walk.outcome.kind == FlowOutcome::Kind::kSent
+               ? StrCat("to VF ", walk.outcome.to.vf.index)
+               : StrCat("dropped at ", walk.hits.back()->location.priority, " of ",
+                        walk.hits.back()->location.handle);
+  };
+  const std::string here = StrCat("to VF ", port.vf.index);
+  const std::string counted = StrCat("dropped at ", kPrioUntaken, " of ", net.vpc.ordinal);
+  EXPECT_EQ(receive("192.0.2.2", net.vpc.vni, port.mac), here);
+  EXPECT_EQ(receive("198.51.100.9", net.vpc.vni, port.mac), here);
+  EXPECT_EQ(receive("192.0.2.128", net.vpc.vni, port.mac), counted);
+  EXPECT_EQ(receive("192.0.2.2", net.vpc.vni, Mac(0x77)), counted);
+  EXPECT_EQ(receive("192.0.2.2", *Vni::Make(7), port.mac),
+            StrCat("dropped at ", kPrioDefaultDrop, " of ", kTableHandle));
+  net.vpc.peers.clear();
+  EXPECT_EQ(receive("203.0.113.5", net.vpc.vni, port.mac), here) << "anyone may";
+}
+
 TEST(PipelineTest, EachChainEndsInADropOfItsOwn) {
   const std::vector<FlowRule> rules = Network(1, 1).Rules();
   for (const FlowRule& rule : rules) {

@@ -191,6 +191,7 @@ absl::StatusOr<TcFilter> Lower(const FlowRule& rule, const DeviceNames& names, u
   filter.match.icmpv6_type = match.icmpv6_type;
   filter.match.udp_dst_port = match.udp_dst_port;
   if (match.vni) filter.match.enc_key_id = match.vni->value();
+  filter.match.enc_src = match.outer_src;
   filter.match.enc_dst = match.outer_dst;
   filter.match.enc_dst_port = match.outer_udp_port;
   for (const RuleAction& action : rule.actions) {

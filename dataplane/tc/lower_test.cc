@@ -153,11 +153,13 @@ TEST(Lower, TrapsToTheSlowPath) {
 TEST(Lower, TakesTheOuterHeaderIntoTheMatch) {
   FlowRule rule = Rule({ActionDecap{}, ActionRedirect{Rep()}}, RuleTable::Kind::kTunnelIngress);
   rule.match.vni = *Vni::Make(1000);
+  rule.match.outer_src = *IpPrefix::Parse("2001:db8::/32");
   rule.match.outer_dst = *IpAddress::Parse("2001:db8::1");
   rule.match.outer_udp_port = 4789;
   auto filter = Lower(rule, Name, kStore);
   ASSERT_TRUE(filter.ok()) << filter.status();
   EXPECT_EQ(filter->match.enc_key_id, 1000u);
+  EXPECT_EQ(filter->match.enc_src, *IpPrefix::Parse("2001:db8::/32"));
   EXPECT_EQ(filter->match.enc_dst, *IpAddress::Parse("2001:db8::1"));
   EXPECT_EQ(filter->match.enc_dst_port, 4789);
   EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcTunnelUnset{}, TcMirred{kRep}}));

@@ -153,7 +153,7 @@ FakeMachine::FakeMachine(FakeMachineOptions options, FakeQmpPort::Delivery event
   config.providers.hypervisor.monitor = "/vms/{vm}.qmp";
   config.providers.hypervisor.root_ports = {"rp*"};
   config.providers.group_close_patience = std::chrono::milliseconds(50);
-  config.engine.compile.tunnel_local = Ip(kLocal);
+  config.engine.compile.tunnel.local = Ip(kLocal);
   config.engine.retry_first = std::chrono::milliseconds(20);
   config.engine.retry_most = std::chrono::milliseconds(200);
   config.engine.removal_patience = std::chrono::milliseconds(50);

@@ -52,7 +52,7 @@ TEST_F(SlowPathTest, ItIsToldOfAPortItsSubnetAndWhoElseIsInIt) {
   const auto subnet = Told(SlowPathKey::Kind::kSubnet, "red-1");
   ASSERT_TRUE(subnet);
   EXPECT_EQ(std::get<SlowPathSubnet>(*subnet).gateway4, Ip("10.0.0.254"));
-  EXPECT_EQ(std::get<SlowPathSubnet>(*subnet).mtu, 1450U);
+  EXPECT_EQ(std::get<SlowPathSubnet>(*subnet).mtu, 8950U) << "pf0 has 9000";
   host->WaitUntil("it knows the endpoint",
                   [&] { return MacOf("red-1", "10.0.0.9") == "52:54:00:00:09:01"; });
   EXPECT_EQ(MacOf("red-1", "10.0.0.5"), FakeHost::VfMac(0).ToString());

@@ -158,6 +158,11 @@ Verdict Judge(const Network& network, const Frame& frame) {
   if (!frame.from_port.empty()) return FromPort(network, frame);
   if (frame.kind == Frame::Kind::kVlan || frame.kind == Frame::Kind::kQinQ) return {};
   if (frame.outer_dst != network.local || frame.outer_udp_port != network.udp_port) return {};
+  bool of_peer = network.peers.empty();
+  for (const IpPrefix& peers : network.peers) {
+    if (peers.Contains(frame.outer_src)) of_peer = true;
+  }
+  if (!of_peer) return {};
   for (const Vpc& vpc : network.vpcs) {
     if (vpc.vni != frame.vni) continue;
     for (const Port& port : network.ports) {
@@ -171,14 +176,14 @@ Verdict Judge(const Network& network, const Frame& frame) {
 
 std::string Frame::ToString() const {
   constexpr std::string_view kKinds[] = {"ipv4", "ipv6", "arp", "vlan", "qinq", "other"};
-  return StrCat(kKinds[static_cast<size_t>(kind)], " from ",
-                from_port.empty() ? StrCat("the tunnel, vni ", vni.value(), " to ",
-                                           outer_dst.ToString(), " port ", outer_udp_port)
-                                  : from_port,
-                ": ", src_mac.ToString(), " > ", dst_mac.ToString(), ", ", src_ip.ToString(), " > ",
-                dst_ip.ToString(), " ttl ", ttl,
-                icmpv6_type ? StrCat(" icmpv6 ", *icmpv6_type) : "",
-                udp_dst_port ? StrCat(" udp ", *udp_dst_port) : "");
+  return StrCat(
+      kKinds[static_cast<size_t>(kind)], " from ",
+      from_port.empty() ? StrCat("the tunnel, vni ", vni.value(), " from ", outer_src.ToString(),
+                                 " to ", outer_dst.ToString(), " port ", outer_udp_port)
+                        : from_port,
+      ": ", src_mac.ToString(), " > ", dst_mac.ToString(), ", ", src_ip.ToString(), " > ",
+      dst_ip.ToString(), " ttl ", ttl, icmpv6_type ? StrCat(" icmpv6 ", *icmpv6_type) : "",
+      udp_dst_port ? StrCat(" udp ", *udp_dst_port) : "");
 }
 
 std::string Verdict::ToString() const {

@@ -25,6 +25,7 @@ struct Network {
   std::vector<Route> routes;
   IpAddress local;  // this host's VTEP
   uint16_t udp_port = 4789;
+  std::vector<IpPrefix> peers = {};  // whose frames are taken from the tunnel; none: anyone's
 };
 
 struct Frame {
@@ -37,7 +38,7 @@ struct Frame {
   std::optional<uint8_t> icmpv6_type;
   std::optional<uint16_t> udp_dst_port;
   Vni vni;
-  IpAddress outer_dst;
+  IpAddress outer_src, outer_dst;
   uint16_t outer_udp_port = 0;
   std::string ToString() const;
 };

@@ -50,6 +50,7 @@ class Compiled {
       context.tunnel.ifindex = kTunnelIfindex;
       context.tunnel.local = network.local;
       context.tunnel.udp_port = network.udp_port;
+      context.peers = network.peers;
       rules.push_back(DefaultDropRule(Block(*vpc.vni)));
       Add(CompileVpcRules(context));
       for (const Subnet& subnet : network.subnets) {
@@ -68,6 +69,7 @@ class Compiled {
     if (frame.from_port.empty()) {
       packet.in = {DeviceRef::Kind::kTunnel, {}, kTunnelIfindex};
       packet.vni = frame.vni;
+      packet.outer_src = frame.outer_src;
       packet.outer_dst = frame.outer_dst;
       packet.outer_udp_port = frame.outer_udp_port;
     } else {
@@ -302,6 +304,20 @@ std::vector<Mutation> Mutations() {
        Without([](const FlowRule& r) { return InTunnel(r) && r.match.ethertype == kEtherQinQ; })},
       {"the tunnel's VNI is not looked at", Each([](FlowRule& r) {
          if (InTunnel(r)) r.match.vni.reset();
+       })},
+      {"any host's frames are taken from the tunnel", Each([](FlowRule& r) {
+         if (InTunnel(r)) r.match.outer_src.reset();
+       })},
+      {"only the first of the peers are taken from", Without([](const FlowRule& r) {
+         return InTunnel(r) && r.location.priority == kPrioDeliver + 1;
+       })},
+      {"a wider prefix than the peers'", Each([](FlowRule& r) {
+         if (r.match.outer_src && r.match.outer_src->length() == 31) {
+           r.match.outer_src = *IpPrefix::Parse("192.0.2.0/24");
+         }
+       })},
+      {"a VPC's drop stands before its ports", Each([](FlowRule& r) {
+         if (r.location.priority == kPrioUntaken) r.location.priority = kPrioVlan - 1;
        })},
       {"the outer destination is not looked at", Each([](FlowRule& r) {
          if (InTunnel(r)) r.match.outer_dst.reset();

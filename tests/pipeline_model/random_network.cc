@@ -167,6 +167,9 @@ IpAddress Outside(bool v4, Random& random) {
 Network RandomNetwork(Random& random) {
   Network out;
   out.local = *IpAddress::Parse("192.0.2.1");
+  if (Chance(random, 50)) {
+    out.peers = {*IpPrefix::Parse("192.0.2.2/31"), *IpPrefix::Parse("198.51.100.0/24")};
+  }
   const uint64_t vpcs = 1 + Below(random, 3);
   for (uint64_t v = 0; v < vpcs; ++v) {
     const Vpc vpc{StrCat("v", v), *Vni::Make(static_cast<uint32_t>(100 + v))};
@@ -225,6 +228,9 @@ Frame RandomFrame(const Network& network, Random& random) {
     return frame;
   }
   frame.vni = *Vni::Make(static_cast<uint32_t>(100 + Below(random, 4)));
+  constexpr const char* kSenders[] = {"192.0.2.2", "192.0.2.3", "192.0.2.4", "198.51.100.255",
+                                      "198.51.101.1"};
+  frame.outer_src = *IpAddress::Parse(kSenders[Below(random, std::size(kSenders))]);
   frame.outer_dst = Chance(random, 90) ? network.local : *IpAddress::Parse("192.0.2.2");
   frame.outer_udp_port = Chance(random, 90) ? network.udp_port : 8472;
   return frame;

@@ -67,8 +67,8 @@ class FaultyRtnetlinkPort final : public RtnetlinkPort {
     return calls_.Change("SetVfLinkDisabled", StrCat(pf, ", ", vf, disabled ? ", off" : ", auto"),
                          [&] { return port_->SetVfLinkDisabled(pf, vf, disabled); });
   }
-  absl::StatusOr<uint32_t> CreateVxlan(const VxlanParams& params) override {
-    return calls_.Change("CreateVxlan", params.name, [&] { return port_->CreateVxlan(params); });
+  absl::StatusOr<uint32_t> CreateTunnel(const TunnelParams& params) override {
+    return calls_.Change("CreateTunnel", params.name, [&] { return port_->CreateTunnel(params); });
   }
   absl::Status DeleteLink(uint32_t ifindex) override {
     return calls_.Change("DeleteLink", StrCat(ifindex), [&] { return port_->DeleteLink(ifindex); });
@@ -76,6 +76,10 @@ class FaultyRtnetlinkPort final : public RtnetlinkPort {
   absl::StatusOr<RouteInfo> GetRoute(const IpAddress& destination) override {
     return calls_.Look("GetRoute", destination.ToString(),
                        [&] { return port_->GetRoute(destination); });
+  }
+  absl::StatusOr<uint32_t> LinkOfAddress(const IpAddress& address) override {
+    return calls_.Look("LinkOfAddress", address.ToString(),
+                       [&] { return port_->LinkOfAddress(address); });
   }
   absl::StatusOr<std::vector<uint32_t>> DefaultRouteLinks() override {
     return calls_.Look("DefaultRouteLinks", "", [&] { return port_->DefaultRouteLinks(); });

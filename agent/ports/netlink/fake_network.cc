@@ -10,6 +10,7 @@ FakeNetwork::FakeNetwork() {
   lo.name = "lo";
   lo.ifindex = 1;
   lo.mtu = 65536;
+  lo.loopback = true;
   lo.up = true;
   lo.carrier = true;
   state_.links[1].info = lo;
@@ -274,6 +275,14 @@ void FakeNetwork::ClearCalls() {
 void FakeNetwork::KeepCalls(bool keep) {
   std::lock_guard<std::mutex> lock(mutex_);
   keep_calls_ = keep;
+}
+
+void FakeNetwork::CountPackets(const TcAttachPoint& at, const TcFilterId& id, uint64_t packets) {
+  With([&](State& state) {
+    FilterTable& table =
+        at.block != 0 ? state.blocks.at(at.block) : state.links.at(at.ifindex).filters;
+    table.at(id).info.packets += packets;
+  });
 }
 
 std::vector<TcFilter> FakeNetwork::Filters(const TcAttachPoint& at) const {

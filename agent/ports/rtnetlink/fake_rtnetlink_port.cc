@@ -217,16 +217,19 @@ absl::Status FakeRtnetlinkPort::SetVfLinkDisabled(uint32_t pf_ifindex, uint16_t 
                   });
 }
 
-absl::StatusOr<uint32_t> FakeRtnetlinkPort::CreateVxlan(const VxlanParams& params) {
+absl::StatusOr<uint32_t> FakeRtnetlinkPort::CreateTunnel(const TunnelParams& params) {
   FAIRLEAD_RETURN_IF_ERROR(netlink::CheckIfName(params.name));
-  const std::string call = StrCat("CreateVxlan(", params.name, ")");
+  const std::string call = StrCat("CreateTunnel(", params.name, ")");
   FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
   return network_->With([&](State& state) -> absl::StatusOr<uint32_t> {
     if (state.FindLink(params.name) != nullptr) return SystemError(EEXIST, call);
     for (const auto& [ifindex, link] : state.links) {
-      if (link.info.vxlan_collect_md && link.info.vxlan_port == params.udp_port) {
+      if (!link.info.tunnel_collect_md || link.info.tunnel_port != params.udp_port) continue;
+      if (link.info.kind != Name(params.encapsulation)) continue;
+      if (params.encapsulation == Encapsulation::kVxlan) {
         return SystemError(EEXIST, call, "A VXLAN device with the specified VNI already exists");
       }
+      return SystemError(EBUSY, call);  // geneve_configure, drivers/net/geneve.c
     }
     const uint32_t ifindex = state.NextIfIndex();
     auto& link = state.links[ifindex];
@@ -235,9 +238,9 @@ absl::StatusOr<uint32_t> FakeRtnetlinkPort::CreateVxlan(const VxlanParams& param
     link.info.mtu = 1450;
     link.info.mac = MacAddress({0x02, 0xfa, 0x1e, 0xad, 0x00, static_cast<uint8_t>(ifindex)});
     link.info.alias = params.alias;
-    link.info.kind = "vxlan";
-    link.info.vxlan_collect_md = true;
-    link.info.vxlan_port = params.udp_port;
+    link.info.kind = Name(params.encapsulation);
+    link.info.tunnel_collect_md = true;
+    link.info.tunnel_port = params.udp_port;
     state.LinkEvent(Kind::kLinkChanged, link);
     return ifindex;
   });
@@ -275,6 +278,18 @@ absl::StatusOr<RouteInfo> FakeRtnetlinkPort::GetRoute(const IpAddress& destinati
     }
     if (best == nullptr) return SystemError(ENETUNREACH, call);
     return best->second;
+  });
+}
+
+absl::StatusOr<uint32_t> FakeRtnetlinkPort::LinkOfAddress(const IpAddress& address) {
+  const std::string call = StrCat("LinkOfAddress(", address.ToString(), ")");
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  return network_->With([&](State& state) -> absl::StatusOr<uint32_t> {
+    for (const auto& [ifindex, link] : state.links) {
+      const auto& own = link.addresses;
+      if (std::find(own.begin(), own.end(), address) != own.end()) return ifindex;
+    }
+    return absl::NotFoundError(StrCat(call, ": none has it"));
   });
 }
 

@@ -33,9 +33,10 @@ class FakeRtnetlinkPort final : public RtnetlinkPort {
   absl::Status SetVfRate(uint32_t pf_ifindex, uint16_t vf, uint32_t max_tx_mbps,
                          uint32_t min_tx_mbps) override;
   absl::Status SetVfLinkDisabled(uint32_t pf_ifindex, uint16_t vf, bool disabled) override;
-  absl::StatusOr<uint32_t> CreateVxlan(const VxlanParams& params) override;
+  absl::StatusOr<uint32_t> CreateTunnel(const TunnelParams& params) override;
   absl::Status DeleteLink(uint32_t ifindex) override;
   absl::StatusOr<RouteInfo> GetRoute(const IpAddress& destination) override;
+  absl::StatusOr<uint32_t> LinkOfAddress(const IpAddress& address) override;
   absl::StatusOr<std::vector<uint32_t>> DefaultRouteLinks() override;
   absl::StatusOr<std::vector<IpAddress>> LinkAddresses(uint32_t ifindex) override;
   absl::StatusOr<NeighbourInfo> GetNeighbour(uint32_t ifindex, const IpAddress& address) override;

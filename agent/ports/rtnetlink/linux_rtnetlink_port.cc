@@ -179,12 +179,12 @@ absl::Status LinuxRtnetlinkPort::SetVfLinkDisabled(uint32_t pf_ifindex, uint16_t
       StrCat("set the link state ", disabled ? "disable" : "auto", " on ", VfOf(pf_ifindex, vf)));
 }
 
-absl::StatusOr<uint32_t> LinuxRtnetlinkPort::CreateVxlan(const VxlanParams& params) {
+absl::StatusOr<uint32_t> LinuxRtnetlinkPort::CreateTunnel(const TunnelParams& params) {
   FAIRLEAD_RETURN_IF_ERROR(netlink::CheckIfName(params.name));
   if (params.alias.size() > netlink::kMaxIfAlias) {
-    return absl::InvalidArgumentError("the alias of the VXLAN device is too long");
+    return absl::InvalidArgumentError("the alias of the tunnel device is too long");
   }
-  const std::string asked = StrCat("create VXLAN device ", params.name);
+  const std::string asked = StrCat("create ", Name(params.encapsulation), " device ", params.name);
   // The kernel takes no alias with the creation. Both requests go in one system
   // call, so that no death of the agent leaves a device that nobody owns; the
   // look-up before keeps the second one from marking a device of somebody else.
@@ -193,7 +193,7 @@ absl::StatusOr<uint32_t> LinuxRtnetlinkPort::CreateVxlan(const VxlanParams& para
   } else if (ErrnoOf(there.status()) != ENODEV) {
     return Annotate(there.status(), asked);
   }
-  std::array<Message, 2> requests{netlink::CreateVxlanRequest(params),
+  std::array<Message, 2> requests{netlink::CreateTunnelRequest(params),
                                   netlink::SetAliasRequest(0, params.name, params.alias)};
   const std::vector<Answer> answers = socket_->Transact(requests);
   FAIRLEAD_RETURN_IF_ERROR(answers[0].ToStatus(asked));
@@ -232,6 +232,18 @@ absl::StatusOr<RouteInfo> LinuxRtnetlinkPort::GetRoute(const IpAddress& destinat
     default:
       return routes.front().info;
   }
+}
+
+absl::StatusOr<uint32_t> LinuxRtnetlinkPort::LinkOfAddress(const IpAddress& address) {
+  const std::string asked = StrCat("look up the device that has ", address.ToString());
+  std::vector<netlink::DecodedAddress> addresses;
+  FAIRLEAD_RETURN_IF_ERROR(
+      DecodeAll(Dump(*socket_, [&] { return netlink::ListAddressesRequest(address.is_v6(), 0); }),
+                RTM_NEWADDR, asked, netlink::DecodeAddress, &addresses));
+  for (const netlink::DecodedAddress& one : addresses) {
+    if (one.address == address) return one.ifindex;
+  }
+  return absl::NotFoundError(StrCat(asked, ": none has it"));
 }
 
 absl::StatusOr<std::vector<uint32_t>> LinuxRtnetlinkPort::DefaultRouteLinks() {

@@ -80,7 +80,8 @@ TEST(LinuxRtnetlinkPort, ATunnelComesUpThoughANicRefusesItsUdpPort) {
   const uint32_t nic = (*LinuxDevlinkPort::Create())->ListPorts(device)->at(0).ifindex;
   ASSERT_TRUE(port->SetLinkUp(nic, true).ok());
   netdevsim.SetKnob(device, kInjectError, StrCat(ENOSPC));
-  const auto tunnel = port->CreateVxlan({.name = "flvx1", .udp_port = 4791, .alias = "fairlead:t"});
+  const auto tunnel =
+      port->CreateTunnel({.name = "flvx1", .udp_port = 4791, .alias = "fairlead:t"});
   ASSERT_TRUE(tunnel.ok()) << tunnel.status();
   const absl::Status up = port->SetLinkUp(*tunnel, true);
   EXPECT_TRUE(up.ok()) << up;

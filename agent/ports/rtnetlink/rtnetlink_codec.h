@@ -40,7 +40,7 @@ Message SetVfSpoofCheckRequest(uint32_t ifindex, uint16_t vf, bool on);
 Message SetVfTrustRequest(uint32_t ifindex, uint16_t vf, bool on);
 Message SetVfRateRequest(uint32_t ifindex, uint16_t vf, uint32_t max_tx_mbps, uint32_t min_tx_mbps);
 Message SetVfLinkDisabledRequest(uint32_t ifindex, uint16_t vf, bool disabled);
-Message CreateVxlanRequest(const VxlanParams& params);
+Message CreateTunnelRequest(const TunnelParams& params);
 Message DeleteLinkRequest(uint32_t ifindex);
 Message GetRouteRequest(const IpAddress& destination);
 Message ListRoutesRequest(bool ipv6);

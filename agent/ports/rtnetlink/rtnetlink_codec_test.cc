@@ -8,6 +8,8 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include <cstring>
+
 namespace fairlead::netlink {
 namespace {
 
@@ -214,8 +216,8 @@ TEST(DecodeRoute, ANextHopPastTheEndIsRefused) {
   EXPECT_EQ(DecodeRoute(Payload(message)).status().code(), absl::StatusCode::kDataLoss);
 }
 
-TEST(CreateVxlanRequest, CarriesWhatTheTunnelNeeds) {
-  Message message = CreateVxlanRequest({.name = "fl0", .udp_port = 4789, .alias = "x"});
+TEST(CreateTunnelRequest, CarriesWhatVxlanNeeds) {
+  Message message = CreateTunnelRequest({.name = "fl0", .udp_port = 4789, .alias = "x"});
   DecodeError error;
   AttributeSet link(AfterHeader(Payload(message), sizeof(ifinfomsg)), &error);
   EXPECT_EQ(link.String(IFLA_IFNAME, 15), "fl0");
@@ -226,6 +228,37 @@ TEST(CreateVxlanRequest, CarriesWhatTheTunnelNeeds) {
   EXPECT_EQ(data.U8(IFLA_VXLAN_UDP_ZERO_CSUM6_RX), 1);
   EXPECT_FALSE(data.Has(IFLA_VXLAN_ID));
   EXPECT_TRUE(error.ok());
+}
+
+TEST(CreateTunnelRequest, CarriesWhatGeneveNeeds) {
+  Message message = CreateTunnelRequest({"fl0", Encapsulation::kGeneve, 6081, "x"});
+  DecodeError error;
+  AttributeSet link(AfterHeader(Payload(message), sizeof(ifinfomsg)), &error);
+  EXPECT_EQ(link.Nested(IFLA_LINKINFO).String(IFLA_INFO_KIND, 15), "geneve");
+  AttributeSet data = link.Nested(IFLA_LINKINFO).Nested(IFLA_INFO_DATA);
+  EXPECT_TRUE(data.Has(IFLA_GENEVE_COLLECT_METADATA));
+  EXPECT_EQ(data.Raw(IFLA_GENEVE_COLLECT_METADATA)->size(), 0U);
+  EXPECT_EQ(data.Be16(IFLA_GENEVE_PORT), 6081);
+  EXPECT_EQ(data.U8(IFLA_GENEVE_UDP_ZERO_CSUM6_RX), 1);
+  EXPECT_FALSE(data.Has(IFLA_GENEVE_ID));
+  EXPECT_TRUE(error.ok());
+}
+
+TEST(DecodeLink, ATunnelDeviceIsReadBackAsItIsMade) {
+  for (const Encapsulation kind : {Encapsulation::kVxlan, Encapsulation::kGeneve}) {
+    Message message = CreateTunnelRequest({"fl0", kind, 6081, ""});
+    std::vector<uint8_t> payload(Payload(message).begin(), Payload(message).end());
+    ifinfomsg header{};
+    header.ifi_index = 7;
+    header.ifi_flags = IFF_LOOPBACK;
+    std::memcpy(payload.data(), &header, sizeof(header));
+    const auto link = DecodeLink(payload);
+    ASSERT_TRUE(link.ok() && *link) << link.status();
+    EXPECT_EQ((*link)->kind, Name(kind));
+    EXPECT_TRUE((*link)->tunnel_collect_md);
+    EXPECT_EQ((*link)->tunnel_port, 6081);
+    EXPECT_TRUE((*link)->loopback);
+  }
 }
 
 // What iproute2 sends for `ip link set pf0 vf 1 vlan 100`, `spoofchk on`, `trust on`,

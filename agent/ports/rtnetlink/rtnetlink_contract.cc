@@ -234,24 +234,55 @@ TEST_P(RtnetlinkContract, AnEntryThatAnOperatorMadePermanentIsOursNoMore) {
 }
 
 TEST_P(RtnetlinkContract, TheTunnelDeviceIsMadeWhole) {
-  auto made = port().CreateVxlan({.name = "flvx0", .udp_port = 4790, .alias = "fairlead:t"});
-  if (ErrnoOf(made.status()) == EOPNOTSUPP) GTEST_SKIP() << made.status();
-  ASSERT_TRUE(made.ok()) << made.status();
-  auto link = port().GetLink("flvx0");
-  ASSERT_TRUE(link.ok()) << link.status();
-  EXPECT_EQ(link->ifindex, *made);
-  EXPECT_EQ(link->kind, "vxlan");
-  EXPECT_TRUE(link->vxlan_collect_md);
-  EXPECT_EQ(link->vxlan_port, 4790);
-  EXPECT_EQ(link->alias, "fairlead:t");
-  EXPECT_FALSE(link->up);
-  EXPECT_TRUE(port().DeleteLink(*made).ok());
+  for (const Encapsulation kind : {Encapsulation::kVxlan, Encapsulation::kGeneve}) {
+    SCOPED_TRACE(Name(kind));
+    auto made = port().CreateTunnel({"flvx0", kind, 4790, "fairlead:t"});
+    if (ErrnoOf(made.status()) == EOPNOTSUPP) GTEST_SKIP() << made.status();
+    ASSERT_TRUE(made.ok()) << made.status();
+    auto link = port().GetLink("flvx0");
+    ASSERT_TRUE(link.ok()) << link.status();
+    EXPECT_EQ(link->ifindex, *made);
+    EXPECT_EQ(link->kind, Name(kind));
+    EXPECT_TRUE(link->tunnel_collect_md);
+    EXPECT_EQ(link->tunnel_port, 4790);
+    EXPECT_EQ(link->alias, "fairlead:t");
+    EXPECT_FALSE(link->up);
+    EXPECT_TRUE(port().SetMtu(*made, 8950).ok());
+    EXPECT_EQ(port().GetLink("flvx0")->mtu, 8950U);
+    EXPECT_TRUE(port().DeleteLink(*made).ok());
+  }
+}
+
+TEST_P(RtnetlinkContract, AUdpPortHasOneTunnelDeviceOfAKind) {
+  for (const Encapsulation kind : {Encapsulation::kVxlan, Encapsulation::kGeneve}) {
+    SCOPED_TRACE(Name(kind));
+    auto made = port().CreateTunnel({"flvx0", kind, 4790, "fairlead:t"});
+    if (ErrnoOf(made.status()) == EOPNOTSUPP) GTEST_SKIP() << made.status();
+    ASSERT_TRUE(made.ok()) << made.status();
+    const auto second = port().CreateTunnel({"flvx1", kind, 4790, "fairlead:t"});
+    EXPECT_EQ(ErrnoOf(second.status()), kind == Encapsulation::kVxlan ? EEXIST : EBUSY)
+        << second.status();
+    EXPECT_EQ(port().GetLink("flvx1").status().code(), absl::StatusCode::kNotFound);
+    EXPECT_TRUE(port().DeleteLink(*made).ok());
+  }
+}
+
+TEST_P(RtnetlinkContract, ALinkIsFoundByItsAddress) {
+  const uint32_t ifindex = env_->AddEthernet("fleth0");
+  ASSERT_TRUE(port().SetLinkUp(ifindex, true).ok());
+  EXPECT_EQ(port().LinkOfAddress(Ip("192.0.2.1")).status().code(), absl::StatusCode::kNotFound);
+  env_->AddAddress(ifindex, Ip("192.0.2.1"), Net("192.0.2.0/24"));
+  const auto found = port().LinkOfAddress(Ip("192.0.2.1"));
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(*found, ifindex);
+  EXPECT_FALSE(port().GetLink(ifindex)->loopback);
+  EXPECT_TRUE(port().GetLink("lo")->loopback);
 }
 
 TEST_P(RtnetlinkContract, SomebodyElsesDeviceIsNotTakenForTheTunnel) {
   const uint32_t ifindex = env_->AddEthernet("flvx0");
   ASSERT_TRUE(port().SetAlias(ifindex, "theirs").ok());
-  auto made = port().CreateVxlan({.name = "flvx0", .udp_port = 4790, .alias = "fairlead:t"});
+  auto made = port().CreateTunnel({.name = "flvx0", .udp_port = 4790, .alias = "fairlead:t"});
   EXPECT_EQ(made.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(port().GetLink(ifindex)->alias, "theirs");
 }

@@ -142,6 +142,7 @@ absl::StatusOr<std::optional<LinkInfo>> DecodeLink(Bytes payload) {
   info.ifindex = static_cast<uint32_t>(header->ifi_index);
   info.up = (header->ifi_flags & IFF_UP) != 0;
   info.carrier = (header->ifi_flags & IFF_LOWER_UP) != 0;
+  info.loopback = (header->ifi_flags & IFF_LOOPBACK) != 0;
   info.name = link.String(IFLA_IFNAME, kMaxIfName).value_or("");
   if (info.name.empty()) error.Set("the device has no name");
   info.mtu = link.U32(IFLA_MTU).value_or(0);
@@ -157,8 +158,12 @@ absl::StatusOr<std::optional<LinkInfo>> DecodeLink(Bytes payload) {
   info.kind = kind.String(IFLA_INFO_KIND, kMaxKind).value_or("");
   if (info.kind == "vxlan") {
     const AttributeSet vxlan = kind.Nested(IFLA_INFO_DATA);
-    info.vxlan_collect_md = vxlan.U8(IFLA_VXLAN_COLLECT_METADATA).value_or(0) != 0;
-    info.vxlan_port = vxlan.Be16(IFLA_VXLAN_PORT).value_or(0);
+    info.tunnel_collect_md = vxlan.U8(IFLA_VXLAN_COLLECT_METADATA).value_or(0) != 0;
+    info.tunnel_port = vxlan.Be16(IFLA_VXLAN_PORT).value_or(0);
+  } else if (info.kind == "geneve") {
+    const AttributeSet geneve = kind.Nested(IFLA_INFO_DATA);
+    info.tunnel_collect_md = geneve.Has(IFLA_GENEVE_COLLECT_METADATA);
+    info.tunnel_port = geneve.Be16(IFLA_GENEVE_PORT).value_or(0);
   }
   if (link.Has(IFLA_VFINFO_LIST)) info.vfs = DecodeVfs(link.Nested(IFLA_VFINFO_LIST), &error);
   if (!error.ok()) return error.ToStatus("a network device");

@@ -139,18 +139,24 @@ Message SetVfLinkDisabledRequest(uint32_t ifindex, uint16_t vf, bool disabled) {
   return VfMessage(ifindex, IFLA_VF_LINK_STATE, ifla_vf_link_state{.vf = vf, .link_state = state});
 }
 
-Message CreateVxlanRequest(const VxlanParams& params) {
+Message CreateTunnelRequest(const TunnelParams& params) {
   Message message = LinkMessage(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, 0);
   message.PutString(IFLA_IFNAME, params.name)
       .Begin(IFLA_LINKINFO)
-      .PutString(IFLA_INFO_KIND, "vxlan")
-      .Begin(IFLA_INFO_DATA)
-      .PutU8(IFLA_VXLAN_COLLECT_METADATA, 1)
-      .PutBe16(IFLA_VXLAN_PORT, params.udp_port)
-      .PutU8(IFLA_VXLAN_LEARNING, 0)
-      .PutU8(IFLA_VXLAN_UDP_ZERO_CSUM6_RX, 1)
-      .End()
-      .End();
+      .PutString(IFLA_INFO_KIND, Name(params.encapsulation))
+      .Begin(IFLA_INFO_DATA);
+  if (params.encapsulation == Encapsulation::kVxlan) {
+    message.PutU8(IFLA_VXLAN_COLLECT_METADATA, 1)
+        .PutBe16(IFLA_VXLAN_PORT, params.udp_port)
+        .PutU8(IFLA_VXLAN_LEARNING, 0)
+        .PutU8(IFLA_VXLAN_UDP_ZERO_CSUM6_RX, 1);
+  } else {
+    message
+        .Put(IFLA_GENEVE_COLLECT_METADATA, Bytes())  // a flag: it has no value
+        .PutBe16(IFLA_GENEVE_PORT, params.udp_port)
+        .PutU8(IFLA_GENEVE_UDP_ZERO_CSUM6_RX, 1);
+  }
+  message.End().End();
   return message;
 }
 

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "agent/base/encapsulation.h"
 #include "agent/base/types.h"
 
 namespace fairlead {
@@ -46,15 +47,16 @@ struct LinkInfo {
   std::optional<MacAddress> permanent_mac;
   std::string alias;                        // ifalias, where ownership shows
   std::string kind;                         // IFLA_INFO_KIND: "vxlan", "" for hardware
+  bool loopback = false;                    // IFF_LOOPBACK
   uint32_t master = 0;                      // the bond or bridge that it is a part of (IFLA_MASTER)
   uint32_t lower = 0;                       // what a VLAN or macvlan stands on (IFLA_LINK)
   bool addr_gen_none = false;               // no IPv6 link-local address by itself
   uint32_t ingress_block = 0;               // not filled here; see TcPort
   std::optional<TrafficCounters> counters;  // GetLink only: IFLA_STATS64
   std::optional<std::vector<VfInfo>> vfs;   // GetLinkWithVfs only; absent: the NIC reports none
-  // kind "vxlan":
-  bool vxlan_collect_md = false;
-  uint16_t vxlan_port = 0;
+  // Kinds "vxlan" and "geneve":
+  bool tunnel_collect_md = false;
+  uint16_t tunnel_port = 0;
   friend bool operator==(const LinkInfo&, const LinkInfo&) = default;
 };
 
@@ -88,8 +90,9 @@ struct NeighbourInfo {
   bool kept_by_others() const { return permanent() || (managed && protocol != kFairleadProtocol); }
 };
 
-struct VxlanParams {
+struct TunnelParams {
   std::string name;
+  Encapsulation encapsulation = Encapsulation::kVxlan;
   uint16_t udp_port = 4789;
   std::string alias;
 };
@@ -139,15 +142,17 @@ class RtnetlinkPort {
   // Disabled, the VF sends and receives nothing; else its link follows the PF's (auto).
   virtual absl::Status SetVfLinkDisabled(uint32_t pf_ifindex, uint16_t vf, bool disabled) = 0;
 
-  // An external (collect_md) VXLAN device, made down, with UDP over IPv6
-  // zero checksums accepted, learning off. Returns its ifindex.
-  virtual absl::StatusOr<uint32_t> CreateVxlan(const VxlanParams& params) = 0;
+  // An external (collect_md) VXLAN or Geneve device, made down, that accepts UDP over IPv6 with a
+  // checksum of zero (RFC 6935) and learns nothing. Returns its ifindex.
+  virtual absl::StatusOr<uint32_t> CreateTunnel(const TunnelParams& params) = 0;
   // A link that is gone is success.
   virtual absl::Status DeleteLink(uint32_t ifindex) = 0;
 
   // The route that a packet to `destination` would take. kNotFound or
   // SystemError(ENETUNREACH) when there is none.
   virtual absl::StatusOr<RouteInfo> GetRoute(const IpAddress& destination) = 0;
+  // The link that has this address. kNotFound: none has.
+  virtual absl::StatusOr<uint32_t> LinkOfAddress(const IpAddress& address) = 0;
   // Interfaces that carry a default route of either family, ascending.
   virtual absl::StatusOr<std::vector<uint32_t>> DefaultRouteLinks() = 0;
   // Addresses of a link, both families.

@@ -74,7 +74,7 @@ uint32_t HardwareCount(State& state, const TcAttachPoint& at, const TcFilter& fi
   for (const auto* link : UsersOf(state, at)) {
     const bool other = filter.match.indev && *filter.match.indev != link->info.name;
     if (link->offload_capable && !other && !SendsTo(filter, link->info.ifindex)) ++count;
-    if (link->info.kind == "vxlan") {
+    if (link->info.tunnel_collect_md) {
       // NICs take the rules of a tunnel device too (flow_indr_dev_register,
       // net/core/flow_offload.c).
       for (const auto& [index, nic] : state.links) count += nic.offload_capable ? 1 : 0;
@@ -103,7 +103,7 @@ absl::Status CheckOffload(State& state, const TcAttachPoint& at, const TcFilter&
   // One user that cannot is enough for a refusal, and a tunnel device never can
   // (skip_sw there is refused by the core).
   const bool all = std::all_of(users.begin(), users.end(), [](const auto* link) {
-    return link->offload_capable && link->info.kind != "vxlan";
+    return link->offload_capable && !link->info.tunnel_collect_md;
   });
   if (!all) return SystemError(EOPNOTSUPP, asked);
   if (HardwareCount(state, at, filter) == users.size()) return absl::OkStatus();
@@ -121,7 +121,7 @@ bool SameMask(const TcMatch& a, const TcMatch& b) {
                       match.src_ip || match.dst_ip, LengthOf(match.src_ip), LengthOf(match.dst_ip),
                       match.ttl_expiring, match.icmpv6_type.has_value(),
                       match.udp_dst_port.has_value(), match.enc_key_id.has_value(),
-                      match.enc_dst && match.enc_dst->is_v4(),
+                      LengthOf(match.enc_src), match.enc_dst && match.enc_dst->is_v4(),
                       match.enc_dst && match.enc_dst->is_v6(), match.enc_dst_port.has_value());
   };
   return mask(a) == mask(b);
@@ -135,7 +135,7 @@ bool SameKey(const TcMatch& a, const TcMatch& b) {
   return a.dst_mac == b.dst_mac && SameMask(a, b) && a.indev == b.indev && a.src_mac == b.src_mac &&
          same(a.src_ip, b.src_ip) && same(a.dst_ip, b.dst_ip) && a.icmpv6_type == b.icmpv6_type &&
          a.udp_dst_port == b.udp_dst_port && a.enc_key_id == b.enc_key_id &&
-         a.enc_dst == b.enc_dst && a.enc_dst_port == b.enc_dst_port;
+         same(a.enc_src, b.enc_src) && a.enc_dst == b.enc_dst && a.enc_dst_port == b.enc_dst_port;
 }
 
 // Flower keeps the filters of a priority in one hash table per mask, and refuses a
@@ -273,7 +273,8 @@ absl::Status FakeTcPort::ApplyOne(const TcChange& change) {
                                 .kind = "flower",
                                 .cookie = filter.cookie,
                                 .in_hw = false,
-                                .in_hw_count = 0};
+                                .in_hw_count = 0,
+                                .packets = 0};
     } else if (table.erase(filter.id) == 0) {
       return absl::OkStatus();
     }

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <linux/gen_stats.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
@@ -53,6 +54,7 @@ TcFilter Sample() {
   filter.match.ttl_expiring = true;
   filter.match.udp_dst_port = 53;
   filter.match.enc_key_id = 1000;
+  filter.match.enc_src = *IpPrefix::Parse("192.0.2.0/25");
   filter.match.enc_dst = *IpAddress::Parse("192.0.2.1");
   filter.match.enc_dst_port = 4789;
   filter.actions = {TcTunnelUnset{}, Route(false), TcCsum{}, Tunnel(), TcMirred{.ifindex = 10}};
@@ -106,6 +108,8 @@ TEST(PutFilterRequest, HasEveryKeyAndAction) {
   EXPECT_EQ(flower.Be16(TCA_FLOWER_KEY_UDP_DST), 53);
   EXPECT_EQ(flower.Be16(TCA_FLOWER_KEY_UDP_DST_MASK), 0xffff);
   EXPECT_EQ(flower.Be32(TCA_FLOWER_KEY_ENC_KEY_ID), 1000u);
+  EXPECT_EQ(flower.Ip(TCA_FLOWER_KEY_ENC_IPV4_SRC), *IpAddress::Parse("192.0.2.0"));
+  EXPECT_EQ(flower.Ip(TCA_FLOWER_KEY_ENC_IPV4_SRC_MASK), *IpAddress::Parse("255.255.255.128"));
   EXPECT_EQ(flower.Ip(TCA_FLOWER_KEY_ENC_IPV4_DST), *IpAddress::Parse("192.0.2.1"));
   EXPECT_EQ(flower.Be16(TCA_FLOWER_KEY_ENC_UDP_DST_PORT), 4789);
   EXPECT_EQ(flower.Be16(TCA_FLOWER_KEY_ENC_UDP_DST_PORT_MASK), 0xffff);
@@ -376,6 +380,10 @@ TEST(CheckFilter, KeysMustGoTogether) {
   EXPECT_FALSE(Refused([](TcFilter&) {}));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.match.indev = "sixteencharacter"; }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.match.enc_key_id = 1U << 24; }));
+  EXPECT_TRUE(Refused([](TcFilter& f) {
+    f.match.enc_src = *IpPrefix::Parse("2001:db8::/32");
+    f.match.enc_dst = *IpAddress::Parse("192.0.2.1");
+  }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.id.handle = 0; }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.id.chain = 0x10000000; }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.match.icmpv6_type = 135; }));
@@ -486,6 +494,27 @@ TEST(DecodeFilter, ReadsWhatHardwareTook) {
   ASSERT_TRUE(filter.ok()) << filter.status();
   EXPECT_TRUE(filter->info.in_hw);
   EXPECT_EQ(filter->info.in_hw_count, 3u);
+}
+
+// gnet_stats_copy_basic, net/core/gen_stats.c: the whole number comes only where 32 bits overflow.
+TEST(DecodeFilter, PacketsAreThoseOfItsFirstAction) {
+  for (const bool many : {false, true}) {
+    Message message(RTM_NEWTFILTER, 0);
+    message.Header(tcmsg{}).PutString(TCA_KIND, "flower").Begin(TCA_OPTIONS).Begin(TCA_FLOWER_ACT);
+    for (uint16_t action : {1, 2}) {
+      gnet_stats_basic basic{};
+      basic.bytes = 500;
+      basic.packets = 7U * action;
+      message.Begin(action).Begin(TCA_ACT_STATS).PutStruct(TCA_STATS_BASIC, basic);
+      const uint64_t whole = (uint64_t{1} << 32) + 7;
+      if (many) message.PutStruct(TCA_STATS_PKT64, whole);
+      message.End().End();
+    }
+    message.End().End();
+    const auto filter = DecodeFilter(Payload(message));
+    ASSERT_TRUE(filter.ok()) << filter.status();
+    EXPECT_EQ(filter->info.packets, many ? (uint64_t{1} << 32) + 7 : 7U);
+  }
 }
 
 TEST(DecodeFilter, ACookieOfAnotherLengthIsForeign) {

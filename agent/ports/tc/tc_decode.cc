@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <linux/gen_stats.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
@@ -15,18 +16,36 @@ constexpr std::string_view kFlower = "flower";
 
 bool IsIngress(uint32_t parent) { return TC_H_MAJ(parent) == TC_H_MAJ(TC_H_CLSACT); }
 
-// The cookie of action 1; one of another length is somebody else's.
-std::optional<TcCookie> DecodeCookie(Bytes actions, DecodeError* error) {
+// Packets by TCA_ACT_STATS: 32 bits of them, and all where those do not suffice (gnet_stats_copy,
+// net/core/gen_stats.c).
+uint64_t DecodePackets(Bytes stats, DecodeError* error) {
+  uint64_t packets = 0;
+  bool whole = false;
+  ForEachAttribute(stats, error, [&](uint16_t type, Bytes payload) {
+    if (type == TCA_STATS_PKT64) {
+      packets = ReadNumber<uint64_t>(type, payload, error).value_or(0);
+      whole = true;
+    } else if (type == TCA_STATS_BASIC && !whole) {
+      if (const auto basic = ReadStruct<gnet_stats_basic>(payload)) packets = basic->packets;
+    }
+  });
+  return packets;
+}
+
+// Of action 1. A cookie of another length is somebody else's.
+void DecodeFirstAction(Bytes actions, DecodeError* error, TcFilterInfo* info) {
   Bytes first;
   ForEachAttribute(actions, error, [&](uint16_t type, Bytes payload) {
     if (type == 1) first = payload;
   });
-  std::optional<TcCookie> cookie;
   ForEachAttribute(first, error, [&](uint16_t type, Bytes payload) {
-    if (type == TCA_ACT_COOKIE) cookie = ReadStruct<TcCookie>(payload);
-    if (type == TCA_ACT_COOKIE && payload.size() != sizeof(TcCookie)) cookie.reset();
+    if (type == TCA_ACT_COOKIE) {
+      info->cookie = ReadStruct<TcCookie>(payload);
+      if (payload.size() != sizeof(TcCookie)) info->cookie.reset();
+    } else if (type == TCA_ACT_STATS) {
+      info->packets = DecodePackets(payload, error);
+    }
   });
-  return cookie;
 }
 
 void DecodeFlower(Bytes options, DecodeError* error, TcFilterInfo* info) {
@@ -37,7 +56,7 @@ void DecodeFlower(Bytes options, DecodeError* error, TcFilterInfo* info) {
     } else if (type == TCA_FLOWER_IN_HW_COUNT) {
       info->in_hw_count = ReadNumber<uint32_t>(type, payload, error).value_or(0);
     } else if (type == TCA_FLOWER_ACT) {
-      info->cookie = DecodeCookie(payload, error);
+      DecodeFirstAction(payload, error, info);
     }
   });
 }

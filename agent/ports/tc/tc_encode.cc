@@ -68,6 +68,9 @@ constexpr IpKey kSource = {TCA_FLOWER_KEY_IPV4_SRC, TCA_FLOWER_KEY_IPV4_SRC_MASK
 constexpr IpKey kDestination = {TCA_FLOWER_KEY_IPV4_DST, TCA_FLOWER_KEY_IPV4_DST_MASK,
                                 TCA_FLOWER_KEY_IPV6_DST, TCA_FLOWER_KEY_IPV6_DST_MASK};
 
+constexpr IpKey kOuterSource = {TCA_FLOWER_KEY_ENC_IPV4_SRC, TCA_FLOWER_KEY_ENC_IPV4_SRC_MASK,
+                                TCA_FLOWER_KEY_ENC_IPV6_SRC, TCA_FLOWER_KEY_ENC_IPV6_SRC_MASK};
+
 void PutPrefix(Message& message, const IpKey& key, const IpPrefix& prefix) {
   const bool v4 = prefix.address().is_v4();
   message.PutIp(v4 ? key.v4 : key.v6, prefix.address())
@@ -103,6 +106,7 @@ void PutMatch(Message& message, const TcMatch& match) {
   if (match.src_ip) PutPrefix(message, kSource, *match.src_ip);
   if (match.dst_ip) PutPrefix(message, kDestination, *match.dst_ip);
   if (match.enc_key_id) message.PutBe32(TCA_FLOWER_KEY_ENC_KEY_ID, *match.enc_key_id);
+  if (match.enc_src) PutPrefix(message, kOuterSource, *match.enc_src);
   if (match.enc_dst) {
     const bool v4 = match.enc_dst->is_v4();
     const std::vector<uint8_t> mask(match.enc_dst->bytes().size(), 0xff);
@@ -397,6 +401,10 @@ absl::Status CheckFilter(const TcFilter& filter) {
   }
   if (match.enc_key_id && *match.enc_key_id > Vni::kMax) {
     return Refuse("the tunnel key that it matches has more than 24 bits");
+  }
+  if (match.enc_src && match.enc_dst &&
+      match.enc_src->address().is_v4() != match.enc_dst->is_v4()) {
+    return Refuse("the outer source and destination that it matches are of different families");
   }
   return CheckActions(match, filter.actions);
 }

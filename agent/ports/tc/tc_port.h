@@ -47,6 +47,7 @@ struct TcMatch {
   std::optional<uint8_t> icmpv6_type;    // implies ip_proto 58
   std::optional<uint16_t> udp_dst_port;  // implies ip_proto 17
   std::optional<uint32_t> enc_key_id;
+  std::optional<IpPrefix> enc_src;
   std::optional<IpAddress> enc_dst;
   std::optional<uint16_t> enc_dst_port;
   friend bool operator==(const TcMatch&, const TcMatch&) = default;
@@ -116,6 +117,7 @@ struct TcFilterInfo {
   std::optional<TcCookie> cookie;  // of the first action
   bool in_hw = false;              // TCA_CLS_FLAGS_IN_HW
   uint32_t in_hw_count = 0;
+  uint64_t packets = 0;  // that its first action has met, by the kernel and in hardware
 };
 
 // How much a dump shows. A terse one costs less and has no in_hw_count (it is 0).
