@@ -21,7 +21,7 @@ absl::StatusOr<NextHop> Engine::NextHopOf(const Route& route) const {
       absl::StrCat(owner->ToString(), ", which has its next hop ", route.next_hop.ToString(), ",");
   if (owner->kind == ObjectKind::kEndpoint) {
     const Endpoint& endpoint = *world_.FindEndpoint(owner->id);
-    if (endpoint.vtep == config_.compile.tunnel_local) {
+    if (endpoint.vtep == config_.compile.tunnel.local) {
       return absl::NotFoundError(absl::StrCat(name, " is said to be behind this host's own VTEP"));
     }
     if (!facts_.tunnel) return &endpoint;

@@ -27,6 +27,7 @@ class References {
 
   absl::Status Check(const Object& object) const {
     if (const auto* subnet = std::get_if<Subnet>(&object)) return CheckVpc(object, subnet->vpc);
+    if (const auto* route = std::get_if<Route>(&object)) return CheckVpc(object, route->vpc);
     if (const auto* endpoint = std::get_if<Endpoint>(&object)) {
       return CheckSubnet(object, endpoint->vpc, endpoint->subnet);
     }

@@ -124,6 +124,7 @@ class TcMessagesTest : public ::testing::Test {
     vpc_.tunnel.device = "flvx";
     vpc_.tunnel.ifindex = ::if_nametoindex("flvx");
     vpc_.tunnel.local = *IpAddress::Parse("192.0.2.1");
+    vpc_.peers = {*IpPrefix::Parse("192.0.2.0/24"), *IpPrefix::Parse("198.51.100.7/32")};
     ASSERT_TRUE(port_->AddClsact(representor_, BlockIndexOf(vpc_.vni)).ok());
     ASSERT_TRUE(port_->AddClsact(vpc_.tunnel.ifindex, 0).ok());
     monitor_ = UniqueFd(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -214,6 +215,11 @@ TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
   endpoint.mac = *MacAddress::Parse(kFarMac);
   endpoint.addresses = {*IpAddress::Parse("10.0.0.5"), *IpAddress::Parse("fd00:1::5")};
   endpoint.vtep = *IpAddress::Parse("192.0.2.2");
+  const auto route = [](const char* prefix) {
+    Route out;
+    out.prefix = *IpPrefix::Parse(prefix);
+    return out;
+  };
   std::vector<FlowRule> rules = {DefaultDropRule({RuleTable::Kind::kVpcBlock, vpc_.vni}),
                                  DefaultDropRule({RuleTable::Kind::kTunnelIngress, {}})};
   for (const auto& more :
@@ -224,7 +230,10 @@ TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
   }
 
   const std::string outer = " enc_key_id 100 enc_dst_ip 192.0.2.1 enc_dst_port 4789";
+  const std::string from_one = StrCat(outer, " enc_src_ip 192.0.2.0/24 dst_mac ");
+  const std::string from_other = StrCat(outer, " enc_src_ip 198.51.100.7 dst_mac ");
   const std::string to_port = "action mirred egress redirect dev flrep";
+  const std::string decap = StrCat(" action tunnel_key unset pipe ", to_port);
   const std::string to_tunnel =
       "action tunnel_key set src_ip 192.0.2.1 dst_ip 192.0.2.2 id 100 dst_port 4789 ttl 64 nocsum "
       "pipe action mirred egress redirect dev flvx";
@@ -280,6 +289,13 @@ TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
        StrCat("protocol ip flower dst_ip 10.0.0.5 ", route4(kFarMac), to_tunnel)},
       {"block-100/1/2200/5",
        StrCat("protocol ipv6 flower dst_ip fd00:1::5 ", route6(kFarMac), to_tunnel)},
+      {"block-100/1/2300/2", "protocol ip flower dst_ip 10.0.0.0/24 action drop"},
+      {"block-100/1/2301/2", "protocol ipv6 flower dst_ip fd00:1::/64 action drop"},
+      {"block-100/1/2408/9", "protocol ip flower dst_ip 203.0.113.0/24 action drop"},
+      {"block-100/1/2432/7",
+       StrCat("protocol ip flower skip_hw dst_ip 0.0.0.0/0 ", route4(kMac), to_port)},
+      {"block-100/1/2596/8",
+       StrCat("protocol ipv6 flower dst_ip 2001:db8::/32 ", route6(kFarMac), to_tunnel)},
       {"block-100/1/65000/1", "protocol all flower action drop"},
       {"block-100/2/1000/4", StrCat("protocol all flower dst_mac ", kMac, " ", to_port)},
       {"block-100/2/1000/6", StrCat("protocol all flower skip_hw dst_mac ", kMac, " ", to_port)},
@@ -290,10 +306,11 @@ TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
       {"block-100/2/65000/2", "protocol all flower action drop"},
       {"tunnel/0/5/1", StrCat("protocol 802.1Q flower", outer, " action drop")},
       {"tunnel/0/6/1", StrCat("protocol 802.1ad flower", outer, " action drop")},
-      {"tunnel/0/1000/4", StrCat("protocol all flower dst_mac ", kMac, outer,
-                                 " action tunnel_key unset pipe ", to_port)},
-      {"tunnel/0/1000/6", StrCat("protocol all flower skip_hw dst_mac ", kMac, outer,
-                                 " action tunnel_key unset pipe ", to_port)},
+      {"tunnel/0/1000/4", StrCat("protocol all flower", from_one, kMac, decap)},
+      {"tunnel/0/1001/4", StrCat("protocol all flower", from_other, kMac, decap)},
+      {"tunnel/0/1000/6", StrCat("protocol all flower skip_hw", from_one, kMac, decap)},
+      {"tunnel/0/1001/6", StrCat("protocol all flower skip_hw", from_other, kMac, decap)},
+      {"tunnel/0/64000/1", StrCat("protocol all flower", outer, " action drop")},
       {"tunnel/0/65000/1", "protocol all flower action drop"},
   };
   std::set<std::string> compiled;
