@@ -110,7 +110,8 @@ class RouteChecker {
 
   // Routes that the message leaves as they are, beside subnets that it changes.
   void CheckStanding(const std::string& vpc) {
-    if (unsure_.contains(vpc)) return;
+    // That a VPC goes which still has routes is said of the VPC.
+    if (unsure_.contains(vpc) || !overlay_.Exists({ObjectKind::kVpc, vpc})) return;
     for (const StoredObject* stored : world_.RoutesOfVpc(vpc)) {
       const auto& route = std::get<Route>(stored->object);
       if (out_.full()) return;

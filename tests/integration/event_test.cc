@@ -11,6 +11,7 @@
 namespace fairlead {
 namespace {
 
+using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 class EventTest : public AgentTest {
@@ -118,6 +119,38 @@ TEST_F(EventTest, ASubscriberOfPortsIsToldOfAnAttachAndADetachAndOfNothingElse) 
   EXPECT_EQ(gone.event.status().state(), v1::OBJECT_STATE_REMOVING);
   EXPECT_EQ(gone.event.agent_start(), ready.event.agent_start());
   host->WaitGone("a-red");
+}
+
+TEST_F(EventTest, WhatBecomesOfARoutesNextHopIsToldOfTheRoute) {
+  Begin();
+  Attached("a", "red", "10.0.0.5");
+  std::unique_ptr<Subscriber> all = Subscribed("");
+  ASSERT_TRUE(all);
+  const auto until = [&](const std::function<bool(const v1::Event&)>& done) {
+    return Until(*all, "route/out", done, [](const Told&) {}).event.status();
+  };
+  const auto in_state = [](v1::ObjectState state) {
+    return [state](const v1::Event& event) { return event.status().state() == state; };
+  };
+  ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
+                    v1::Route* route = apply.add_upsert()->mutable_route();
+                    route->set_id("out");
+                    route->set_vpc("red");
+                    route->set_prefix("0.0.0.0/0");
+                    route->set_next_hop("10.0.0.9");
+                  })
+                  .has_accepted());
+  EXPECT_THAT(until(in_state(v1::OBJECT_STATE_PENDING)).reason(), HasSubstr("10.0.0.9"));
+  ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
+                    FillEndpoint(apply, "far", "red", "52:54:00:00:09:01", "10.0.0.9", "192.0.2.2");
+                  })
+                  .has_accepted());
+  until(in_state(v1::OBJECT_STATE_READY));
+  host->network->SetStation(*IpAddress::Parse("192.0.2.2"), std::nullopt);
+  EXPECT_THAT(until(in_state(v1::OBJECT_STATE_DEGRADED)).reason(), HasSubstr("192.0.2.2"));
+  ASSERT_TRUE(host->Apply([](v1::Apply& apply) { FillRemove(apply, v1::OBJECT_KIND_ROUTE, "out"); })
+                  .has_accepted());
+  until(Gone);
 }
 
 // A driver registers a representor's netdev first and binds it to its devlink port a

@@ -115,6 +115,22 @@ TEST_F(StaticRouteTest, ItFollowsItsNextHopFromAPortHereToAnEndpoint) {
   EXPECT_EQ(Does("0.0.0.0/0"), To(1));
 }
 
+// sonic-swss 3979: a removal and what made it again were not merged, and a route was left at a
+// drop.
+TEST_F(StaticRouteTest, ARouteWhoseNextHopGoesAndComesBackIsNotLeftAtADrop) {
+  Begin();
+  Attached("a", "red", "10.0.0.5");
+  PutFar();
+  PutRoute("out", kOut, "10.0.0.9");
+  WaitRoute("out", v1::OBJECT_STATE_READY);
+  Gate gate(*host->network, StrCat("Put(block ", BlockIndex(1000)));
+  Remove(v1::OBJECT_KIND_ENDPOINT, "far");
+  PutFar();
+  gate.Open();
+  WaitRoute("out", v1::OBJECT_STATE_READY);
+  EXPECT_EQ(Does(kOut), "encap 192.0.2.2");
+}
+
 TEST_F(StaticRouteTest, ANextHopThatIsNotLedToHereIsSaid) {
   Begin();
   Attached("a", "red", "10.0.0.5");
@@ -127,7 +143,7 @@ TEST_F(StaticRouteTest, ANextHopThatIsNotLedToHereIsSaid) {
   Remove(v1::OBJECT_KIND_PORT, "b-red");
   ASSERT_TRUE(host->Apply([&](v1::Apply& apply) {
                     FillEndpoint(apply, "twin", "red", "52:54:00:00:09:01", "10.0.0.6",
-                                 host->config.engine.compile.tunnel_local.ToString());
+                                 host->config.engine.compile.tunnel.local.ToString());
                   })
                   .has_accepted());
   WaitRoute("out", v1::OBJECT_STATE_PENDING,
@@ -374,7 +390,7 @@ TEST_F(StaticRouteTest, ARouteInSoftwareShowsInTheStatusOfPortsThatMustHaveHardw
     });
   };
   wait("a-red", "of route/out runs in software");
-  wait("b-red", StrCat("/", kPrioStatic4 + 8, "/"));
+  wait("b-red", "must run in hardware and does for 0 of the 1 other ports");
 }
 
 }  // namespace

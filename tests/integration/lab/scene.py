@@ -6,7 +6,7 @@ from host import Agent, Vm, eventually, need, need_same, snapshot
 
 # The cases do not wait for a minute where an operator would.
 TIMING = {"retry_first": 200, "retry_most": 2000, "audit_every": 5000, "removal_patience": 1000, "qmp_deadline": 8000}
-KINDS = {"ports": "port", "vms": "vm", "endpoints": "endpoint", "subnets": "subnet", "vpcs": "vpc"}
+KINDS = {"ports": "port", "vms": "vm", "endpoints": "endpoint", "routes": "route", "subnets": "subnet", "vpcs": "vpc"}
 
 
 def attach_words(vm, vpc, address):
