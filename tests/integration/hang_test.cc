@@ -11,12 +11,15 @@ using ::testing::HasSubstr;
 
 class HangTest : public AgentTest {
  protected:
-  v1::HostState::Lane LaneOf(uint16_t pf) {
+  v1::HostState::Lane LaneOf(const std::string& name) {
     const v1::HostState state = host->Host();
     for (const v1::HostState::Lane& lane : state.lanes()) {
-      if (lane.name() == StrCat("pf ", FakeHost::PfMac(pf).ToString())) return lane;
+      if (lane.name() == name) return lane;
     }
     return {};
+  }
+  v1::HostState::Lane LaneOf(uint16_t pf) {
+    return LaneOf(StrCat("pf ", FakeHost::PfMac(pf).ToString()));
   }
 };
 
@@ -53,10 +56,11 @@ TEST_F(HangTest, ANicWhoseCallsDoNotComeBackIsParkedAndTheOtherNicGoesOn) {
 TEST_F(HangTest, RulesOfOneVpcThatDoNotComeBackHoldUpNoOther) {
   Begin({.pfs = 2});
   Quiet();
-  Gate gate(*host->network, StrCat("Put(block ", BlockIndex(1000)));
+  Gate gate(*host->network, StrCat("Put(block ", BlockIndex(1000), " chain 0 prio 10 "));
   host->AddVm("a");
   host->Attach("a", "red", "10.0.0.5");
-  host->WaitPort("a-red", [](const auto& s) { return s && s->step() == "flow-rule create"; });
+  host->WaitUntil("its rules are being made",
+                  [&] { return !LaneOf("rules block-1000").running().empty(); });
   Attached("b", "blue", "10.0.0.5");
   host->Detach("b", "blue");
   host->WaitGone("b-blue");

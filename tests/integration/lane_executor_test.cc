@@ -40,9 +40,9 @@ class LaneExecutorTest : public ::testing::Test {
     }
     ASSERT_TRUE(done());
   }
-  bool WasTouched(uint16_t vf) {
+  bool WasTouched(uint16_t vf) {  // the first of what is done to it
     for (const std::string& call : machine_.network->Calls()) {
-      if (call.starts_with(StrCat("SetAlias(", FakeMachine::Representor(vf), ","))) return true;
+      if (call.starts_with(StrCat("SetLinkUp(", FakeMachine::Representor(vf), ","))) return true;
     }
     return false;
   }
@@ -72,6 +72,7 @@ TEST_F(LaneExecutorTest, WhatWaitedLongerThanItsLeaseIsRefusedAndDoneToNothing) 
     Gate gate(*machine_.network, StrCat("SetAlias(", FakeMachine::Representor(0), ","));
     AskForRepresentor(0, 5, &first);
     AskForRepresentor(1, 5, &late);
+    WaitFor([&] { return WasTouched(0); });
     executor_.LeaseEnded(5);
     executor_.LeaseGranted(6);
   }
