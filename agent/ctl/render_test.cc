@@ -410,6 +410,27 @@ TEST(Render, StatusSaysWhatIsNotWell) {
   EXPECT_FALSE(RenderStatus(From<v1::HostState>(kHost), v1::GetReply()).troubled);
 }
 
+TEST(Render, StatusTellsWhatTheTunnelDroppedAndWhatIsWrongWithItsMtu) {
+  auto host = From<v1::HostState>(kHost);
+  auto* drops = host.mutable_tunnel_drops();
+  drops->set_unknown_vni(3);
+  for (const auto& [vpc, packets] : {std::pair("blue", 0U), std::pair("red", 12U)}) {
+    drops->add_vpcs()->set_vpc(vpc);
+    drops->mutable_vpcs()->rbegin()->set_packets(packets);
+  }
+  host.set_tunnel_note("8950 is used");
+  Health health = RenderStatus(host, v1::GetReply());
+  EXPECT_THAT(health.text, AllOf(HasSubstr("3 of an unknown VNI, 12 in vpc red: for nobody here"),
+                                 HasSubstr("Tunnel MTU:"), HasSubstr("8950 is used")));
+  EXPECT_FALSE(health.troubled);
+  host.set_tunnel_problem("carries 1450");
+  drops->set_problem("the lane is held up");
+  health = RenderStatus(host, v1::GetReply());
+  EXPECT_TRUE(health.troubled);
+  EXPECT_THAT(health.text, AllOf(HasSubstr("TUNNEL MTU:"), HasSubstr("carries 1450"),
+                                 HasSubstr("not known: the lane is held up")));
+}
+
 TEST(Render, StatusTellsTheStartWhatOthersChangedAndWhatIsOthers) {
   auto host = From<v1::HostState>(kHost);
   host.mutable_start()->set_complete(true);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/providers/net_provider.h"
 
+#include <errno.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -88,6 +90,9 @@ absl::StatusOr<UnderlayFacts> NetProvider::ObserveUnderlay() {
 
 absl::StatusOr<ObservedResource> NetProvider::PutTunnel(const TunnelSpec& wanted) {
   const absl::StatusOr<RouteInfo> route = rtnetlink_->GetRoute(wanted.local);
+  if (!route.ok() && !absl::IsNotFound(route.status()) && ErrnoOf(route.status()) != ENETUNREACH) {
+    return route.status();
+  }
   if (!route.ok() || !route->local) {
     return absl::FailedPreconditionError(
         absl::StrCat("the tunnel's local address ", wanted.local.ToString(),

@@ -83,6 +83,7 @@ class TestNetwork {
     header.ifa_family = Family(address);
     header.ifa_prefixlen = static_cast<uint8_t>(network.length());
     header.ifa_index = ifindex;
+    if (address.is_v6()) header.ifa_flags = IFA_F_NODAD;  // it is there at once
     message.Header(header).PutIp(IFA_LOCAL, address).PutIp(IFA_ADDRESS, address);
     Do(message, "add address " + address.ToString());
   }

@@ -150,6 +150,30 @@ TEST_P(RtnetlinkContract, AddressesAndRoutesAreFound) {
   EXPECT_EQ(ErrnoOf(port().GetRoute(Ip("198.51.100.1")).status()), ENETUNREACH);
 }
 
+TEST_P(RtnetlinkContract, Ipv6IsFoundLikeIpv4) {
+  const uint32_t ifindex = env_->AddEthernet("fleth0");
+  ASSERT_TRUE(port().SetLinkUp(ifindex, true).ok());
+  env_->AddAddress(ifindex, Ip("2001:db8::1"), Net("2001:db8::/64"));
+  EXPECT_THAT(*port().LinkAddresses(ifindex), Contains(Ip("2001:db8::1")));
+  const auto owner = port().LinkOfAddress(Ip("2001:db8::1"));
+  ASSERT_TRUE(owner.ok()) << owner.status();
+  EXPECT_EQ(*owner, ifindex);
+  const auto local = port().GetRoute(Ip("2001:db8::1"));
+  ASSERT_TRUE(local.ok()) << local.status();
+  EXPECT_TRUE(local->local);
+  const auto route = port().GetRoute(Ip("2001:db8::9"));
+  ASSERT_TRUE(route.ok()) << route.status();
+  EXPECT_EQ(route->ifindex, ifindex);
+  EXPECT_FALSE(route->local);
+  const IpAddress peer = Ip("2001:db8::2");
+  const absl::Status managed = port().ManageNeighbour(ifindex, peer);
+  ASSERT_TRUE(managed.ok()) << managed;
+  const auto entry = port().GetNeighbour(ifindex, peer);
+  ASSERT_TRUE(entry.ok()) << entry.status();
+  EXPECT_TRUE(entry->managed && entry->ours());
+  EXPECT_TRUE(port().DeleteNeighbour(ifindex, peer).ok());
+}
+
 TEST_P(RtnetlinkContract, AddressesOfOneLinkAreNotThoseOfAnother) {
   const uint32_t a = env_->AddEthernet("fleth0");
   const uint32_t b = env_->AddEthernet("fleth1");

@@ -167,7 +167,6 @@ Message GetRouteRequest(const IpAddress& destination) {
   rtmsg header{};
   header.rtm_family = FamilyOf(destination);
   header.rtm_dst_len = static_cast<uint8_t>(destination.bits());
-  header.rtm_flags = RTM_F_LOOKUP_TABLE;
   message.Header(header).PutIp(RTA_DST, destination);
   return message;
 }

@@ -149,9 +149,10 @@ def read(path):
 
 
 # ---- the agent ---------------------------------------------------------------------------------------------------------
-def agent_config(vfs=None, pf=(), more="", timing=None, state_dir="/run/fairlead/state"):
+def agent_config(vfs=None, pf=(), more="", timing=None, state_dir="/run/fairlead/state", tunnel=None):
     """What an operator would write for this host. `vfs`: the pool, all that the PF has unless given. `pf`: more lines of
-    the PF's entry, `more`: more keys of the file; `timing`: of timing_ms."""
+    the PF's entry, `more`: more keys of the file; `timing`: of timing_ms; `tunnel`: what stands within its braces."""
+    tunnel = tunnel or f'local: {LOCAL["address"]}, port: {VXLAN_PORT}, mtu: {FACTS["inner_mtu"]}'
     lines = [f'mac: "{PF["mac"]}"', f"vfs: {vfs or PF['max_vfs']}", *pf]
     if "representor" in VFS[0]:
         lines += ["representors:"] + [f'  - {{vf: {v["index"]}, netdev: {v["representor"]}, mac: "{v["mac"]}"}}'
@@ -160,7 +161,7 @@ def agent_config(vfs=None, pf=(), more="", timing=None, state_dir="/run/fairlead
     times = "".join(f"  {key}: {value}\n" for key, value in (timing or {}).items())
     return (f'state_dir: {state_dir}\n'
             f'pfs:\n  - {entry}\n'
-            f'tunnel: {{local: {LOCAL["address"]}, port: {VXLAN_PORT}, mtu: {FACTS["inner_mtu"]}}}\n'
+            f'tunnel: {{{tunnel}}}\n'
             f'slow_path: {{socket: {SlowPath.SOCKET}}}\n'
             f'hypervisor:\n  monitor: {FACTS["paths"]["vm_run"]}/{{vm}}/qmp.sock\n  root_ports: ["rp*"]\n'
             + more + (f"timing_ms:\n{times}" if times else ""))
@@ -470,8 +471,12 @@ class Far:
 
     def plug(self, host):
         self.host = host
-        ip("-n", host["netns"], "link", "add", self.dev, "type", "vxlan", "id", self.vni, "dstport", VXLAN_PORT,
-           "local", host["address"], "remote", LOCAL["address"])
+        local = host.get("local", LOCAL["address"])
+        # What an agent sends over IPv6 has no UDP checksum, as a NIC's encapsulation.
+        ip("-n", host["netns"], "link", "add", self.dev, *(
+            ("type", "geneve", "id", self.vni, "remote", local, "udp6zerocsumrx") if host.get("encapsulation") == "geneve" else
+            ("type", "vxlan", "id", self.vni, "dstport", VXLAN_PORT, "local", host["address"], "remote", local,
+             "udp6zerocsumrx")))
         ip("-n", host["netns"], "link", "set", self.dev, "netns", self.name)
         # Says nothing of its own accord, so that what is heard was provoked. (In a message of its own: the kernel would
         # bring the link up first.)

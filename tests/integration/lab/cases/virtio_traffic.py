@@ -301,6 +301,11 @@ def explained(s):
     return f"{asked} packets"
 
 
+def dropped_by_the_tunnel():
+    """By the drop of a VPC's VNI, and by that of all others."""
+    return sum(packets for key, packets in filters().items() if key[0][1] == "fl-vxlan0" and key[2] in (64000, 65000))
+
+
 def from_the_tunnel(s):
     """What comes by the tunnel with another VNI, port or MAC, or tagged, reaches nobody, and is counted; the right one
     does."""
@@ -310,7 +315,7 @@ def from_the_tunnel(s):
              "a MAC of nobody": (100, VXLAN_PORT, frames.mac("52:54:00:00:77:77") + inner[6:]),
              "tagged": (100, VXLAN_PORT, frames.tagged(inner, 5)),
              "to all": (100, VXLAN_PORT, frames.mac(BROADCAST) + inner[6:])}
-    drops = sum(packets for key, packets in filters().items() if key[0][1] == "fl-vxlan0" and key[2] == 65000)
+    drops = dropped_by_the_tunnel()
     heard = {}
     for name, (vni, port, frame) in outer.items():
         ears = Ears(s)
@@ -322,7 +327,7 @@ def from_the_tunnel(s):
         heard[name] = [where for where, seen in ears.stop().items() for f in seen if MARK + b"in" in f.raw]
     need(heard.pop("right") == ["a1"] * 3, "the right one did not arrive three times")
     need(not any(heard.values()), f"heard: {heard}")
-    counted = sum(packets for key, packets in filters().items() if key[0][1] == "fl-vxlan0" and key[2] == 65000)
+    counted = dropped_by_the_tunnel()
     need(counted >= drops + 12, f"{counted - drops} of 12 are counted as dropped")
 
 
