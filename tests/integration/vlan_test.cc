@@ -406,6 +406,7 @@ TEST_F(VlanTest, AVlanIsNotGivenOnWhileAPortOfItsOldVpcIsThere) {
   host->WaitPort("b-green", [](const auto& s) {
     return s && s->reason().find("VLAN 100 is still used by port a-lan") != std::string::npos;
   });
+  host->WaitUntil("QEMU was asked", [&] { return vm->Calls(QmpMethod::kRequestRemoval) > 0; });
   vm->CompleteRemovals();
   host->WaitGone("a-lan");
   host->WaitReady("b-green");
