@@ -34,7 +34,8 @@ namespace fairlead {
 struct FlowHost {
   const World* world = nullptr;
   const TunnelFacts* tunnel = nullptr;  // null: there is none
-  // A port that is attached here, in an overlay; null: it is not.
+  const std::map<NicId, PfFacts>* pfs = nullptr;
+  // A port that is attached here and has rules; null: it is not.
   std::function<const BoundPort*(const std::string& port)> bound;
   // Of an object that is not ready, what its status says: "pending: no free VF"; else "".
   std::function<std::string(const ObjectRef& ref)> state;
@@ -57,7 +58,8 @@ struct FlowScene {
   };
   std::map<uint32_t, Chain> chains;   // that the packet may meet
   std::string expired, for_gateway;   // what the slow path does about such a packet
-  std::map<VfId, std::string> ports;  // of the VPC, attached here
+  std::map<VfId, std::string> ports;  // of the VPC, attached here; in a provider network on the PF
+  std::string uplink;                 // name of that PF's netdev, in a provider network
 };
 
 // kNotFound, kFailedPrecondition: of the port, which is not there, or whose packets meet no rule

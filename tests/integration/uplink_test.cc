@@ -369,6 +369,34 @@ TEST_F(UplinkTest, APortThatMustBeServedByHardwareFailsWhereTheUplinkTakesNothin
   WaitNothingLeft(before_);
 }
 
+TEST_F(UplinkTest, APacketIsFollowedToTheUplinkAndFromIt) {
+  BeginUplink();
+  Attached("a", "lan", "10.0.0.5");
+  Attached("b", "lan", "10.0.0.6");
+  const auto explain = [this](const std::function<void(v1::ExplainFlow&)>& ask) {
+    v1::Request request;
+    ask(*request.mutable_explain_flow());
+    return host->Send(request).flow();
+  };
+  const v1::FlowExplanation out = explain([](v1::ExplainFlow& ask) {
+    ask.set_port("a-lan");
+    ask.set_to("10.0.0.99");
+  });
+  EXPECT_EQ(out.verdict().kind(), "leaves by the uplink") << out.ShortDebugString();
+  EXPECT_EQ(out.verdict().uplink(), "pf0");
+  EXPECT_EQ(out.verdict().vlan(), 100u);
+  EXPECT_EQ(out.disagreements_size(), 0) << out.ShortDebugString();
+  EXPECT_EQ(out.steps(0).owner(), "port/a-lan");
+  EXPECT_EQ(out.steps(1).owner(), "vpc/lan");
+  const v1::FlowExplanation in = explain([&](v1::ExplainFlow& ask) {
+    ask.set_uplink("pf0");
+    ask.set_vlan(100);
+    ask.set_dst_mac(host->PortStatus("b-lan")->mac());
+  });
+  EXPECT_EQ(in.verdict().port(), "b-lan") << in.ShortDebugString();
+  EXPECT_EQ(in.disagreements_size(), 0);
+}
+
 TEST_F(UplinkTest, ADryRunSaysWhatIsMadeOnTheUplink) {
   BeginUplink();
   host->AddVm("a");
