@@ -177,6 +177,11 @@ class NicId {
   static absl::StatusOr<NicId> Parse(std::string_view text);
 
   bool is_hotplug_port() const { return std::holds_alternative<PciAddress>(id_); }
+  // Of a PF; none: it is a hot-plug port.
+  std::optional<MacAddress> mac() const {
+    const auto* mac = std::get_if<MacAddress>(&id_);
+    return mac == nullptr ? std::nullopt : std::optional(*mac);
+  }
   std::string ToString() const;
 
   friend auto operator<=>(const NicId&, const NicId&) = default;

@@ -19,6 +19,10 @@ bool OnTunnelTable(const FlowRule& rule) {
   return rule.location.table.kind == RuleTable::Kind::kTunnelIngress;
 }
 
+bool OnUplinkTable(const FlowRule& rule) {
+  return rule.location.table.kind == RuleTable::Kind::kUplinkIngress;
+}
+
 bool SendsToTunnel(const FlowRule& rule) {
   const DeviceRef* output = OutputOf(rule);
   return output != nullptr && output->kind == DeviceRef::Kind::kTunnel;
@@ -37,7 +41,8 @@ std::optional<ResourceKey> EndOfJump(const FlowRule& rule) {
 Resource SharedRule(FlowRule rule, const VfId& block_vf) {
   Resource out;
   out.key = FlowRuleKey(rule.location);
-  if (!OnTunnelTable(rule)) out.depends.push_back(RepresentorKey(block_vf));
+  if (rule.location.table.is_block()) out.depends.push_back(RepresentorKey(block_vf));
+  if (OnUplinkTable(rule)) out.depends.push_back(UplinkKey(rule.location.table.pf));
   if (OnTunnelTable(rule) || SendsToTunnel(rule)) out.depends.push_back(TunnelKey());
   if (const auto end = EndOfJump(rule)) out.depends.push_back(*end);
   out.spec = FlowRuleSpec{std::move(rule)};
@@ -286,6 +291,30 @@ absl::StatusOr<BoundPort> BindPort(const StoredObject& object, const Attachment&
   return out;
 }
 
+namespace {
+
+// Those of a port that has a representor in a block.
+absl::StatusOr<std::vector<FlowRule>> CompileRulesOf(const CompileConfig& config,
+                                                     const PortContext& context,
+                                                     const BoundPort& bound,
+                                                     const HostFacts& facts) {
+  if (context.attachment->uplink) {
+    const auto vpc = ProviderContextOf(*context.vpc, bound.vf.pf, facts);
+    if (!vpc) return NoSuchVf(bound.vf);
+    return CompileProviderPortRules(*vpc, bound);
+  }
+  if (!facts.tunnel) {
+    return absl::UnavailableError(
+        StrCat("the tunnel device ", config.tunnel.device, " is not there yet"));
+  }
+  const auto& subnet = std::get<Subnet>(context.subnet->object);
+  return CompilePortRules({*std::get<Vpc>(context.vpc->object).vni, context.vpc->ordinal,
+                           *facts.tunnel, config.tunnel.peers},
+                          ContextOf(subnet, context.subnet->ordinal), bound);
+}
+
+}  // namespace
+
 absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
                                                   const PortContext& context,
                                                   const HostFacts& facts) {
@@ -297,14 +326,14 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   if (attachment.vf.pf.is_hotplug_port()) {
     return CompileFunction(config, *context.object, attachment, facts);
   }
-  if (attachment.vlan) return CompileVlanPort(config, context, facts);
-  FAIRLEAD_ASSIGN_OR_RETURN(BoundPort bound, BindPort(*context.object, attachment, facts));
-  if (!facts.tunnel) {
-    return absl::UnavailableError(
-        StrCat("the tunnel device ", config.tunnel.device, " is not there yet"));
+  if (!attachment.block()) {
+    if (attachment.vlan) return CompileVlanPort(config, context, facts);
+    return absl::InternalError("CompilePort was given an attachment in no network");
   }
+  FAIRLEAD_ASSIGN_OR_RETURN(BoundPort bound, BindPort(*context.object, attachment, facts));
+  FAIRLEAD_ASSIGN_OR_RETURN(std::vector<FlowRule> rules,
+                            CompileRulesOf(config, context, bound, facts));
   const auto& port = std::get<Port>(context.object->object);
-  const auto& vpc = std::get<Vpc>(context.vpc->object);
   const PfFacts& pf = *FindPf(facts, attachment.vf);
   const VfFacts& vf_facts = *facts.FindVf(attachment.vf);
   if (const std::string why = WhyEswitchInactive(pf); !why.empty()) {
@@ -319,13 +348,10 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   add(vf, VfSpec{attachment.vf, pf.can_set_vf_mac ? port.mac : std::nullopt, {}}, {});
 
   const ResourceKey representor = RepresentorKey(attachment.vf);
-  add(representor, RepresentorSpec{attachment.vf, vpc.vni}, {vf, TunnelKey()});
+  const ResourceKey way_out = attachment.uplink ? UplinkKey(attachment.vf.pf) : TunnelKey();
+  add(representor, RepresentorSpec{attachment.vf, attachment.block()}, {vf, way_out});
 
   std::vector<ResourceKey> before_binding{vf};
-  const auto& subnet = std::get<Subnet>(context.subnet->object);
-  std::vector<FlowRule> rules =
-      CompilePortRules({*vpc.vni, context.vpc->ordinal, *facts.tunnel, config.tunnel.peers},
-                       ContextOf(subnet, context.subnet->ordinal), bound);
   const auto proof = std::find_if(rules.begin(), rules.end(), [](const FlowRule& rule) {
     return rule.location.priority == kPrioHardwareProof;
   });
@@ -336,7 +362,7 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
     std::vector<ResourceKey> depends{representor};
     // A NIC that takes nothing says so in words of its own; of the others it just takes none.
     if (proven && key != *proven) depends.push_back(*proven);
-    if (OnTunnelTable(rule)) depends.push_back(TunnelKey());
+    if (!rule.location.table.is_block()) depends.push_back(way_out);
     if (const auto end = EndOfJump(rule)) depends.push_back(*end);
     before_binding.push_back(key);
     add(key, FlowRuleSpec{std::move(rule)}, std::move(depends));
@@ -344,6 +370,18 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   FAIRLEAD_RETURN_IF_ERROR(
       AddHandOut(config, port, attachment, vf_facts.pci, std::move(before_binding), add));
   return out;
+}
+
+std::optional<ProviderContext> ProviderContextOf(const StoredObject& vpc, const NicId& pf,
+                                                 const HostFacts& facts) {
+  const auto seen = facts.pfs.find(pf);
+  if (seen == facts.pfs.end()) return std::nullopt;
+  return ProviderContext{std::get<Vpc>(vpc.object).vlan, vpc.ordinal, pf, seen->second.ifindex};
+}
+
+std::vector<Resource> CompileProviderVpc(const ProviderContext& vpc,
+                                         const std::vector<const BoundPort*>& ports) {
+  return SharedRules(CompileProviderVpcRules(vpc, ports), ports.front()->vf);
 }
 
 std::vector<Resource> CompileVpc(const VpcContext& vpc, const VfId& any_bound_vf) {

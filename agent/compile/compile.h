@@ -23,6 +23,7 @@
 #include "agent/model/resource.h"
 #include "agent/model/world.h"
 #include "dataplane/pipeline/pipeline.h"
+#include "dataplane/pipeline/provider.h"
 
 namespace fairlead {
 
@@ -57,14 +58,17 @@ std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& 
 using MacOwner = std::function<std::optional<ObjectRef>(const MacAddress&)>;
 
 // The VF for a port of `vpc`: on a usable PF of the port's network kind that carries
-// such networks (PfFacts::serves), free, for an overlay with a representor, with the
-// wanted MAC where the NIC cannot set one, and without one that is somebody else's in
-// the VPC; the PF with the fewest leases first, then the lowest index. The error says
-// for each PF or VF why not; kUnavailable: a PF is to come (WhatIsToCome).
+// such networks (PfFacts::serves) and all that the port asks for in them, free, where
+// rules forward with a representor, with the wanted MAC where the NIC cannot set one, and
+// without one that is somebody else's in the VPC; in a VLAN a PF that keeps it by itself
+// first, then the PF with the fewest leases, then the lowest index. `of_vpc`: those of `leased`
+// that ports of the VPC have. The error says for each PF or VF why not; kUnavailable: a PF is to
+// come (WhatIsToCome).
 absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts& facts,
                                const std::string& vf_driver, const std::set<VfId>& leased,
                                const std::set<VfId>& shunned, const MacOwner& mac_owner,
-                               const Quarantined& quarantined = {});
+                               const Quarantined& quarantined = {},
+                               const std::set<VfId>& of_vpc = {});
 
 // The same for a port whose function hot-plug brings: the one that is there and is it.
 // kUnavailable: it is to come yet; kFailedPrecondition: it is there and may not be
@@ -98,11 +102,17 @@ absl::StatusOr<MacAddress> PortMac(const Port& port, const HostFacts& facts, con
 absl::StatusOr<BoundPort> BindPort(const StoredObject& object, const Attachment& attachment,
                                    const HostFacts& facts);
 // VF, representor, rules, driver binding, guest device (the last two only when
-// the attachment has a VM). Needs facts.tunnel: kUnavailable without. In a VLAN
-// neither representor nor rules nor tunnel: what keeps it apart is set on the VF.
+// the attachment has a VM). In an overlay needs facts.tunnel: kUnavailable without. In a
+// VLAN that the NIC itself keeps, neither representor nor rules: that is set on the VF.
 absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
                                                   const PortContext& context,
                                                   const HostFacts& facts);
+// What a provider network on a PF is compiled with; none while the PF is not there.
+std::optional<ProviderContext> ProviderContextOf(const StoredObject& vpc, const NicId& pf,
+                                                 const HostFacts& facts);
+// Of a provider network on one PF, with the ports that are bound there: one at least.
+std::vector<Resource> CompileProviderVpc(const ProviderContext& vpc,
+                                         const std::vector<const BoundPort*>& ports);
 // The rules of the other units, of overlays only; none while the VPC has no bound port here (its
 // block does not exist then). `any_bound_vf` is one of the VPC's bound VFs.
 std::vector<Resource> CompileVpc(const VpcContext& vpc, const VfId& any_bound_vf);

@@ -78,6 +78,7 @@ struct PortCase {
     attachment.vm = "vm";
     attachment.vm_uuid = *Uuid::Parse("123e4567-e89b-42d3-a456-426614174000");
     attachment.bus = "rp1";
+    attachment.vni = kVpc.vni;
   }
   Port& port() { return std::get<Port>(object.object); }
   PfFacts& pf() { return facts.pfs.begin()->second; }
@@ -381,6 +382,7 @@ class RandomHost {
           attachment.port_ordinal = ordinal;
           attachment.vm = port.vm;
           attachment.bus = StrCat("rp", vf);
+          attachment.vni = vpc.vni;
           attachments_[port.id] = attachment;
           objects.push_back({port, 1, ordinal++});
         }
@@ -621,6 +623,37 @@ TEST_F(CompileVlanPort, IsAVfWithItsVlanABindingAndADeviceAndNeedsNoTunnel) {
       << "what keeps it apart is observed before the VF is handed out";
   EXPECT_EQ(wanted->at(2).key, GuestDeviceKey("a", "p"));
   for (const Resource& resource : *wanted) EXPECT_EQ(resource.lease, 5u);
+}
+
+// On a NIC whose VFs have representors.
+TEST(CompileProviderPort, ItsRulesStandOnTheUplinkAndItsBlockAndNeedNoTunnel) {
+  PortCase c;
+  c.vpc.object = Vpc{"v", {}, *VlanId::Make(100)};
+  c.attachment.vni.reset();
+  c.attachment.vlan = *VlanId::Make(100);
+  c.attachment.uplink = true;
+  c.facts.tunnel.reset();
+  c.pf().ifindex = 10;
+  const auto wanted = c.Compile();
+  ASSERT_TRUE(wanted.ok()) << wanted.status();
+  const NicId pf = c.attachment.vf.pf;
+  const Resource* representor = FindKind(*wanted, ResourceKind::kRepresentor);
+  EXPECT_EQ(std::get<RepresentorSpec>(representor->spec).block,
+            (RuleTable{.kind = RuleTable::Kind::kProviderBlock, .pf = pf, .vlan = 100}));
+  EXPECT_THAT(representor->depends, ElementsAre(VfKey(c.attachment.vf), UplinkKey(pf)));
+  const Resource* binding = FindKind(*wanted, ResourceKind::kDriverBinding);
+  size_t at_uplink = 0;
+  for (const Resource& resource : *wanted) {
+    EXPECT_THAT(resource.depends, Not(Contains(TunnelKey()))) << resource.key.ToString();
+    if (resource.key.kind != ResourceKind::kFlowRule) continue;
+    EXPECT_THAT(binding->depends, Contains(resource.key)) << "the VF is handed out after it";
+    if (resource.key.rule.table != UplinkTable(pf)) continue;
+    ++at_uplink;
+    EXPECT_THAT(resource.depends, Contains(UplinkKey(pf)));
+  }
+  EXPECT_EQ(at_uplink, 1u);
+  EXPECT_EQ(std::get<VfSpec>(wanted->at(0).spec).settings, VfSettings())
+      << "nothing of it can be set on a VF";
 }
 
 TEST_F(CompileVlanPort, SetsWhatThePortAsksFor) {

@@ -57,7 +57,7 @@ class Explainer {
     if (stranger) {
       out_.verdict = {};
       out_.verdict.why = StrCat(Stranger(*stranger), ", and may take the packet first");
-    } else if (real.outcome.kind == FlowOutcome::Kind::kSent) {
+    } else if (real.outcome.kind == FlowOutcome::Kind::kSent && scene_.begun.packet.dst_mac) {
       out_.out = {real.outcome.src_mac, real.outcome.dst_mac, real.outcome.ttl};
       out_.header = real.outcome.header;
     }
@@ -152,8 +152,9 @@ class Explainer {
   // in is taken by that one alone (a ConnectX takes no other's), and a delivery by
   // all but the one that it leads to.
   size_t OfferedTo(const FlowRule& rule) const {
-    if (rule.location.table.kind == RuleTable::Kind::kTunnelIngress) return 0;
-    if (rule.match.in_device) return 1;
+    const RuleTable::Kind table = rule.location.table.kind;
+    if (table == RuleTable::Kind::kTunnelIngress) return 0;
+    if (rule.match.in_device || table == RuleTable::Kind::kUplinkIngress) return 1;
     const DeviceRef* out = OutputOf(rule);
     const bool delivers = out != nullptr && out->kind == DeviceRef::Kind::kRepresentor;
     return scene_.ports.size() - (delivers ? 1 : 0);
@@ -161,6 +162,7 @@ class Explainer {
 
   std::string Behind(const DeviceRef& device) const {
     if (device.kind == DeviceRef::Kind::kTunnel) return "the tunnel device";
+    if (device.kind == DeviceRef::Kind::kUplink) return StrCat("the uplink ", scene_.uplink);
     const auto port = scene_.ports.find(device.vf);
     return StrCat("the representor of ", port == scene_.ports.end()
                                              ? StrCat("VF ", device.vf.ToString())
@@ -185,6 +187,14 @@ class Explainer {
         does.push_back("the header is taken off");
       } else if (std::holds_alternative<ActionRoute>(action)) {
         does.push_back("routed: other MACs, one hop less");
+      } else if (const auto* push = std::get_if<ActionVlanPush>(&action)) {
+        does.push_back(StrCat("tagged with VLAN ", push->vlan.value()));
+      } else if (std::holds_alternative<ActionVlanPop>(action)) {
+        does.push_back("the tag is taken off");
+      } else if (const auto* mirror = std::get_if<ActionMirror>(&action)) {
+        does.push_back(StrCat("a copy out of ", Behind(mirror->to)));
+      } else if (std::holds_alternative<ActionPass>(action)) {
+        does.push_back("and on to the host's own network stack");
       } else if (const auto* redirect = std::get_if<ActionRedirect>(&action)) {
         does.push_back(StrCat("out of ", Behind(redirect->to)));
       } else if (const auto* jump = std::get_if<ActionGotoChain>(&action)) {
@@ -192,11 +202,15 @@ class Explainer {
         does.push_back(chain == scene_.chains.end() ? StrCat("on to chain ", jump->chain)
                                                     : StrCat("on to ", chain->second.name));
       } else {
-        does.push_back(std::holds_alternative<ActionTrap>(action) ? "to the slow path" : "dropped");
+        const bool trap = std::holds_alternative<ActionTrap>(action);
+        does.push_back(trap && !InProviderBlock() ? "to the slow path" : "dropped");
       }
     }
     return StrJoin(does, "; ");
   }
+
+  // Where no slow path listens.
+  bool InProviderBlock() const { return scene_.table.kind == RuleTable::Kind::kProviderBlock; }
 
   // `lost`: the rule that would take the packet and does not stand.
   FlowVerdict VerdictOf(const FlowWalk& walk, const FlowRule* lost) const {
@@ -207,9 +221,17 @@ class Explainer {
                                 ? ""
                                 : StrCat(lost->location.ToString(),
                                          ", which would take it, does not stand as compiled");
+    for (const FlowOutcome::Copy& copy : walk.outcome.copies) {
+      const auto port = scene_.ports.find(copy.to.vf);
+      if (port != scene_.ports.end()) verdict.copies.push_back(port->second);
+    }
     switch (walk.outcome.kind) {
       case FlowOutcome::Kind::kSent:
-        if (walk.outcome.header) {
+        if (walk.outcome.to.kind == DeviceRef::Kind::kUplink) {
+          verdict.kind = Kind::kUplink;
+          verdict.uplink = scene_.uplink;
+          verdict.vlan = walk.outcome.vlan;
+        } else if (walk.outcome.header) {
           verdict.kind = Kind::kEncapsulated;
           verdict.vtep = walk.outcome.header->remote;
           verdict.vni = walk.outcome.header->vni;
@@ -221,20 +243,34 @@ class Explainer {
         verdict.why = why;
         break;
       case FlowOutcome::Kind::kTrapped:
-        verdict.kind = Kind::kSlowPath;
-        verdict.why = why.empty() ? WhyTrapped(*last) : why;
-        break;
+        if (!InProviderBlock()) {
+          verdict.kind = Kind::kSlowPath;
+          verdict.why = why.empty() ? WhyTrapped(*last) : why;
+          break;
+        }
+        [[fallthrough]];
       case FlowOutcome::Kind::kDropped:
         verdict.kind = Kind::kDropped;
         verdict.why = why.empty() ? WhyDropped(*last) : why;
         break;
       case FlowOutcome::Kind::kPassedToHost:
         verdict.kind = Kind::kToHost;
+        if (scene_.table.kind == RuleTable::Kind::kUplinkIngress) {
+          verdict.why = why.empty() ? WhyNotTaken(last) : why;
+          break;
+        }
         verdict.why = StrCat("chain ", walk.chain, " of ", scene_.table.ToString(),
                              " has no end that stands: the host's own network stack gets it");
         break;
     }
     return verdict;
+  }
+
+  // At an uplink, where what no rule takes is the host's own.
+  std::string WhyNotTaken(const FlowRule* passed) const {
+    if (passed != nullptr) return "the host's own network stack gets it too";
+    const auto chain = scene_.chains.find(0);
+    return chain == scene_.chains.end() ? "" : chain->second.why;
   }
 
   std::string WhyTrapped(const FlowRule& rule) const {

@@ -35,7 +35,8 @@ struct FlowHost {
   const World* world = nullptr;
   const TunnelFacts* tunnel = nullptr;          // null: there is none
   const TunnelConfig* tunnel_config = nullptr;  // who may send by it
-  // A port that is attached here, in an overlay; null: it is not.
+  const std::map<NicId, PfFacts>* pfs = nullptr;
+  // A port that is attached here and has rules; null: it is not.
   std::function<const BoundPort*(const std::string& port)> bound;
   // Of an object that is not ready, what its status says: "pending: no free VF"; else "".
   std::function<std::string(const ObjectRef& ref)> state;
@@ -63,7 +64,8 @@ struct FlowScene {
     std::string why;    // why it leads nowhere; "" = it does
   };
   std::map<uint32_t, StaticRoute> routes;  // that cover the destination, by their numbers
-  std::map<VfId, std::string> ports;       // of the VPC, attached here
+  std::map<VfId, std::string> ports;  // of the VPC, attached here; in a provider network on the PF
+  std::string uplink;                 // name of that PF's netdev, in a provider network
 };
 
 // kNotFound, kFailedPrecondition: of the port, which is not there, or whose packets meet no rule

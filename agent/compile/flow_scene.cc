@@ -7,6 +7,7 @@
 #include "agent/base/error.h"
 #include "agent/base/text.h"
 #include "agent/compile/explain_flow.h"
+#include "dataplane/pipeline/provider.h"
 
 namespace fairlead {
 namespace {
@@ -56,7 +57,9 @@ class SceneBuilder {
       : q_(question), host_(host), world_(*host.world) {}
 
   absl::StatusOr<FlowScene> Build() {
-    FAIRLEAD_RETURN_IF_ERROR(q_.vtep ? FromTunnel() : FromPort());
+    FAIRLEAD_RETURN_IF_ERROR(q_.vtep              ? FromTunnel()
+                             : !q_.uplink.empty() ? FromUplink()
+                                                  : FromPort());
     return std::move(scene_);
   }
 
@@ -92,14 +95,20 @@ class SceneBuilder {
   std::string Nobody(std::string_view what) const {
     return StrCat("no port or endpoint of VPC ", vpc_->id, " has ", what);
   }
-  void TakePorts() {
+  // `pf`: where they are the only ones that a rule can lead to.
+  void TakePorts(const std::optional<NicId>& pf = std::nullopt) {
     for (const std::string& id : world_.PortsOfVpc(vpc_->id)) {
-      if (const BoundPort* port = host_.bound(id)) scene_.ports[port->vf] = id;
+      const BoundPort* port = host_.bound(id);
+      if (port != nullptr && (!pf || port->vf.pf == *pf)) scene_.ports[port->vf] = id;
     }
   }
 
   absl::Status FromPort();
   absl::Status FromTunnel();
+  // In a provider network:
+  absl::Status FromProviderPort();
+  absl::Status FromUplink();
+  void AskFabric();
   absl::Status TakePacket();
   void NoteTarget();
   void FindNextHop();
@@ -125,7 +134,7 @@ absl::Status SceneBuilder::FromPort() {
   if (port == nullptr) return absl::NotFoundError(StrCat(ref.ToString(), " is not there"));
   vpc_ = world_.FindVpc(port->vpc);
   subnet_ = world_.FindSubnet(port->subnet);
-  if (!vpc_->vni) {
+  if (vpc_->vlan && host_.bound(q_.port) == nullptr && host_.state(ref).empty()) {
     return absl::FailedPreconditionError(
         StrCat(ref.ToString(), " is in ", SegmentName(*vpc_),
                ", where its NIC forwards by MAC and VLAN: its packets meet no rule of this host"));
@@ -142,9 +151,10 @@ absl::Status SceneBuilder::FromPort() {
         StrCat(Trouble(ref), ": there is no rule for what its guest sends"));
   }
   scene_.begun.from = ref.ToString();
-  scene_.table = {RuleTable::Kind::kVpcBlock, *vpc_->vni};
   scene_.packet.in = {DeviceRef::Kind::kRepresentor, from_->vf, from_->representor_ifindex};
   Note(Trouble(ref));
+  if (vpc_->is_provider()) return FromProviderPort();
+  scene_.table = {RuleTable::Kind::kVpcBlock, *vpc_->vni};
   TakePorts();
   FAIRLEAD_RETURN_IF_ERROR(TakePacket());
   NoteTarget();
@@ -158,6 +168,93 @@ absl::Status SceneBuilder::FromPort() {
       StrCat("routes of VPC ", vpc_->id), WhyNotRouted()};
   TakeRoutes();
   SayWhatIsAnswered();
+  return absl::OkStatus();
+}
+
+// What its guest's own stack makes of the packet, as far as this host can know: the router and
+// the neighbours on other hosts are the fabric's.
+absl::Status SceneBuilder::FromProviderPort() {
+  const NicId& pf = from_->vf.pf;
+  scene_.table = BlockOf(ProviderContext{vpc_->vlan, 0, pf, 0});
+  if (const auto nic = host_.pfs->find(pf); nic != host_.pfs->end()) {
+    scene_.uplink = nic->second.netdev;
+  }
+  TakePorts(pf);
+  FAIRLEAD_RETURN_IF_ERROR(TakePacket());
+  if (!scene_.begun.packet.dst_mac) AskFabric();
+  if (!scene_.not_sent.empty()) return absl::OkStatus();
+  // One that no port has stands for all that this host does not know.
+  constexpr MacAddress kSomebody({0x02, 0, 0, 0, 0, 0});
+  scene_.packet.dst_mac = scene_.begun.packet.dst_mac.value_or(kSomebody);
+  scene_.chains[0] = {"admit", WhyNotAdmitted()};
+  scene_.chains[world_.Find({ObjectKind::kVpc, vpc_->id})->ordinal] = {
+      StrCat("deliver in VPC ", vpc_->id), ""};
+  return absl::OkStatus();
+}
+
+void SceneBuilder::AskFabric() {
+  const IpAddress& to = *q_.to;
+  if (const std::optional<MacAddress> group = GroupMac(to, *subnet_)) {
+    scene_.begun.packet.dst_mac = group;
+    return;
+  }
+  if (std::find(from_->addresses.begin(), from_->addresses.end(), to) != from_->addresses.end()) {
+    scene_.not_sent =
+        StrCat(to.ToString(), " is the port's own address: its guest keeps the packet");
+    return;
+  }
+  if (!PrefixOf(*subnet_, to)->Contains(to)) {
+    Note(StrCat(to.ToString(), " is in another subnet than ", subnet_->id,
+                ": the guest sends to its router, which is the fabric's"));
+    return;
+  }
+  FlowExplanation::Lookup& lookup = scene_.begun.lookup.emplace();
+  lookup.question = StrCat(to.is_v4() ? "ARP" : "ND", ": who has ", to.ToString(), "?");
+  const std::optional<ObjectRef> owner = world_.OwnerOfAddress(vpc_->id, to);
+  const BoundPort* port =
+      owner && owner->kind == ObjectKind::kPort ? host_.bound(owner->id) : nullptr;
+  if (port == nullptr) {
+    lookup.why = StrCat("whoever has it on the fabric answers", owner ? "; here " : "",
+                        owner ? Trouble(*owner) : "");
+    return;
+  }
+  lookup.mac = scene_.begun.packet.dst_mac = port->mac;
+  lookup.why = StrCat("the guest of ", owner->ToString(), " answers");
+}
+
+absl::Status SceneBuilder::FromUplink() {
+  const PfFacts* pf = nullptr;
+  for (const auto& [nic, facts] : *host_.pfs) {
+    const bool named = facts.netdev == q_.uplink || nic.ToString() == q_.uplink;
+    if (named && !facts.is_hotplug_port()) pf = &facts;
+  }
+  if (pf == nullptr) {
+    return absl::NotFoundError(
+        StrCat(Quoted(q_.uplink), " is no PF that the configuration lists and this host has"));
+  }
+  if (!q_.dst_mac) return absl::InvalidArgumentError("a packet by an uplink has a MAC");
+  scene_.uplink = pf->netdev;
+  scene_.begun.from = StrCat("uplink/", pf->netdev);
+  scene_.begun.packet.dst_mac = q_.dst_mac;
+  scene_.table = UplinkTable(pf->id);
+  FlowPacket& packet = scene_.packet;
+  packet.in = {DeviceRef::Kind::kUplink, {pf->id, 0}, pf->ifindex};
+  packet.dst_mac = *q_.dst_mac;
+  packet.vlan = q_.vlan;
+  packet.ethertype = q_.vlan ? kEtherVlan : kEtherIpv4;
+  const std::optional<ObjectRef> vpc = q_.vlan ? world_.OwnerOfVlan(*q_.vlan) : world_.FlatVpc();
+  if (!vpc) {
+    scene_.chains[0] = {"uplink",
+                        q_.vlan ? StrCat("no VPC of this host has the VLAN ", q_.vlan->value())
+                                : std::string("no VPC of this host is flat")};
+    return absl::OkStatus();
+  }
+  vpc_ = world_.FindVpc(vpc->id);
+  TakePorts(pf->id);
+  scene_.chains[0] = {"uplink", StrCat("no port of VPC ", vpc_->id, " on ", pf->netdev,
+                                       q_.dst_mac->IsMulticast()
+                                           ? std::string(" is there")
+                                           : StrCat(" has the MAC ", q_.dst_mac->ToString()))};
   return absl::OkStatus();
 }
 

@@ -3,6 +3,7 @@
 // The choice of a VF and of a root port.
 #include <algorithm>
 #include <span>
+#include <tuple>
 
 #include "agent/base/text.h"
 #include "agent/compile/compile.h"
@@ -56,8 +57,21 @@ class VfReasons {
   std::vector<Reason> list_;
 };
 
+// Why rules cannot carry a provider network by this PF's uplink; "" = they can.
+std::string WhyNoUplink(const PfFacts& pf, const HostFacts& facts) {
+  for (const auto& [id, other] : facts.pfs) {
+    if (id == pf.id) break;  // the first of them may
+    if (other.is_hotplug_port() || BlockTagOf(id) != BlockTagOf(pf.id)) continue;
+    return StrCat("the MACs of ", PfName(pf), " and ", PfName(other),
+                  " end in the same two octets, by which blocks of rules are told apart: of the "
+                  "two only ",
+                  PfName(other), " carries provider networks");
+  }
+  return "";
+}
+
 // Why no VF of a PF can carry a port of this VPC; "" = one can.
-std::string WhyNotForVpc(const Vpc& vpc, const PfFacts& pf) {
+std::string WhyNotForVpc(const Vpc& vpc, const PfFacts& pf, const HostFacts& facts) {
   const PfFacts::Serves serves = pf.serves();
   const std::string who = StrCat(PfName(pf), pf.driver.empty() ? "" : StrCat(" (", pf.driver, ")"));
   if (const std::string why = WhyEswitchInactive(pf);
@@ -65,20 +79,15 @@ std::string WhyNotForVpc(const Vpc& vpc, const PfFacts& pf) {
     return StrCat(why, "; ask for 'eswitch: {mode: switchdev}' in the configuration of its PF");
   }
   if (!vpc.vlan && serves == PfFacts::Serves::kVlan) {
-    return StrCat(who, " has no switchdev eswitch: it serves VLAN networks only, and vpc/", vpc.id,
-                  " is ", SegmentName(vpc), "; ",
-                  pf.eswitch.mode
-                      ? StrCat("its eswitch is in ", Name(*pf.eswitch.mode),
-                               " mode, ask for 'eswitch: {mode: switchdev}' in the configuration "
-                               "of its PF")
-                      : std::string("put the port in a VPC with a VLAN, or on another NIC"));
+    return StrCat(
+        who, " has no switchdev eswitch: it serves VLAN networks only, and vpc/", vpc.id, " is ",
+        SegmentName(vpc), vpc.flat ? ", where a VF of it could send into any VLAN; " : "; ",
+        pf.eswitch.mode ? StrCat("its eswitch is in ", Name(*pf.eswitch.mode),
+                                 " mode, ask for 'eswitch: {mode: switchdev}' in the configuration "
+                                 "of its PF")
+                        : std::string("put the port in a VPC with a VLAN, or on another NIC"));
   }
-  if (vpc.vlan && serves == PfFacts::Serves::kOverlay) {
-    const bool switchdev = pf.eswitch.mode == EswitchMode::kSwitchdev;
-    return StrCat(who, switchdev ? " has a switchdev eswitch" : " has representors",
-                  ": it serves overlay networks only, and vpc/", vpc.id, " is ", SegmentName(vpc),
-                  "; VLAN networks on such a NIC come with a later version");
-  }
+  if (vpc.is_provider() && serves == PfFacts::Serves::kByRules) return WhyNoUplink(pf, facts);
   if (vpc.vlan && serves == PfFacts::Serves::kNothing) {
     return StrCat(who, " can set nothing on its VFs, so vpc/", vpc.id, ", which is ",
                   SegmentName(vpc), ", cannot be kept apart on it");
@@ -91,8 +100,33 @@ bool WillServe(const Vpc& vpc, const PfFacts& pf) {
   const EswitchMode now = pf.eswitch.mode.value_or(EswitchMode::kLegacy);
   const EswitchMode then = pf.wanted_eswitch.mode.value_or(now);
   if (then == EswitchMode::kSwitchdevInactive) return false;
-  if (vpc.vlan) return then != EswitchMode::kSwitchdev;
+  if (vpc.vlan) return true;
   return pf.wanted_eswitch.mode != EswitchMode::kLegacy;
+}
+
+// Why a PF cannot do for a port in a provider network all that it asks for; "" = it can.
+std::string WhyNotAsAsked(const Port& port, const Vpc& vpc, const PfFacts& pf) {
+  if (!vpc.is_provider()) return "";
+  const bool by_rules = pf.serves() == PfFacts::Serves::kByRules;
+  if (!by_rules && port.offload == OffloadWish::kOff) {
+    return StrCat("offload: ", PfName(pf), " itself forwards in ", SegmentName(vpc),
+                  ", which cannot be switched off");
+  }
+  if (!by_rules) return "";
+  const auto refuse = [&](std::string_view field, std::string_view why) {
+    return StrCat(
+        field, ": ", PfName(pf), " has ",
+        pf.eswitch.mode == EswitchMode::kSwitchdev ? "a switchdev eswitch" : "representors",
+        ", where ", why, "; leave it out, or put the port on another NIC");
+  };
+  if (port.spoof_check == false) {
+    return refuse("spoof_check", "rules always check what a port sends");
+  }
+  constexpr std::string_view kNotSet = "nothing of it can be set on a VF";
+  if (port.trust) return refuse("trust", kNotSet);
+  if (port.max_tx_mbps != 0) return refuse("max_tx_mbps", kNotSet);
+  if (port.min_tx_mbps != 0) return refuse("min_tx_mbps", kNotSet);
+  return "";
 }
 
 // Why a VF that is free does not fit this port; "" = it does.
@@ -190,11 +224,12 @@ std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& 
 absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts& facts,
                                const std::string& vf_driver, const std::set<VfId>& leased,
                                const std::set<VfId>& shunned, const MacOwner& mac_owner,
-                               const Quarantined& quarantined) {
+                               const Quarantined& quarantined, const std::set<VfId>& of_vpc) {
   if (port.function == FunctionSource::kHotplug) {
     return PlaceFunction(port, facts, vf_driver, leased, shunned);
   }
   struct Candidate {
+    bool spared;  // for overlays, which no other NIC carries
     size_t leases;
     const PfFacts* pf;
   };
@@ -204,7 +239,8 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
     if (pf.is_hotplug_port() || pf.network != port.network) continue;
     auto leases =
         std::count_if(leased.begin(), leased.end(), [&](const VfId& vf) { return vf.pf == pf.id; });
-    candidates.push_back({static_cast<size_t>(leases), &pf});
+    const bool spared = vpc.vlan && pf.serves() == PfFacts::Serves::kByRules;
+    candidates.push_back({spared, static_cast<size_t>(leases), &pf});
   }
   const std::string network(NetworkKindName(port.network));
   if (candidates.empty()) {
@@ -213,7 +249,9 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
   }
   // Stable: PFs with as many leases stay in the order of their MACs.
   std::stable_sort(candidates.begin(), candidates.end(),
-                   [](const Candidate& a, const Candidate& b) { return a.leases < b.leases; });
+                   [](const Candidate& a, const Candidate& b) {
+                     return std::tuple(a.spared, a.leases) < std::tuple(b.spared, b.leases);
+                   });
 
   std::vector<std::string> reasons, to_come, fixed_macs;
   bool any_serves = false;
@@ -228,11 +266,21 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
       say(pf.refused.empty() ? StrCat(PfName(pf), " has no VFs")
                              : StrCat(PfName(pf), " is not used: ", pf.refused));
     }
-    if (std::string why = WhyNotForVpc(vpc, pf); !pf.vfs.empty() && !why.empty()) {
+    std::string why = WhyNotForVpc(vpc, pf, facts);
+    if (why.empty()) why = WhyNotAsAsked(port, vpc, pf);
+    if (!pf.vfs.empty() && !why.empty()) {
       say(std::move(why));
       continue;
     }
     any_serves = true;
+    const auto ports_here =
+        std::count_if(of_vpc.begin(), of_vpc.end(), [&](const VfId& vf) { return vf.pf == pf.id; });
+    if (vpc.is_provider() && pf.serves() == PfFacts::Serves::kByRules &&
+        static_cast<size_t>(ports_here) >= kMostProviderPorts) {
+      say(StrCat(PfName(pf), " carries ", ports_here, " ports of vpc/", vpc.id,
+                 ", and a broadcast is copied to no more"));
+      continue;
+    }
     std::vector<const VfFacts*> vfs;
     for (const VfFacts& vf : pf.vfs) vfs.push_back(&vf);
     std::sort(vfs.begin(), vfs.end(),

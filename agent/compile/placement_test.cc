@@ -49,6 +49,7 @@ Port MakePort() {
 
 const Vpc kOverlay{"red", *Vni::Make(1000)};
 const Vpc kVlanNet{"lan", std::nullopt, *VlanId::Make(100)};
+const Vpc kFlat{"plain", std::nullopt, std::nullopt, true};
 
 const MacOwner Nobody = [](const MacAddress&) { return std::nullopt; };
 
@@ -110,19 +111,19 @@ PfFacts LegacyPf(uint32_t n, uint16_t vfs) {
 
 TEST(PfServes, IsWhatItsVfsShow) {
   using Serves = PfFacts::Serves;
-  EXPECT_EQ(MakePf(1, 2).serves(), Serves::kOverlay) << "representors are known";
+  EXPECT_EQ(MakePf(1, 2).serves(), Serves::kByRules) << "representors are known";
   PfFacts pf = LegacyPf(1, 2);
   EXPECT_EQ(pf.serves(), Serves::kVlan);
   pf.eswitch.mode = EswitchMode::kLegacy;
   EXPECT_EQ(pf.serves(), Serves::kVlan);
   pf.wanted_eswitch.mode = EswitchMode::kSwitchdev;
-  EXPECT_EQ(pf.serves(), Serves::kOverlay) << "it is still to be switched";
+  EXPECT_EQ(pf.serves(), Serves::kByRules) << "it is still to be switched";
   pf.eswitch.mode = EswitchMode::kSwitchdev;
   pf.wanted_eswitch.mode.reset();
-  EXPECT_EQ(pf.serves(), Serves::kOverlay) << "its representors are still to come";
+  EXPECT_EQ(pf.serves(), Serves::kByRules) << "its representors are still to come";
   pf = LegacyPf(1, 2);
   pf.vfs[1].representor_awaited = "has no netdev";
-  EXPECT_EQ(pf.serves(), Serves::kOverlay) << "of a NIC that tells no mode, too";
+  EXPECT_EQ(pf.serves(), Serves::kByRules) << "of a NIC that tells no mode, too";
   pf = LegacyPf(1, 2);
   pf.can_set_vf_mac = false;
   EXPECT_EQ(pf.serves(), Serves::kNothing);
@@ -130,7 +131,7 @@ TEST(PfServes, IsWhatItsVfsShow) {
   pf.eswitch.mode = EswitchMode::kSwitchdevInactive;
   EXPECT_EQ(pf.serves(), Serves::kNothing) << "no packet passes";
   pf.wanted_eswitch.mode = EswitchMode::kSwitchdev;
-  EXPECT_EQ(pf.serves(), Serves::kOverlay) << "it is still to be switched";
+  EXPECT_EQ(pf.serves(), Serves::kByRules) << "it is still to be switched";
 }
 
 TEST(PlacePortTest, AVlanPortGoesToANicWithoutRepresentorsAndAnOverlayPortToOneWith) {
@@ -159,12 +160,10 @@ TEST(PlacePortTest, ANicThatDoesNotServeTheNetworkIsNamedWithTheReason) {
                     HasSubstr("vpc/red is VNI 1000")));
   legacy.eswitch.mode = EswitchMode::kLegacy;
   EXPECT_THAT(refusal(kOverlay, legacy), HasSubstr("'eswitch: {mode: switchdev}'"));
-  EXPECT_THAT(refusal(kVlanNet, MakePf(1, 2)),
-              AllOf(HasSubstr("pf1 (virtio) has representors: it serves overlay networks only"),
-                    HasSubstr("vpc/lan is VLAN 100")));
-  PfFacts switchdev = LegacyPf(2, 2);
-  switchdev.eswitch.mode = EswitchMode::kSwitchdev;
-  EXPECT_THAT(refusal(kVlanNet, switchdev), HasSubstr("has a switchdev eswitch"));
+  legacy.eswitch.mode.reset();
+  EXPECT_THAT(refusal(kFlat, legacy),
+              AllOf(HasSubstr("pf2 (igb) has no switchdev eswitch: it serves VLAN networks only"),
+                    HasSubstr("vpc/plain is flat, where a VF of it could send into any VLAN")));
   PfFacts plain = LegacyPf(2, 2);
   plain.can_set_vf_mac = false;
   EXPECT_THAT(refusal(kVlanNet, plain), HasSubstr("can set nothing on its VFs"));
@@ -175,6 +174,78 @@ TEST(PlacePortTest, ANicThatDoesNotServeTheNetworkIsNamedWithTheReason) {
                 AllOf(HasSubstr("the eswitch of pf1 is in switchdev_inactive mode"),
                       HasSubstr("'eswitch: {mode: switchdev}'")));
   }
+}
+
+TEST(PlacePortTest, AProviderNetworkIsCarriedByANicWithAnEswitchToo) {
+  Port port = MakePort();
+  port.mac = FreeVf(0).mac;
+  const auto place = [&](const Vpc& vpc, std::vector<PfFacts> pfs) {
+    return PlacePort(port, vpc, HostWith(std::move(pfs)), "vfio-pci", {}, {}, Nobody);
+  };
+  EXPECT_EQ(place(kVlanNet, {MakePf(1, 2)})->pf, NicId(Mac(1)));
+  EXPECT_EQ(place(kFlat, {MakePf(1, 2)})->pf, NicId(Mac(1)));
+  EXPECT_EQ(place(kVlanNet, {MakePf(1, 2), LegacyPf(2, 2)})->pf, NicId(Mac(2)))
+      << "overlays need the other";
+  EXPECT_EQ(place(kFlat, {MakePf(1, 2), LegacyPf(2, 2)})->pf, NicId(Mac(1)));
+}
+
+TEST(PlacePortTest, WhatANicWithAnEswitchCannotDoForAPortIsSaidByName) {
+  struct Case {
+    const char* field;
+    void (*ask)(Port&);
+  };
+  const Case cases[] = {{"spoof_check: ", [](Port& p) { p.spoof_check = false; }},
+                        {"trust: ", [](Port& p) { p.trust = true; }},
+                        {"max_tx_mbps: ", [](Port& p) { p.max_tx_mbps = 5; }},
+                        {"min_tx_mbps: ", [](Port& p) { p.min_tx_mbps = 5; }}};
+  for (const Case& c : cases) {
+    Port port = MakePort();
+    c.ask(port);
+    port.mac = Mac(0x500);
+    const auto placed =
+        PlacePort(port, kVlanNet, HostWith({MakePf(1, 2)}), "vfio-pci", {}, {}, Nobody);
+    EXPECT_EQ(placed.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(Message(placed.status()), HasSubstr(StrCat(c.field, "pf1 has representors")));
+    EXPECT_TRUE(PlacePort(port, kVlanNet, HostWith({MakePf(1, 2), LegacyPf(2, 2)}), "vfio-pci", {},
+                          {}, Nobody)
+                    .ok())
+        << "another NIC can";
+  }
+  Port software = MakePort();
+  software.mac = Mac(0x500);
+  software.offload = OffloadWish::kOff;
+  const auto placed =
+      PlacePort(software, kVlanNet, HostWith({LegacyPf(2, 2)}), "vfio-pci", {}, {}, Nobody);
+  EXPECT_THAT(Message(placed.status()), HasSubstr("offload: pf2 itself forwards in VLAN 100"));
+}
+
+// The MAC of the second differs in what is not in a block's index.
+TEST(PlacePortTest, OfTwoPfsWhoseBlocksCouldNotBeToldApartOnlyOneCarriesProviderNetworks) {
+  PfFacts twin = MakePf(1, 2);
+  twin.id = MacAddress({0x52, 0x54, 0, 9, 0, 1});
+  twin.netdev = "twin";
+  const HostFacts facts = HostWith({MakePf(1, 2), twin});
+  const std::set<VfId> leased = {{Mac(1), 0}, {Mac(1), 1}};
+  const auto placed = PlacePort(MakePort(), kVlanNet, facts, "vfio-pci", leased, {}, Nobody);
+  EXPECT_THAT(Message(placed.status()),
+              AllOf(HasSubstr("the MACs of twin and pf1 end in the same two octets"),
+                    HasSubstr("only pf1 carries provider networks")));
+  EXPECT_EQ(PlacePort(MakePort(), kOverlay, facts, "vfio-pci", leased, {}, Nobody)->pf,
+            NicId(twin.id));
+}
+
+TEST(PlacePortTest, ABroadcastIsNotAskedOfANicForMorePortsThanItCopiesTo) {
+  const HostFacts facts = HostWith({MakePf(1, 40)});
+  std::set<VfId> of_vpc;
+  for (uint16_t i = 0; i < kMostProviderPorts; ++i) of_vpc.insert({Mac(1), i});
+  const auto place = [&](const Vpc& vpc) {
+    return PlacePort(MakePort(), vpc, facts, "vfio-pci", of_vpc, {}, Nobody, {}, of_vpc);
+  };
+  EXPECT_EQ(place(kVlanNet).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(Message(place(kVlanNet).status()), HasSubstr("pf1 carries 31 ports of vpc/lan"));
+  EXPECT_TRUE(place(kOverlay).ok());
+  of_vpc.erase({Mac(1), 0});
+  EXPECT_TRUE(place(kVlanNet).ok());
 }
 
 TEST(PlacePortTest, AVfWithAMacThatIsSomebodyElsesInTheVpcIsPassedOver) {
@@ -328,7 +399,7 @@ TEST(PlacePortTest, APfWhoseEswitchIsNotYetAsConfiguredIsWaitedFor) {
   EXPECT_EQ(place(HostWith({pf, MakePf(2, 1)}))->pf, NicId(Mac(2)));
   pf.eswitch.mode = EswitchMode::kSwitchdev;
   EXPECT_TRUE(place(HostWith({pf})).ok());
-  // What it will be does not carry a VLAN network: that port is told so, not kept waiting.
+  // A VLAN network is carried by whatever it will be, and by what it becomes.
   const auto vlan = [&](PfFacts nic) {
     return PlacePort(MakePort(), kVlanNet, HostWith({std::move(nic)}), "vfio-pci", {}, {}, Nobody)
         .status()
@@ -337,7 +408,7 @@ TEST(PlacePortTest, APfWhoseEswitchIsNotYetAsConfiguredIsWaitedFor) {
   PfFacts to_be_switched = LegacyPf(1, 2);
   to_be_switched.eswitch.mode = EswitchMode::kLegacy;
   to_be_switched.wanted_eswitch.mode = EswitchMode::kSwitchdev;
-  EXPECT_EQ(vlan(to_be_switched), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(vlan(to_be_switched), absl::StatusCode::kUnavailable);
   PfFacts to_be_legacy = LegacyPf(1, 2);
   to_be_legacy.eswitch.mode = EswitchMode::kSwitchdev;
   to_be_legacy.wanted_eswitch.mode = EswitchMode::kLegacy;
@@ -365,7 +436,7 @@ TEST(PlacePortTest, ARepresentorWhoseNetdevIsStillToComeIsWaitedForWhereItsVfCan
   const absl::Status waits = place(kOverlay, {other}).status();
   EXPECT_TRUE(absl::IsUnavailable(waits)) << waits;
   EXPECT_THAT(Message(waits), HasSubstr("pf1: " + awaited));
-  EXPECT_TRUE(absl::IsFailedPrecondition(place(kVlanNet, {}).status())) << "it will carry none";
+  EXPECT_TRUE(absl::IsUnavailable(place(kVlanNet, {other}).status()));
   pf.vfs[0].driver = "vfio-pci";
   EXPECT_EQ(place(kOverlay, {other}).status().code(), absl::StatusCode::kResourceExhausted)
       << "its VF is somebody's";

@@ -69,6 +69,16 @@ std::vector<FoundVf> FoundVfs(const FoundObjects& found, const OwnState& own,
   return result;
 }
 
+// The block that its ports on this PF join.
+RuleTable BlockOn(const Vpc& vpc, const FoundVf& found) {
+  Attachment attachment;
+  attachment.vf = found.vf;
+  attachment.vni = vpc.vni;
+  attachment.vlan = vpc.vlan;
+  attachment.uplink = vpc.is_provider();
+  return *attachment.block();
+}
+
 bool Fits(const FoundVf& found, const Port& port, const Vpc& vpc) {
   if ((found.device == nullptr ? std::string() : found.device->vm) != port.vm) return false;
   // Without a device it may be that of a VM which was not asked: its MAC says whose it is.
@@ -77,10 +87,10 @@ bool Fits(const FoundVf& found, const Port& port, const Vpc& vpc) {
   if (found.pf->is_hotplug_port() != (port.function == FunctionSource::kHotplug)) return false;
   if (port.mac && found.facts->mac && *port.mac != *found.facts->mac) return false;
   if (found.pf->is_hotplug_port()) return true;
-  if (vpc.vlan) {
-    return found.representor == nullptr && found.facts->settings.vlan == vpc.vlan->value();
+  if (found.representor == nullptr) {
+    return vpc.vlan && found.facts->settings.vlan == vpc.vlan->value();
   }
-  return found.representor != nullptr && found.representor->vni == vpc.vni;
+  return found.representor->block == BlockOn(vpc, found);
 }
 
 class Adoption {
@@ -117,7 +127,7 @@ class Adoption {
       if (const StoredObject* object = own_.world->Find(ref)) kept_[object->ordinal] = ref;
     };
     keep({ObjectKind::kPort, attachment.port});
-    if (!attachment.vni) return;
+    if (!attachment.block()) return;
     keep({ObjectKind::kVpc, attachment.vpc});
     for (const std::string& id : own_.world->SubnetsOfVpc(attachment.vpc)) {
       keep({ObjectKind::kSubnet, id});
@@ -178,7 +188,7 @@ class Adoption {
       attachment.bus = found.device->bus;
       attachment.guest_id = found.device->id;
       // No rule has the number of a port that its NIC alone carries.
-      if (!found.pf->is_hotplug_port() && vpc.vni) {
+      if (!found.pf->is_hotplug_port() && found.representor != nullptr) {
         Choose({ObjectKind::kPort, port.id}, ParseGuestDeviceId(found.device->id)->port_ordinal);
       }
     }
@@ -186,6 +196,7 @@ class Adoption {
     if (!found.pf->is_hotplug_port()) {
       attachment.vni = vpc.vni;
       attachment.vlan = vpc.vlan;
+      attachment.uplink = vpc.is_provider() && found.representor != nullptr;
     }
     attachment.mac = port.mac;
     if (!port.mac) attachment.vf_mac = found.facts->mac;  // else nobody knows which it came with
@@ -195,43 +206,58 @@ class Adoption {
 
   // The objects of the VPCs that have a port here, by what their rules match.
   void MatchNetworks() {
-    const std::optional<TunnelFacts>& tunnel = found_.tunnel ? found_.tunnel : own_.facts->tunnel;
-    if (!tunnel) return;
     std::map<std::string, std::vector<BoundPort>> bound;  // by VPC
     for (const Attachment& attachment : out_.attachments) {
-      if (!attachment.vni) continue;
+      if (!attachment.block()) continue;
       const StoredObject& object = *own_.world->Find({ObjectKind::kPort, attachment.port});
       absl::StatusOr<BoundPort> port = BindPort(object, attachment, *own_.facts);
       if (port.ok()) bound[attachment.vpc].push_back(*std::move(port));
     }
     for (const auto& [id, ports] : bound) {
       const StoredObject& stored = *own_.world->Find({ObjectKind::kVpc, id});
-      const VpcContext vpc{*std::get<Vpc>(stored.object).vni, stored.ordinal, *tunnel};
-      ChooseByRules({ObjectKind::kVpc, id}, CompileVpcRules(vpc));
-      for (const std::string& subnet_id : own_.world->SubnetsOfVpc(id)) {
-        const ObjectRef ref{ObjectKind::kSubnet, subnet_id};
-        const StoredObject& stored_subnet = *own_.world->Find(ref);
-        const auto& subnet = std::get<Subnet>(stored_subnet.object);
-        const SubnetContext context = ContextOf(subnet, stored_subnet.ordinal);
-        for (const BoundPort& port : ports) {
-          if (port.subnet != subnet_id) continue;
-          const std::vector<FlowRule> rules = CompilePortRules(vpc, context, port);
-          ChooseByRules({ObjectKind::kPort, port.port}, rules);
-          ChooseByChain(ref, rules);
-        }
-        for (const StoredObject* stored : own_.world->EndpointsOfSubnet(subnet_id)) {
-          const std::vector<FlowRule> rules = CompileEndpointRules(
-              vpc, context, std::get<Endpoint>(stored->object), stored->ordinal);
-          ChooseByRules(RefOf(stored->object), rules);
-          ChooseByChain(ref, rules);
-        }
-        ChooseByRules(ref, CompileSubnetRules(vpc, subnet, stored_subnet.ordinal));
+      std::get<Vpc>(stored.object).is_provider() ? MatchProvider(stored, ports)
+                                                 : MatchOverlay(stored, ports);
+    }
+  }
+
+  void MatchProvider(const StoredObject& stored, const std::vector<BoundPort>& ports) {
+    for (const BoundPort& port : ports) {
+      const auto vpc = ProviderContextOf(stored, port.vf.pf, *own_.facts);
+      if (!vpc) continue;
+      ChooseByRules(RefOf(stored.object), CompileProviderVpcRules(*vpc, {}));
+      ChooseByRules({ObjectKind::kPort, port.port}, CompileProviderPortRules(*vpc, port));
+    }
+  }
+
+  void MatchOverlay(const StoredObject& stored, const std::vector<BoundPort>& ports) {
+    const std::optional<TunnelFacts>& tunnel = found_.tunnel ? found_.tunnel : own_.facts->tunnel;
+    if (!tunnel) return;
+    const std::string& id = IdOf(stored.object);
+    const VpcContext vpc{*std::get<Vpc>(stored.object).vni, stored.ordinal, *tunnel};
+    ChooseByRules({ObjectKind::kVpc, id}, CompileVpcRules(vpc));
+    for (const std::string& subnet_id : own_.world->SubnetsOfVpc(id)) {
+      const ObjectRef ref{ObjectKind::kSubnet, subnet_id};
+      const StoredObject& stored_subnet = *own_.world->Find(ref);
+      const auto& subnet = std::get<Subnet>(stored_subnet.object);
+      const SubnetContext context = ContextOf(subnet, stored_subnet.ordinal);
+      for (const BoundPort& port : ports) {
+        if (port.subnet != subnet_id) continue;
+        const std::vector<FlowRule> rules = CompilePortRules(vpc, context, port);
+        ChooseByRules({ObjectKind::kPort, port.port}, rules);
+        ChooseByChain(ref, rules);
       }
-      for (const StoredObject* route : own_.world->RoutesOfVpc(id)) {
-        // What it matches does not depend on where it leads.
-        ChooseByRules(RefOf(route->object), {CompileRouteRule(vpc, std::get<Route>(route->object),
-                                                              route->ordinal, NextHop())});
+      for (const StoredObject* endpoint : own_.world->EndpointsOfSubnet(subnet_id)) {
+        const std::vector<FlowRule> rules = CompileEndpointRules(
+            vpc, context, std::get<Endpoint>(endpoint->object), endpoint->ordinal);
+        ChooseByRules(RefOf(endpoint->object), rules);
+        ChooseByChain(ref, rules);
       }
+      ChooseByRules(ref, CompileSubnetRules(vpc, subnet, stored_subnet.ordinal));
+    }
+    for (const StoredObject* route : own_.world->RoutesOfVpc(id)) {
+      // What it matches does not depend on where it leads.
+      ChooseByRules(RefOf(route->object), {CompileRouteRule(vpc, std::get<Route>(route->object),
+                                                            route->ordinal, NextHop())});
     }
   }
 
@@ -371,7 +397,12 @@ absl::StatusOr<TakeOver> PlanPurge(const FoundObjects& found, const OwnState& ow
       attachment.guest_id = vf.device->id;
     }
     attachment.vpc = attachment.port;
-    if (vf.representor != nullptr) attachment.vni = vf.representor->vni;
+    if (vf.representor != nullptr && vf.representor->block) {
+      const RuleTable& block = *vf.representor->block;
+      attachment.uplink = block.kind == RuleTable::Kind::kProviderBlock;
+      if (!attachment.uplink) attachment.vni = block.vni;
+      if (const auto vlan = VlanId::Make(block.vlan); vlan.ok()) attachment.vlan = *vlan;
+    }
     if (vf.representor == nullptr && vf.facts->settings.vlan.value_or(0) != 0) {
       const absl::StatusOr<VlanId> vlan = VlanId::Make(*vf.facts->settings.vlan);
       if (vlan.ok()) attachment.vlan = *vlan;

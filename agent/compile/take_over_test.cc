@@ -64,7 +64,7 @@ class TakeOverPlanTest : public ::testing::Test {
   VfId Vf(uint16_t index) const { return {NicId(Mac("52:54:00:00:00:01")), index}; }
   // As the lost store's agent left it: a VF in VM "a" of a port with this number.
   void Find(uint16_t vf, uint32_t ordinal) {
-    found_.representors[Vf(vf)] = RepresentorSpec{Vf(vf), *Vni::Make(1000)};
+    found_.representors[Vf(vf)] = RepresentorSpec{Vf(vf), RuleTable{.vni = *Vni::Make(1000)}};
     found_.devices.push_back({"a", UuidOfVm(), GuestDeviceId(kLost, ordinal, 7U + vf),
                               *PciAddress::Parse(StrCat("0000:01:00.", vf + 1)), StrCat("rp", vf)});
   }
@@ -179,7 +179,8 @@ TEST_F(TakeOverPlanTest, WhatAPortOfThisStoreHasIsNotGivenAway) {
 TEST_F(TakeOverPlanTest, APurgeEndsEachTenancyUnderANumberOfItsOwn) {
   AcceptPort("p");
   Find(0, 1);
-  found_.representors[Vf(3)] = RepresentorSpec{Vf(3), *Vni::Make(1000)};  // no VM has it
+  found_.representors[Vf(3)] =
+      RepresentorSpec{Vf(3), RuleTable{.vni = *Vni::Make(1000)}};  // no VM has it
   found_.devices.push_back(
       {"a", UuidOfVm(), GuestDeviceId(kLost, 9, 9), *PciAddress::Parse("0000:99:00.1"), "rp9"});
   const OwnState own = Own();

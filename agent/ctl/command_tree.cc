@@ -44,7 +44,8 @@ constexpr char kExplainHelp[] =
     "ends and why. The packet is the one that the guest's own stack would send; options say what\n"
     "is otherwise. No packet is sent, and nothing is changed.\n\n"
     "  fairleadctl explain flow --from web-red-1 --to 10.0.1.9 --proto tcp --dport 443\n"
-    "  fairleadctl explain flow --from vtep:192.0.2.2 --vni 1000 --to-mac 52:54:00:00:01:00\n\n"
+    "  fairleadctl explain flow --from vtep:192.0.2.2 --vni 1000 --to-mac 52:54:00:00:01:00\n"
+    "  fairleadctl explain flow --from uplink:pf0 --vlan 100 --to-mac 52:54:00:00:01:00\n\n"
     "A rule that does not stand in the kernel as it was compiled is marked with !.\n\n";
 
 constexpr char kCompletionHelp[] =
@@ -195,11 +196,12 @@ void CommandTree::AddAttach() {
          {"compute", "converged"});
   Choice(sub->add_option("--offload", o_.offload, "Rules in hardware; default: prefer"),
          {"must", "prefer", "off"});
-  Choice(sub->add_option("--spoof-check", o_.spoof_check, "In a VLAN network; default: on"),
+  Choice(sub->add_option("--spoof-check", o_.spoof_check,
+                         "In a VLAN network on a NIC without an eswitch; default: on"),
          {"on", "off"});
-  sub->add_flag("--trust", o_.trust, "In a VLAN network: the VM may change its MAC");
-  sub->add_option("--max-tx-mbps", o_.max_tx_mbps, "In a VLAN network, Mbit/s; default: no limit");
-  sub->add_option("--min-tx-mbps", o_.min_tx_mbps, "In a VLAN network, Mbit/s; default: none");
+  sub->add_flag("--trust", o_.trust, "Likewise: the VM may change its MAC");
+  sub->add_option("--max-tx-mbps", o_.max_tx_mbps, "Likewise, Mbit/s; default: no limit");
+  sub->add_option("--min-tx-mbps", o_.min_tx_mbps, "Likewise, Mbit/s; default: none");
   Choice(sub->add_option("--function", o_.function,
                          "Where its function comes from: the host's VFs, or hot-plug as a DPU "
                          "does it; default: vf"),
@@ -233,7 +235,7 @@ void CommandTree::AddExplain() {
   FlowOptions& flow = o_.flow;
   Note(sub->add_option("--from", flow.from,
                        "The port whose guest sends it; or vtep:ADDRESS, the host it comes from by "
-                       "the tunnel")
+                       "the tunnel; or uplink:PF, by whose netdev it comes from the fabric")
            ->required(),
        Values::From::kIds, {"port"});
   sub->add_option("--to", flow.to, "Its destination, an IPv4 or IPv6 address");
@@ -249,6 +251,7 @@ void CommandTree::AddExplain() {
   sub->add_option("--ttl", flow.ttl, "Its TTL or hop limit; default: 64");
   sub->add_flag("--fragment", flow.fragment, "It comes in fragments, whose ports no rule sees");
   sub->add_option("--vni", flow.vni, "The VNI of a packet by the tunnel");
+  sub->add_option("--vlan", flow.vlan, "The VLAN of a packet by an uplink; default: untagged");
   AddOutput(sub, {"text", "json", "yaml"});
 }
 

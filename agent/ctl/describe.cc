@@ -15,6 +15,7 @@ void AddObject(const v1::Object& object, Facts* facts) {
     case v1::Object::kVpc:
       facts->Add("VNI", Number(object.vpc().vni()));
       facts->Add("VLAN", Number(object.vpc().vlan()));
+      if (object.vpc().flat()) facts->Add("Flat", "yes");
       break;
     case v1::Object::kSubnet:
       facts->Add("VPC", object.subnet().vpc());

@@ -17,6 +17,7 @@ namespace fairlead {
 namespace {
 
 constexpr char kTunnelSender[] = "vtep:";
+constexpr char kUplinkSender[] = "uplink:";
 
 struct Protocol {
   uint32_t number;  // IANA
@@ -26,10 +27,11 @@ constexpr Protocol kProtocols[] = {{1, "ICMP"}, {6, "TCP"}, {17, "UDP"}, {58, "I
 
 // What is named on the command line, by the field of the request.
 constexpr std::pair<const char*, const char*> kOptionOfField[] = {
-    {"port", "--from"},       {"vtep", "--from"},      {"vni", "--vni"},
-    {"to", "--to"},           {"src", "--src"},        {"src_mac", "--src-mac"},
-    {"dst_mac", "--dst-mac"}, {"protocol", "--proto"}, {"src_port", "--sport"},
-    {"dst_port", "--dport"},  {"ttl", "--ttl"},        {"fragment", "--fragment"}};
+    {"port", "--from"},      {"vtep", "--from"},        {"vni", "--vni"},
+    {"uplink", "--from"},    {"vlan", "--vlan"},        {"to", "--to"},
+    {"src", "--src"},        {"src_mac", "--src-mac"},  {"dst_mac", "--dst-mac"},
+    {"protocol", "--proto"}, {"src_port", "--sport"},   {"dst_port", "--dport"},
+    {"ttl", "--ttl"},        {"fragment", "--fragment"}};
 
 std::string OptionOf(const std::string& path) {
   const std::string field = path.substr(path.find('.') + 1);
@@ -68,6 +70,11 @@ std::string VerdictText(const v1::FlowExplanation::Verdict& verdict) {
   if (!verdict.vtep().empty()) {
     StrAppend(&out, " to VTEP ", verdict.vtep(), " with VNI ", verdict.vni());
   }
+  if (!verdict.uplink().empty()) {
+    StrAppend(&out, " ", verdict.uplink(),
+              verdict.vlan() == 0 ? " untagged" : StrCat(" with VLAN ", verdict.vlan()));
+  }
+  for (const std::string& port : verdict.copies()) StrAppend(&out, ", a copy to port/", port);
   if (!verdict.why().empty()) StrAppend(&out, ": ", verdict.why());
   return out;
 }
@@ -88,12 +95,15 @@ std::string ReadFlow(FlowOptions* flow) {
   if (flow->from.starts_with(kTunnelSender)) {
     flow->vtep = flow->from.substr(std::size(kTunnelSender) - 1);
     if (flow->vtep.empty()) return "--from vtep: needs the address of the sending host";
+  } else if (flow->from.starts_with(kUplinkSender)) {
+    flow->uplink = flow->from.substr(std::size(kUplinkSender) - 1);
+    if (flow->uplink.empty()) return "--from uplink: needs the name or the MAC of a PF";
   } else {
     std::string kind, id;
     flow->port = SplitRef(flow->from, &kind, &id) && kind == "port" ? id : flow->from;
     if (const absl::Status status = CheckObjectId(flow->port); !status.ok()) {
       return StrCat("--from ", Quoted(flow->from),
-                    " is neither a port nor vtep:ADDRESS: ", status.message());
+                    " is neither a port nor vtep:ADDRESS nor uplink:PF: ", status.message());
     }
     if (flow->to.empty()) return "--to is needed: the address that the packet is sent to";
   }
@@ -167,6 +177,8 @@ int RunExplainFlow(Session& s) {
   v1::ExplainFlow* ask = request.mutable_explain_flow();
   ask->set_port(flow.port);
   ask->set_vtep(flow.vtep);
+  ask->set_uplink(flow.uplink);
+  if (flow.vlan) ask->set_vlan(*flow.vlan);
   ask->set_to(flow.to);
   ask->set_src(flow.src);
   ask->set_src_mac(flow.src_mac);

@@ -211,6 +211,24 @@ TEST_F(ExplainCommand, APacketByTheTunnel) {
   EXPECT_THAT(err_, HasSubstr("needs the address of the sending host"));
 }
 
+TEST_F(ExplainCommand, APacketByAnUplinkAndOneThatLeavesByIt) {
+  reply_ =
+      "flow { from: 'uplink/pf0' packet { dst_mac: 'm' } verdict { kind: 'leaves by the uplink' "
+      "uplink: 'pf0' vlan: 100 copies: 'b0' copies: 'c0' } compiled { kind: 'leaves by the uplink' "
+      "uplink: 'pf0' } }";
+  EXPECT_EQ(Run({"--from", "uplink:pf0", "--vlan", "100", "--to-mac", "m"}), kOk) << err_;
+  EXPECT_EQ(asked_.explain_flow().uplink(), "pf0");
+  EXPECT_EQ(asked_.explain_flow().vlan(), 100U);
+  EXPECT_EQ(asked_.explain_flow().dst_mac(), "m");
+  EXPECT_TRUE(asked_.explain_flow().port().empty());
+  EXPECT_THAT(out_,
+              HasSubstr("leaves by the uplink pf0 with VLAN 100, a copy to port/b0, a copy to "
+                        "port/c0\n"));
+  EXPECT_THAT(out_, HasSubstr("as compiled: leaves by the uplink pf0 untagged\n"));
+  EXPECT_EQ(Run({"--from", "uplink:"}), kUsage);
+  EXPECT_THAT(err_, HasSubstr("needs the name or the MAC of a PF"));
+}
+
 TEST_F(ExplainCommand, AWrongLineAsksNobody) {
   for (const std::vector<std::string>& args :
        {std::vector<std::string>{},

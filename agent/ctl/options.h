@@ -33,9 +33,9 @@ struct WatchedItem {
 // Of explain flow. The first three as they were typed; what is made of them is plain.
 struct FlowOptions {
   std::string from, to, proto;
-  std::string port, vtep;  // either
+  std::string port, vtep, uplink;  // one of them
   std::string src, src_mac, dst_mac;
-  std::optional<uint32_t> protocol, src_port, dst_port, ttl, vni;
+  std::optional<uint32_t> protocol, src_port, dst_port, ttl, vni, vlan;
   bool fragment = false;
 };
 

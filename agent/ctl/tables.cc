@@ -75,8 +75,9 @@ std::vector<std::string> Cells(const v1::Object& object, const v1::ObjectStatus&
   const std::string state = StateText(status.state());
   switch (object.object_case()) {
     case v1::Object::kVpc:
-      return {object.vpc().id(), NumberText(object.vpc().vni()), NumberText(object.vpc().vlan()),
-              state, status.reason()};
+      return {object.vpc().id(), NumberText(object.vpc().vni()),
+              object.vpc().flat() ? "flat" : NumberText(object.vpc().vlan()), state,
+              status.reason()};
     case v1::Object::kSubnet: {
       const v1::Subnet& subnet = object.subnet();
       std::vector<std::string> row{subnet.id(), subnet.vpc(), Text(subnet.prefixes()),

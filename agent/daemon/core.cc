@@ -271,26 +271,29 @@ void Core::OnRuleTouched(const EventInbox::RuleTouched& event) {
   if (event.id.chain == 0 && (event.id.priority == 0 || event.id.priority == kPrioDefaultDrop)) {
     if (event.at.block == 0) {
       engine_->OnLinkChanged(event.at.ifindex, "");
-    } else if (IsFairleadBlock(event.at.block)) {
-      if (const auto vni = Vni::Make(event.at.block & Vni::kMax); vni.ok()) {
-        engine_->OnBlockChanged(*vni);
-      }
+    } else if (const auto block = TableAt(event.at)) {
+      engine_->OnBlockChanged(*block);
     }
   }
-  RuleTable table;
-  if (event.at.block != 0) {
-    if (!IsFairleadBlock(event.at.block)) return;
-    const absl::StatusOr<Vni> vni = Vni::Make(event.at.block & Vni::kMax);
-    if (!vni.ok()) return;
-    table = {RuleTable::Kind::kVpcBlock, *vni};
-  } else {
-    const auto& tunnel = engine_->facts().tunnel;
-    if (tunnel && event.at.ifindex != tunnel->ifindex) return;
-    table = {RuleTable::Kind::kTunnelIngress, {}};
-  }
+  const std::optional<RuleTable> table = TableAt(event.at);
+  if (!table) return;
   // Our own removals are of rules that are no longer wanted.
-  if (!engine_->Misses({table, event.id.chain, event.id.priority, event.id.handle})) return;
-  engine_->OnTableChanged(table);
+  if (!engine_->Misses({*table, event.id.chain, event.id.priority, event.id.handle})) return;
+  engine_->OnTableChanged(*table);
+}
+
+// The table that hangs there; none: it is none of Fairlead's.
+std::optional<RuleTable> Core::TableAt(const TcAttachPoint& at) const {
+  const HostFacts& facts = engine_->facts();
+  for (const auto& [nic, pf] : facts.pfs) {
+    if (at.block != 0) {
+      if (const auto block = BlockOfIndex(at.block, nic)) return block;
+    } else if (pf.ifindex == at.ifindex) {
+      return UplinkTable(nic);
+    }
+  }
+  const bool tunnel = at.block == 0 && (!facts.tunnel || facts.tunnel->ifindex == at.ifindex);
+  return tunnel ? std::optional(RuleTable{RuleTable::Kind::kTunnelIngress, {}}) : std::nullopt;
 }
 
 }  // namespace fairlead

@@ -57,6 +57,7 @@ class Core : private Engine::Listener {
   void OnEvents(const EventInbox::Batch& batch);
   void OnLost(EventInbox::Source source);
   void OnRuleTouched(const EventInbox::RuleTouched& event);
+  std::optional<RuleTable> TableAt(const TcAttachPoint& at) const;
   void OnDevlinkChanged(const std::set<DevlinkHandle>& devices);
   absl::Status Subscribe(const Ports& ports, const ProviderConfig& config);
   void Tick();

@@ -88,8 +88,8 @@ absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::strin
     if (name == "net") {
       work.net = std::make_unique<NetProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
     } else if (name.starts_with(kRulesLane)) {
-      work.rules =
-          std::make_unique<RuleProvider>(config_.get(), work.rtnetlink.get(), work.tc.get());
+      work.rules = std::make_unique<RuleProvider>(config_.get(), ports_.sysfs, work.rtnetlink.get(),
+                                                  work.tc.get());
     } else if (const absl::StatusOr<NicId> nic = NicId::Parse(name.substr(name.find(' ') + 1));
                nic.ok() && nic->is_hotplug_port()) {
       work.hotplug =
@@ -186,6 +186,9 @@ ApplyResult LaneExecutor::ApplyOne(LaneContext& lane, const Operation& operation
         return Tell(s.pf, StrCat("eswitch set to ", s.eswitch.ToString()));
       }
       result.status = absl::InternalError("a NIC is shared: its eswitch is never taken back");
+    }
+    void operator()(const UplinkSpec& s) {
+      remove ? void(result.status = work.pf->DeleteUplink(s.pf)) : keep(work.pf->PutUplink(s));
     }
     void operator()(const VfSpec& s) {
       if (HotplugProvider* hotplug = work.hotplug.get(); hotplug != nullptr) {

@@ -75,6 +75,9 @@ constexpr auto kUnsupported = ViolationCode::kUnsupported;
 #define LAN "upsert { vpc { id: 'lan' vlan: 7 } } "
 #define LAN_SUBNET(rest) \
   "upsert { subnet { id: 'lan-1' vpc: 'lan' prefixes: '10.9.0.0/24' " rest " } } "
+#define FLAT "upsert { vpc { id: 'lan' flat: true } } "
+#define FLAT_PORT(rest) \
+  FLAT LAN_SUBNET("") "upsert { port { id: 'p' vpc: 'lan' subnet: 'lan-1' " rest " } }"
 #define GATEWAY4 "gateways: '10.2.0.1' "
 #define GATEWAY6 "gateways: '2001:db8:2::1' "
 #define MAC1 "mac: '52:54:00:00:00:01' "
@@ -98,6 +101,10 @@ INSTANTIATE_TEST_SUITE_P(
                 kInvalid, "1 to 4094"},
         Mistake{"VlanAndVni", "upsert { vpc { id: 'x' vni: 5 vlan: 5 } }",
                 "apply.upsert[0].vpc.vlan", kInvalid, "both given"},
+        Mistake{"FlatAndVlan", "upsert { vpc { id: 'x' flat: true vlan: 5 } }",
+                "apply.upsert[0].vpc.flat", kInvalid, "VLAN 5 is given too"},
+        Mistake{"FlatAndVni", "upsert { vpc { id: 'x' flat: true vni: 5 } }",
+                "apply.upsert[0].vpc.flat", kInvalid, "VNI 5 is given too"},
         Mistake{"SpoofCheck", PORT("spoof_check: 7"), "apply.upsert[0].port.spoof_check",
                 kUnsupported, "7"},
         Mistake{"RateTooHigh",
@@ -258,11 +265,27 @@ INSTANTIATE_TEST_SUITE_P(
                 "prefixes: '10.9.0.0/24' } } upsert { endpoint { id: 'e' vpc: 'lan' " MAC1 VTEP1
                 "addresses: '10.9.0.7' } }",
                 "apply.upsert[2].endpoint.vpc", kUnsupported, "VLAN 7"},
-        Mistake{"OffloadOffInAVlan",
-                "upsert { vpc { id: 'lan' vlan: 7 } } upsert { subnet { id: 'lan-1' vpc: 'lan' "
-                "prefixes: '10.9.0.0/24' } } upsert { port { id: 'p' vpc: 'lan' subnet: 'lan-1' "
-                "offload: OFFLOAD_WISH_OFF } }",
-                "apply.upsert[2].port.offload", kUnsupported, "the NIC itself forwards"},
+        Mistake{"EndpointInAFlatNetwork",
+                FLAT LAN_SUBNET("") "upsert { endpoint { id: 'e' vpc: 'lan' " MAC1 VTEP1
+                                    "addresses: '10.9.0.7' } }",
+                "apply.upsert[2].endpoint.vpc", kUnsupported, "the untagged network"},
+        Mistake{"GatewayInAFlatNetwork", FLAT LAN_SUBNET("gateways: '10.9.0.1'"),
+                "apply.upsert[1].subnet.gateways", kUnsupported, "vpc/lan is flat: the router"},
+        Mistake{"SpoofCheckOffInAFlatNetwork", FLAT_PORT("spoof_check: SPOOF_CHECK_OFF"),
+                "apply.upsert[2].port.spoof_check", kUnsupported, "always check"},
+        Mistake{"TrustInAFlatNetwork", FLAT_PORT("trust: true"), "apply.upsert[2].port.trust",
+                kUnsupported, "NIC with an eswitch"},
+        Mistake{"MaxRateInAFlatNetwork", FLAT_PORT("max_tx_mbps: 5"),
+                "apply.upsert[2].port.max_tx_mbps", kUnsupported, "NIC with an eswitch"},
+        Mistake{"MinRateInAFlatNetwork", FLAT_PORT("min_tx_mbps: 5"),
+                "apply.upsert[2].port.min_tx_mbps", kUnsupported, "NIC with an eswitch"},
+        Mistake{"FlatTwiceInMessage", FLAT "upsert { vpc { id: 'y' flat: true } }",
+                "apply.upsert[1].vpc.flat", kConflict,
+                "the host's flat network is also asked for by vpc/lan"},
+        Mistake{"ToFlatWithEndpoints",
+                "upsert { vpc { id: 'red' flat: true } } upsert { port { id: 'a0' vpc: 'red' "
+                "subnet: 'red-1' } }",
+                "apply.upsert[0].vpc.flat", kConflict, "endpoints (endpoint/far)"},
         Mistake{"SpoofCheckInAnOverlay", PORT("spoof_check: SPOOF_CHECK_ON"),
                 "apply.upsert[0].port.spoof_check", kUnsupported, "vpc/red is VNI 100"},
         Mistake{"TrustInAnOverlay", PORT("trust: true"), "apply.upsert[0].port.trust", kUnsupported,

@@ -59,14 +59,19 @@ class Checker {
  private:
   void Check(const Candidate& c, const Vpc& vpc) {
     if (!c.Ok("vni") || !c.Ok("id")) return;
-    const std::string_view field = vpc.vlan ? "vlan" : "vni";
-    if (vpc.vlan) {
+    const std::string_view field = vpc.flat ? "flat" : vpc.vlan ? "vlan" : "vni";
+    if (vpc.flat) {
+      Claim(&flat_, true, c, field, "the host's flat network", world_.FlatVpc());
+    } else if (vpc.vlan) {
       Claim(&vlans_, vpc.vlan->value(), c, field, SegmentName(vpc), world_.OwnerOfVlan(*vpc.vlan));
     } else {
       Claim(&vnis_, vpc.vni->value(), c, field, SegmentName(vpc), world_.OwnerOfVni(*vpc.vni));
     }
     const Vpc* before = world_.FindVpc(vpc.id);
-    if (before == nullptr || (before->vni == vpc.vni && before->vlan == vpc.vlan)) return;
+    if (before == nullptr ||
+        (before->vni == vpc.vni && before->vlan == vpc.vlan && before->flat == vpc.flat)) {
+      return;
+    }
     const std::string change = StrCat("vpc/", vpc.id, " cannot change from ", SegmentName(*before),
                                       " to ", SegmentName(vpc), " while it has ");
     if (std::string ports = Users({{{ObjectKind::kPort, &world_.PortsOfVpc(vpc.id)}}});
@@ -74,7 +79,7 @@ class Checker {
       out_.Add(c.origin.Field(field), ViolationCode::kConflict,
                StrCat(change, "ports (", ports, ")"));
     }
-    if (!vpc.vlan) return;
+    if (!vpc.is_provider()) return;
     if (std::string subnets = SubnetsOfOverlay(vpc.id); !subnets.empty()) {
       out_.Add(c.origin.Field(field), ViolationCode::kConflict,
                StrCat(change, "subnets with gateways or DNS servers (", subnets,
@@ -138,9 +143,10 @@ class Checker {
   void Check(const Candidate& c, const Endpoint& endpoint) {
     if (!c.Ok("vpc")) return;
     Resolve(c, "vpc", {ObjectKind::kVpc, endpoint.vpc});
-    if (const Vpc* vpc = overlay_.FindVpc(endpoint.vpc); vpc != nullptr && vpc->vlan) {
+    if (const Vpc* vpc = overlay_.FindVpc(endpoint.vpc); vpc != nullptr && vpc->is_provider()) {
       out_.Add(c.origin.Field("vpc"), ViolationCode::kUnsupported,
                StrCat("vpc/", vpc->id, " is ", SegmentName(*vpc),
+                      vpc->flat ? ", the untagged network" : "",
                       " of the NIC's own fabric, which has no tunnel: an endpoint is of an overlay "
                       "(vni) only"));
     }
@@ -168,15 +174,26 @@ class Checker {
   // What the subnet asks for that its kind of network does not have.
   void CheckServed(const Candidate& c, const Subnet& subnet) {
     const Vpc* vpc = overlay_.FindVpc(subnet.vpc);
-    if (vpc == nullptr || !vpc->vlan) return;
+    if (vpc == nullptr || !vpc->is_provider()) return;
     if (subnet.gateway4 || subnet.gateway6) {
       Refuse(c, "gateways", *vpc,
-             "the router of a VLAN network is the fabric's, not this host; leave it out");
+             "the router of a provider network is the fabric's, not this host; leave it out");
     }
     if (!subnet.dns_servers.empty()) {
       Refuse(c, "dns_servers", *vpc,
-             "who answers DHCP in a VLAN network is the fabric's matter; leave it out");
+             "who answers DHCP in a provider network is the fabric's matter; leave it out");
     }
+  }
+
+  // Only rules carry it, and nothing of this can be set where they do.
+  void CheckFlat(const Candidate& c, const Port& port, const Vpc& vpc) {
+    constexpr std::string_view kWhy =
+        "only a NIC with an eswitch carries it, where rules always check what a port sends and "
+        "nothing else of it can be set on a VF; leave it out";
+    if (port.spoof_check == false) Refuse(c, "spoof_check", vpc, kWhy);
+    if (port.trust) Refuse(c, "trust", vpc, kWhy);
+    if (port.max_tx_mbps != 0) Refuse(c, "max_tx_mbps", vpc, kWhy);
+    if (port.min_tx_mbps != 0) Refuse(c, "min_tx_mbps", vpc, kWhy);
   }
 
   // What the port asks for that its kind of network does not have in this version.
@@ -187,16 +204,12 @@ class Checker {
       Refuse(c, field, *vpc, why);
     };
     const bool brought = port.function == FunctionSource::kHotplug;
-    if (vpc->vlan && !brought) {
-      if (c.Ok("offload") && port.offload == OffloadWish::kOff) {
-        refuse("offload",
-               "in a VLAN network the NIC itself forwards, which cannot be switched off");
-      }
+    if (vpc->is_provider() && !brought) {
+      // What a NIC cannot do of the rest is said when the port is given its VF.
       if (!port.allowed_pairs.empty()) {
-        refuse("allowed_pairs",
-               "in a VLAN network the NIC itself checks what a port sends (spoof_check), and knows "
-               "no pairs; leave it out");
+        refuse("allowed_pairs", "this version knows them in overlays only; leave it out");
       }
+      if (vpc->flat) CheckFlat(c, port, *vpc);
       return;
     }
     const std::string_view why =
@@ -404,6 +417,7 @@ class Checker {
   ObjectRef self_;
   std::set<std::string> changed_vpcs_;
   absl::flat_hash_map<uint32_t, const Candidate*> vnis_, vlans_;
+  absl::flat_hash_map<bool, const Candidate*> flat_;
   absl::flat_hash_map<std::string, const Candidate*> uuids_;
   absl::flat_hash_map<std::pair<std::string, MacAddress>, const Candidate*> macs_;
   absl::flat_hash_map<std::pair<std::string, IpAddress>, const Candidate*> addresses_;

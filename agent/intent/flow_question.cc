@@ -15,6 +15,9 @@
 namespace fairlead {
 namespace {
 
+// Of a netdev at most 15 (IFNAMSIZ - 1, uapi/linux/if.h), of a MAC 17.
+constexpr size_t kMostUplinkName = 17;
+
 std::string Path(std::string_view field) { return StrCat("explain_flow.", field); }
 
 class Reader {
@@ -48,13 +51,9 @@ class Reader {
   Violations& out_;
 };
 
-void ReadTunnel(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
-  question.vtep = in.Value<IpAddress>("vtep", wire.vtep());
-  if (const absl::StatusOr<Vni> vni = Vni::Make(wire.vni()); vni.ok()) {
-    question.vni = *vni;
-  } else {
-    in.Bad("vni", std::string(vni.status().message()));
-  }
+// What comes from elsewhere is told by its destination MAC, and by nothing that only a guest has.
+void ReadArriving(const v1::ExplainFlow& wire, std::string_view by, Reader& in,
+                  FlowQuestion& question) {
   question.dst_mac = in.Value<MacAddress>("dst_mac", wire.dst_mac());
   if (wire.dst_mac().empty()) in.Bad("dst_mac", "is missing: the packet's inner destination");
   const std::pair<const char*, bool> others[] = {{"to", !wire.to().empty()},
@@ -67,10 +66,33 @@ void ReadTunnel(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question)
                                                  {"fragment", wire.fragment()}};
   for (const auto& [field, set] : others) {
     if (!set) continue;
-    in.Bad(field,
-           "makes no difference by the tunnel, whose rules ask for sender, VNI and MAC alone",
+    in.Bad(field, StrCat("makes no difference by the ", by, " and MAC alone"),
            ViolationCode::kUnsupported);
   }
+}
+
+void ReadTunnel(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
+  question.vtep = in.Value<IpAddress>("vtep", wire.vtep());
+  if (const absl::StatusOr<Vni> vni = Vni::Make(wire.vni()); vni.ok()) {
+    question.vni = *vni;
+  } else {
+    in.Bad("vni", std::string(vni.status().message()));
+  }
+  ReadArriving(wire, "tunnel, whose rules ask for sender, VNI", in, question);
+}
+
+void ReadUplink(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
+  question.uplink = wire.uplink();
+  if (wire.uplink().size() > kMostUplinkName) in.Bad("uplink", "is no netdev's name and no MAC");
+  if (wire.vlan() != 0) {
+    const absl::StatusOr<VlanId> vlan = VlanId::Make(wire.vlan());
+    if (vlan.ok()) question.vlan = *vlan;
+    if (!vlan.ok()) in.Bad("vlan", std::string(vlan.status().message()));
+  }
+  if (wire.vni() != 0) {
+    in.Bad("vni", "is of a packet by the tunnel", ViolationCode::kUnsupported);
+  }
+  ReadArriving(wire, "uplink, whose rules ask for VLAN", in, question);
 }
 
 void ReadPort(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
@@ -99,6 +121,10 @@ void ReadPort(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
     in.Bad("vni", "is of a packet by the tunnel; that of a port is its VPC's",
            ViolationCode::kUnsupported);
   }
+  if (wire.vlan() != 0) {
+    in.Bad("vlan", "is of a packet by an uplink; that of a port is its VPC's",
+           ViolationCode::kUnsupported);
+  }
 }
 
 template <typename T>
@@ -112,6 +138,9 @@ void ToProto(const FlowVerdict& verdict, v1::FlowExplanation::Verdict* out) {
   out->set_vtep(Text(verdict.vtep));
   if (verdict.vni) out->set_vni(verdict.vni->value());
   out->set_why(verdict.why);
+  out->set_uplink(verdict.uplink);
+  if (verdict.vlan) out->set_vlan(verdict.vlan->value());
+  for (const std::string& port : verdict.copies) out->add_copies(port);
 }
 
 void ToProto(const FlowStep& step, v1::FlowExplanation::Step* out) {
@@ -136,11 +165,16 @@ std::variant<FlowQuestion, std::vector<Violation>> ParseFlowQuestion(const v1::E
   Violations violations;
   Reader in(&violations);
   FlowQuestion question;
-  if (wire.port().empty() == wire.vtep().empty()) {
-    in.Bad(wire.port().empty() ? "port" : "vtep",
-           wire.port().empty() ? "is missing, and vtep too: who sends the packet?"
-                               : "excludes port: the packet has one sender");
-  } else if (!wire.vtep().empty()) {
+  const bool port = !wire.port().empty(), tunnel = !wire.vtep().empty();
+  const bool uplink = !wire.uplink().empty();
+  if (!port && !tunnel && !uplink) {
+    in.Bad("port", "is missing, and so are vtep and uplink: who sends the packet?");
+  } else if (port + tunnel + uplink > 1) {
+    in.Bad(tunnel ? "vtep" : "uplink",
+           StrCat("excludes ", port ? "port" : "uplink", ": the packet has one sender"));
+  } else if (uplink) {
+    ReadUplink(wire, in, question);
+  } else if (tunnel) {
     ReadTunnel(wire, in, question);
   } else {
     question.port = wire.port();

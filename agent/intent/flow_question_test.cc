@@ -71,6 +71,24 @@ TEST(FlowQuestion, ThereIsOneSender) {
               HasSubstr("explain_flow.vtep: excludes port"));
 }
 
+TEST(FlowQuestion, APacketByAnUplinkHasAMacAndMaybeAVlan) {
+  const FlowQuestion tagged = Good("uplink: 'pf0' vlan: 4094 dst_mac: '52:54:00:00:00:02'");
+  EXPECT_EQ(tagged.uplink, "pf0");
+  EXPECT_EQ(tagged.vlan, *VlanId::Make(4094));
+  EXPECT_EQ(Good("uplink: 'pf0' dst_mac: '52:54:00:00:00:02'").vlan, std::nullopt);
+  EXPECT_THAT(Bad("uplink: 'pf0' vlan: 4095 dst_mac: '52:54:00:00:00:02'"),
+              HasSubstr("explain_flow.vlan: "));
+  EXPECT_THAT(Bad("uplink: 'pf0' vlan: 5"), HasSubstr("explain_flow.dst_mac: is missing"));
+  EXPECT_THAT(Bad("uplink: 'pf0' dst_mac: '52:54:00:00:00:02' to: '10.0.0.6'"),
+              HasSubstr("explain_flow.to: makes no difference by the uplink"));
+  EXPECT_THAT(Bad("uplink: 'a-name-that-no-netdev-has' dst_mac: '52:54:00:00:00:02'"),
+              HasSubstr("explain_flow.uplink: "));
+  EXPECT_THAT(Bad("port: 'a0' uplink: 'pf0' to: '10.0.0.6'"),
+              HasSubstr("explain_flow.uplink: excludes port"));
+  EXPECT_THAT(Bad("port: 'a0' to: '10.0.0.6' vlan: 5"),
+              HasSubstr("explain_flow.vlan: is of a packet by an uplink"));
+}
+
 TEST(FlowQuestion, EachBadFieldIsNamed) {
   const std::string port = "port: 'a0' to: '10.0.0.6' ";
   EXPECT_THAT(Bad("port: 'a 0' to: '10.0.0.6'"), HasSubstr("explain_flow.port: "));

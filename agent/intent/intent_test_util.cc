@@ -42,16 +42,16 @@ class Inspector {
     if (!inserted) Fail(name, StrCat(it->first, " is also of ", it->second));
   }
   void Check(const std::string& name, const Vpc& vpc) {
-    if (vpc.vni.has_value() == vpc.vlan.has_value()) Fail(name, "not one segment");
+    if (vpc.vni.has_value() + vpc.vlan.has_value() + vpc.flat != 1) Fail(name, "not one segment");
     Unique("segment", SegmentName(vpc), name);
   }
   void Check(const std::string& name, const Subnet& subnet) {
     if (world_.FindVpc(subnet.vpc) == nullptr) Fail(name, "no vpc");
     if (!subnet.prefix4 && !subnet.prefix6) Fail(name, "no prefix");
     const Vpc* vpc = world_.FindVpc(subnet.vpc);
-    if (vpc != nullptr && vpc->vlan &&
+    if (vpc != nullptr && vpc->is_provider() &&
         (subnet.gateway4 || subnet.gateway6 || !subnet.dns_servers.empty())) {
-      Fail(name, "a gateway or DNS server in a VLAN");
+      Fail(name, "a gateway or DNS server in a provider network");
     }
     if (subnet.gateway4) Gateway(name, subnet, *subnet.gateway4, subnet.prefix4);
     if (subnet.gateway6) Gateway(name, subnet, *subnet.gateway6, subnet.prefix6);
@@ -75,10 +75,13 @@ class Inspector {
     if (port.mac) Mac(name, port.vpc, *port.mac);
     const bool of_vlan = port.spoof_check || port.trust || port.max_tx_mbps || port.min_tx_mbps;
     const Vpc* vpc = world_.FindVpc(port.vpc);
-    if (of_vlan && vpc != nullptr && !vpc->vlan) Fail(name, "settings of a VLAN in an overlay");
+    const bool settable = port.trust || port.max_tx_mbps || port.min_tx_mbps;
+    if (vpc != nullptr && vpc->flat && settable) Fail(name, "settings of a VLAN when flat");
+    if (of_vlan && vpc != nullptr && !vpc->is_provider())
+      Fail(name, "settings of a VLAN in an overlay");
     if (port.allowed_pairs.size() > 32) Fail(name, "too many pairs");
     if (!port.allowed_pairs.empty() &&
-        (port.function == FunctionSource::kHotplug || (vpc != nullptr && vpc->vlan))) {
+        (port.function == FunctionSource::kHotplug || (vpc != nullptr && vpc->is_provider()))) {
       Fail(name, "pairs where nobody checks them");
     }
     std::set<AddressPair> pairs;
@@ -94,7 +97,7 @@ class Inspector {
     Mac(name, endpoint.vpc, endpoint.mac);
     if (endpoint.addresses.empty()) Fail(name, "no address");
     const Vpc* vpc = world_.FindVpc(endpoint.vpc);
-    if (vpc != nullptr && vpc->vlan) Fail(name, "an endpoint in a VLAN");
+    if (vpc != nullptr && vpc->is_provider()) Fail(name, "an endpoint in a provider network");
   }
   void Check(const std::string& name, const Route& route) {
     const Vpc* vpc = world_.FindVpc(route.vpc);

@@ -231,8 +231,14 @@ Candidate ParseVpc(const v1::Vpc& vpc, Origin origin, Violations* out) {
   Reader reader(&c, out);
   Vpc result;
   result.id = reader.Id("id", vpc.id());
-  // Whoever checks the segment asks for "vni", whichever of the two was meant.
-  if (vpc.vlan() != 0 && vpc.vni() != 0) {
+  // Whoever checks the segment asks for "vni", whichever of the three was meant.
+  if (vpc.flat() && (vpc.vlan() != 0 || vpc.vni() != 0)) {
+    reader.Bad("vni", c.origin.Field("flat"),
+               StrCat(vpc.vlan() != 0 ? StrCat("VLAN ", vpc.vlan()) : StrCat("VNI ", vpc.vni()),
+                      " is given too; a flat network is untagged on the NIC's own fabric"));
+  } else if (vpc.flat()) {
+    result.flat = true;
+  } else if (vpc.vlan() != 0 && vpc.vni() != 0) {
     reader.Bad("vni", c.origin.Field("vlan"),
                StrCat("VLAN ", vpc.vlan(), " and VNI ", vpc.vni(),
                       " are both given; a VPC is an overlay (vni) or a network on the NIC's own "
@@ -248,7 +254,8 @@ Candidate ParseVpc(const v1::Vpc& vpc, Origin origin, Violations* out) {
     result.vni = *vni;
   } else if (vpc.vni() == 0) {  // on the wire as if it had been left out, and so is a VLAN of 0
     reader.Bad("vni", c.origin.Field("vni"),
-               StrCat("is missing or 0, and so is vlan; one of them is needed: a VNI is 1 to ",
+               StrCat("is missing or 0, and so is vlan, and flat is not set; one of them is "
+                      "needed: a VNI is 1 to ",
                       Vni::kMax, ", a VLAN ", VlanId::kMin, " to ", VlanId::kMax));
   } else {
     reader.Bad("vni", c.origin.Field("vni"), Message(vni.status()));

@@ -84,7 +84,11 @@ class Generator {
       case 0:
         object->mutable_vpc()->set_id(Id("v"));
         if (Below(3) == 0) {
-          object->mutable_vpc()->set_vlan(Below(6));
+          if (const uint32_t vlan = Below(8); vlan < 6) {
+            object->mutable_vpc()->set_vlan(vlan);
+          } else {
+            object->mutable_vpc()->set_flat(true);
+          }
         } else {
           object->mutable_vpc()->set_vni(Below(6));
         }

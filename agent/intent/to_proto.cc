@@ -45,6 +45,7 @@ void Fill(const Vpc& vpc, v1::Object* out) {
   out->mutable_vpc()->set_id(vpc.id);
   if (vpc.vni) out->mutable_vpc()->set_vni(vpc.vni->value());
   if (vpc.vlan) out->mutable_vpc()->set_vlan(vpc.vlan->value());
+  out->mutable_vpc()->set_flat(vpc.flat);
 }
 
 void Fill(const Subnet& subnet, v1::Object* out) {

@@ -31,7 +31,7 @@ PfFacts::Serves PfFacts::serves() const {
   const EswitchMode mode =
       wanted_eswitch.mode.value_or(eswitch.mode.value_or(EswitchMode::kLegacy));
   if (mode == EswitchMode::kSwitchdevInactive) return Serves::kNothing;
-  if (mode == EswitchMode::kSwitchdev || representors) return Serves::kOverlay;
+  if (mode == EswitchMode::kSwitchdev || representors) return Serves::kByRules;
   return can_set_vf_mac || vfs.empty() ? Serves::kVlan : Serves::kNothing;
 }
 
@@ -62,6 +62,14 @@ std::string_view AttachmentPhaseName(AttachmentPhase phase) {
       return "releasing";
   }
   return "attachment";
+}
+
+std::optional<RuleTable> Attachment::block() const {
+  if (vni) return RuleTable{.kind = RuleTable::Kind::kVpcBlock, .vni = *vni};
+  if (!uplink) return std::nullopt;
+  return RuleTable{.kind = RuleTable::Kind::kProviderBlock,
+                   .pf = vf.pf,
+                   .vlan = vlan ? vlan->value() : uint16_t{0}};
 }
 
 std::string GuestDeviceIdOf(uint32_t store_id, const Attachment& attachment) {

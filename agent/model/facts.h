@@ -15,6 +15,7 @@
 
 #include "agent/base/eswitch.h"
 #include "agent/base/types.h"
+#include "agent/model/flow_rule.h"
 #include "agent/model/intent.h"
 #include "agent/model/tunnel.h"
 #include "agent/model/vf_settings.h"
@@ -94,12 +95,12 @@ struct PfFacts {
   std::vector<VfFacts> vfs;  // ascending index; of a PF, num_vfs of them
 
   // What its VFs can carry. Where the VFs have representors (an eswitch in switchdev
-  // mode, or representors that the configuration names), rules forward: overlays. Any
-  // other NIC forwards by MAC and VLAN alone, as it is told for each VF through the PF:
-  // VLAN networks. One that cannot be told either carries nothing, and neither does one in
-  // switchdev_inactive mode. Of a PF without VFs the former is not known: it shows only
-  // with them.
-  enum class Serves : uint8_t { kNothing, kOverlay, kVlan };
+  // mode, or representors that the configuration names), rules forward: overlays, and
+  // provider networks by its uplink, which is the PF's netdev. Any other NIC forwards by
+  // MAC and VLAN alone, as it is told for each VF through the PF: VLAN networks. One that cannot be
+  // told either carries nothing, and neither does one in switchdev_inactive mode. Of a PF without
+  // VFs the former is not known: it shows only with them.
+  enum class Serves : uint8_t { kNothing, kByRules, kVlan };
   Serves serves() const;
   friend bool operator==(const PfFacts&, const PfFacts&) = default;
 };
@@ -165,12 +166,18 @@ struct Attachment {
   std::string guest_id =
       {};  // of its device in QEMU, where another store gave it; "": GuestDeviceId
   std::string vpc;
-  // Of the VPC whose block its representor joins; none: no rule of this host carries it.
+  // Of the overlay whose block its representor joins.
   std::optional<Vni> vni = {};
-  std::optional<VlanId> vlan = {};        // of the VPC, where the NIC carries it in a VLAN
+  // Of the provider network. Set on its VF, unless `uplink`.
+  std::optional<VlanId> vlan = {};
+  // Rules carry its frames in the provider network, by the PF's uplink: in `vlan`, or untagged
+  // without one.
+  bool uplink = false;
   std::optional<MacAddress> mac = {};     // that the port asked for when it was attached
   std::optional<MacAddress> vf_mac = {};  // that the VF had when it was leased, and gets back
   std::optional<uint32_t> mtu = {};       // of its representor when it was leased
+  // The block that its representor joins; none: no rule of this host carries it.
+  std::optional<RuleTable> block() const;
   friend bool operator==(const Attachment&, const Attachment&) = default;
 };
 

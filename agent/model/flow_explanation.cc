@@ -25,6 +25,8 @@ std::string_view FlowVerdictName(FlowVerdict::Kind kind) {
       return "delivered";
     case FlowVerdict::Kind::kEncapsulated:
       return "encapsulated";
+    case FlowVerdict::Kind::kUplink:
+      return "leaves by the uplink";
     case FlowVerdict::Kind::kSlowPath:
       return "slow path";
     case FlowVerdict::Kind::kDropped:

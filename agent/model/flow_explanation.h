@@ -27,7 +27,7 @@ inline constexpr uint8_t kProtocolIcmp6 = 58;
 inline constexpr uint8_t kDefaultTtl = 64;
 
 struct FlowQuestion {
-  std::string port;  // whose guest sends; "": it comes by the tunnel
+  std::string port;  // whose guest sends; "": it comes by the tunnel, or an uplink
   std::optional<IpAddress> to;
   std::optional<IpAddress> src;
   std::optional<MacAddress> src_mac, dst_mac;
@@ -38,6 +38,9 @@ struct FlowQuestion {
   // By the tunnel:
   std::optional<IpAddress> vtep;  // who sent it
   std::optional<Vni> vni;
+  // By a PF's uplink:
+  std::string uplink;          // name of the PF's netdev, or its id
+  std::optional<VlanId> vlan;  // none: untagged
 };
 
 // A compiled rule, compared with what was read from the kernel.
@@ -62,6 +65,7 @@ struct FlowVerdict {
   enum class Kind : uint8_t {
     kDelivered,
     kEncapsulated,
+    kUplink,
     kSlowPath,
     kDropped,
     kNotSent,
@@ -73,6 +77,9 @@ struct FlowVerdict {
   std::optional<IpAddress> vtep;  // kEncapsulated
   std::optional<Vni> vni;         // kEncapsulated
   std::string why;
+  std::string uplink = {};               // kUplink: name of the PF's netdev
+  std::optional<VlanId> vlan = {};       // kUplink: none: untagged
+  std::vector<std::string> copies = {};  // ports that get a copy, whatever becomes of the packet
   friend bool operator==(const FlowVerdict&, const FlowVerdict&) = default;
 };
 std::string_view FlowVerdictName(FlowVerdict::Kind kind);  // "delivered", "slow path", ...

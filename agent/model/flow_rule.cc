@@ -15,6 +15,9 @@ namespace {
 // With the ifindex: a recreated netdev is another device to the kernel.
 std::string DeviceName(const DeviceRef& device) {
   if (device.kind == DeviceRef::Kind::kTunnel) return StrCat("tunnel@", device.ifindex);
+  if (device.kind == DeviceRef::Kind::kUplink) {
+    return StrCat("uplink(", device.vf.pf.ToString(), ")@", device.ifindex);
+  }
   return StrCat("representor(", device.vf.ToString(), ")@", device.ifindex);
 }
 
@@ -52,13 +55,25 @@ struct ActionText {
   std::string operator()(const ActionGotoChain& a) const { return StrCat("goto ", a.chain); }
   std::string operator()(const ActionTrap&) const { return "trap"; }
   std::string operator()(const ActionDrop&) const { return "drop"; }
+  std::string operator()(const ActionVlanPush& a) const {
+    return StrCat("push vlan ", a.vlan.value());
+  }
+  std::string operator()(const ActionVlanPop&) const { return "pop vlan"; }
+  std::string operator()(const ActionMirror& a) const {
+    return StrCat("mirror ", DeviceName(a.to));
+  }
+  std::string operator()(const ActionPass&) const { return "pass"; }
 };
 
 std::string MatchText(const RuleMatch& match) {
   std::string out = EtherName(match.ethertype);
+  if (match.vlan) StrAppend(&out, " vlan ", match.vlan->value());
   if (match.in_device) StrAppend(&out, " in ", DeviceName(*match.in_device));
   if (match.src_mac) StrAppend(&out, " src_mac ", match.src_mac->ToString());
   if (match.dst_mac) StrAppend(&out, " dst_mac ", match.dst_mac->ToString());
+  if (match.dst_group) StrAppend(&out, *match.dst_group ? " to a group" : " to one station");
+  if (match.arp_sender_mac) StrAppend(&out, " arp_sha ", match.arp_sender_mac->ToString());
+  if (match.arp_sender_ip) StrAppend(&out, " arp_sip ", match.arp_sender_ip->ToString());
   if (match.src_ip) StrAppend(&out, " src_ip ", match.src_ip->ToString());
   if (match.dst_ip) StrAppend(&out, " dst_ip ", match.dst_ip->ToString());
   if (match.ttl_expiring) StrAppend(&out, " ttl <2");
@@ -99,10 +114,9 @@ class Canonical {
   void Add(const DeviceRef& device) {
     Add(static_cast<uint8_t>(device.kind));
     Add(device.ifindex);
-    if (device.kind != DeviceRef::Kind::kRepresentor) return;
-    const std::string vf = device.vf.ToString();
-    Add(static_cast<uint8_t>(vf.size()));
-    bytes_.insert(bytes_.end(), vf.begin(), vf.end());
+    if (device.kind == DeviceRef::Kind::kTunnel) return;
+    AddText(device.kind == DeviceRef::Kind::kUplink ? device.vf.pf.ToString()
+                                                    : device.vf.ToString());
   }
   template <typename T>
   void Add(const std::optional<T>& value) {
@@ -112,6 +126,8 @@ class Canonical {
   void Add(const RuleTable& table) {
     Add(static_cast<uint8_t>(table.kind));
     if (table.kind == RuleTable::Kind::kVpcBlock) Add(table.vni);
+    if (table.kind == RuleTable::Kind::kProviderBlock) Add(table.vlan);
+    if (table.pf != NicId()) AddText(table.pf.ToString());
   }
   void Add(const RuleMatch& match) {
     Add(match.ethertype);
@@ -126,9 +142,13 @@ class Canonical {
     Add(match.vni);
     Add(match.outer_dst);
     Add(match.outer_udp_port);
-    if (!match.outer_src) return;
-    Add(kOuterSource);
-    Add(*match.outer_src);
+    // What came later is told by a mark of its own, and only where it is there: rules without it
+    // have the hash that they had before.
+    AddLater(0xff, match.outer_src);
+    AddLater(0xf0, match.dst_group);
+    AddLater(0xf1, match.vlan);
+    AddLater(0xf2, match.arp_sender_mac);
+    AddLater(0xf3, match.arp_sender_ip);
   }
   void Add(const ActionEncap& a) {
     Add(a.vni);
@@ -145,12 +165,26 @@ class Canonical {
   void Add(const ActionDecap&) {}
   void Add(const ActionTrap&) {}
   void Add(const ActionDrop&) {}
+  void Add(const ActionVlanPush& a) { Add(a.vlan); }
+  void Add(const ActionVlanPop&) {}
+  void Add(const ActionMirror& a) { Add(a.to); }
+  void Add(const ActionPass&) {}
 
   std::string_view view() const { return {bytes_.data(), bytes_.size()}; }
 
  private:
-  // Behind a match, where no action has this number: a rule without it kept its hash when it came.
-  static constexpr uint8_t kOuterSource = 0xff;
+  void Add(bool value) { Add(static_cast<uint8_t>(value)); }
+  void Add(const VlanId& vlan) { Add(vlan.value()); }
+  void AddText(const std::string& text) {
+    Add(static_cast<uint8_t>(text.size()));
+    bytes_.insert(bytes_.end(), text.begin(), text.end());
+  }
+  template <typename T>
+  void AddLater(uint8_t mark, const std::optional<T>& value) {
+    if (!value) return;
+    Add(mark);
+    Add(*value);
+  }
 
   absl::InlinedVector<char, 192> bytes_;
 };
@@ -158,7 +192,17 @@ class Canonical {
 }  // namespace
 
 std::string RuleTable::ToString() const {
-  return kind == Kind::kTunnelIngress ? "tunnel" : StrCat("block-", vni.value());
+  switch (kind) {
+    case Kind::kVpcBlock:
+      return StrCat("block-", vni.value());
+    case Kind::kTunnelIngress:
+      return "tunnel";
+    case Kind::kProviderBlock:
+      return StrCat(vlan == 0 ? std::string("flat") : StrCat("vlan-", vlan), "@", pf.ToString());
+    case Kind::kUplinkIngress:
+      break;
+  }
+  return StrCat("uplink@", pf.ToString());
 }
 
 std::string RuleLocation::ToString() const {
@@ -193,6 +237,47 @@ uint32_t FlowRule::MatchHash() const {
   bytes.Add(location.priority);
   bytes.Add(match);
   return static_cast<uint32_t>(StableHash(bytes.view()));
+}
+
+namespace {
+constexpr uint32_t kProviderBlocks = 0x50000000U;
+constexpr uint32_t kProviderBlockMask = 0xf0000000U;
+// A chain that no rule of Fairlead's leads to, and hardly one of anybody's.
+constexpr uint32_t kMarkChain = 0x0fa171ea;
+}  // namespace
+
+uint16_t BlockTagOf(const NicId& pf) {
+  const std::optional<MacAddress> mac = pf.mac();
+  return mac ? static_cast<uint16_t>(mac->bytes()[4] << 8 | mac->bytes()[5]) : 0;
+}
+
+uint32_t BlockIndexOf(const RuleTable& block) {
+  if (block.kind == RuleTable::Kind::kVpcBlock) return BlockIndexOf(block.vni);
+  if (block.kind != RuleTable::Kind::kProviderBlock) return 0;
+  return kProviderBlocks | uint32_t{block.vlan} << 16 | BlockTagOf(block.pf);
+}
+
+std::optional<RuleTable> BlockOfIndex(uint32_t index, const NicId& pf) {
+  RuleTable block;
+  if ((index & kProviderBlockMask) == kProviderBlocks) {
+    block.kind = RuleTable::Kind::kProviderBlock;
+    block.pf = pf;
+    block.vlan = static_cast<uint16_t>(index >> 16 & 0xfff);
+    if (block.vlan > VlanId::kMax) return std::nullopt;
+  } else {
+    const absl::StatusOr<Vni> vni = Vni::Make(index & Vni::kMax);
+    if (!vni.ok()) return std::nullopt;
+    block.vni = *vni;
+  }
+  return BlockIndexOf(block) == index ? std::optional(block) : std::nullopt;
+}
+
+FlowRule UplinkMarkRule(const NicId& pf) {
+  FlowRule rule;
+  rule.location = {UplinkTable(pf), kMarkChain, 65000, 1};
+  rule.actions = {ActionPass{}};
+  rule.offload = OffloadWish::kOff;
+  return rule;
 }
 
 const DeviceRef* OutputOf(const FlowRule& rule) {

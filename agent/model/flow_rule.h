@@ -21,22 +21,33 @@ namespace fairlead {
 // facts named when the rule was compiled: part of the content, so that a
 // recreated netdev makes another rule.
 struct DeviceRef {
-  enum class Kind : uint8_t { kRepresentor, kTunnel };
+  // kUplink: a PF's netdev, which in switchdev mode is the representor of its wire.
+  enum class Kind : uint8_t { kRepresentor, kTunnel, kUplink };
   Kind kind = Kind::kRepresentor;
-  VfId vf;  // representors only
+  VfId vf;  // of a representor; of an uplink its PF, and index 0
   uint32_t ifindex = 0;
   friend auto operator<=>(const DeviceRef&, const DeviceRef&) = default;
 };
 
-// Where a rule lives: the TC block that a VPC's representors share, or the
-// ingress of the host's one tunnel device.
+// Where a rule lives: the TC block that an overlay's representors share, or those of a provider
+// network on one PF; or the ingress of the host's one tunnel device, or of a PF's netdev.
 struct RuleTable {
-  enum class Kind : uint8_t { kVpcBlock, kTunnelIngress };
+  enum class Kind : uint8_t { kVpcBlock, kTunnelIngress, kProviderBlock, kUplinkIngress };
   Kind kind = Kind::kVpcBlock;
-  Vni vni;                       // kVpcBlock only
-  std::string ToString() const;  // "block-1000", "tunnel"
+  Vni vni = {};                  // kVpcBlock only
+  NicId pf = {};                 // kProviderBlock and kUplinkIngress only
+  uint16_t vlan = 0;             // kProviderBlock only; 0: of the flat network
+  std::string ToString() const;  // "block-1000", "tunnel", "vlan-100@MAC", "flat@MAC", "uplink@MAC"
+  bool is_block() const { return kind == Kind::kVpcBlock || kind == Kind::kProviderBlock; }
   friend auto operator<=>(const RuleTable&, const RuleTable&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const RuleTable& t) {
+    return H::combine(std::move(h), t.kind, t.vni.value(), t.pf, t.vlan);
+  }
 };
+inline RuleTable UplinkTable(const NicId& pf) {
+  return {.kind = RuleTable::Kind::kUplinkIngress, .pf = pf};
+}
 
 struct RuleLocation {
   RuleTable table;
@@ -73,6 +84,12 @@ struct RuleMatch {
   std::optional<DeviceRef> in_device;  // the representor that it came in by (TC "indev")
   std::optional<MacAddress> src_mac;
   std::optional<MacAddress> dst_mac;
+  // Of which kind the destination MAC is: a group's (broadcast or multicast), or one station's.
+  std::optional<bool> dst_group;
+  std::optional<VlanId> vlan;  // of the outermost tag; EtherType 802.1Q
+  // Who an ARP packet says that it is from (RFC 826: ar$sha, ar$spa); no NIC looks at it.
+  std::optional<MacAddress> arp_sender_mac;
+  std::optional<IpPrefix> arp_sender_ip;  // IPv4
   // Of the EtherType's family.
   std::optional<IpPrefix> src_ip;
   std::optional<IpPrefix> dst_ip;
@@ -120,8 +137,26 @@ struct ActionTrap {
 struct ActionDrop {  // last action
   friend bool operator==(const ActionDrop&, const ActionDrop&) = default;
 };
-using RuleAction = std::variant<ActionEncap, ActionDecap, ActionRoute, ActionRedirect,
-                                ActionGotoChain, ActionTrap, ActionDrop>;
+struct ActionVlanPush {  // one 802.1Q tag, priority 0
+  VlanId vlan;
+  friend bool operator==(const ActionVlanPush&, const ActionVlanPush&) = default;
+};
+struct ActionVlanPop {  // the outermost tag
+  friend bool operator==(const ActionVlanPop&, const ActionVlanPop&) = default;
+};
+struct ActionMirror {  // a copy, as the packet is now, out of `to`
+  DeviceRef to;
+  friend bool operator==(const ActionMirror&, const ActionMirror&) = default;
+};
+// The packet goes on as if no rule had taken it: to rules of other priorities, somebody else's
+// too, and to the host's network stack. Last action.
+struct ActionPass {
+  friend bool operator==(const ActionPass&, const ActionPass&) = default;
+};
+// The hash of a rule's content counts them: a new one comes last.
+using RuleAction =
+    std::variant<ActionEncap, ActionDecap, ActionRoute, ActionRedirect, ActionGotoChain, ActionTrap,
+                 ActionDrop, ActionVlanPush, ActionVlanPop, ActionMirror, ActionPass>;
 
 struct FlowRule {
   RuleLocation location;
@@ -142,9 +177,20 @@ struct FlowRule {
 // The device that a rule redirects to; null if none.
 const DeviceRef* OutputOf(const FlowRule& rule);
 
-// The index of the TC block that the representors of a VPC share: 'F' in the
-// top octet, the VNI below. Deterministic, so that it survives restarts.
+// The index of a TC block, deterministic, so that it survives restarts: of an overlay 'F' in the
+// top octet and the VNI below; of a provider network on a PF 5 in the top four bits, then the
+// VLAN, and the last two octets of the PF's MAC (PFs that have the same are told apart by
+// placement: only one of them carries provider networks). 0 for a table that is no block.
+uint32_t BlockIndexOf(const RuleTable& block);
 constexpr uint32_t BlockIndexOf(Vni vni) { return 0x46000000U | vni.value(); }
-constexpr bool IsFairleadBlock(uint32_t index) { return (index & 0xff000000U) == 0x46000000U; }
+// Whose block has this index, if the device bound to it is a representor of `pf`; none: it is
+// not one of Fairlead's.
+std::optional<RuleTable> BlockOfIndex(uint32_t index, const NicId& pf);
+// What of a PF is in its blocks' indices.
+uint16_t BlockTagOf(const NicId& pf);
+
+// What says in a PF's ingress that the clsact qdisc there is of Fairlead's making: a rule that
+// does nothing, in a chain that nothing leads to.
+FlowRule UplinkMarkRule(const NicId& pf);
 
 }  // namespace fairlead

@@ -52,6 +52,7 @@ std::string_view OffloadWishName(OffloadWish wish) {
 }
 
 std::string SegmentName(const Vpc& vpc) {
+  if (vpc.flat) return "flat";
   if (vpc.vlan) return StrCat("VLAN ", vpc.vlan->value());
   return vpc.vni ? StrCat("VNI ", vpc.vni->value()) : std::string("no segment");
 }

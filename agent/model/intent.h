@@ -18,11 +18,13 @@
 namespace fairlead {
 
 // A tenant network with address ranges of its own: an overlay, or a provider network
-// on the NIC's own fabric. Either `vni` or `vlan` is there.
+// on the NIC's own fabric, in a VLAN or untagged. One of `vni`, `vlan` and `flat` is there.
 struct Vpc {
   std::string id;
   std::optional<Vni> vni = {};      // unique on the host
   std::optional<VlanId> vlan = {};  // unique on the host
+  bool flat = false;                // one VPC of the host
+  bool is_provider() const { return vlan.has_value() || flat; }
   friend bool operator==(const Vpc&, const Vpc&) = default;
 };
 
@@ -87,7 +89,8 @@ struct Port {
   std::vector<AddressPair> allowed_pairs = {};  // in an overlay; without doubles
   NetworkKind network = NetworkKind::kCompute;
   OffloadWish offload = OffloadWish::kPrefer;
-  // Of a port in a VLAN network only. Rates in Mbit/s; 0: none; min <= max where both are.
+  // Of a port in a provider network only, on a NIC without an eswitch. Rates in Mbit/s; 0: none;
+  // min <= max where both are.
   std::optional<bool> spoof_check;  // none: on
   bool trust = false;
   uint32_t max_tx_mbps = 0;
@@ -123,7 +126,7 @@ inline constexpr ObjectKind kAllObjectKinds[] = {ObjectKind::kVpc,      ObjectKi
 std::string_view ObjectKindName(ObjectKind kind);  // "vpc", "subnet", ...
 std::string_view NetworkKindName(NetworkKind kind);
 std::string_view OffloadWishName(OffloadWish wish);
-std::string SegmentName(const Vpc& vpc);                     // "VNI 1000", "VLAN 100"
+std::string SegmentName(const Vpc& vpc);                     // "VNI 1000", "VLAN 100", "flat"
 std::string_view FunctionSourceName(FunctionSource source);  // "vf", "hotplug"
 
 struct ObjectRef {

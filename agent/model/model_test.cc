@@ -161,6 +161,37 @@ TEST(FlowRuleTest, ItsOutputIsWhatItRedirectsTo) {
   }
 }
 
+TEST(FlowRuleTest, WhatAProviderNetworkMatchesAndDoesIsInTheHash) {
+  const FlowRule rule = SampleRule();
+  std::set<uint64_t> hashes = {rule.ContentHash()};
+  const std::function<void(FlowRule&)> changes[] = {
+      [](FlowRule& r) { r.match.dst_group = false; },
+      [](FlowRule& r) { r.match.dst_group = true; },
+      [](FlowRule& r) { r.match.vlan = *VlanId::Make(100); },
+      [](FlowRule& r) { r.match.vlan = *VlanId::Make(101); },
+      [](FlowRule& r) { r.match.arp_sender_mac = Mac("52:54:00:00:00:09"); },
+      [](FlowRule& r) { r.match.arp_sender_ip = *IpPrefix::Parse("10.0.0.9/32"); },
+      [](FlowRule& r) { r.actions.insert(r.actions.begin(), ActionVlanPop{}); },
+      [](FlowRule& r) { r.actions.insert(r.actions.begin(), ActionVlanPush{*VlanId::Make(7)}); },
+      [](FlowRule& r) { r.actions.insert(r.actions.begin(), ActionMirror{}); },
+      [](FlowRule& r) { r.actions.back() = ActionPass{}; },
+      [](FlowRule& r) { r.location.table = UplinkTable(Mac("52:54:00:00:00:01")); },
+      [](FlowRule& r) { r.location.table = UplinkTable(Mac("52:54:00:00:00:02")); },
+      [](FlowRule& r) {
+        r.location.table = {.kind = RuleTable::Kind::kProviderBlock,
+                            .pf = Mac("52:54:00:00:00:01")};
+      },
+      [](FlowRule& r) {
+        r.location.table = {
+            .kind = RuleTable::Kind::kProviderBlock, .pf = Mac("52:54:00:00:00:01"), .vlan = 100};
+      }};
+  for (const auto& change : changes) {
+    FlowRule other = rule;
+    change(other);
+    EXPECT_TRUE(hashes.insert(other.ContentHash()).second) << other.ToString();
+  }
+}
+
 TEST(FlowRuleTest, TheMatchHashIsOfTablePriorityAndMatchAlone) {
   const FlowRule rule = SampleRule();
   FlowRule same = rule;
@@ -176,8 +207,22 @@ TEST(FlowRuleTest, TheMatchHashIsOfTablePriorityAndMatchAlone) {
 
 TEST(BlockIndexTest, IsRecognisedAndDistinctForEveryVni) {
   EXPECT_EQ(BlockIndexOf(VniOf(1000)), 0x460003e8U);
-  EXPECT_TRUE(IsFairleadBlock(BlockIndexOf(VniOf(Vni::kMax))));
-  EXPECT_FALSE(IsFairleadBlock(1000));
+  const RuleTable most{.kind = RuleTable::Kind::kVpcBlock, .vni = VniOf(Vni::kMax)};
+  EXPECT_EQ(BlockOfIndex(BlockIndexOf(most), Mac("52:54:00:00:00:01")), most);
+  EXPECT_EQ(BlockOfIndex(1000, Mac("52:54:00:00:00:01")), std::nullopt);
+}
+
+TEST(BlockIndexTest, OfAProviderNetworkNamesVlanAndPfAndIsTakenForNoOthers) {
+  const NicId pf = Mac("52:54:00:00:a1:b2"), other = Mac("52:54:00:00:a1:b3");
+  RuleTable block{.kind = RuleTable::Kind::kProviderBlock, .pf = pf, .vlan = 4094};
+  EXPECT_EQ(BlockIndexOf(block), 0x5ffea1b2U);
+  EXPECT_EQ(BlockOfIndex(0x5ffea1b2U, pf), block);
+  EXPECT_EQ(BlockOfIndex(0x5ffea1b2U, other), std::nullopt) << "its representor is no other PF's";
+  EXPECT_EQ(BlockOfIndex(0x5fffa1b2U, pf), std::nullopt) << "4095 is no VLAN";
+  block.vlan = 0;
+  EXPECT_EQ(BlockOfIndex(BlockIndexOf(block), pf), block) << "the flat network";
+  EXPECT_EQ(block.ToString(), "flat@52:54:00:00:a1:b2");
+  EXPECT_EQ(BlockIndexOf(UplinkTable(pf)), 0U);
 }
 
 TEST(ResourceKeyTest, KeysAreTextThatSurvivesARename) {
@@ -201,8 +246,8 @@ TEST(ResourceKeyTest, LocationsThatDifferNeverShareAKey) {
 
 TEST(NamesTest, EveryValueHasANameOfItsOwn) {
   std::set<std::string_view> names;
-  for (int i = 0; i < 8; ++i) names.insert(ResourceKindName(static_cast<ResourceKind>(i)));
-  EXPECT_EQ(names.size(), 8U);
+  for (int i = 0; i < 10; ++i) names.insert(ResourceKindName(static_cast<ResourceKind>(i)));
+  EXPECT_EQ(names.size(), 10U);
   names.clear();
   for (ObjectKind kind : kAllObjectKinds) names.insert(ObjectKindName(kind));
   EXPECT_EQ(names,

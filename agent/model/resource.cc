@@ -18,6 +18,8 @@ std::string_view ResourceKindName(ResourceKind kind) {
       return "pf";
     case ResourceKind::kTunnel:
       return "tunnel";
+    case ResourceKind::kUplink:
+      return "uplink";
     case ResourceKind::kNeighbour:
       return "neighbour";
     case ResourceKind::kVf:
@@ -42,6 +44,7 @@ std::string ResourceKey::ToString() const {
 ResourceKey VfPoolKey(const NicId& pf) { return {ResourceKind::kVfPool, pf.ToString()}; }
 ResourceKey PfKey(const NicId& pf) { return {ResourceKind::kPf, pf.ToString()}; }
 ResourceKey TunnelKey() { return {ResourceKind::kTunnel, "host"}; }
+ResourceKey UplinkKey(const NicId& pf) { return {ResourceKind::kUplink, pf.ToString()}; }
 ResourceKey NeighbourKey(const IpAddress& outer) {
   return {ResourceKind::kNeighbour, outer.ToString()};
 }

@@ -32,6 +32,7 @@ enum class ResourceKind : uint8_t {
   kVfPool,
   kPf,  // after its VFs: some eswitches go back to legacy mode without any
   kTunnel,
+  kUplink,
   kNeighbour,
   kVf,
   kRepresentor,
@@ -50,14 +51,15 @@ struct ResourceKey {
   friend auto operator<=>(const ResourceKey&, const ResourceKey&) = default;
   template <typename H>
   friend H AbslHashValue(H h, const ResourceKey& k) {
-    return H::combine(std::move(h), k.kind, k.name, k.rule.table.kind, k.rule.table.vni.value(),
-                      k.rule.chain, k.rule.priority, k.rule.handle);
+    return H::combine(std::move(h), k.kind, k.name, k.rule.table, k.rule.chain, k.rule.priority,
+                      k.rule.handle);
   }
 };
 
 ResourceKey VfPoolKey(const NicId& pf);
 ResourceKey PfKey(const NicId& pf);
 ResourceKey TunnelKey();
+ResourceKey UplinkKey(const NicId& pf);
 ResourceKey NeighbourKey(const IpAddress& outer);
 ResourceKey VfKey(const VfId& vf);
 ResourceKey RepresentorKey(const VfId& vf);
@@ -96,7 +98,7 @@ struct VfSpec {
 // before the link goes up; no IPv6 link-local address (addrgenmode none).
 struct RepresentorSpec {
   VfId vf;
-  std::optional<Vni> vni;  // of the VPC whose block it is bound to; none: bound to no block
+  std::optional<RuleTable> block;  // that it is bound to; none: bound to no block
   bool up = true;
   bool default_drop = true;  // its block ends in the drop rule
   bool addr_gen_none = true;
@@ -113,6 +115,15 @@ struct TunnelSpec {
   bool default_drop = true;  // its ingress ends in the drop rule
   Encapsulation encapsulation = Encapsulation::kVxlan;
   friend bool operator==(const TunnelSpec&, const TunnelSpec&) = default;
+};
+
+// The clsact qdisc of a PF's netdev, which the rules for what comes from the wire hang on. The
+// host's own traffic uses the same device, and others may use the same qdisc: it goes only if
+// this agent made it, and once nobody else's filter is there.
+struct UplinkSpec {
+  NicId pf;
+  std::optional<bool> made;  // by this agent; none where it is wanted: whoever's it is
+  friend bool operator==(const UplinkSpec&, const UplinkSpec&) = default;
 };
 
 // A tunnel peer's next hop, kept resolved by the kernel (NTF_EXT_MANAGED).
@@ -161,7 +172,7 @@ std::optional<GuestDeviceName> ParseGuestDeviceId(std::string_view id);
 inline constexpr std::string_view kGuestDevicePrefix = "fairlead-";
 
 using ResourceSpec =
-    std::variant<VfPoolSpec, PfSpec, TunnelSpec, NeighbourSpec, VfSpec, RepresentorSpec,
+    std::variant<VfPoolSpec, PfSpec, TunnelSpec, UplinkSpec, NeighbourSpec, VfSpec, RepresentorSpec,
                  FlowRuleSpec, DriverBindingSpec, GuestDeviceSpec>;
 
 // A wanted resource.
@@ -220,7 +231,7 @@ struct ObservedResource {
   uint32_t match_hash = 0;
   NeighbourState neighbour = NeighbourState::kUnknown;  // neighbours
   std::string neighbour_detail;  // "10.0.0.2 dev pf0 lladdr .. REACHABLE", "no route to 10.0.0.2"
-  uint32_t ifindex = 0;          // representor, tunnel
+  uint32_t ifindex = 0;          // representor, tunnel, uplink
   // Representors, of what a provider just did: its block was made anew, empty.
   bool table_is_new = false;
 };

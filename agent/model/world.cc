@@ -135,6 +135,7 @@ const EndpointSet& World::EndpointsOfVtep(const IpAddress& vtep) const {
 
 std::optional<ObjectRef> World::OwnerOfVni(Vni vni) const { return OwnerAt(by_vni_, vni); }
 std::optional<ObjectRef> World::OwnerOfVlan(VlanId vlan) const { return OwnerAt(by_vlan_, vlan); }
+std::optional<ObjectRef> World::FlatVpc() const { return OwnerAt(flat_, true); }
 std::optional<ObjectRef> World::OwnerOfMac(std::string_view vpc, const MacAddress& mac) const {
   return OwnerAt(ValueAt(in_vpc_, AbslView(vpc)).by_mac, mac);
 }
@@ -193,6 +194,7 @@ void World::Index(const StoredObject& stored, bool add) {
   if (const auto* vpc = std::get_if<Vpc>(&stored.object)) {
     if (vpc->vni) Claim(by_vni_, *vpc->vni, &stored, add);
     if (vpc->vlan) Claim(by_vlan_, *vpc->vlan, &stored, add);
+    if (vpc->flat) Claim(flat_, true, &stored, add);
   } else if (const auto* subnet = std::get_if<Subnet>(&stored.object)) {
     At(in_vpc_, subnet->vpc, [&](InVpc& in) {
       Member(in.subnets, subnet->id, add);

@@ -77,10 +77,11 @@ class World {
   const EndpointSet& EndpointsOfVtep(const IpAddress& vtep) const;
   void ForEachVtep(const std::function<void(const IpAddress&)>& fn) const;  // ascending
 
-  // Who has this VNI or VLAN, or this MAC or address within a VPC; none if free. Of a gateway's
-  // address that is its subnet.
+  // Who has this VNI or VLAN, or is the flat network, or has this MAC or address within a VPC; none
+  // if free. Of a gateway's address that is its subnet.
   std::optional<ObjectRef> OwnerOfVni(Vni vni) const;
   std::optional<ObjectRef> OwnerOfVlan(VlanId vlan) const;
+  std::optional<ObjectRef> FlatVpc() const;
   std::optional<ObjectRef> OwnerOfMac(std::string_view vpc, const MacAddress& mac) const;
   std::optional<ObjectRef> OwnerOfAddress(std::string_view vpc, const IpAddress& address) const;
   std::optional<ObjectRef> OwnerOfUuid(const Uuid& uuid) const;
@@ -142,6 +143,7 @@ class World {
   std::map<IpAddress, EndpointSet> endpoints_of_vtep_;
   std::map<Vni, const StoredObject*> by_vni_;
   std::map<VlanId, const StoredObject*> by_vlan_;
+  std::map<bool, const StoredObject*> flat_;  // of true only
   std::map<Uuid, const StoredObject*> by_uuid_;
   absl::flat_hash_map<uint32_t, const StoredObject*> by_ordinal_;
 };

@@ -14,7 +14,7 @@ std::string Text(const std::string& v) { return v.empty() ? "none" : v; }
 std::string Text(bool v) { return v ? "yes" : "no"; }
 std::string Text(uint16_t v) { return std::to_string(v); }
 std::string Text(uint32_t v) { return std::to_string(v); }
-std::string Text(const Vni& v) { return std::to_string(v.value()); }
+std::string Text(const RuleTable& v) { return v.ToString(); }
 std::string Text(const Uuid& v) { return Text(v.ToString()); }
 std::string Text(const IpAddress& v) { return v.ToString(); }
 std::string Text(const MacAddress& v) { return v.ToString(); }
@@ -71,6 +71,9 @@ void CompareSpecs(Comparison& c, const TunnelSpec& wanted, const TunnelSpec& obs
   c.Compare("up", wanted.up, observed.up);
   c.Compare("default_drop", wanted.default_drop, observed.default_drop);
 }
+void CompareSpecs(Comparison& c, const UplinkSpec& wanted, const UplinkSpec& observed) {
+  c.CompareIfSet("made", wanted.made, observed.made);
+}
 void CompareSpecs(Comparison& c, const NeighbourSpec& wanted, const NeighbourSpec& observed) {
   c.Compare("outer", wanted.outer, observed.outer);
 }
@@ -84,7 +87,7 @@ void CompareSpecs(Comparison& c, const VfSpec& wanted, const VfSpec& observed) {
   c.CompareIfSet("link_disabled", wanted.settings.link_disabled, observed.settings.link_disabled);
 }
 void CompareSpecs(Comparison& c, const RepresentorSpec& wanted, const RepresentorSpec& observed) {
-  c.CompareIfSet("vni", wanted.vni, observed.vni);
+  c.CompareIfSet("block", wanted.block, observed.block);
   c.Compare("up", wanted.up, observed.up);
   c.Compare("default_drop", wanted.default_drop, observed.default_drop);
   c.Compare("addr_gen_none", wanted.addr_gen_none, observed.addr_gen_none);

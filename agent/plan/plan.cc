@@ -19,6 +19,9 @@ struct SummaryText {
     return StrCat(s.device, " ", Name(s.encapsulation), " local ", s.local.ToString(), " udp port ",
                   s.udp_port, " mtu ", s.mtu);
   }
+  std::string operator()(const UplinkSpec& s) const {
+    return StrCat("clsact qdisc on the netdev of PF ", s.pf.ToString());
+  }
   std::string operator()(const NeighbourSpec& s) const { return s.outer.ToString(); }
   std::string operator()(const VfSpec& s) const {
     std::vector<std::string> words;
@@ -33,8 +36,8 @@ struct SummaryText {
     return words.empty() ? std::string("no attributes") : StrJoin(words, ", ");
   }
   std::string operator()(const RepresentorSpec& s) const {
-    return StrCat(s.vni ? StrCat("block of VNI ", s.vni->value()) : std::string("no block"),
-                  s.up ? ", up" : ", down", s.default_drop ? ", ends in a drop rule" : "");
+    return StrCat(s.block ? s.block->ToString() : std::string("no block"), s.up ? ", up" : ", down",
+                  s.default_drop ? ", ends in a drop rule" : "");
   }
   std::string operator()(const FlowRuleSpec& s) const { return s.rule.ToString(); }
   std::string operator()(const DriverBindingSpec& s) const {
@@ -62,8 +65,8 @@ bool ChangesInPlace(const ResourceSpec& wanted, const ResourceSpec& observed) {
   }
   if (const auto* representor = std::get_if<RepresentorSpec>(&wanted)) {
     // One that lost its qdisc is bound again where it stands.
-    const std::optional<Vni>& old = std::get<RepresentorSpec>(observed).vni;
-    return !old || representor->vni == old;
+    const std::optional<RuleTable>& old = std::get<RepresentorSpec>(observed).block;
+    return !old || representor->block == old;
   }
   // Nothing of an assigned device can be changed in a running VM.
   return !std::holds_alternative<GuestDeviceSpec>(wanted);

@@ -25,12 +25,14 @@ IpAddress Ip(uint8_t n) {
   return *IpAddress::FromBytes(bytes);
 }
 Vni VniOf(uint32_t n) { return *Vni::Make(n); }
+RuleTable BlockOf(uint32_t n) { return {.kind = RuleTable::Kind::kVpcBlock, .vni = VniOf(n)}; }
 
 Resource MakeResource(ResourceSpec spec, std::vector<ResourceKey> depends = {}, Lease lease = 0) {
   struct Key {
     ResourceKey operator()(const VfPoolSpec& s) const { return VfPoolKey(s.pf); }
     ResourceKey operator()(const PfSpec& s) const { return PfKey(s.pf); }
     ResourceKey operator()(const TunnelSpec&) const { return TunnelKey(); }
+    ResourceKey operator()(const UplinkSpec& s) const { return UplinkKey(s.pf); }
     ResourceKey operator()(const NeighbourSpec& s) const { return NeighbourKey(s.outer); }
     ResourceKey operator()(const VfSpec& s) const { return VfKey(s.vf); }
     ResourceKey operator()(const RepresentorSpec& s) const { return RepresentorKey(s.vf); }
@@ -102,9 +104,9 @@ TEST(DifferencesTest, NameObservedAndWantedOfEveryAttribute) {
   EXPECT_THAT(differences(Tunnel(), other),
               ElementsAre("device vx -> fl-vxlan0", "local 10.0.0.2 -> 10.0.0.1",
                           "udp_port 8472 -> 4789", "mtu 9000 -> 1450"));
-  EXPECT_THAT(differences(RepresentorSpec{Vf(1), VniOf(1), true, true},
-                          RepresentorSpec{Vf(1), VniOf(2), false, false, false}),
-              ElementsAre("vni 2 -> 1", "up no -> yes", "default_drop no -> yes",
+  EXPECT_THAT(differences(RepresentorSpec{Vf(1), BlockOf(1), true, true},
+                          RepresentorSpec{Vf(1), BlockOf(2), false, false, false}),
+              ElementsAre("block block-2 -> block-1", "up no -> yes", "default_drop no -> yes",
                           "addr_gen_none no -> yes"));
   EXPECT_THAT(differences(VfSpec{Vf(1), {}, {100, true, false, 500, 0, false}},
                           VfSpec{Vf(1), {}, {101, false, true, 0, 1, true}}),
@@ -124,6 +126,14 @@ TEST(DifferencesTest, NameObservedAndWantedOfEveryAttribute) {
               ElementsAre("device_id fairlead-p1-l1 -> fairlead-00000009-p1-l2",
                           "host 0000:01:00.1 -> 0000:00:00.0", "bus rp2 -> rp1"));
   EXPECT_EQ(differences(Tunnel(), VfPoolSpec{}).size(), 1U);
+}
+
+// Whose the qdisc of an uplink is makes no difference to whoever needs one.
+TEST(DifferencesTest, AnUplinkIsAsWantedWhoeverMadeIt) {
+  const NicId pf = MacAddress({2, 0, 0, 0, 0, 1});
+  ObservedResource seen;
+  seen.spec = UplinkSpec{pf, false};
+  EXPECT_THAT(Differences(UplinkSpec{pf, std::nullopt}, seen), IsEmpty());
 }
 
 TEST(DifferencesTest, WhatWantedLeavesOpenIsNotCompared) {
@@ -188,12 +198,12 @@ TEST(DiffTest, AGuestDeviceOnAnotherBusIsUnpluggedAndPluggedAgain) {
 }
 
 TEST(DiffTest, ARepresentorInAnotherBlockRemakesItsRulesButUnplugsNoVm) {
-  Resource representor = MakeResource(RepresentorSpec{Vf(1), VniOf(1)});
+  Resource representor = MakeResource(RepresentorSpec{Vf(1), BlockOf(1)});
   Resource rule = MakeResource(FlowRuleSpec{Rule(1)}, {representor.key});
   Resource binding = MakeResource(DriverBindingSpec{Vf(1), "vfio-pci", {}, {}, {}}, {rule.key});
   Resource guest = MakeResource(Guest(), {binding.key});
   Resource old = representor;
-  std::get<RepresentorSpec>(old.spec).vni = VniOf(2);
+  std::get<RepresentorSpec>(old.spec).block->vni = VniOf(2);
   // The guest device is not there: it is made, but nothing of it is deleted.
   auto diff = Diff(Wanted({representor, rule, binding, guest}),
                    Observed({Seen(old), Seen(rule), Seen(binding)}), {});
@@ -205,16 +215,16 @@ TEST(DiffTest, ARepresentorInAnotherBlockRemakesItsRulesButUnplugsNoVm) {
 }
 
 TEST(DiffTest, ARepresentorThatLostItsBlockIsMendedWhereItStands) {
-  Resource representor = MakeResource(RepresentorSpec{Vf(1), VniOf(1)});
+  Resource representor = MakeResource(RepresentorSpec{Vf(1), BlockOf(1)});
   Resource old = representor;
-  std::get<RepresentorSpec>(old.spec).vni.reset();
+  std::get<RepresentorSpec>(old.spec).block.reset();
   EXPECT_THAT(Steps(Diff(Wanted({representor}), Observed({Seen(old)}), {})),
               ElementsAre("update representor/52:54:00:00:00:01/1"));
 }
 
 TEST(DiffTest, AnotherTunnelRemakesItsRulesButUnplugsNoVm) {
   Resource tunnel = MakeResource(Tunnel());
-  Resource representor = MakeResource(RepresentorSpec{Vf(1), VniOf(1)}, {tunnel.key});
+  Resource representor = MakeResource(RepresentorSpec{Vf(1), BlockOf(1)}, {tunnel.key});
   Resource rule = MakeResource(FlowRuleSpec{Rule(1)}, {representor.key, tunnel.key});
   Resource binding = MakeResource(DriverBindingSpec{Vf(1), "vfio-pci", {}, {}, {}}, {rule.key});
   Resource old = tunnel;
@@ -227,12 +237,12 @@ TEST(DiffTest, AnotherTunnelRemakesItsRulesButUnplugsNoVm) {
 
 TEST(DiffTest, AnotherTunnelAndAnotherBlockAtTheSameTimeUnplugNoVm) {
   Resource tunnel = MakeResource(Tunnel());
-  Resource representor = MakeResource(RepresentorSpec{Vf(1), VniOf(1)}, {tunnel.key});
+  Resource representor = MakeResource(RepresentorSpec{Vf(1), BlockOf(1)}, {tunnel.key});
   Resource rule = MakeResource(FlowRuleSpec{Rule(1)}, {representor.key, tunnel.key});
   Resource binding = MakeResource(DriverBindingSpec{Vf(1), "vfio-pci", {}, {}, {}}, {rule.key});
   Resource old_tunnel = tunnel, old_representor = representor;
   std::get<TunnelSpec>(old_tunnel.spec).udp_port = 8472;
-  std::get<RepresentorSpec>(old_representor.spec).vni = VniOf(2);
+  std::get<RepresentorSpec>(old_representor.spec).block->vni = VniOf(2);
   auto diff =
       Diff(Wanted({tunnel, representor, rule, binding}),
            Observed({Seen(old_tunnel), Seen(old_representor), Seen(rule), Seen(binding)}), {});
@@ -285,6 +295,8 @@ class Draw {
       case ResourceKind::kTunnel:
         return TunnelSpec{"t", Ip(static_cast<uint8_t>(Pick(2))),
                           static_cast<uint16_t>(4789 + Pick(2)), 1450 + Pick(2)};
+      case ResourceKind::kUplink:
+        return UplinkSpec{MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(n)}), std::nullopt};
       case ResourceKind::kNeighbour:
         return NeighbourSpec{Ip(static_cast<uint8_t>(n))};
       case ResourceKind::kVf:
@@ -295,7 +307,7 @@ class Draw {
                 : std::optional(MacAddress({2, 0, 0, 0, 0, static_cast<uint8_t>(Pick(2))})),
             VfSettings{static_cast<uint16_t>(Pick(2)), Pick(2) == 0, {}, {}, {}}};
       case ResourceKind::kRepresentor:
-        return RepresentorSpec{Vf(n), VniOf(1 + Pick(2)), Pick(2) == 0, Pick(2) == 0};
+        return RepresentorSpec{Vf(n), BlockOf(1 + Pick(2)), Pick(2) == 0, Pick(2) == 0};
       case ResourceKind::kFlowRule:
         return FlowRuleSpec{Rule(n + 1, Pick(2))};
       case ResourceKind::kDriverBinding:
@@ -314,7 +326,7 @@ class Draw {
   // to keys that nobody wants.
   void Sets(WantedSet& wanted, ObservedSet& observed) {
     std::vector<ResourceKey> below;
-    for (uint32_t kind = 0; kind < 9; ++kind) {
+    for (uint32_t kind = 0; kind < 10; ++kind) {
       std::vector<ResourceKey> here;
       for (uint32_t n = 0; n < 4; ++n) {
         Resource resource = MakeResource(Spec(kind, n));

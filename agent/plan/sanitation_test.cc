@@ -86,7 +86,7 @@ TEST(SanitationTest, WhatIsLeftOfATenantIsDirty) {
       {"link-state", [](auto& e) { e.seen.settings.link_disabled = true; }},
       {"representor",
        [](auto& e) {
-         e.representor = RepresentorSpec{kVf, *Vni::Make(7)};
+         e.representor = RepresentorSpec{kVf, RuleTable{.vni = *Vni::Make(7)}};
        }},
       {"representor", [](auto& e) { e.representor_kept = "no"; }}};
   for (const auto& [what, change] : cases) {
@@ -196,7 +196,7 @@ TEST(SanitationTest, AnyEvidenceIsJudgedWholeAndNothingUnseenIsCalledClean) {
     if (one_in(4)) set.link_disabled = one_in(2) ? std::optional<bool>() : true;
     if (one_in(4)) e.seen.mac = one_in(2) ? std::optional<MacAddress>() : kTenant;
     if (one_in(4)) e.seen.representor_ifindex = 0;
-    if (one_in(4)) e.representor = RepresentorSpec{kVf, *Vni::Make(7)};
+    if (one_in(4)) e.representor = RepresentorSpec{kVf, RuleTable{.vni = *Vni::Make(7)}};
     if (one_in(4)) e.cleaning.reset();
     if (one_in(4)) e.settings_kept = "no";
     if (one_in(4) && e.cleaning) e.cleaning->no_call = {"trust", "vlan", "mac"};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: the rule that ends a table, made before its device goes up.
+// Purpose: rules that belong to a device and not to what runs over it: the one that ends a table,
+// made before the device goes up, and the one that marks the qdisc of an uplink.
 // Threading: blocks; on the lane that owns `tc`.
 #pragma once
 
@@ -17,5 +18,10 @@ absl::Status PutDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPo
 // Whether it stands there, as this store's agent made it.
 absl::StatusOr<bool> HasDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPoint& at,
                                     const OwnMarks& marks);
+
+// The same of UplinkMarkRule, at the ingress of a PF's netdev.
+absl::Status PutUplinkMark(TcPort& tc, const NicId& pf, uint32_t ifindex, const OwnMarks& marks);
+absl::StatusOr<bool> HasUplinkMark(TcPort& tc, const NicId& pf, uint32_t ifindex,
+                                   const OwnMarks& marks);
 
 }  // namespace fairlead

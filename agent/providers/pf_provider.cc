@@ -10,6 +10,7 @@
 #include "agent/base/text.h"
 #include "agent/model/flow_rule.h"
 #include "agent/providers/default_drop.h"
+#include "agent/providers/pf_links.h"
 
 namespace fairlead {
 
@@ -21,13 +22,8 @@ absl::StatusOr<LinkInfo> PfProvider::PfLink(uint32_t ifindex, WithVfs with_vfs) 
 // None: that link is another's.
 absl::StatusOr<std::optional<PciDevice>> PfProvider::DeviceOf(const LinkInfo& link,
                                                               const NicId& pf) {
-  if (!link.kind.empty()) return std::nullopt;  // a bond or VLAN can show its NIC's address
-  if (NicId(link.permanent_mac.value_or(link.mac)) != pf) return std::nullopt;
-  const absl::StatusOr<PciAddress> pci = sysfs_->PciOfNetdev(link.name);
-  if (!pci.ok()) return std::nullopt;
-  FAIRLEAD_ASSIGN_OR_RETURN(PciDevice device, sysfs_->Device(*pci));
-  if (device.physfn) return std::nullopt;  // a VF, whatever MAC it shows
-  FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(device));
+  FAIRLEAD_ASSIGN_OR_RETURN(std::optional<PciDevice> device, PfLinks::DeviceOf(*sysfs_, link, pf));
+  if (device) FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(*device));
   return device;
 }
 
@@ -155,6 +151,8 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const NicId& nic) {
   eswitch.key = PfKey(nic);
   eswitch.spec = PfSpec{nic, facts.eswitch};
   result.resources.push_back(std::move(eswitch));
+  FAIRLEAD_ASSIGN_OR_RETURN(std::optional<ObservedResource> uplink, ReadUplink(pf, nic));
+  if (uplink) result.resources.push_back(*std::move(uplink));
   for (uint16_t index = 0; index < pf.device.virtfns.size(); ++index) {
     absl::StatusOr<OneVf> vf = Read(pf, nic, index);
     if (!vf.ok()) {  // the others serve on
@@ -266,18 +264,17 @@ absl::Status PfProvider::ReadRepresentor(const Pf& pf, const VfId& id, OneVf& re
       result.counters = link->counters;
       FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link->ifindex));
       const bool ours = config_->marks->OwnsAlias(link->alias);
-      const absl::StatusOr<Vni> vni = Vni::Make(qdisc.ingress_block & Vni::kMax);
-      const bool in_block = qdisc.clsact && IsFairleadBlock(qdisc.ingress_block) && vni.ok();
+      std::optional<RuleTable> block;
+      if (qdisc.clsact) block = BlockOfIndex(qdisc.ingress_block, id.pf);
       // The mark alone is what an attempt leaves that broke off before the qdisc.
-      if (in_block || ours || others) {
+      if (block || ours || others) {
         ObservedResource representor;
         representor.key = RepresentorKey(id);
-        RepresentorSpec spec{id, std::nullopt, link->up, false, link->addr_gen_none};
-        if (in_block) spec.vni = *vni;
-        if (in_block) {
-          FAIRLEAD_ASSIGN_OR_RETURN(spec.default_drop,
-                                    HasDefaultDrop(*tc_, {RuleTable::Kind::kVpcBlock, *vni},
-                                                   {qdisc.ingress_block, 0}, *config_->marks));
+        RepresentorSpec spec{id, block, link->up, false, link->addr_gen_none};
+        if (block) {
+          FAIRLEAD_ASSIGN_OR_RETURN(
+              spec.default_drop,
+              HasDefaultDrop(*tc_, *block, {qdisc.ingress_block, 0}, *config_->marks));
         }
         representor.spec = spec;
         representor.ours = ours;
@@ -399,10 +396,10 @@ absl::Status PfProvider::CheckOwner(const LinkInfo& link) const {
 // Down until the drop rule stands, so that no frame of a tenant reaches the host.
 absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpec& wanted) {
   FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo link, Representor(wanted.vf));
-  if (!wanted.vni) return absl::InternalError("a representor is wanted without a VPC");
+  if (!wanted.block) return absl::InternalError("a representor is wanted without a VPC");
   // What carries another mark is another agent's, or another store's.
   FAIRLEAD_RETURN_IF_ERROR(CheckOwner(link));
-  const uint32_t block = BlockIndexOf(*wanted.vni);
+  const uint32_t block = BlockIndexOf(*wanted.block);
   FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link.ifindex));
   const bool bound = qdisc.clsact && qdisc.ingress_block == block;
   if (!qdisc.kind.empty() && !bound) {
@@ -421,7 +418,7 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
     FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetAddrGenNone(link.ifindex, true));
   }
   if (!bound) FAIRLEAD_RETURN_IF_ERROR(tc_->AddClsact(link.ifindex, block));
-  const RuleTable table{RuleTable::Kind::kVpcBlock, *wanted.vni};
+  const RuleTable& table = *wanted.block;
   FAIRLEAD_ASSIGN_OR_RETURN(const bool stood,
                             HasDefaultDrop(*tc_, table, {block, 0}, *config_->marks));
   FAIRLEAD_RETURN_IF_ERROR(PutDefaultDrop(*tc_, table, {block, 0}, *config_->marks));
@@ -431,7 +428,7 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
   observed.key = RepresentorKey(wanted.vf);
   FAIRLEAD_ASSIGN_OR_RETURN(const bool drop,
                             HasDefaultDrop(*tc_, table, {block, 0}, *config_->marks));
-  observed.spec = RepresentorSpec{wanted.vf, wanted.vni, now.up, drop, now.addr_gen_none};
+  observed.spec = RepresentorSpec{wanted.vf, wanted.block, now.up, drop, now.addr_gen_none};
   observed.ifindex = now.ifindex;
   observed.table_is_new = !bound && !stood;
   return observed;

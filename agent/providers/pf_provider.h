@@ -60,12 +60,18 @@ class PfProvider {
   absl::StatusOr<ObservedResource> PutVf(const VfSpec& wanted);
   absl::StatusOr<ObservedResource> PutRepresentor(const RepresentorSpec& wanted);
   absl::StatusOr<ObservedResource> PutBinding(const DriverBindingSpec& wanted);
+  // A clsact qdisc on the PF's netdev, with a mark if this makes it. kAlreadyExists where
+  // somebody else's ingress qdisc has its place, or it shares a block of somebody else's.
+  absl::StatusOr<ObservedResource> PutUplink(const UplinkSpec& wanted);
   // Gone is success.
   // `as`: what it has afterwards, a MAC or none; all else is cleared. `did`, if given, is
   // told what was done, also when it fails; nothing while the VF is not there.
   absl::Status DeleteVf(const VfSpec& as, std::optional<VfCleaning>* did = nullptr);
   absl::Status DeleteRepresentor(const VfId& vf);
   absl::Status DeleteBinding(const VfId& vf);
+  // Only one that this agent made goes, and only if nobody else's filter hangs on it.
+  // kUnavailable: rules of this agent do.
+  absl::Status DeleteUplink(const NicId& pf);
 
  private:
   struct Pf {
@@ -81,6 +87,8 @@ class PfProvider {
   absl::StatusOr<PciAddress> VfAddress(const VfId& vf);
   absl::StatusOr<OneVf> Read(const Pf& pf, const NicId& nic, uint16_t index);
   absl::Status ReadEswitch(Pf& pf);
+  // None: the netdev has no clsact qdisc with a block of its own.
+  absl::StatusOr<std::optional<ObservedResource>> ReadUplink(const Pf& pf, const NicId& nic);
   absl::Status ReadRepresentor(const Pf& pf, const VfId& id, OneVf& result);
   static absl::StatusOr<DevlinkPortInfo> FindRepresentorPort(const Pf& pf, const VfId& vf);
   // kNotFound: the VF has none that is known, or it is not there.

@@ -13,6 +13,7 @@
 #include "agent/providers/lease_table.h"
 #include "agent/providers/net_provider.h"
 #include "agent/providers/pf_provider.h"
+#include "agent/providers/rule_provider.h"
 #include "agent/providers/vm_provider.h"
 
 namespace fairlead {
@@ -330,7 +331,7 @@ TEST_F(PfProviderTest, RepresentorsAreFoundByDevlinkNumbersWhateverTheirNames) {
   EXPECT_EQ(seen->facts.vfs[1].representor_ifindex, second->ifindex);
   EXPECT_EQ(seen->facts.vfs[1].representor, "udev17");
 
-  const auto made = pf.PutRepresentor({{kPf, 1}, *Vni::Make(100)});
+  const auto made = pf.PutRepresentor({{kPf, 1}, RuleTable{.vni = *Vni::Make(100)}});
   ASSERT_TRUE(made.ok()) << made.status();
   EXPECT_EQ(made->ifindex, second->ifindex);
   EXPECT_TRUE(pf.DeleteRepresentor({kPf, 1}).ok());
@@ -347,6 +348,85 @@ TEST_F(PfProviderTest, AConfiguredRepresentorCountsBeforeDevlinks) {
   EXPECT_EQ(seen->facts.vfs[1].representor, "rep1");
 }
 
+// --- The qdisc of the uplink, which is the host's too.
+
+TEST_F(PfProviderTest, AnUplinkThatThisAgentMadeIsMarkedAndGoes) {
+  const auto made = pf.PutUplink({kPf, std::nullopt});
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(std::get<UplinkSpec>(made->spec).made, true);
+  EXPECT_EQ(made->ifindex, 10U);
+  const auto seen = pf.Observe(kPf);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_TRUE(std::any_of(seen->resources.begin(), seen->resources.end(), [](const auto& r) {
+    return r.key == UplinkKey(kPf) && std::get<UplinkSpec>(r.spec).made == true;
+  }));
+  EXPECT_TRUE(pf.DeleteUplink(kPf).ok());
+  EXPECT_FALSE(tc.GetQdisc(10)->clsact);
+  EXPECT_TRUE(pf.DeleteUplink(kPf).ok()) << "gone is success";
+}
+
+TEST_F(PfProviderTest, AnUplinkOfAnotherStoreIsSomebodyElses) {
+  ASSERT_TRUE(pf.PutUplink({kPf, std::nullopt}).ok());
+  config.marks = std::make_shared<OwnMarks>(8);
+  const auto there = pf.PutUplink({kPf, std::nullopt});
+  ASSERT_TRUE(there.ok()) << there.status();
+  EXPECT_EQ(std::get<UplinkSpec>(there->spec).made, false);
+  EXPECT_TRUE(pf.DeleteUplink(kPf).ok());
+  EXPECT_TRUE(tc.GetQdisc(10)->clsact) << "left alone";
+}
+
+TEST_F(PfProviderTest, AnUplinkWithRulesOfThisAgentStaysUntilTheyAreGone) {
+  ASSERT_TRUE(pf.PutUplink({kPf, std::nullopt}).ok());
+  RuleProvider rules{&config, &sysfs, &links, &tc};
+  FlowRule rule;
+  rule.location = {UplinkTable(kPf), 0, 17920, 7};
+  rule.match.ethertype = kEtherVlan;
+  rule.match.vlan = *VlanId::Make(100);
+  rule.match.dst_mac = MacAddress({0x52, 0x54, 0, 0, 0, 1});
+  rule.actions = {ActionVlanPop{}, ActionRedirect{{DeviceRef::Kind::kRepresentor, {kPf, 0}, 20}}};
+  const RuleProvider::Change put{.rule = rule};
+  ASSERT_TRUE(rules.Apply({&put, 1}).front().ok());
+  const auto table = rules.Observe(UplinkTable(kPf), /*counted=*/false);
+  ASSERT_TRUE(table.ok()) << table.status();
+  ASSERT_EQ(table->rules.size(), 1u) << "the mark of the qdisc is no rule of the table";
+  EXPECT_TRUE(absl::IsUnavailable(pf.DeleteUplink(kPf)));
+  const RuleProvider::Change remove{.remove = true, .rule = rule};
+  ASSERT_TRUE(rules.Apply({&remove, 1}).front().ok());
+  EXPECT_TRUE(pf.DeleteUplink(kPf).ok());
+  EXPECT_FALSE(tc.GetQdisc(10)->clsact);
+}
+
+TEST_F(PfProviderTest, AnUplinkThatCouldNotBeMarkedIsNotLeftBehind) {
+  network->FailNext("Put", absl::UnavailableError("not now"));
+  EXPECT_FALSE(pf.PutUplink({kPf, std::nullopt}).ok());
+  EXPECT_FALSE(tc.GetQdisc(10)->clsact);
+}
+
+TEST_F(PfProviderTest, AnUplinkInSomebodyElsesBlockIsRefusedByName) {
+  ASSERT_TRUE(tc.AddClsact(10, 33).ok());
+  const auto refused = pf.PutUplink({kPf, std::nullopt});
+  EXPECT_TRUE(absl::IsAlreadyExists(refused.status()));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("the shared block 33"));
+}
+
+TEST_F(PfProviderTest, ARepresentorIsSeenInTheBlockOfItsProviderNetworkAndOfNoOtherPfs) {
+  const RuleTable block{.kind = RuleTable::Kind::kProviderBlock, .pf = kPf, .vlan = 100};
+  const auto made = pf.PutRepresentor({{kPf, 0}, block});
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(std::get<RepresentorSpec>(made->spec).block, block);
+  RuleTable other = block;
+  other.pf = MacAddress({2, 0, 0, 0, 0, 9});
+  ASSERT_TRUE(tc.AddClsact(21, BlockIndexOf(other)).ok());
+  const auto seen = pf.Observe(kPf);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  for (const ObservedResource& resource : seen->resources) {
+    if (resource.key == RepresentorKey({kPf, 0})) {
+      EXPECT_EQ(std::get<RepresentorSpec>(resource.spec).block, block);
+    }
+    EXPECT_NE(resource.key, RepresentorKey({kPf, 1})) << "that is none of this agent's";
+  }
+}
+
 // A host has thousands of links where it has thousands of VFs: one that is looked at or
 // changed must not ask for them all.
 TEST_F(PfProviderTest, WhatIsAskedForOneVfDoesNotDependOnHowManyLinksThereAre) {
@@ -355,7 +435,7 @@ TEST_F(PfProviderTest, WhatIsAskedForOneVfDoesNotDependOnHowManyLinksThereAre) {
     EXPECT_TRUE(pf.ObserveVf({kPf, 1}).ok());
     EXPECT_TRUE(pf.PutVf({{kPf, 1}, MacAddress({2, 0, 0, 0, 9, 9}), {}}).ok());
     EXPECT_TRUE(pf.PutBinding({{kPf, 1}, "vfio-pci", {}, {}, {}}).ok());
-    EXPECT_TRUE(pf.PutRepresentor({{kPf, 1}, *Vni::Make(100)}).ok());
+    EXPECT_TRUE(pf.PutRepresentor({{kPf, 1}, RuleTable{.vni = *Vni::Make(100)}}).ok());
     EXPECT_TRUE(pf.DeleteRepresentor({kPf, 1}).ok());
     EXPECT_TRUE(pf.DeleteBinding({kPf, 1}).ok());
     EXPECT_TRUE(pf.DeleteVf({{kPf, 1}, {}, {}}).ok());
@@ -563,13 +643,13 @@ TEST_F(LegacyPfTest, ASpoofCheckThatNeedsAMacGoesWithIt) {
 }
 
 TEST_F(PfProviderTest, ABlockThatIsMadeAnewIsSaid) {
-  const auto first = pf.PutRepresentor({{kPf, 0}, *Vni::Make(100)});
+  const auto first = pf.PutRepresentor({{kPf, 0}, RuleTable{.vni = *Vni::Make(100)}});
   ASSERT_TRUE(first.ok()) << first.status();
   EXPECT_TRUE(first->table_is_new);
-  const auto second = pf.PutRepresentor({{kPf, 1}, *Vni::Make(100)});
+  const auto second = pf.PutRepresentor({{kPf, 1}, RuleTable{.vni = *Vni::Make(100)}});
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_FALSE(second->table_is_new) << "its rules are there";
-  EXPECT_FALSE(pf.PutRepresentor({{kPf, 1}, *Vni::Make(100)})->table_is_new);
+  EXPECT_FALSE(pf.PutRepresentor({{kPf, 1}, RuleTable{.vni = *Vni::Make(100)}})->table_is_new);
 }
 
 TEST_F(PfProviderTest, AVfWhoseResetHangsIsBusyAndTheRestOfThePfIsObserved) {
@@ -658,7 +738,7 @@ TEST_F(PfProviderTest, ThePfBelowAVlanOfABondInABridgeIsRefusedForWhatTheBridgeC
 
 TEST_F(PfProviderTest, ARepresentorWithSomebodyElsesIngressQdiscIsNotTouched) {
   network->AddForeignIngress(20);
-  const auto made = pf.PutRepresentor({{kPf, 0}, *Vni::Make(1000), true, true});
+  const auto made = pf.PutRepresentor({{kPf, 0}, RuleTable{.vni = *Vni::Make(1000)}, true, true});
   EXPECT_TRUE(absl::IsAlreadyExists(made.status())) << made.status();
   EXPECT_THAT(std::string(made.status().message()),
               AllOf(HasSubstr("rep0"), HasSubstr("tc qdisc del dev rep0 ingress")));
@@ -667,7 +747,7 @@ TEST_F(PfProviderTest, ARepresentorWithSomebodyElsesIngressQdiscIsNotTouched) {
   EXPECT_TRUE(link->up);
   EXPECT_EQ(link->alias, "");
   EXPECT_FALSE(link->addr_gen_none);
-  EXPECT_TRUE(pf.PutRepresentor({{kPf, 1}, *Vni::Make(1000), true, true}).ok());
+  EXPECT_TRUE(pf.PutRepresentor({{kPf, 1}, RuleTable{.vni = *Vni::Make(1000)}, true, true}).ok());
 }
 
 class PfEswitchTest : public PfProviderTest {

@@ -2,6 +2,7 @@
 #include "agent/providers/rule_provider.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -40,6 +41,10 @@ absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table, bool
     }
     ifindex = tunnel.ifindex;
   }
+  if (table.kind == RuleTable::Kind::kUplinkIngress) {
+    FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo uplink, pfs_.Find(table.pf));
+    ifindex = uplink.ifindex;
+  }
   return AttachPointOf(table, ifindex);
 }
 
@@ -52,18 +57,19 @@ std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply
     if (!link.ok()) return std::nullopt;
     return link->name;
   };
-  std::optional<absl::StatusOr<TcAttachPoint>> tunnel;  // looked up once a batch
+  std::map<RuleTable, absl::StatusOr<TcAttachPoint>> devices;  // each looked up once a batch
   std::vector<TcChange> lowered;
   std::vector<size_t> places;
   for (size_t i = 0; i < changes.size(); ++i) {
     const Change& change = changes[i];
     const RuleTable& table = change.rule.location.table;
     absl::StatusOr<TcAttachPoint> at = TcAttachPoint{};
-    if (table.kind == RuleTable::Kind::kTunnelIngress) {
-      if (!tunnel) tunnel = PointOf(table);
-      at = *tunnel;
-    } else {
+    if (table.is_block()) {
       at = PointOf(table);
+    } else {
+      auto known = devices.find(table);
+      if (known == devices.end()) known = devices.emplace(table, PointOf(table)).first;
+      at = known->second;
     }
     if (!at.ok()) {
       // A rule of a device that is gone is gone with it.
@@ -180,7 +186,10 @@ absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool
       tc_->Dump(*at, counted ? TcDumpDetail::kWithHardwareCount : TcDumpDetail::kTerse));
   ObservedRules result;
   result.rules.reserve(filters.size());
+  const RuleLocation mark = UplinkMarkRule(table.pf).location;  // the qdisc's, no rule of the table
   for (const TcFilterInfo& info : filters) {
+    const bool is_mark = table == mark.table && info.id.chain == mark.chain;
+    if (is_mark && info.id.priority == mark.priority && info.id.handle == mark.handle) continue;
     ObservedRule rule;
     rule.place = {info.id.chain, info.id.priority, info.id.handle};
     const std::optional<CookieParts> cookie =

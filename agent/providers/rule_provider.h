@@ -14,13 +14,14 @@
 #include "agent/ports/rtnetlink/rtnetlink_port.h"
 #include "agent/ports/tc/tc_port.h"
 #include "agent/providers/config.h"
+#include "agent/providers/pf_links.h"
 
 namespace fairlead {
 
 class RuleProvider {
  public:
-  RuleProvider(const ProviderConfig* config, RtnetlinkPort* rtnetlink, TcPort* tc)
-      : config_(config), rtnetlink_(rtnetlink), tc_(tc) {}
+  RuleProvider(const ProviderConfig* config, SysfsPort* sysfs, RtnetlinkPort* rtnetlink, TcPort* tc)
+      : config_(config), rtnetlink_(rtnetlink), tc_(tc), pfs_(sysfs, rtnetlink) {}
 
   struct Change {
     bool remove = false;
@@ -44,6 +45,7 @@ class RuleProvider {
   const ProviderConfig* config_;
   RtnetlinkPort* rtnetlink_;
   TcPort* tc_;
+  PfLinks pfs_;
 };
 
 }  // namespace fairlead

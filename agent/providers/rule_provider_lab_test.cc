@@ -29,7 +29,7 @@ class RuleProviderLabTest : public ::testing::Test {
     table_ = {RuleTable::Kind::kVpcBlock, *Vni::Make(1000)};
     links_ = *LinuxRtnetlinkPort::Create();
     tc_ = *LinuxTcPort::Create();
-    provider_.emplace(&config_, links_.get(), tc_.get());
+    provider_.emplace(&config_, /*sysfs=*/nullptr, links_.get(), tc_.get());
     representors_ = MakeRepresentors(&netdevsim_, 2);
     for (const uint32_t ifindex : representors_) {
       ASSERT_TRUE(tc_->AddClsact(ifindex, BlockIndexOf(table_.vni)).ok());

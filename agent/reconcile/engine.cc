@@ -54,6 +54,8 @@ std::string UnitRef::ToString() const {
       return absl::StrCat("pool/", id);
     case UnitKind::kHost:
       return "host";
+    case UnitKind::kUplink:
+      return absl::StrCat("uplink/", id);
     case UnitKind::kVtep:
       return absl::StrCat("vtep/", id);
     case UnitKind::kVpc:
@@ -80,6 +82,7 @@ std::string LaneOf(const Resource& resource) {
   struct Visitor {
     std::string operator()(const VfPoolSpec& s) { return absl::StrCat("pf ", s.pf.ToString()); }
     std::string operator()(const PfSpec& s) { return absl::StrCat("pf ", s.pf.ToString()); }
+    std::string operator()(const UplinkSpec& s) { return absl::StrCat("pf ", s.pf.ToString()); }
     std::string operator()(const VfSpec& s) { return absl::StrCat("pf ", s.vf.pf.ToString()); }
     std::string operator()(const RepresentorSpec& s) {
       return absl::StrCat("pf ", s.vf.pf.ToString());
@@ -173,7 +176,8 @@ void Engine::OnChange(const Change& change) {
       note(old->object);
       const auto* vpc = std::get_if<Vpc>(&stored.object);
       const auto* before = std::get_if<Vpc>(&old->object);
-      if (vpc && before && (vpc->vni != before->vni || vpc->vlan != before->vlan)) {
+      if (vpc && before &&
+          (vpc->vni != before->vni || vpc->vlan != before->vlan || vpc->flat != before->flat)) {
         moved_vpcs.insert(vpc->id);
       }
       const auto* subnet = std::get_if<Subnet>(&stored.object);
@@ -286,7 +290,11 @@ void Engine::MarkDirty(const UnitRef& ref) {
 
 void Engine::MarkHost() {
   MarkDirty({UnitKind::kHost, ""});
-  for (const NicId& pf : config_.pfs) MarkDirty({UnitKind::kPool, pf.ToString()});
+  for (const NicId& pf : config_.pfs) {
+    MarkDirty({UnitKind::kPool, pf.ToString()});
+    const UnitRef uplink{UnitKind::kUplink, pf.ToString()};
+    if (CarriesProviderNetworks(pf) || FindUnit(uplink) != nullptr) MarkDirty(uplink);
+  }
 }
 
 void Engine::MarkVpcNetwork(const std::string& vpc) {
@@ -566,7 +574,7 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
       if (unit != nullptr) unit->scanned = false;
     }
     if (result.status.ok() && result.observed && result.observed->table_is_new) {
-      OnBlockMadeAnew(*std::get<RepresentorSpec>(result.observed->spec).vni);
+      OnBlockMadeAnew(*std::get<RepresentorSpec>(result.observed->spec).block);
     }
     if (const auto* eswitch = std::get_if<PfSpec>(&operation.resource.spec)) {
       ObservePf(eswitch->pf);  // representors came or went, maybe also when it failed

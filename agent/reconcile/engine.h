@@ -14,6 +14,7 @@
 // Ownership: does not own executor and clock, which outlive it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <functional>
@@ -109,8 +110,8 @@ class Engine {
   void OnGuestUnplugError(const std::string& vm, const std::string& device_id);
   // A link of this index appeared, changed or vanished.
   void OnLinkChanged(uint32_t ifindex, const std::string& name);
-  // What a VPC's block ends in may be gone: its representors are looked at.
-  void OnBlockChanged(Vni vni);
+  // What a block ends in may be gone: its representors are looked at.
+  void OnBlockChanged(const RuleTable& block);
   // Whoever tells of such changes has lost some: that scope is observed anew, and no other.
   void ObserveNics();
   void ObserveHotplugPorts();
@@ -147,7 +148,7 @@ class Engine {
   bool observed_once() const { return unobserved().empty(); }
   // Why the slow path answers nobody; "" = it does, or no port needs it.
   std::string_view slow_path_problem() const {
-    if (bound_.empty()) return "";
+    if (!AnyAnswered()) return "";
     const auto message = slow_path_.error.message();
     return {message.data(), message.size()};
   }
@@ -263,9 +264,14 @@ class Engine {
   absl::StatusOr<std::vector<Resource>> CompileNetwork(const Unit& unit) const;
   // The blocks of the VPC that are here: of a port that is being taken apart maybe that of a VNI
   // which it had before.
-  std::set<Vni> BlocksOf(const std::string& vpc) const;
+  std::set<RuleTable> BlocksOf(const std::string& vpc) const;
   // Why rules of these blocks are not compiled yet; OK = they may be.
-  absl::Status WhyNotToCompile(const std::set<Vni>& blocks) const;
+  absl::Status WhyNotToCompile(const std::set<RuleTable>& blocks) const;
+  absl::StatusOr<std::vector<Resource>> CompileShared(const Unit& unit) const;
+  // Of a provider network, by PF.
+  std::vector<Resource> CompileProvider(const StoredObject& vpc) const;
+  // Whether frames of a port leave by its uplink, or a rule of this agent still stands there.
+  bool CarriesProviderNetworks(const NicId& pf) const;
   // Takes the change of an eswitch whose VFs are in use out of what is wanted of a
   // pool's unit, and says by name what is in use; "" = nothing is held back.
   std::string HoldEswitch(std::vector<Resource>& wanted) const;
@@ -309,7 +315,7 @@ class Engine {
   };
   struct Sweep {
     std::string next;        // the endpoint to go on with; "" = from the first one on
-    std::optional<Vni> vni;  // whose block has the claims
+    std::optional<Vni> vni;  // of the overlay whose block has the claims
   };
   // What a VPC's endpoints are compiled with; none: nothing is wanted of them here. An error:
   // not yet known.
@@ -402,7 +408,7 @@ class Engine {
   void StoreRelease(const std::shared_ptr<VfRelease>& release, SanitationRecord record);
   void EndRelease(const std::shared_ptr<VfRelease>& release,
                   absl::StatusOr<SanitationRecord> result);
-  void ForgetBlockIfUnused(std::optional<Vni> vni);
+  void ForgetBlockIfUnused(const std::optional<RuleTable>& block);
   void PortUnitFailed(Unit& unit, std::string step, absl::Status error);
   Attachment* AttachmentOf(const std::string& port);
   const Attachment* AttachmentOf(const std::string& port) const;
@@ -436,6 +442,8 @@ class Engine {
   bool OwnRulesStand(const std::vector<Resource>& wanted) const;
   // Which rule that nobody wants may still send to the VF; "" = none does.
   std::string StillSentTo(const Attachment& attachment) const;
+  // Whether the rule stands and sends, or may send, to the VF.
+  bool MaySendTo(const ResourceKey& key, const VfId& vf) const;
   void ClaimLeftBehind(Unit& unit, const Attachment& attachment);
   void CountAsSet(const Attachment& attachment);
   VfSpec SpecAsSeen(const Attachment& attachment, const VfFacts& facts) const;
@@ -478,6 +486,8 @@ class Engine {
   // Takes in what was seen of one VF: its facts, and of its resources those that
   // an attachment of ours can have made.
   void TakeVf(const VfId& vf, const VfFacts& facts, const std::vector<ObservedResource>& resources);
+  void UplinkChanged(const NicId& pf, bool was_there);
+  void TakeUplink(const NicId& pf, const std::vector<ObservedResource>& resources);
   // Replaces what is known of a table.
   void TakeTable(const RuleTable& table, const ObservedRules& rules);
   bool HasMustPorts(const RuleTable& table) const;
@@ -485,15 +495,15 @@ class Engine {
   // was read again.
   void DistrustTable(const RuleTable& table);
   // The block's last user went and took its rules along, before the one that just came.
-  void OnBlockMadeAnew(Vni vni);
+  void OnBlockMadeAnew(const RuleTable& block);
   void TakeDriver(const ResourceKey& binding);
-  bool BlockInUse(std::optional<Vni> vni) const;
-  bool BlockBeingRead(std::optional<Vni> vni) const;
-  bool TablesKnown(std::optional<Vni> vni) const;  // the VPC's block and the tunnel's ingress
+  bool BlockInUse(const RuleTable& block) const;
+  bool BlockBeingRead(const Attachment& attachment) const;
+  bool TablesKnown(const std::optional<RuleTable>& block) const;  // TablesOf(block)
   // "" once every NIC that carries a port of the VPC was observed, or hangs.
   std::string UnobservedNicOf(const std::string& vpc) const;
   // Whether a rule of the VPC's block leads, or may lead, to that chain.
-  bool LeadsToChain(Vni vni, uint32_t chain) const;
+  bool LeadsToChain(const RuleTable& block, uint32_t chain) const;
   void ObserveTunnel();
   void ObserveTable(const RuleTable& table);
   struct DropsInquiry;
@@ -511,6 +521,14 @@ class Engine {
   void ScheduleAudit();
 
   // --- the slow path (engine_slow_path.cc)
+  bool ServedBySlowPath(const std::string& port) const;
+  bool HasAnsweredPorts(const Subnet* subnet) const;
+  bool AnyLeaseInOverlay() const {
+    return std::any_of(leases_of_block_.begin(), leases_of_block_.end(), [](const auto& block) {
+      return block.first.kind == RuleTable::Kind::kVpcBlock;
+    });
+  }
+  bool AnyAnswered() const { return !bound_.empty() && AnyLeaseInOverlay(); }
   // What it is told of a key; none: that it is no more.
   std::optional<SlowPathEntry> SlowPathEntryOf(const SlowPathKey& key) const;
   void MarkSlowPath(SlowPathKey key);
@@ -573,7 +591,7 @@ class Engine {
   // What finds attachments, kept by TakeLease and DropLease.
   std::map<std::string, VfId> vf_of_port_;
   std::map<std::string, std::set<VfId>> leases_of_vpc_;
-  std::map<Vni, std::set<VfId>> leases_of_block_;
+  std::map<RuleTable, std::set<VfId>> leases_of_block_;
   std::map<std::string, BoundPort> bound_;                     // by port
   std::map<std::string, std::set<std::string>> bound_of_vpc_;  // ports
   std::map<std::string, std::set<std::string>> bound_of_subnet_;

@@ -27,15 +27,17 @@ const Endpoint* AsEndpoint(const StoredObject* stored) {
 absl::StatusOr<std::optional<Engine::EndpointContext>> Engine::EndpointContextOf(
     const std::string& vpc) const {
   const StoredObject* stored = world_.Find({ObjectKind::kVpc, vpc});
-  const std::set<Vni> blocks = BlocksOf(vpc);
+  const std::set<RuleTable> blocks = BlocksOf(vpc);
   if (stored == nullptr || blocks.empty()) return std::nullopt;
+  const auto& network = std::get<Vpc>(stored->object);
+  if (!network.vni) return std::nullopt;  // it has no endpoints
   FAIRLEAD_RETURN_IF_ERROR(WhyNotToCompile(blocks));
   const auto bound = bound_of_vpc_.find(vpc);
   if (bound == bound_of_vpc_.end() || bound->second.empty()) return std::nullopt;
   if (const std::string nic = UnobservedNicOf(vpc); !nic.empty()) {
     return absl::UnavailableError(nic);
   }
-  const VpcContext context{*std::get<Vpc>(stored->object).vni, stored->ordinal, *facts_.tunnel};
+  const VpcContext context{*network.vni, stored->ordinal, *facts_.tunnel};
   return EndpointContext{context, bound_.at(*bound->second.begin()).vf};
 }
 

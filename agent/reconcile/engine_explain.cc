@@ -40,6 +40,7 @@ FlowHost Engine::HostOfFlow() const {
   host.world = &world_;
   host.tunnel = facts_.tunnel ? &*facts_.tunnel : nullptr;
   host.tunnel_config = &config_.compile.tunnel;
+  host.pfs = &facts_.pfs;
   host.bound = [this](const std::string& port) {
     const auto it = bound_.find(port);
     return it == bound_.end() ? nullptr : &it->second;
@@ -71,7 +72,8 @@ std::vector<FlowRule> Engine::CompiledForFlow(const FlowScene& scene, ObservedRu
       rules.push_back(std::get<FlowRuleSpec>(it->second.spec).rule);
     }
     // It belongs to the device.
-    if (chain == 0) rules.push_back(DefaultDropRule(scene.table));
+    const bool at_uplink = scene.table.kind == RuleTable::Kind::kUplinkIngress;
+    if (chain == 0 && !at_uplink) rules.push_back(DefaultDropRule(scene.table));
   }
   std::optional<ObjectRef> vpc;
   if (scene.table.kind == RuleTable::Kind::kVpcBlock) vpc = world_.OwnerOfVni(scene.table.vni);

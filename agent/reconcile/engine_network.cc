@@ -40,8 +40,9 @@ void Engine::ReconcileNetwork(Unit& unit) {
     if (Converge(unit, {}) != Progress::kWorking) UnitFailed(unit, "compile", wanted.status());
     return;
   }
-  if (wanted->empty() && unit.keys.empty() && ref.kind == UnitKind::kVtep) {
-    units_.erase(ref);  // nobody's peer any more
+  if (wanted->empty() && unit.keys.empty() &&
+      (ref.kind == UnitKind::kVtep || ref.kind == UnitKind::kUplink)) {
+    units_.erase(ref);  // nobody's peer any more, or no provider network's
     return;
   }
   const std::string held = HoldEswitch(*wanted);
@@ -109,7 +110,7 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     const ObservedResource* tunnel = observed_.Find(TunnelKey());
     const bool kept = tunnel != nullptr && kept_.contains(tunnel->mark);
     std::vector<Resource> wanted =
-        CompileHost(config_.compile, facts_, /*tunnel_wanted=*/kept || !leases_of_block_.empty());
+        CompileHost(config_.compile, facts_, /*tunnel_wanted=*/kept || AnyLeaseInOverlay());
     // Each pool is a unit of its own: a PF that hangs or fails holds up no other.
     std::erase_if(wanted, [&](const Resource& r) {
       const bool of_nic = r.key.kind == ResourceKind::kVfPool || r.key.kind == ResourceKind::kPf;
@@ -117,6 +118,19 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
       return unit.ref.kind == UnitKind::kHost || r.key.name != unit.ref.id;
     });
     return wanted;
+  }
+  if (unit.ref.kind == UnitKind::kUplink) {
+    const absl::StatusOr<NicId> pf = NicId::Parse(unit.ref.id);
+    if (!pf.ok()) return pf.status();
+    if (!CarriesProviderNetworks(*pf)) return std::vector<Resource>{};
+    const auto nic = pf_scope_.find(*pf);
+    if (nic == pf_scope_.end() || !nic->second.known) {
+      return absl::UnavailableError("the NIC is being observed");
+    }
+    Resource uplink;
+    uplink.key = UplinkKey(*pf);
+    uplink.spec = UplinkSpec{*pf, std::nullopt};
+    return std::vector<Resource>{uplink};
   }
   if (unit.ref.kind == UnitKind::kVtep) {
     absl::StatusOr<IpAddress> outer = IpAddress::Parse(unit.ref.id);
@@ -138,6 +152,34 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
 
   if (unit.ref.kind == UnitKind::kEndpoint) return CompileEndpointUnit(unit);
   if (unit.ref.kind == UnitKind::kRoute) return CompileRouteUnit(unit);
+  return CompileShared(unit);
+}
+
+bool Engine::CarriesProviderNetworks(const NicId& pf) const {
+  const auto on_pf = [&](const auto& block) { return block.first.pf == pf; };
+  if (std::any_of(leases_of_block_.begin(), leases_of_block_.end(), on_pf)) return true;
+  const Observed::Rules& rules = observed_.TableOf(UplinkTable(pf)).rules;
+  return std::any_of(rules.begin(), rules.end(), [](const auto& rule) { return rule.second.ours; });
+}
+
+std::vector<Resource> Engine::CompileProvider(const StoredObject& vpc) const {
+  std::map<NicId, std::vector<const BoundPort*>> ports;
+  for (const std::string& id : bound_of_vpc_.at(std::get<Vpc>(vpc.object).id)) {
+    const BoundPort& port = bound_.at(id);
+    ports[port.vf.pf].push_back(&port);
+  }
+  std::vector<Resource> wanted;
+  for (const auto& [pf, there] : ports) {
+    const auto context = ProviderContextOf(vpc, pf, facts_);
+    if (!context) continue;
+    std::vector<Resource> of_pf = CompileProviderVpc(*context, there);
+    std::move(of_pf.begin(), of_pf.end(), std::back_inserter(wanted));
+  }
+  return wanted;
+}
+
+// What the ports of a VPC share, of the VPC or of one of its subnets.
+absl::StatusOr<std::vector<Resource>> Engine::CompileShared(const Unit& unit) const {
   const auto bound = bound_of_vpc_.find(unit.vpc);
   const Vpc* vpc = world_.FindVpc(unit.vpc);
   const bool any_bound = vpc != nullptr && bound != bound_of_vpc_.end() && !bound->second.empty();
@@ -145,7 +187,7 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     const auto removed = removed_.find({ObjectKind::kVpc, unit.vpc});
     if (removed != removed_.end()) vpc = &std::get<Vpc>(removed->second);
   }
-  const std::set<Vni> blocks = BlocksOf(unit.vpc);
+  const std::set<RuleTable> blocks = BlocksOf(unit.vpc);
   if (vpc == nullptr || blocks.empty()) return std::vector<Resource>{};
   FAIRLEAD_RETURN_IF_ERROR(WhyNotToCompile(blocks));
   // A port is being taken apart and its representor still stands: what ends in a
@@ -156,13 +198,17 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
       const auto it = wanted_.find(key);
       if (it == wanted_.end() || !EndsInDrop(it->second)) continue;
       const RuleTable& table = std::get<FlowRuleSpec>(it->second.spec).rule.location.table;
-      const bool in_block = table.kind == RuleTable::Kind::kVpcBlock;
-      if ((!in_block || blocks.contains(table.vni)) && of_table(table)) kept.push_back(it->second);
+      if ((!table.is_block() || blocks.contains(table)) && of_table(table)) {
+        kept.push_back(it->second);
+      }
     }
     return kept;
   };
-  const auto before = [&](const RuleTable& table) {  // another VNI's
-    return table.kind == RuleTable::Kind::kVpcBlock && table.vni != vpc->vni;
+  const auto before = [&](const RuleTable& table) {  // of another VNI or VLAN
+    if (table.kind == RuleTable::Kind::kVpcBlock) return vpc->vni != table.vni;
+    const uint16_t vlan = vpc->vlan ? vpc->vlan->value() : 0;
+    return table.kind == RuleTable::Kind::kProviderBlock &&
+           (!vpc->is_provider() || table.vlan != vlan);
   };
   const auto now = [&](const RuleTable& table) { return !before(table); };
   if (!any_bound) return drops([](const RuleTable&) { return true; });
@@ -176,7 +222,7 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
     std::erase_if(ends, [&](const Resource& drop) {
       const RuleLocation& at = std::get<FlowRuleSpec>(drop.spec).rule.location;
       const bool of_another = at.chain != 0 && at.chain != at.handle;  // no end of its own chain
-      return of_another || !LeadsToChain(*vpc->vni, at.chain);
+      return of_another || !LeadsToChain(at.table, at.chain);
     });
     return ends;
   };
@@ -184,6 +230,16 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   std::vector<Resource> wanted;
   if (stored_vpc == nullptr) {
     wanted = ends_led_to();
+  } else if (vpc->is_provider()) {
+    if (unit.ref.kind == UnitKind::kVpc) wanted = CompileProvider(*stored_vpc);
+    // On a PF where the last port is being taken apart.
+    for (Resource& drop : drops(now)) {
+      const RuleTable& table = drop.key.rule.table;
+      const bool compiled = std::any_of(wanted.begin(), wanted.end(), [&](const Resource& rule) {
+        return rule.key.rule.table == table;
+      });
+      if (!compiled) wanted.push_back(std::move(drop));
+    }
   } else {
     const VpcContext context{*vpc->vni, stored_vpc->ordinal, *facts_.tunnel};
     if (unit.ref.kind == UnitKind::kVpc) {
@@ -198,21 +254,23 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileNetwork(const Unit& unit) c
   return wanted;
 }
 
-std::set<Vni> Engine::BlocksOf(const std::string& vpc) const {
-  std::set<Vni> blocks;
+std::set<RuleTable> Engine::BlocksOf(const std::string& vpc) const {
+  std::set<RuleTable> blocks;
   const auto leases = leases_of_vpc_.find(vpc);
   if (leases == leases_of_vpc_.end()) return blocks;
   for (const VfId& vf : leases->second) {
-    if (const auto& vni = attachments_.at(vf).vni) blocks.insert(*vni);
+    if (const auto block = attachments_.at(vf).block()) blocks.insert(*block);
   }
-  std::erase_if(blocks, [this](Vni vni) { return !BlockInUse(vni); });
+  std::erase_if(blocks, [this](const RuleTable& block) { return !BlockInUse(block); });
   return blocks;
 }
 
-absl::Status Engine::WhyNotToCompile(const std::set<Vni>& blocks) const {
-  if (!facts_.tunnel) return absl::UnavailableError("the host's tunnel is being made");
-  if (!std::all_of(blocks.begin(), blocks.end(), [this](Vni vni) { return TablesKnown(vni); })) {
-    return absl::UnavailableError("the VPC's rules are being observed");
+absl::Status Engine::WhyNotToCompile(const std::set<RuleTable>& blocks) const {
+  for (const RuleTable& block : blocks) {
+    if (block.kind == RuleTable::Kind::kVpcBlock && !facts_.tunnel) {
+      return absl::UnavailableError("the host's tunnel is being made");
+    }
+    if (!TablesKnown(block)) return absl::UnavailableError("the VPC's rules are being observed");
   }
   return absl::OkStatus();
 }
@@ -241,13 +299,13 @@ void Engine::CollectOrphans() {
   orphans_pending_ = orphans_left_ = false;
   // A VPC whose port could not be observed whole has not compiled its rules:
   // nothing of it, and nothing on the tunnel, is known to be unwanted.
-  std::set<Vni> unsure;
+  std::set<RuleTable> unsure;
   for (const auto& [vf, attachment] : attachments_) {
     const bool going = attachment.phase == AttachmentPhase::kReleasing ||
                        attachment.phase == AttachmentPhase::kRollingBack;
     const bool compiled = bound_.contains(attachment.port) && VpcSettled(attachment.vpc);
-    if (attachment.vni && !going && !compiled) {
-      unsure.insert(*attachment.vni);
+    if (!going && !compiled) {
+      for (const RuleTable& table : TablesOf(attachment.block())) unsure.insert(table);
     }
   }
   // What was adopted whole needs no purge.
@@ -275,8 +333,7 @@ void Engine::CollectOrphans() {
     }
   }
   for (const auto& [table, seen] : observed_.tables()) {
-    const bool in_block = table.kind == RuleTable::Kind::kVpcBlock;
-    const bool sure = in_block ? !unsure.contains(table.vni) : unsure.empty();
+    const bool sure = !unsure.contains(table);
     for (const auto& [place, rule] : seen.rules) {
       if (rule.claimed || !rule.ours || kept_.contains(rule.mark)) continue;
       const ResourceKey key = FlowRuleKey(At(table, place));

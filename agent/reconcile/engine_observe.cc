@@ -59,6 +59,7 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
     return TakeRule(key.rule, &now, observed->owner_words, /*saw=*/false);
   }
   if (AsKnown(key, observed)) return;
+  const bool was_there = observed_.Contains(key);
   if (observed) {
     observed_.Set(key, std::move(*observed));
   } else {
@@ -73,11 +74,10 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
       if (RepresentorKey(vf) == key) {
         UpdateBound(attachment.port);
         // The kernel takes a shared block and its rules away with its last user.
-        if (attachment.vni && !BlockInUse(attachment.vni)) {
-          const RuleTable table{RuleTable::Kind::kVpcBlock, *attachment.vni};
-          Scope& scope = table_scope_[table];
+        if (const auto block = attachment.block(); block && !BlockInUse(*block)) {
+          Scope& scope = table_scope_[*block];
           scope.stale = scope.in_flight;
-          ForgetTable(table);
+          ForgetTable(*block);
           MarkVpcNetwork(std::string(attachment.vpc));
         }
         break;
@@ -85,6 +85,9 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
     }
   } else if (key.kind == ResourceKind::kTunnel) {
     TunnelChanged();
+  } else if (key.kind == ResourceKind::kUplink) {
+    const absl::StatusOr<NicId> pf = NicId::Parse(key.name);
+    if (pf.ok()) UplinkChanged(*pf, was_there);
   } else if (key.kind == ResourceKind::kNeighbour) {
     const absl::StatusOr<IpAddress> outer = IpAddress::Parse(key.name);
     if (!outer.ok()) return;
@@ -128,6 +131,17 @@ void Engine::TakeRule(const RuleLocation& at, const RuleEvidence* now, const std
   if (hardware_changed && endpoint != nullptr) AnnouncePortsOf(endpoint->subnet);
 }
 
+// Rules go with the qdisc, or the netdev, that they hang on.
+void Engine::UplinkChanged(const NicId& pf, bool was_there) {
+  const RuleTable table = UplinkTable(pf);
+  if (was_there && table_scope_.contains(table)) DistrustTable(table);
+  for (const auto& [vf, attachment] : attachments_) {
+    if (!attachment.uplink || vf.pf != pf) continue;
+    MarkDirty({UnitKind::kPort, attachment.port});
+    MarkVpcNetwork(std::string(attachment.vpc));
+  }
+}
+
 // The facts of a VF say what drives it, as the binding does.
 void Engine::TakeDriver(const ResourceKey& binding) {
   const ObservedResource* seen = observed_.Find(binding);
@@ -147,7 +161,7 @@ std::string Engine::UnobservedNicOf(const std::string& vpc) const {
   if (leases == leases_of_vpc_.end()) return "";
   for (const VfId& vf : leases->second) {
     const Attachment& attachment = attachments_.at(vf);
-    if (!attachment.vni) continue;  // no rule names it
+    if (!attachment.block()) continue;  // no rule names it
     const auto scope = pf_scope_.find(vf.pf);
     if (scope != pf_scope_.end() && !scope->second.known) {
       return absl::StrCat("the NIC ", vf.pf.ToString(), " of port ", attachment.port,
@@ -217,6 +231,7 @@ void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result)
         Saw(resource.key, resource);
       }
     }
+    if (!pf.is_hotplug_port()) TakeUplink(pf, result->resources);
     for (const VfFacts& vf : result->facts.vfs) {
       if (vf.unreadable.empty()) TakeVf({pf, vf.index}, vf, result->resources);
     }
@@ -258,6 +273,22 @@ void Engine::OnPfObserved(const NicId& pf, absl::StatusOr<PfObservation> result)
   MarkHost();
   WakeWaitingPorts();
   if (std::exchange(scope.again, false)) ObservePf(pf);
+}
+
+void Engine::TakeUplink(const NicId& pf, const std::vector<ObservedResource>& resources) {
+  const ResourceKey key = UplinkKey(pf);
+  const auto seen = std::find_if(resources.begin(), resources.end(),
+                                 [&](const ObservedResource& r) { return r.key == key; });
+  const bool there = seen != resources.end();
+  if (there && std::get<UplinkSpec>(seen->spec).made == true) {
+    // Also one that an earlier run had no time to take away.
+    const UnitRef unit{UnitKind::kUplink, pf.ToString()};
+    claimant_[key] = unit;
+    UnitOf(unit).keys.insert(key);
+    const RuleTable table = UplinkTable(pf);
+    if (!table_scope_.contains(table)) ObserveTable(table);
+  }
+  Saw(key, there ? std::optional(*seen) : std::nullopt);
 }
 
 void Engine::TakeVf(const VfId& vf, const VfFacts& facts,
@@ -574,10 +605,11 @@ void Engine::ObserveHotplugPorts() {
 }
 
 void Engine::ObserveTables() {
-  ObserveTable(kTunnelTable);
-  for (const auto& [vni, leases] : leases_of_block_) {
-    ObserveTable({RuleTable::Kind::kVpcBlock, vni});
+  std::set<RuleTable> tables = {kTunnelTable};
+  for (const auto& [block, leases] : leases_of_block_) {
+    for (const RuleTable& table : TablesOf(block)) tables.insert(table);
   }
+  for (const RuleTable& table : tables) ObserveTable(table);
 }
 
 // A function at a hot-plug port has a netdev too.
@@ -592,7 +624,7 @@ void Engine::ObserveLinks() {
 void Engine::ObserveRules() {
   ObserveTunnel();
   std::set<NicId> pfs;
-  for (const auto& [vni, leases] : leases_of_block_) {
+  for (const auto& [block, leases] : leases_of_block_) {
     for (const VfId& vf : leases) pfs.insert(vf.pf);
   }
   for (const NicId& pf : pfs) OnPfChanged(pf);

@@ -11,9 +11,11 @@
 namespace fairlead {
 
 absl::StatusOr<VfId> Engine::Place(const Port& port, const std::set<VfId>& shunned) const {
+  const auto of_vpc = leases_of_vpc_.find(port.vpc);
   return PlacePort(
       port, *world_.FindVpc(port.vpc), facts_, config_.compile.vf_driver, LeasedVfs(), shunned,
-      [&](const MacAddress& mac) { return world_.OwnerOfMac(port.vpc, mac); }, quarantined_);
+      [&](const MacAddress& mac) { return world_.OwnerOfMac(port.vpc, mac); }, quarantined_,
+      of_vpc == leases_of_vpc_.end() ? std::set<VfId>() : of_vpc->second);
 }
 
 bool Engine::AnotherVfIsFree(const std::string& port) const {
@@ -40,13 +42,14 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
       return;
     }
   }
-  // A VNI or VLAN that was another VPC's a moment ago: the block, or the segment, is
+  // A segment that was another VPC's a moment ago: the block, or the segment, is
   // that VPC's until its last port is gone.
   const Vpc& vpc = *world_.FindVpc(port.vpc);
   const bool forwards = port.function == FunctionSource::kVf;
   for (const auto& [vf, other] : attachments_) {
     const bool same =
-        forwards && ((vpc.vni && other.vni == vpc.vni) || (vpc.vlan && other.vlan == vpc.vlan));
+        forwards && ((vpc.vni && other.vni == vpc.vni) || (vpc.vlan && other.vlan == vpc.vlan) ||
+                     (vpc.flat && other.uplink && !other.vlan));
     if (!same || other.vpc == port.vpc) continue;
     unit.waits_for = absl::StrCat(SegmentName(vpc), " is still used by port ", other.port,
                                   " of VPC ", other.vpc, ", which is being taken apart");
@@ -137,6 +140,8 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   if (forwards) {
     attachment.vni = vpc.vni;
     attachment.vlan = vpc.vlan;
+    attachment.uplink =
+        vpc.is_provider() && facts_.pfs.at(vf->pf).serves() == PfFacts::Serves::kByRules;
     const VfFacts* facts = facts_.FindVf(*vf);
     if (facts->mac && facts->mac->IsUnicast()) attachment.vf_mac = facts->mac;
     if (facts->representor_ifindex != 0) attachment.mtu = facts->representor_mtu;
@@ -184,7 +189,7 @@ void Engine::TakeLease(Attachment attachment) {
   const VfId vf = attachment.vf;
   vf_of_port_[attachment.port] = vf;
   leases_of_vpc_[attachment.vpc].insert(vf);
-  if (attachment.vni) leases_of_block_[*attachment.vni].insert(vf);
+  if (const auto block = attachment.block()) leases_of_block_[*block].insert(vf);
   attachments_[vf] = std::move(attachment);
 }
 
@@ -196,7 +201,7 @@ void Engine::DropLease(const Attachment& attachment) {
     if (it->second.empty()) index.erase(it);
   };
   drop(leases_of_vpc_, attachment.vpc);
-  if (attachment.vni) drop(leases_of_block_, *attachment.vni);
+  if (const auto block = attachment.block()) drop(leases_of_block_, *block);
   vf_of_port_.erase(attachment.port);
   attachments_.erase(attachment.vf);
 }

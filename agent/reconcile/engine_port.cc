@@ -30,8 +30,10 @@ bool Engine::Outdated(const StoredObject& object, const Attachment& attachment) 
   const bool brought = port.function == FunctionSource::kHotplug;
   if (brought != attachment.vf.pf.is_hotplug_port()) return true;
   if (port.vm != attachment.vm || port.vpc != attachment.vpc) return true;
-  if (vpc != nullptr && ((attachment.vni && vpc->vni != attachment.vni) ||
-                         (attachment.vlan && vpc->vlan != attachment.vlan))) {
+  const bool untagged = attachment.uplink && !attachment.vlan;
+  if (vpc != nullptr &&
+      ((attachment.vni && vpc->vni != attachment.vni) ||
+       (attachment.vlan && vpc->vlan != attachment.vlan) || (untagged && !vpc->flat))) {
     return true;
   }
   if (vm != nullptr && vm->uuid != attachment.vm_uuid) return true;
@@ -108,7 +110,7 @@ void Engine::ReconcilePort(Unit& unit) {
   // Whatever is wrong with its NIC or its VM: others wait for what it has.
   const auto nic = pf_scope_.find(attachment->vf.pf);
   const bool nic_known = nic == pf_scope_.end() || nic->second.known;
-  if (!unit.scanned && nic_known && TablesKnown(attachment->vni)) {
+  if (!unit.scanned && nic_known && TablesKnown(attachment->block())) {
     ClaimLeftBehind(unit, *attachment);
   }
   const bool going = attachment->phase == AttachmentPhase::kReleasing ||
@@ -140,9 +142,7 @@ std::string Engine::MissingForRules(const Attachment& attachment) {
     return pf->second.error.ok() ? "the NIC is being observed"
                                  : std::string(pf->second.error.message());
   }
-  if (!attachment.vni) return "";  // it has none
-  for (const RuleTable& table :
-       {RuleTable{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable}) {
+  for (const RuleTable& table : TablesOf(attachment.block())) {
     Scope& scope = table_scope_[table];
     if (!scope.known) {
       ObserveTable(table);
@@ -209,9 +209,7 @@ void Engine::ClaimLeftBehind(Unit& unit, const Attachment& attachment) {
                                    DriverBindingKey(attachment.vf)};
   if (!attachment.vm.empty()) keys.push_back(GuestDeviceKey(attachment.vm, attachment.port));
   if (!unit.scanned) {
-    std::vector<RuleTable> tables;
-    if (attachment.vni) tables = {{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable};
-    for (const RuleTable& table : tables) {
+    for (const RuleTable& table : TablesOf(attachment.block())) {
       for (const auto& [place, rule] : observed_.TableOf(table).rules) {
         if (place.chain != 0) break;
         if (rule.ours && place.priority != kPrioDefaultDrop &&
@@ -283,7 +281,17 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
     unit.waits_for = "the host's tunnel is being made";
     return;
   }
-  if (attachment.vni) unit.waits_for = UnobservedNicOf(port.vpc);
+  if (attachment.uplink && !observed_.Contains(UplinkKey(attachment.vf.pf))) {
+    const Unit* uplink = FindUnit({UnitKind::kUplink, attachment.vf.pf.ToString()});
+    if (uplink != nullptr && !uplink->error.ok()) {
+      PortUnitFailed(unit, uplink->step, uplink->error);
+      return;
+    }
+    unit.step = "uplink create";
+    unit.waits_for = "the NIC's uplink is being prepared";
+    return;
+  }
+  if (attachment.block()) unit.waits_for = UnobservedNicOf(port.vpc);
   if (!unit.waits_for.empty()) return;
   if (missing.empty() && PlaceAgain(unit, attachment)) return;
   absl::StatusOr<std::vector<Resource>> wanted = CompilePortUnit(object, attachment);
@@ -318,7 +326,7 @@ void Engine::ContinueAttach(Unit& unit, const StoredObject& object, Attachment& 
   }
   if (!observed_.Contains(DriverBindingKey(attachment.vf)) &&
       observed_.Contains(RepresentorKey(attachment.vf)) && OwnRulesStand(*wanted)) {
-    if (!was_ready && port.offload == OffloadWish::kMust && BlockBeingRead(attachment.vni)) {
+    if (!was_ready && port.offload == OffloadWish::kMust && BlockBeingRead(attachment)) {
       unit.step = "offload";
       unit.waits_for = "what the NIC took of the VPC's rules is being read";
       return;

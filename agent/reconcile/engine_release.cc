@@ -99,10 +99,35 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
   }
 }
 
+bool Engine::MaySendTo(const ResourceKey& key, const VfId& vf) const {
+  const Observed::Rule* seen =
+      key.kind == ResourceKind::kFlowRule ? observed_.FindRule(key.rule) : nullptr;
+  if (seen == nullptr || !seen->ours) return false;
+  const auto wanted = wanted_.find(key);
+  if (wanted == wanted_.end()) return true;  // what it does is not known
+  const FlowRule& rule = std::get<FlowRuleSpec>(wanted->second.spec).rule;
+  if (rule.ContentHash() != seen->content_hash) return true;
+  return std::any_of(rule.actions.begin(), rule.actions.end(), [&](const RuleAction& action) {
+    const auto* mirror = std::get_if<ActionMirror>(&action);
+    const auto* redirect = std::get_if<ActionRedirect>(&action);
+    const DeviceRef* to = mirror != nullptr     ? &mirror->to
+                          : redirect != nullptr ? &redirect->to
+                                                : nullptr;
+    return to != nullptr && to->kind == DeviceRef::Kind::kRepresentor && to->vf == vf;
+  });
+}
+
 std::string Engine::StillSentTo(const Attachment& attachment) const {
-  if (!attachment.vni) return "";  // no rule knows it
+  if (!attachment.block()) return "";  // no rule knows it
   if (std::string route = RouteStillSentTo(attachment); !route.empty()) return route;
-  // Else only the port's own rules name its VF, and those that nobody wants may.
+  // Else only the port's own rules name its VF, and those that nobody wants may; in a provider
+  // network those of the VPC too, which copy what is sent to a group.
+  const auto vpc = units_.find({UnitKind::kVpc, attachment.vpc});
+  if (attachment.uplink && vpc != units_.end()) {
+    for (const ResourceKey& key : vpc->second.keys) {
+      if (MaySendTo(key, attachment.vf)) return key.rule.ToString();
+    }
+  }
   const auto stands = [this](const ResourceKey& key) {
     return key.kind == ResourceKind::kFlowRule && observed_.IsOurs(key);
   };
@@ -116,7 +141,7 @@ std::string Engine::StillSentTo(const Attachment& attachment) const {
   // are told by their owners' ordinals.
   std::set<uint32_t> of_others;
   for (const auto& [vf, other] : attachments_) {
-    if (other.vni == attachment.vni) {
+    if (other.block() == attachment.block()) {
       const auto owner = units_.find({UnitKind::kPort, other.port});
       if (vf == attachment.vf || (owner != units_.end() && owner->second.scanned)) continue;
       return absl::StrCat("(of port ", other.port, ", not known yet)");
@@ -126,12 +151,10 @@ std::string Engine::StillSentTo(const Attachment& attachment) const {
       of_others.insert(vpc->ordinal);
     }
   }
-  for (const RuleTable& table :
-       {RuleTable{RuleTable::Kind::kVpcBlock, *attachment.vni}, kTunnelTable}) {
+  for (const RuleTable& table : TablesOf(attachment.block())) {
     for (const auto& [place, rule] : observed_.TableOf(table).rules) {
       if (!rule.ours || (place.chain == 0 && place.priority == kPrioDefaultDrop)) continue;
-      const bool in_block = table.kind == RuleTable::Kind::kVpcBlock;
-      if (!in_block && of_others.contains(place.handle)) continue;
+      if (!table.is_block() && of_others.contains(place.handle)) continue;
       const RuleLocation at = At(table, place);
       if (!Claimed(at)) return at.ToString();
     }
@@ -150,7 +173,7 @@ bool Engine::CutOff(Unit& unit, const Attachment& attachment) {
     unit.not_cut_off = "this host cannot cut it off meanwhile: whoever brings its function can";
     return false;
   }
-  if (TablesKnown(attachment.vni)) ClaimLeftBehind(unit, attachment);
+  if (TablesKnown(attachment.block())) ClaimLeftBehind(unit, attachment);
   if (DeleteRulesFirst(unit)) return true;
   if (unit.refresh || unit.refreshing) return false;
   std::optional<Operation> off = LinkOff(unit, attachment);
@@ -164,7 +187,7 @@ std::optional<Operation> Engine::LinkOff(const Unit& unit, const Attachment& att
   Operation operation;
   operation.verb = Operation::Verb::kUpdate;
   operation.detail = "up -> down";
-  if (attachment.vlan) {
+  if (!attachment.block() && attachment.vlan) {
     // Only the PF's driver can do it, and only what was handed out needs it.
     const ObservedResource* vf = observed_.Find(VfKey(attachment.vf));
     if (vf == nullptr || !observed_.Contains(DriverBindingKey(attachment.vf)) ||
@@ -179,7 +202,7 @@ std::optional<Operation> Engine::LinkOff(const Unit& unit, const Attachment& att
   const ObservedResource* seen = observed_.Find(RepresentorKey(attachment.vf));
   if (seen == nullptr || !seen->ours || !unit.not_cut_off.empty()) return std::nullopt;
   RepresentorSpec spec = std::get<RepresentorSpec>(seen->spec);
-  if (!spec.up || spec.vni != attachment.vni) return std::nullopt;
+  if (!spec.up || spec.block != attachment.block()) return std::nullopt;
   spec.up = false;
   spec.default_drop = true;
   operation.resource.key = seen->key;
@@ -235,9 +258,9 @@ void Engine::ReleaseVmIfUnused(const std::string& vm) {
 
 // What is known of a block that no attachment has any more; it is dumped again
 // when the next one comes.
-void Engine::ForgetBlockIfUnused(std::optional<Vni> vni) {
-  if (!vni || leases_of_block_.contains(*vni)) return;
-  const auto scope = table_scope_.find({RuleTable::Kind::kVpcBlock, *vni});
+void Engine::ForgetBlockIfUnused(const std::optional<RuleTable>& block) {
+  if (!block || leases_of_block_.contains(*block)) return;
+  const auto scope = table_scope_.find(*block);
   if (scope != table_scope_.end() && !scope->second.in_flight) table_scope_.erase(scope);
 }
 
@@ -269,10 +292,10 @@ void Engine::EndLease(Unit& unit, const Attachment& attachment,
       claimant_.erase(key);
       wanted_.erase(key);
     }
-    ForgetBlockIfUnused(attachment.vni);
+    const std::optional<RuleTable> block = attachment.block();
+    ForgetBlockIfUnused(block);
     // The last one took the block along, for which the VPC's network may wait.
-    if (!leases_of_vpc_.contains(attachment.vpc) ||
-        (attachment.vni && !leases_of_block_.contains(*attachment.vni))) {
+    if (!leases_of_vpc_.contains(attachment.vpc) || (block && !leases_of_block_.contains(*block))) {
       MarkVpcNetwork(attachment.vpc);
     }
     unit->keys.clear();

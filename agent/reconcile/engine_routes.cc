@@ -97,6 +97,7 @@ void Engine::AddNextHop(const Route& route, ObjectStatus& status) const {
 }
 
 std::string Engine::RouteStillSentTo(const Attachment& attachment) const {
+  if (!attachment.vni) return "";  // routes are of an overlay
   const RuleTable block{RuleTable::Kind::kVpcBlock, *attachment.vni};
   const Observed::Rules& rules = observed_.TableOf(block).rules;
   for (auto it = rules.begin(); it != rules.end();) {

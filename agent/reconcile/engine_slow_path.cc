@@ -17,11 +17,22 @@ constexpr size_t kMostTold = 8192;
 
 }  // namespace
 
+// In a provider network the fabric answers.
+bool Engine::ServedBySlowPath(const std::string& port) const {
+  const Attachment* attachment = AttachmentOf(port);
+  return attachment != nullptr && attachment->vni.has_value();
+}
+
+bool Engine::HasAnsweredPorts(const Subnet* subnet) const {
+  return subnet != nullptr && bound_of_subnet_.contains(subnet->id) &&
+         !world_.FindVpc(subnet->vpc)->is_provider();
+}
+
 std::optional<SlowPathEntry> Engine::SlowPathEntryOf(const SlowPathKey& key) const {
   switch (key.kind) {
     case SlowPathKey::Kind::kPort: {
       const auto bound = bound_.find(key.id);
-      if (bound == bound_.end()) return std::nullopt;
+      if (bound == bound_.end() || !ServedBySlowPath(key.id)) return std::nullopt;
       const BoundPort& port = bound->second;
       SlowPathPort out{port.port,  port.subnet, port.representor_ifindex,
                        "",         port.mac,    port.addresses,
@@ -32,7 +43,7 @@ std::optional<SlowPathEntry> Engine::SlowPathEntryOf(const SlowPathKey& key) con
     }
     case SlowPathKey::Kind::kSubnet: {
       const Subnet* subnet = world_.FindSubnet(key.id);
-      if (subnet == nullptr || !bound_of_subnet_.contains(key.id)) return std::nullopt;
+      if (!HasAnsweredPorts(subnet)) return std::nullopt;
       // What the tunnel has: what it is to have becomes so in a moment, and is told then.
       const uint32_t mtu = facts_.tunnel ? facts_.tunnel->mtu
                                          : WorkOutMtu(config_.compile.tunnel, facts_.underlay).mtu;
@@ -48,7 +59,7 @@ std::optional<SlowPathEntry> Engine::SlowPathEntryOf(const SlowPathKey& key) con
       break;
   }
   const Subnet* subnet = world_.FindSubnet(key.id);
-  if (subnet == nullptr || !bound_of_subnet_.contains(key.id)) return std::nullopt;
+  if (!HasAnsweredPorts(subnet)) return std::nullopt;
   const std::optional<ObjectRef> owner = world_.OwnerOfAddress(subnet->vpc, key.address);
   if (!owner) return std::nullopt;
   if (owner->kind == ObjectKind::kEndpoint) {
@@ -165,7 +176,9 @@ void Engine::TellSlowPath() {
     }
     state.dirty.clear();
     state.knows.clear();
-    for (const auto& [id, port] : bound_) state.telling.insert(id);
+    for (const auto& [id, port] : bound_) {
+      if (ServedBySlowPath(id)) state.telling.insert(id);
+    }
   } else {
     while (!state.dirty.empty() && telling.put.size() + telling.remove.size() < kMostTold) {
       SlowPathKey key = std::move(state.dirty.extract(state.dirty.begin()).value());
@@ -247,7 +260,7 @@ void Engine::OnSlowPathTold(const SlowPathSaid& said, absl::StatusOr<SlowPathRep
   executor_->After(delay, [this, alive = std::weak_ptr<bool>(alive_)] {
     if (alive.expired()) return;
     slow_path_.check_due = slow_path_.retry_due = false;
-    if (!slow_path_.whole || !bound_.empty() || !slow_path_.dirty.empty()) TellSlowPath();
+    if (!slow_path_.whole || AnyAnswered() || !slow_path_.dirty.empty()) TellSlowPath();
   });
 }
 
@@ -261,7 +274,8 @@ std::string Engine::WhyNotAnswered(const Attachment& attachment) const {
 }
 
 bool Engine::SlowPathIsBeingTold(const std::string& port) const {
-  return slow_path_.error.ok() && bound_.contains(port) && !slow_path_.knows.contains(port);
+  return slow_path_.error.ok() && bound_.contains(port) && ServedBySlowPath(port) &&
+         !slow_path_.knows.contains(port);
 }
 
 }  // namespace fairlead

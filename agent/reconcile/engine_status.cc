@@ -317,8 +317,9 @@ std::string Engine::WhyRulesNotInHardware(const UnitRef& of, const Attachment& a
     const Observed::Rule* seen = observed_.FindRule(key.rule);
     const auto* spec = std::get_if<FlowRuleSpec>(&wanted->second.spec);
     if (seen == nullptr || spec->rule.offload != OffloadWish::kMust) continue;
-    const bool delivers_in_block = spec->rule.location.table.kind == RuleTable::Kind::kVpcBlock &&
-                                   OutputOf(spec->rule) != nullptr;
+    const DeviceRef* to = OutputOf(spec->rule);
+    const bool delivers_in_block = spec->rule.location.table.is_block() && to != nullptr &&
+                                   to->kind == DeviceRef::Kind::kRepresentor;
     if (!delivers_in_block) {
       if (seen->hardware != RuleHardware::kSoftware) continue;
       return absl::StrCat("the rule ", key.rule.ToString(),
@@ -326,8 +327,11 @@ std::string Engine::WhyRulesNotInHardware(const UnitRef& of, const Attachment& a
     }
     // Every representor of the block takes it but the port's own: a NIC sends no
     // frame back to the VF that it came from.
-    if (BlockBeingRead(attachment.vni)) continue;  // the count may be of before a port came
-    const size_t others = of_vpc->second.size() - of_vpc->second.count(attachment.port);
+    if (BlockBeingRead(attachment)) continue;  // the count may be of before a port came
+    const auto others = static_cast<size_t>(
+        std::count_if(of_vpc->second.begin(), of_vpc->second.end(), [&](const std::string& port) {
+          return port != attachment.port && AttachmentOf(port)->block() == attachment.block();
+        }));
     if (seen->in_hw_count >= others) continue;
     return absl::StrCat("the rule ", key.rule.ToString(), " must run in hardware and does for ",
                         seen->in_hw_count, " of the ", others, " other ports of its VPC here");
@@ -343,7 +347,7 @@ std::string Engine::WhyOwnRulesNotInHardware(const Attachment& attachment) const
 std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
   const Port* port = world_.FindPort(attachment.port);
   if (port == nullptr || port->offload != OffloadWish::kMust) return "";
-  if (!attachment.vni) return "";  // no rule carries it: the NIC itself does
+  if (!attachment.block()) return "";  // no rule carries it: the NIC itself does
   if (const std::string why = WhyOwnRulesNotInHardware(attachment); !why.empty()) return why;
   for (const IpAddress& address : port->addresses) {
     for (const StoredObject* route : world_.RoutesBy(port->vpc, address)) {
@@ -363,7 +367,7 @@ std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
     const Subnet* subnet = world_.FindSubnet(endpoint->subnet);
     return (own->gateway4 && subnet->gateway4) || (own->gateway6 && subnet->gateway6);
   };
-  const RuleTable block{RuleTable::Kind::kVpcBlock, *attachment.vni};
+  const RuleTable block = *attachment.block();
   if (const Observed::Table& seen = observed_.TableOf(block); seen.in_software > 0) {
     for (const auto& [place, rule] : seen.rules) {
       if (rule.hardware != RuleHardware::kSoftware) continue;
@@ -452,9 +456,9 @@ void Engine::AnnouncePortsOf(const std::string& subnet) {
 }
 
 void Engine::AnnounceMustPorts(const RuleTable& block) {
-  if (block.kind != RuleTable::Kind::kVpcBlock) return;
+  if (!block.is_block()) return;
   for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vni != block.vni) continue;
+    if (attachment.block() != block) continue;
     const auto bound = bound_.find(attachment.port);
     if (bound == bound_.end() || bound->second.offload != OffloadWish::kMust) continue;
     Announce({ObjectKind::kPort, attachment.port});
@@ -525,7 +529,7 @@ std::optional<std::string> Engine::PortWithMac(const std::string& vpc,
   if (it != bound_macs_.end()) return it->second;
   // What no rule carries is not bound to a block.
   for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vni || attachment.vpc != vpc) continue;
+    if (attachment.block() || attachment.vpc != vpc) continue;
     const VfFacts* facts = facts_.FindVf(vf);
     if (facts != nullptr && facts->mac == mac) return attachment.port;
   }

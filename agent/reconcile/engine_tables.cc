@@ -11,15 +11,15 @@
 
 namespace fairlead {
 
-bool Engine::BlockBeingRead(std::optional<Vni> vni) const {
-  if (!vni) return false;
-  const auto scope = table_scope_.find({RuleTable::Kind::kVpcBlock, *vni});
+bool Engine::BlockBeingRead(const Attachment& attachment) const {
+  const std::optional<RuleTable> block = attachment.block();
+  if (!block) return false;
+  const auto scope = table_scope_.find(*block);
   return scope != table_scope_.end() && scope->second.in_flight;
 }
 
-bool Engine::BlockInUse(std::optional<Vni> vni) const {
-  if (!vni) return false;
-  const auto leases = leases_of_block_.find(*vni);
+bool Engine::BlockInUse(const RuleTable& block) const {
+  const auto leases = leases_of_block_.find(block);
   if (leases == leases_of_block_.end()) return false;
   return std::any_of(leases->second.begin(), leases->second.end(), [&](const VfId& vf) {
     const auto nic = pf_scope_.find(vf.pf);
@@ -27,21 +27,19 @@ bool Engine::BlockInUse(std::optional<Vni> vni) const {
                       ErrorOfNic(vf).ok();
     if (!seen) return true;  // it may stand
     const ObservedResource* representor = observed_.Find(RepresentorKey(vf));
-    return representor != nullptr && std::get<RepresentorSpec>(representor->spec).vni == vni;
+    return representor != nullptr && std::get<RepresentorSpec>(representor->spec).block == block;
   });
 }
 
-bool Engine::TablesKnown(std::optional<Vni> vni) const {
-  if (!vni) return true;
-  for (const RuleTable& table : {RuleTable{RuleTable::Kind::kVpcBlock, *vni}, kTunnelTable}) {
+bool Engine::TablesKnown(const std::optional<RuleTable>& block) const {
+  for (const RuleTable& table : TablesOf(block)) {
     const auto scope = table_scope_.find(table);
     if (scope == table_scope_.end() || !scope->second.known) return false;
   }
   return true;
 }
 
-bool Engine::LeadsToChain(Vni vni, uint32_t chain) const {
-  const RuleTable table{RuleTable::Kind::kVpcBlock, vni};
+bool Engine::LeadsToChain(const RuleTable& table, uint32_t chain) const {
   for (const auto& [at, seen] : observed_.TableOf(table).rules) {
     if (!seen.ours || at.chain == chain || at.priority == kPrioDefaultDrop) continue;
     if (seen.claimed) continue;  // it delivers
@@ -66,13 +64,13 @@ void Engine::UpdateBound(const std::string& port) {
   std::string vpc;
   const Attachment* attachment = AttachmentOf(port);
   const StoredObject* object = world_.Find({ObjectKind::kPort, port});
-  if (attachment != nullptr && attachment->vni && object != nullptr &&
-      !Outdated(*object, *attachment) &&
+  const std::optional<RuleTable> block = attachment == nullptr ? std::nullopt : attachment->block();
+  if (block && object != nullptr && !Outdated(*object, *attachment) &&
       (attachment->phase == AttachmentPhase::kApplying ||
        attachment->phase == AttachmentPhase::kReady)) {
     const ObservedResource* representor = observed_.Find(RepresentorKey(attachment->vf));
     if (representor != nullptr && representor->ours &&
-        std::get<RepresentorSpec>(representor->spec).vni == attachment->vni) {
+        std::get<RepresentorSpec>(representor->spec).block == block) {
       absl::StatusOr<BoundPort> bound = BindPort(*object, *attachment, facts_);
       if (bound.ok()) now = *std::move(bound);
     }
@@ -97,10 +95,11 @@ void Engine::UpdateBound(const std::string& port) {
       MarkRoutesBy(in_vpc, world_.FindEndpoint(owner->id)->addresses);
     }
   };
+  const bool answered = attachment == nullptr || !attachment->uplink;
   if (old != bound_.end()) {
     vpc = old->second.vpc;
     MarkRoutesBy(vpc, old->second.addresses);
-    MarkSlowPathNeighbours(old->second.subnet, old->second.addresses);
+    if (answered) MarkSlowPathNeighbours(old->second.subnet, old->second.addresses);
     emptied = old->second.subnet;
     leave(bound_of_subnet_, old->second.subnet);
     leave(bound_of_vpc_, vpc);
@@ -113,7 +112,7 @@ void Engine::UpdateBound(const std::string& port) {
     first = !bound_of_subnet_.contains(now->subnet);
     filled = now->subnet;
     MarkRoutesBy(vpc, now->addresses);
-    MarkSlowPathNeighbours(now->subnet, now->addresses);
+    if (answered) MarkSlowPathNeighbours(now->subnet, now->addresses);
     bound_of_subnet_[now->subnet].insert(port);
     bound_of_vpc_[vpc].insert(port);
     bound_macs_[{vpc, now->mac}] = port;
@@ -121,10 +120,16 @@ void Engine::UpdateBound(const std::string& port) {
     bound_[port] = *std::move(now);
   }
   MarkDirty({UnitKind::kPort, port});
-  MarkSlowPath({SlowPathKey::Kind::kPort, port, {}});
-  if (!emptied.empty() && !bound_of_subnet_.contains(emptied)) MarkSlowPathSubnet(emptied);
-  if (first) MarkSlowPathSubnet(filled);
+  if (answered) {
+    MarkSlowPath({SlowPathKey::Kind::kPort, port, {}});
+    if (!emptied.empty() && !bound_of_subnet_.contains(emptied)) MarkSlowPathSubnet(emptied);
+    if (first) MarkSlowPathSubnet(filled);
+  }
   ReadBlockIfMust(vpc);
+  // What is sent to a group in a provider network is copied to each of its ports.
+  if (const Vpc* network = world_.FindVpc(vpc); network != nullptr && network->is_provider()) {
+    MarkDirty({UnitKind::kVpc, vpc});
+  }
   // The first port of a VPC brings its network here, the last one takes it away.
   const auto of_vpc = bound_of_vpc_.find(vpc);
   if (of_vpc == bound_of_vpc_.end() || of_vpc->second.size() == 1) MarkVpcNetwork(vpc);
@@ -138,10 +143,9 @@ void Engine::ReadBlockIfMust(const std::string& vpc) {
   for (const std::string& id : ports->second) {
     if (bound_.at(id).offload != OffloadWish::kMust) continue;
     const Attachment* attachment = AttachmentOf(id);
-    if (attachment != nullptr && attachment->vni) {
-      ObserveTable({RuleTable::Kind::kVpcBlock, *attachment->vni});
-    }
-    return;
+    const auto block = attachment == nullptr ? std::nullopt : attachment->block();
+    if (block) ObserveTable(*block);
+    if (!block || block->kind == RuleTable::Kind::kVpcBlock) return;  // that is all of them
   }
 }
 
@@ -152,9 +156,8 @@ void Engine::DistrustTable(const RuleTable& table) {
   ObserveTable(table);
 }
 
-void Engine::OnBlockMadeAnew(Vni vni) {
-  const RuleTable table{RuleTable::Kind::kVpcBlock, vni};
-  if (!observed_.TableOf(table).rules.empty()) DistrustTable(table);
+void Engine::OnBlockMadeAnew(const RuleTable& block) {
+  if (!observed_.TableOf(block).rules.empty()) DistrustTable(block);
 }
 
 void Engine::ObserveTable(const RuleTable& table) {
@@ -184,14 +187,20 @@ void Engine::ObserveTable(const RuleTable& table) {
           // which representors stand.
           const bool known = std::all_of(config_.pfs.begin(), config_.pfs.end(),
                                          [this](const auto& pf) { return pf_scope_[pf].known; });
-          if (table.kind == RuleTable::Kind::kVpcBlock && known && !BlockInUse(table.vni)) {
+          if (table.is_block() && known && !BlockInUse(table)) {
             *result = {};
           }
           TakeTable(table, *result);
           orphans_pending_ = true;
           if (first) {
             for (const auto& [vpc, leases] : leases_of_vpc_) {
-              if (table == kTunnelTable || BlocksOf(vpc).contains(table.vni)) MarkVpcNetwork(vpc);
+              const std::set<RuleTable> blocks = BlocksOf(vpc);
+              if (std::any_of(blocks.begin(), blocks.end(), [&](const RuleTable& block) {
+                    const std::vector<RuleTable> tables = TablesOf(block);
+                    return std::find(tables.begin(), tables.end(), table) != tables.end();
+                  })) {
+                MarkVpcNetwork(vpc);
+              }
             }
           }
           WakeWaitingPorts();
@@ -278,8 +287,8 @@ void Engine::ForgetTable(const RuleTable& table) {
 }
 
 bool Engine::HasMustPorts(const RuleTable& table) const {
-  const auto leases = leases_of_block_.find(table.vni);
-  if (table.kind != RuleTable::Kind::kVpcBlock || leases == leases_of_block_.end()) return false;
+  const auto leases = leases_of_block_.find(table);
+  if (leases == leases_of_block_.end()) return false;
   return std::any_of(leases->second.begin(), leases->second.end(), [this](const VfId& vf) {
     const Port* port = world_.FindPort(attachments_.at(vf).port);
     return port != nullptr && port->offload == OffloadWish::kMust;
@@ -290,10 +299,10 @@ void Engine::OnTableChanged(const RuleTable& table) {
   if (table_scope_.contains(table)) ObserveTable(table);
 }
 
-void Engine::OnBlockChanged(Vni vni) {
-  if (!BlockInUse(vni)) return;  // it went with the last representor, as it should
+void Engine::OnBlockChanged(const RuleTable& block) {
+  if (!BlockInUse(block)) return;  // it went with the last representor, as it should
   std::set<NicId> pfs;
-  for (const VfId& vf : leases_of_block_.at(vni)) pfs.insert(vf.pf);
+  for (const VfId& vf : leases_of_block_.at(block)) pfs.insert(vf.pf);
   for (const NicId& pf : pfs) ObservePf(pf);
 }
 

@@ -135,7 +135,7 @@ void Engine::Find(uint32_t store, std::function<void(absl::StatusOr<FoundObjects
     if (representor.mark != store) continue;
     const auto& spec = std::get<RepresentorSpec>(representor.spec);
     survey->found.representors[vf] = spec;
-    if (spec.vni) tables.insert({RuleTable::Kind::kVpcBlock, *spec.vni});
+    for (const RuleTable& table : TablesOf(spec.block)) tables.insert(table);
   }
   const ObservedResource* tunnel = observed_.Find(TunnelKey());
   if (tunnel != nullptr && tunnel->mark == store && !tunnel->ours) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: a unit is what is compiled, compared and repaired as one: a PF's VF
-// pool and eswitch, the host (its tunnel), a VPC, a subnet, a route, an endpoint, a tunnel peer, a
-// port.
+// pool and eswitch, its uplink, the host (its tunnel), a VPC, a subnet, a route, an endpoint, a
+// tunnel peer, a port.
 //
 // Threading: plain values of the loop thread.
 #pragma once
@@ -14,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "agent/model/resource.h"
@@ -26,6 +27,7 @@ namespace fairlead {
 enum class UnitKind : uint8_t {
   kPool,
   kHost,
+  kUplink,
   kVtep,
   kVpc,
   kSubnet,
@@ -36,12 +38,12 @@ enum class UnitKind : uint8_t {
   kOrphans
 };
 
-inline bool OfHost(UnitKind kind) { return kind == UnitKind::kHost || kind == UnitKind::kPool; }
+inline bool OfHost(UnitKind kind) { return kind <= UnitKind::kUplink; }
 
 struct UnitRef {
   UnitKind kind = UnitKind::kHost;
-  std::string id;  // of the object; a kPool's PF; a kVtep's outer address; of kEndpoints the
-                   // VPC; "" for the others
+  std::string id;  // of the object; a kPool's or kUplink's PF; a kVtep's outer address; of
+                   // kEndpoints the VPC; "" for the others
   std::string ToString() const;  // "port/web-0", "vtep/10.0.0.2", "host"
   friend auto operator<=>(const UnitRef&, const UnitRef&) = default;
 };
@@ -99,6 +101,14 @@ struct Unit {
   bool removal_overdue = false;
 };
 
-inline constexpr RuleTable kTunnelTable{RuleTable::Kind::kTunnelIngress, {}};
+inline const RuleTable kTunnelTable{RuleTable::Kind::kTunnelIngress, {}};
+
+// The tables that rules of a block's ports are in: the block, and where frames come to it from
+// elsewhere.
+inline std::vector<RuleTable> TablesOf(const std::optional<RuleTable>& block) {
+  if (!block) return {};
+  const bool overlay = block->kind == RuleTable::Kind::kVpcBlock;
+  return {*block, overlay ? kTunnelTable : UplinkTable(block->pf)};
+}
 
 }  // namespace fairlead

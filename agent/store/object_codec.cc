@@ -225,7 +225,9 @@ std::string OctetsOf(const IpPrefix& prefix) {
 }
 
 void Put(const Vpc& from, pb::Vpc* to) {
-  if (from.vlan) {
+  if (from.flat) {
+    to->set_flat(true);
+  } else if (from.vlan) {
     to->set_vlan(from.vlan->value());
   } else if (from.vni) {
     to->set_vni(from.vni->value());
@@ -237,8 +239,10 @@ void Take(Fields& fields, pb::Vpc& from, Vpc* to) {
     to->vlan = fields.VlanOf(from.vlan());
   } else if (from.has_vni()) {
     to->vni = fields.VniOf(from.vni());
+  } else if (from.flat()) {
+    to->flat = true;
   } else {
-    fields.Fail("has neither 'vni' nor 'vlan'");
+    fields.Fail("has neither 'vni' nor 'vlan' nor 'flat'");
   }
 }
 
@@ -353,6 +357,7 @@ void Put(const Attachment& from, pb::Attachment* to) {
   to->set_vpc(from.vpc);
   if (from.vni) to->set_vni(from.vni->value());
   if (from.vlan) to->set_vlan(from.vlan->value());
+  to->set_uplink(from.uplink);
   if (from.mac) to->set_mac(OctetsOf(*from.mac));
   if (from.vf_mac) to->set_vf_mac(OctetsOf(*from.vf_mac));
   if (from.mtu) to->set_mtu(*from.mtu);
@@ -376,6 +381,8 @@ void Take(Fields& fields, pb::Attachment& from, Attachment* to) {
   to->vpc = fields.Id("vpc", from.mutable_vpc());
   if (from.vni() != 0) to->vni = fields.VniOf(from.vni());
   if (from.vlan() != 0) to->vlan = fields.VlanOf(from.vlan());
+  to->uplink = from.uplink();
+  if (to->uplink && to->vni) fields.Fail("has both a 'vni' and an 'uplink'");
   to->mac = fields.OptionalMac("mac", from.mac());
   to->vf_mac = fields.OptionalMac("vf_mac", from.vf_mac());
   if (from.has_mtu()) to->mtu = from.mtu();

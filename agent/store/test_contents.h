@@ -56,6 +56,7 @@ inline Object RandomObject(Random& random, ObjectKind kind, const std::string& i
   switch (kind) {
     case ObjectKind::kVpc:
       if (random() % 4 == 0) return Vpc{id, {}, *VlanId::Make(1 + Below(random, VlanId::kMax))};
+      if (random() % 8 == 0) return Vpc{id, {}, {}, true};
       return Vpc{id, *Vni::Make(1 + Below(random, Vni::kMax))};
     case ObjectKind::kSubnet: {
       Subnet subnet{id, "vpc-1", std::nullopt, std::nullopt};
@@ -134,7 +135,12 @@ inline Attachment RandomAttachment(Random& random, uint16_t index) {
     if (random() % 2 != 0) attachment.guest_id = "fairlead-0a1b2c3d-p3-l7";
   }
   attachment.vpc = "vpc-1";
-  attachment.vni = *Vni::Make(1 + Below(random, Vni::kMax));
+  attachment.uplink = random() % 4 == 0;
+  if (!attachment.uplink) {
+    attachment.vni = *Vni::Make(1 + Below(random, Vni::kMax));
+  } else if (random() % 2 == 0) {
+    attachment.vlan = *VlanId::Make(1 + Below(random, VlanId::kMax));
+  }
   const auto mac = [&] {
     return MacAddress({0x52, 0x54, 0, 0, 1, static_cast<uint8_t>(Below(random, 256))});
   };

@@ -13,6 +13,12 @@ bool Matches(const RuleMatch& m, const FlowPacket& p) {
   if (m.in_device && *m.in_device != p.in) return false;
   if (m.src_mac && *m.src_mac != p.src_mac) return false;
   if (m.dst_mac && *m.dst_mac != p.dst_mac) return false;
+  if (m.dst_group && *m.dst_group != p.dst_mac.IsMulticast()) return false;
+  if (m.vlan && m.vlan != p.vlan) return false;
+  if (m.arp_sender_mac && m.arp_sender_mac != p.arp_sender_mac) return false;
+  if (m.arp_sender_ip && (!p.arp_sender_ip || !m.arp_sender_ip->Contains(*p.arp_sender_ip))) {
+    return false;
+  }
   if (m.src_ip && !m.src_ip->Contains(p.src_ip)) return false;
   if (m.dst_ip && !m.dst_ip->Contains(p.dst_ip)) return false;
   if (m.ttl_expiring && p.ttl > 1) return false;
@@ -27,7 +33,10 @@ bool Matches(const RuleMatch& m, const FlowPacket& p) {
 bool IsVerdict(const RuleAction& action) {
   return !std::holds_alternative<ActionEncap>(action) &&
          !std::holds_alternative<ActionDecap>(action) &&
-         !std::holds_alternative<ActionRoute>(action);
+         !std::holds_alternative<ActionRoute>(action) &&
+         !std::holds_alternative<ActionVlanPush>(action) &&
+         !std::holds_alternative<ActionVlanPop>(action) &&
+         !std::holds_alternative<ActionMirror>(action);
 }
 
 // The rule of the chain that takes the packet; null: none does.
@@ -70,6 +79,16 @@ std::optional<uint32_t> Do(const FlowRule& rule, FlowPacket& packet, FlowWalk& w
       packet.src_mac = route->src_mac;
       packet.dst_mac = route->dst_mac;
       --packet.ttl;
+    } else if (const auto* push = std::get_if<ActionVlanPush>(&action)) {
+      if (packet.vlan) faults.push_back(StrCat("tagged twice: ", rule.ToString()));
+      packet.vlan = push->vlan;
+    } else if (std::holds_alternative<ActionVlanPop>(action)) {
+      if (!packet.vlan) faults.push_back(StrCat("no tag to take off: ", rule.ToString()));
+      packet.vlan.reset();
+    } else if (const auto* mirror = std::get_if<ActionMirror>(&action)) {
+      if (mirror->to == packet.in)
+        faults.push_back(StrCat("back to its sender: ", rule.ToString()));
+      walk.outcome.copies.push_back({mirror->to, packet.vlan});
     } else if (const auto* redirect = std::get_if<ActionRedirect>(&action)) {
       const bool into_tunnel = redirect->to.kind == DeviceRef::Kind::kTunnel;
       if (into_tunnel != around.has_value()) {
@@ -79,10 +98,21 @@ std::optional<uint32_t> Do(const FlowRule& rule, FlowPacket& packet, FlowWalk& w
       if (!into_tunnel && packet.vni) {
         faults.push_back(StrCat("out with its outer header: ", rule.ToString()));
       }
-      walk.outcome = {FlowOutcome::Kind::kSent, redirect->to, packet.src_mac,
-                      packet.dst_mac,           packet.ttl,   around};
+      if (redirect->to.kind == DeviceRef::Kind::kRepresentor && packet.vlan) {
+        faults.push_back(StrCat("to a guest with its tag: ", rule.ToString()));
+      }
+      FlowOutcome& out = walk.outcome;  // which has the copies
+      out.kind = FlowOutcome::Kind::kSent;
+      out.to = redirect->to;
+      out.src_mac = packet.src_mac;
+      out.dst_mac = packet.dst_mac;
+      out.ttl = packet.ttl;
+      out.header = around;
+      out.vlan = packet.vlan;
     } else if (const auto* jump = std::get_if<ActionGotoChain>(&action)) {
       return jump->chain;
+    } else if (std::holds_alternative<ActionPass>(action)) {
+      walk.outcome.kind = FlowOutcome::Kind::kPassedToHost;
     } else {
       walk.outcome.kind = std::holds_alternative<ActionTrap>(action) ? FlowOutcome::Kind::kTrapped
                                                                      : FlowOutcome::Kind::kDropped;
@@ -91,23 +121,36 @@ std::optional<uint32_t> Do(const FlowRule& rule, FlowPacket& packet, FlowWalk& w
   return std::nullopt;
 }
 
+std::string NameOf(const DeviceRef& device) {
+  if (device.kind == DeviceRef::Kind::kTunnel) return "the tunnel";
+  return device.kind == DeviceRef::Kind::kUplink ? StrCat("uplink ", device.vf.pf.ToString())
+                                                 : device.vf.ToString();
+}
+
+std::string Tag(const std::optional<VlanId>& vlan) {
+  return vlan ? StrCat(" vlan ", vlan->value()) : "";
+}
+
 }  // namespace
 
 std::string FlowOutcome::ToString() const {
+  std::string also;
+  for (const Copy& copy : copies) StrAppend(&also, ", copied to ", NameOf(copy.to), Tag(copy.vlan));
   switch (kind) {
     case Kind::kDropped:
-      return "dropped";
+      return StrCat("dropped", also);
     case Kind::kTrapped:
-      return "trapped";
+      return StrCat("trapped", also);
     case Kind::kPassedToHost:
-      return "passed to the host";
+      return StrCat("passed to the host", also);
     case Kind::kSent:
       break;
   }
   return StrCat(
-      "sent to ", to.kind == DeviceRef::Kind::kTunnel ? "the tunnel" : to.vf.ToString(), " from ",
-      src_mac.ToString(), " to ", dst_mac.ToString(), " ttl ", ttl,
-      header ? StrCat(" vni ", header->vni.value(), " remote ", header->remote.ToString()) : "");
+      "sent to ", NameOf(to), " from ", src_mac.ToString(), " to ", dst_mac.ToString(), " ttl ",
+      ttl,
+      header ? StrCat(" vni ", header->vni.value(), " remote ", header->remote.ToString()) : "",
+      Tag(vlan), also);
 }
 
 FlowWalk WalkRules(std::span<const FlowRule> rules, const RuleTable& table, FlowPacket packet,
@@ -116,8 +159,10 @@ FlowWalk WalkRules(std::span<const FlowRule> rules, const RuleTable& table, Flow
   for (int passes = 0; passes < 8; ++passes) {  // more gotos than the pipeline has
     const FlowRule* hit = Hit(rules, table, walk.chain, packet, counts, walk.faults);
     if (hit == nullptr) {
-      walk.faults.push_back(
-          StrCat("chain ", walk.chain, " of ", table.ToString(), " ends in no drop"));
+      if (table.kind != RuleTable::Kind::kUplinkIngress) {
+        walk.faults.push_back(
+            StrCat("chain ", walk.chain, " of ", table.ToString(), " ends in no drop"));
+      }
       walk.outcome.kind = FlowOutcome::Kind::kPassedToHost;
       return walk;
     }

@@ -2,7 +2,8 @@
 //
 // Purpose: what compiled rules do to one packet, rule by rule: the tests of the pipeline judge the
 // compiler by it, and agent/compile explains flows with it. As TC does it: in each chain the
-// lowest priority first; a packet that no rule of a chain takes passes to the host.
+// lowest priority first; a packet that no rule of a chain takes passes to the host, as it may at an
+// uplink.
 //
 // Threading: pure functions. Errors: what TC would not do the same way each time, what no NIC
 // takes, and a chain without an end is noted in `faults`.
@@ -20,14 +21,17 @@
 namespace fairlead {
 
 struct FlowPacket {
-  DeviceRef in;  // the sender's representor, or the tunnel
-  uint16_t ethertype = kEtherIpv4;
+  DeviceRef in;                     // the sender's representor, the tunnel, or an uplink
+  uint16_t ethertype = kEtherIpv4;  // kEtherVlan while it is tagged
+  std::optional<VlanId> vlan;       // of its tag, where that is known
   MacAddress src_mac;
   MacAddress dst_mac;
   IpAddress src_ip, dst_ip;  // of IPv4 and IPv6
   uint8_t ttl = 64;
   std::optional<uint8_t> icmpv6_type;
   std::optional<uint16_t> udp_dst_port;
+  std::optional<MacAddress> arp_sender_mac;  // of ARP, like the next
+  std::optional<IpAddress> arp_sender_ip;
   // The outer header, while the packet carries one.
   std::optional<Vni> vni;
   std::optional<IpAddress> outer_src;
@@ -43,6 +47,14 @@ struct FlowOutcome {
   MacAddress src_mac, dst_mac;  // as it comes out
   uint8_t ttl = 0;
   std::optional<ActionEncap> header;  // out of the tunnel device: what was put around it
+  std::optional<VlanId> vlan;         // out of an uplink: its tag
+  // Copies that went elsewhere before, each with its tag.
+  struct Copy {
+    DeviceRef to;
+    std::optional<VlanId> vlan;
+    friend bool operator==(const Copy&, const Copy&) = default;
+  };
+  std::vector<Copy> copies;
   std::string ToString() const;
   friend bool operator==(const FlowOutcome&, const FlowOutcome&) = default;
 };

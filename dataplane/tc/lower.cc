@@ -31,16 +31,62 @@ absl::Status NoDevice(const FlowRule& rule, std::string_view what) {
 
 // Where an action stands among the others.
 struct Rank {
-  static constexpr int kVerdict = 3;
+  static constexpr int kCopy = 2;
+  static constexpr int kVerdict = 4;
   int operator()(const ActionDecap&) const { return 0; }
+  int operator()(const ActionVlanPop&) const { return 0; }
   int operator()(const ActionRoute&) const { return 1; }
-  int operator()(const ActionEncap&) const { return 2; }
+  int operator()(const ActionMirror&) const { return kCopy; }
+  int operator()(const ActionEncap&) const { return 3; }
+  int operator()(const ActionVlanPush&) const { return 3; }
   int operator()(const ActionRedirect&) const { return kVerdict; }
   int operator()(const ActionGotoChain&) const { return kVerdict; }
   int operator()(const ActionTrap&) const { return kVerdict; }
   int operator()(const ActionDrop&) const { return kVerdict; }
+  int operator()(const ActionPass&) const { return kVerdict; }
 };
 int RankOf(const RuleAction& action) { return std::visit(Rank{}, action); }
+
+template <typename Action>
+bool BeforeLast(const FlowRule& rule) {
+  const auto& actions = rule.actions;
+  return actions.size() > 1 && std::holds_alternative<Action>(actions[actions.size() - 2]);
+}
+
+absl::Status CheckVlan(const FlowRule& rule) {
+  const RuleMatch& match = rule.match;
+  const bool pops = std::holds_alternative<ActionVlanPop>(rule.actions.front());
+  if (match.vlan && match.ethertype != kEtherVlan) {
+    return Refuse(rule, "a VLAN is matched in tagged frames only");
+  }
+  if (pops && !match.vlan) return Refuse(rule, "it takes off the tag of whatever VLAN");
+  const DeviceRef* to = OutputOf(rule);
+  const bool out = to != nullptr && to->kind == DeviceRef::Kind::kUplink;
+  if (BeforeLast<ActionVlanPush>(rule) && !out) {
+    return Refuse(rule, "a tag must come right before an uplink");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckUplinkIngress(const FlowRule& rule) {
+  const RuleMatch& match = rule.match;
+  if (rule == UplinkMarkRule(rule.location.table.pf)) return absl::OkStatus();
+  const bool untagged = match.ethertype == kEtherIpv4 || match.ethertype == kEtherIpv6 ||
+                        match.ethertype == kEtherArp;
+  if (!match.vlan && !untagged) {
+    return Refuse(rule, "at an uplink it would take the host's own frames of whatever VLAN");
+  }
+  const DeviceRef* to = OutputOf(rule);
+  const bool passes = std::holds_alternative<ActionPass>(rule.actions.back());
+  if (!passes && (to == nullptr || to->kind != DeviceRef::Kind::kRepresentor)) {
+    return Refuse(rule, "at an uplink it may deliver and nothing else");
+  }
+  // What it takes away for good names one station, or a VLAN that is not the host's.
+  if (!match.dst_mac && !(match.dst_group == true && (match.vlan || passes))) {
+    return Refuse(rule, "at an uplink it would take what is the host's own");
+  }
+  return absl::OkStatus();
+}
 
 // The order that an mlx5 eswitch takes (tc_acts_fdb; the list of its refusals is
 // longer, this is what Fairlead's rules can get wrong).
@@ -53,21 +99,31 @@ absl::Status CheckOrder(const FlowRule& rule) {
     if ((rank == Rank::kVerdict) != (i + 1 == actions.size())) {
       return Refuse(rule, "a verdict must be its last action, and only that");
     }
-    if (i > 0 && rank <= RankOf(actions[i - 1])) {
+    const int before = i == 0 ? -1 : RankOf(actions[i - 1]);
+    if (rank < before || (rank == before && rank != Rank::kCopy)) {
       return Refuse(rule,
-                    "it must decapsulate, route and encapsulate in this order, and each "
-                    "at most once");
+                    "it must decapsulate or take the tag off, route, copy, and encapsulate or put "
+                    "a tag on in this order, and each but copies at most once");
+    }
+    const auto* mirror = std::get_if<ActionMirror>(&actions[i]);
+    if (mirror != nullptr && mirror->to.ifindex == 0) {
+      return NoDevice(rule, "a device that it copies to");
     }
     if (std::holds_alternative<ActionRoute>(actions[i])) routes = true;
   }
+  FAIRLEAD_RETURN_IF_ERROR(CheckVlan(rule));
+  if (rule.location.table.kind == RuleTable::Kind::kUplinkIngress) {
+    FAIRLEAD_RETURN_IF_ERROR(CheckUplinkIngress(rule));
+  }
   const DeviceRef* to = OutputOf(rule);
   if (to == nullptr) {  // mlx5: a decapsulation goes with no jump to a chain, nor with a trap
-    return actions.size() == 1
+    const bool copies = std::holds_alternative<ActionPass>(actions.back()) &&
+                        std::holds_alternative<ActionMirror>(actions.front());
+    return actions.size() == 1 || copies
                ? absl::OkStatus()
                : Refuse(rule, "a jump to a chain, a trap or a drop must be its only action");
   }
-  const bool encap =
-      actions.size() > 1 && std::holds_alternative<ActionEncap>(actions[actions.size() - 2]);
+  const bool encap = BeforeLast<ActionEncap>(rule);
   const bool to_tunnel = to->kind == DeviceRef::Kind::kTunnel;
   if (encap && !to_tunnel) {
     return Refuse(rule, "encapsulation must come right before the tunnel device");
@@ -77,7 +133,11 @@ absl::Status CheckOrder(const FlowRule& rule) {
   }
   if (to->ifindex == 0) return NoDevice(rule, "a device that it sends to");
   const RuleMatch& match = rule.match;
-  if (!match.dst_mac && !match.dst_ip) {
+  // Who is behind a provider network's uplink the fabric knows; and a group has many.
+  const bool out = to->kind == DeviceRef::Kind::kUplink;
+  const bool named =
+      match.dst_mac || match.dst_ip || (match.dst_group && (out || *match.dst_group));
+  if (!named) {
     return Refuse(rule, "it would forward whatever comes; a forwarding rule names a destination");
   }
   if (routes && match.ethertype != kEtherIpv4 && match.ethertype != kEtherIpv6) {
@@ -118,6 +178,12 @@ struct ActionLowerer {
   void operator()(const ActionDrop&) const {
     out->push_back(TcGact{.verdict = TcGact::Verdict::kDrop, .chain = 0});
   }
+  void operator()(const ActionVlanPush& a) const { out->push_back(TcVlanPush{a.vlan.value()}); }
+  void operator()(const ActionVlanPop&) const { out->push_back(TcVlanPop{}); }
+  void operator()(const ActionMirror& a) const { out->push_back(TcMirror{a.to.ifindex}); }
+  void operator()(const ActionPass&) const {
+    out->push_back(TcGact{.verdict = TcGact::Verdict::kContinue, .chain = 0});
+  }
 };
 
 TcFilter::Flags FlagsOf(const FlowRule& rule) {
@@ -133,15 +199,15 @@ TcFilter::Flags FlagsOf(const FlowRule& rule) {
   // Refused by the core on a tunnel device; by mlx5 for "indev" on the other
   // representors of a block, and for what goes to a representor on that one itself.
   // There "must" is proven by reading back in_hw.
-  const bool takes_skip_sw = rule.location.table.kind == RuleTable::Kind::kVpcBlock &&
-                             !rule.match.in_device && !SendsWithinBlock(rule);
+  const bool takes_skip_sw =
+      rule.location.table.is_block() && !rule.match.in_device && !SendsWithinBlock(rule);
   return takes_skip_sw ? TcFilter::Flags::kSkipSw : TcFilter::Flags::kNone;
 }
 
 }  // namespace
 
 bool SendsWithinBlock(const FlowRule& rule) {
-  if (rule.location.table.kind != RuleTable::Kind::kVpcBlock) return false;
+  if (!rule.location.table.is_block()) return false;
   const DeviceRef* to = OutputOf(rule);
   return to != nullptr && to->kind == DeviceRef::Kind::kRepresentor;
 }
@@ -163,11 +229,9 @@ std::optional<CookieParts> ParseCookie(const TcCookie& cookie) {
   return parts;
 }
 
-TcAttachPoint AttachPointOf(const RuleTable& table, uint32_t tunnel_ifindex) {
-  if (table.kind == RuleTable::Kind::kVpcBlock) {
-    return {.block = BlockIndexOf(table.vni), .ifindex = 0};
-  }
-  return {.block = 0, .ifindex = tunnel_ifindex};
+TcAttachPoint AttachPointOf(const RuleTable& table, uint32_t ifindex) {
+  if (table.is_block()) return {.block = BlockIndexOf(table), .ifindex = 0};
+  return {.block = 0, .ifindex = ifindex};
 }
 
 absl::StatusOr<TcFilter> Lower(const FlowRule& rule, const DeviceNames& names, uint32_t store_id) {
@@ -185,6 +249,10 @@ absl::StatusOr<TcFilter> Lower(const FlowRule& rule, const DeviceNames& names, u
   }
   filter.match.src_mac = match.src_mac;
   filter.match.dst_mac = match.dst_mac;
+  filter.match.dst_group = match.dst_group;
+  if (match.vlan) filter.match.vlan_id = match.vlan->value();
+  filter.match.arp_sender_mac = match.arp_sender_mac;
+  filter.match.arp_sender_ip = match.arp_sender_ip;
   filter.match.src_ip = match.src_ip;
   filter.match.dst_ip = match.dst_ip;
   filter.match.ttl_expiring = match.ttl_expiring;

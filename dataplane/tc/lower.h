@@ -4,8 +4,12 @@
 // filter tells whose it is and what it holds.
 //
 // Actions are taken in the rule's order, which must be one that a ConnectX
-// takes: decapsulation first, then what a router does, encapsulation right before
-// the redirect to the tunnel device, a verdict last. A jump, a trap and a drop stand alone.
+// takes: decapsulation, or the tag off, first, then what a router does, then copies,
+// encapsulation right before the redirect to the tunnel device, or the tag on right before that
+// to an uplink, a verdict last. A jump, a trap and a drop stand alone.
+//
+// On the ingress of a PF's netdev, where the host's own traffic passes, a rule that does anything
+// names a VLAN, or untagged ARP, IPv4 or IPv6, and a destination; none drops, traps or jumps.
 //
 // Threading: pure functions.
 // Errors: kInvalidArgument for a rule that has no such order, would redirect
@@ -39,11 +43,10 @@ TcCookie MakeCookie(uint32_t store_id, const FlowRule& rule);
 // Nothing when it cannot be one of Fairlead's: a store id is never 0.
 std::optional<CookieParts> ParseCookie(const TcCookie& cookie);
 
-// Where the rules of `table` hang. `tunnel_ifindex` is used for the tunnel only.
-TcAttachPoint AttachPointOf(const RuleTable& table, uint32_t tunnel_ifindex);
+// Where the rules of `table` hang. `ifindex`: of the device whose ingress it is, if it is one's.
+TcAttachPoint AttachPointOf(const RuleTable& table, uint32_t ifindex);
 
-// Whether the rule of a VPC's block sends to a representor, which may be the one
-// that a frame comes from.
+// Whether the rule of a block sends to a representor, which may be the one that a frame comes from.
 bool SendsWithinBlock(const FlowRule& rule);
 
 // The filter for `rule`, without its attach point. `store_id` is not 0.

@@ -33,6 +33,11 @@ void Controller::MakeVlan(const std::string& vpc, uint32_t vlan, const std::stri
       vpc, [&](v1::Vpc& v) { v.set_vlan(vlan); }, prefix);
 }
 
+void Controller::MakeFlat(const std::string& vpc, const std::string& prefix) {
+  MakeNetwork(
+      vpc, [](v1::Vpc& v) { v.set_flat(true); }, prefix);
+}
+
 void Controller::MakeNetwork(const std::string& vpc, const std::function<void(v1::Vpc&)>& segment,
                              const std::string& prefix) {
   const v1::Reply reply = Apply([&](v1::Apply& apply) {

@@ -22,6 +22,7 @@ class Controller {
   void MakeVpc(const std::string& vpc, uint32_t vni, const std::string& prefix);
   // The same in a VLAN.
   void MakeVlan(const std::string& vpc, uint32_t vlan, const std::string& prefix);
+  void MakeFlat(const std::string& vpc, const std::string& prefix);
   v1::Request AddVmRequest(const std::string& vm, const std::string& vpc,
                            const std::string& address);
   void Attach(const std::string& vm, const std::string& vpc, const std::string& address);

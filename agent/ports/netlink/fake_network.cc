@@ -42,6 +42,7 @@ void FakeNetwork::State::EraseClsact(Link* link) {
   const uint32_t block = std::exchange(link->ingress_block, 0);
   link->clsact = false;
   link->filters.clear();
+  link->egress_filters.clear();
   tc_events.push_back({.lost = false,
                        .deleted = true,
                        .at = {.block = 0, .ifindex = link->info.ifindex},
@@ -218,6 +219,10 @@ void FakeNetwork::AddForeignFilter(const TcAttachPoint& at, const TcFilterInfo& 
     if (at.block != 0) {
       if (auto it = state.blocks.find(at.block); it != state.blocks.end()) table = &it->second;
     } else if (Link* link = state.FindLink(at.ifindex); link != nullptr && link->clsact) {
+      if (at.egress) {
+        link->egress_filters.push_back(info);
+        return;
+      }
       table = &link->filters;
     }
     if (table == nullptr) return;

@@ -123,7 +123,8 @@ class FakeNetwork {
     bool clsact = false;
     bool foreign_ingress = false;  // an ingress qdisc, in the place of clsact
     uint32_t ingress_block = 0;
-    FilterTable filters;  // of a clsact without a shared block
+    FilterTable filters;                       // of a clsact without a shared block
+    std::vector<TcFilterInfo> egress_filters;  // somebody else's
     std::vector<IpAddress> addresses;
   };
   struct State {

@@ -58,11 +58,16 @@ std::vector<const FakeNetwork::Link*> UsersOf(State& state, const TcAttachPoint&
   return users;
 }
 
+// The device that it sends to; 0 = none.
+uint32_t OutputOf(const TcAction& action) {
+  if (const auto* mirror = std::get_if<TcMirror>(&action)) return mirror->ifindex;
+  const auto* mirred = std::get_if<TcMirred>(&action);
+  return mirred == nullptr ? 0 : mirred->ifindex;
+}
+
 bool SendsTo(const TcFilter& filter, uint32_t ifindex) {
-  return std::any_of(filter.actions.begin(), filter.actions.end(), [&](const TcAction& action) {
-    const auto* mirred = std::get_if<TcMirred>(&action);
-    return mirred != nullptr && mirred->ifindex == ifindex;
-  });
+  return std::any_of(filter.actions.begin(), filter.actions.end(),
+                     [&](const TcAction& action) { return OutputOf(action) == ifindex; });
 }
 
 // How many users of the table take the filter into hardware. A rule of one
@@ -88,10 +93,8 @@ absl::Status CheckDevices(State& state, const TcFilter& filter, std::string_view
     return SystemError(ENODEV, asked, "Interface name not found");
   }
   for (const TcAction& action : filter.actions) {
-    const auto* mirred = std::get_if<TcMirred>(&action);
-    if (mirred != nullptr && state.FindLink(mirred->ifindex) == nullptr) {
-      return SystemError(ENODEV, asked);
-    }
+    const uint32_t to = OutputOf(action);
+    if (to != 0 && state.FindLink(to) == nullptr) return SystemError(ENODEV, asked);
   }
   return absl::OkStatus();
 }
@@ -118,10 +121,13 @@ int LengthOf(const std::optional<IpPrefix>& prefix) { return prefix ? prefix->le
 bool SameMask(const TcMatch& a, const TcMatch& b) {
   const auto mask = [](const TcMatch& match) {
     return std::tuple(match.indev.has_value(), match.src_mac.has_value(), match.dst_mac.has_value(),
-                      match.src_ip || match.dst_ip, LengthOf(match.src_ip), LengthOf(match.dst_ip),
-                      match.ttl_expiring, match.icmpv6_type.has_value(),
-                      match.udp_dst_port.has_value(), match.enc_key_id.has_value(),
-                      LengthOf(match.enc_src), match.enc_dst && match.enc_dst->is_v4(),
+                      match.dst_group.has_value(), match.vlan_id.has_value(),
+                      match.arp_sender_mac.has_value(), match.arp_sender_ip.has_value(),
+                      LengthOf(match.arp_sender_ip), match.src_ip || match.dst_ip,
+                      LengthOf(match.src_ip), LengthOf(match.dst_ip), match.ttl_expiring,
+                      match.icmpv6_type.has_value(), match.udp_dst_port.has_value(),
+                      match.enc_key_id.has_value(), LengthOf(match.enc_src),
+                      match.enc_dst && match.enc_dst->is_v4(),
                       match.enc_dst && match.enc_dst->is_v6(), match.enc_dst_port.has_value());
   };
   return mask(a) == mask(b);
@@ -133,6 +139,8 @@ bool SameKey(const TcMatch& a, const TcMatch& b) {
     return LengthOf(x) == 0 || x == y;
   };
   return a.dst_mac == b.dst_mac && SameMask(a, b) && a.indev == b.indev && a.src_mac == b.src_mac &&
+         a.dst_group == b.dst_group && a.vlan_id == b.vlan_id &&
+         a.arp_sender_mac == b.arp_sender_mac && same(a.arp_sender_ip, b.arp_sender_ip) &&
          same(a.src_ip, b.src_ip) && same(a.dst_ip, b.dst_ip) && a.icmpv6_type == b.icmpv6_type &&
          a.udp_dst_port == b.udp_dst_port && a.enc_key_id == b.enc_key_id &&
          same(a.enc_src, b.enc_src) && a.enc_dst == b.enc_dst && a.enc_dst_port == b.enc_dst_port;
@@ -323,6 +331,10 @@ absl::StatusOr<std::vector<TcFilterInfo>> FakeTcPort::Dump(const TcAttachPoint& 
                                                   at.block != 0 ? at.block : at.ifindex, ")")));
   return network_->With([&](State& state) {
     std::vector<TcFilterInfo> filters;
+    if (at.egress) {
+      const auto* link = state.FindLink(at.ifindex);
+      return link == nullptr || !link->clsact ? filters : link->egress_filters;
+    }
     TcAttachPoint table_at = at;
     // The kernel shows a shared block through the devices that use it.
     if (const auto* link = state.FindLink(at.ifindex);

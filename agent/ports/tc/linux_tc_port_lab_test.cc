@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The contracts on the real kernel, as root, in a network namespace of its own.
-// Needs cls_flower, cls_matchall, act_csum, act_gact, act_mirred, act_pedit and act_tunnel_key, and
-// iproute2's `tc` and `ip`; for hardware, netdevsim of a kernel whose simulated hardware takes
-// flower rules (7.2, not 6.12).
+// Needs cls_flower, cls_matchall, act_csum, act_gact, act_mirred, act_pedit, act_tunnel_key and
+// act_vlan, and iproute2's `tc` and `ip`; for hardware, netdevsim of a kernel whose simulated
+// hardware takes flower rules (7.2, not 6.12).
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <linux/if_ether.h>
@@ -107,7 +107,15 @@ TEST_F(LinuxTcPortTest, TcShowsWhatWasMeant) {
                         .dst_port = 4789,
                         .ttl = 64,
                         .no_csum = true};
-  TcMatch admit, v4, v6, dhcp, ttl, ttl6, solicitation;
+  TcMatch admit, v4, v6, dhcp, ttl, ttl6, solicitation, group, station, arp, tagged;
+  group.dst_group = true;
+  station.dst_group = false;
+  arp.ethertype = ETH_P_ARP;
+  arp.arp_sender_mac = *MacAddress::Parse("52:54:00:00:01:0a");
+  arp.arp_sender_ip = *IpPrefix::Parse("10.1.0.7/32");
+  tagged.ethertype = ETH_P_8021Q;
+  tagged.vlan_id = 100;
+  tagged.dst_mac = *MacAddress::Parse("52:54:00:00:01:0a");
   admit.ethertype = v4.ethertype = dhcp.ethertype = ttl.ethertype = ETH_P_IP;
   v6.ethertype = ttl6.ethertype = solicitation.ethertype = ETH_P_IPV6;
   admit.indev = "fltca";
@@ -151,6 +159,27 @@ TEST_F(LinuxTcPortTest, TcShowsWhatWasMeant) {
       {solicitation,
        {TcGact{}},
        "protocol ipv6 flower src_ip fe80::7 ip_proto icmpv6 type 135 action drop"},
+      {group,
+       {TcMirror{b_}, TcVlanPush{100}, out},
+       "protocol all flower dst_mac 01:00:00:00:00:00/01:00:00:00:00:00 action mirred egress "
+       "mirror dev fltcb pipe action vlan push id 100 protocol 802.1q pipe " +
+           redirect},
+      {station,
+       {TcVlanPush{100}, out},
+       "protocol all flower dst_mac 00:00:00:00:00:00/01:00:00:00:00:00 action vlan push id 100 "
+       "protocol 802.1q pipe " +
+           redirect},
+      {arp,
+       {TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 3}},
+       "protocol arp flower arp_sha 52:54:00:00:01:0a arp_sip 10.1.0.7 action goto chain 3"},
+      {tagged,
+       {TcVlanPop{}, out},
+       "protocol 802.1q flower vlan_id 100 dst_mac 52:54:00:00:01:0a action vlan pop pipe " +
+           redirect},
+      {group,
+       {TcMirror{b_}, TcGact{.verdict = TcGact::Verdict::kContinue, .chain = 0}},
+       "protocol all flower dst_mac 01:00:00:00:00:00/01:00:00:00:00:00 action mirred egress "
+       "mirror dev fltcb pipe action continue"},
   };
   // Without what no two filters share, and what `tc` gives none.
   const auto shown = [](const char* device) {

@@ -15,6 +15,7 @@
 #include <linux/tc_act/tc_mirred.h>
 #include <linux/tc_act/tc_pedit.h>
 #include <linux/tc_act/tc_tunnel_key.h>
+#include <linux/tc_act/tc_vlan.h>
 
 #include <functional>
 #include <map>
@@ -149,6 +150,92 @@ TEST(PutFilterRequest, HasEveryKeyAndAction) {
   EXPECT_EQ(redirect.eaction, TCA_EGRESS_REDIR);
   EXPECT_EQ(redirect.ifindex, 10u);
   EXPECT_TRUE(error.ok());
+}
+
+// The kernel keeps a VLAN in host order, and its protocol as it is on the wire
+// (fl_set_key_vlan, net/sched/cls_flower.c; tcf_vlan_init, net/sched/act_vlan.c).
+TEST(PutFilterRequest, HasTheKeysAndActionsOfAProviderNetwork) {
+  const auto flower_of = [](const TcFilter& filter, DecodeError* error) {
+    auto message = PutFilterRequest({.block = 0, .ifindex = 3}, filter);
+    EXPECT_TRUE(message.ok()) << message.status();
+    // Outlives what is read from it.
+    static std::vector<uint8_t> bytes;
+    const Bytes payload = Payload(*message);
+    bytes.assign(payload.begin(), payload.end());
+    return AttributeSet(AfterHeader(bytes, sizeof(tcmsg)), error).Nested(TCA_OPTIONS);
+  };
+  DecodeError error;
+  TcFilter filter;
+  filter.id = {.chain = 0, .priority = 1, .handle = 1};
+  filter.match.ethertype = 0x8100;
+  filter.match.vlan_id = 0x123;
+  filter.match.dst_group = true;
+  filter.actions = {TcVlanPop{}, TcMirror{5}, TcMirred{6}};
+  AttributeSet in = flower_of(filter, &error);
+  EXPECT_EQ(in.U16(TCA_FLOWER_KEY_VLAN_ID), 0x123);
+  EXPECT_EQ(in.Mac(TCA_FLOWER_KEY_ETH_DST), *MacAddress::Parse("01:00:00:00:00:00"));
+  EXPECT_EQ(in.Mac(TCA_FLOWER_KEY_ETH_DST_MASK), *MacAddress::Parse("01:00:00:00:00:00"));
+  AttributeSet actions = in.Nested(TCA_FLOWER_ACT);
+  const auto pop = *actions.Nested(1).Nested(TCA_ACT_OPTIONS).Struct<tc_vlan>(TCA_VLAN_PARMS);
+  EXPECT_EQ(pop.v_action, TCA_VLAN_ACT_POP);
+  EXPECT_EQ(pop.action, TC_ACT_PIPE);
+  const auto copy = *actions.Nested(2).Nested(TCA_ACT_OPTIONS).Struct<tc_mirred>(TCA_MIRRED_PARMS);
+  EXPECT_EQ(copy.eaction, TCA_EGRESS_MIRROR);
+  EXPECT_EQ(copy.action, TC_ACT_PIPE);
+  EXPECT_EQ(copy.ifindex, 5u);
+
+  filter.match = {};
+  filter.match.ethertype = 0x0806;
+  filter.match.arp_sender_mac = *MacAddress::Parse("52:54:00:00:00:01");
+  filter.match.arp_sender_ip = *IpPrefix::Parse("10.1.0.0/20");
+  filter.match.dst_group = false;
+  filter.actions = {TcVlanPush{0x123}, TcMirred{6}};
+  AttributeSet out = flower_of(filter, &error);
+  EXPECT_EQ(out.Mac(TCA_FLOWER_KEY_ARP_SHA), filter.match.arp_sender_mac);
+  EXPECT_EQ(out.Mac(TCA_FLOWER_KEY_ARP_SHA_MASK), *MacAddress::Parse("ff:ff:ff:ff:ff:ff"));
+  EXPECT_EQ(out.Ip(TCA_FLOWER_KEY_ARP_SIP), *IpAddress::Parse("10.1.0.0"));
+  EXPECT_EQ(out.Ip(TCA_FLOWER_KEY_ARP_SIP_MASK), *IpAddress::Parse("255.255.240.0"));
+  EXPECT_EQ(out.Mac(TCA_FLOWER_KEY_ETH_DST), MacAddress());
+  AttributeSet push = out.Nested(TCA_FLOWER_ACT).Nested(1).Nested(TCA_ACT_OPTIONS);
+  EXPECT_EQ(push.Struct<tc_vlan>(TCA_VLAN_PARMS)->v_action, TCA_VLAN_ACT_PUSH);
+  EXPECT_EQ(push.U16(TCA_VLAN_PUSH_VLAN_ID), 0x123);
+  EXPECT_EQ(push.Be16(TCA_VLAN_PUSH_VLAN_PROTOCOL), 0x8100);
+  EXPECT_TRUE(error.ok());
+}
+
+TEST(PutFilterRequest, OfAProviderNetworkWhatTcCannotHoldIsRefused) {
+  const auto refused = [](const std::function<void(TcFilter&)>& change) {
+    TcFilter filter;
+    filter.id = {.chain = 0, .priority = 1, .handle = 1};
+    filter.match.ethertype = 0x8100;
+    filter.actions = {TcMirred{6}};
+    change(filter);
+    return !CheckFilter(filter).ok();
+  };
+  EXPECT_FALSE(refused([](TcFilter&) {}));
+  EXPECT_TRUE(refused([](TcFilter& f) { f.match.vlan_id = 4096; }));
+  EXPECT_TRUE(refused([](TcFilter& f) {
+    f.match.vlan_id = 5;
+    f.match.ethertype = 0x0800;
+  }));
+  EXPECT_TRUE(refused([](TcFilter& f) {
+    f.match.dst_group = true;
+    f.match.dst_mac = *MacAddress::Parse("52:54:00:00:00:01");
+  }));
+  EXPECT_TRUE(
+      refused([](TcFilter& f) { f.match.arp_sender_ip = *IpPrefix::Parse("10.0.0.1/32"); }));
+  EXPECT_TRUE(refused([](TcFilter& f) {
+    f.match.ethertype = 0x0806;
+    f.match.arp_sender_ip = *IpPrefix::Parse("fd00::1/128");
+  }));
+  EXPECT_TRUE(refused([](TcFilter& f) { f.actions = {TcVlanPush{4095}, TcMirred{6}}; }));
+  EXPECT_TRUE(refused([](TcFilter& f) { f.actions = {TcVlanPush{5}, TcMirror{6}, TcMirred{6}}; }));
+  EXPECT_TRUE(refused([](TcFilter& f) {
+    f.match.ethertype = 0x0003;
+    f.actions = {TcVlanPop{}, TcMirred{6}};
+  }));
+  EXPECT_TRUE(refused([](TcFilter& f) { f.actions = {TcMirror{0}, TcMirred{6}}; }));
+  EXPECT_TRUE(refused([](TcFilter& f) { f.actions.assign(33, TcMirror{6}); }));
 }
 
 // Attribute by attribute, as path and bytes: the kernel does not mind their order.

@@ -466,6 +466,36 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
   match = {};
   match.dst_mac = *MacAddress::Parse("02:00:00:00:00:01");
   put(Block(), 15, match, {v4, Redirect(b_)});
+  match = {};
+  match.indev = "fltca";
+  match.dst_group = true;
+  std::vector<TcAction> copies(29, TcMirror{b_});
+  copies.push_back(TcMirror{a_});
+  copies.push_back(TcVlanPush{100});
+  copies.push_back(Redirect(b_));  // 32: the most
+  put(Block(), 16, match, copies);
+  match = {};
+  match.dst_group = false;
+  put(Block(), 17, match, {TcVlanPush{4094}, Redirect(b_)});
+  match = {};
+  match.ethertype = 0x0806;
+  match.src_mac = *MacAddress::Parse("52:54:00:00:01:0b");
+  match.arp_sender_mac = match.src_mac;
+  match.arp_sender_ip = *IpPrefix::Parse("10.0.0.7/32");
+  put(Block(), 18, match, {TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 7}});
+  // From an uplink.
+  match = {};
+  match.ethertype = 0x8100;
+  match.vlan_id = 100;
+  match.dst_mac = *MacAddress::Parse("52:54:00:00:01:0b");
+  put(Ingress(b_), 3, match, {TcVlanPop{}, Redirect(a_)});
+  match.dst_mac.reset();
+  match.dst_group = true;
+  put(Ingress(b_), 4, match, {TcVlanPop{}, TcMirror{a_}, Redirect(a_)});
+  match.ethertype = 0x0806;
+  match.vlan_id.reset();
+  put(Ingress(b_), 5, match,
+      {TcMirror{a_}, TcGact{.verdict = TcGact::Verdict::kContinue, .chain = 0}});
   // From a tunnel: the outer header.
   match = {};
   match.enc_key_id = 1000;
@@ -480,12 +510,49 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
 
   auto dump = port().Dump(Block());
   ASSERT_TRUE(dump.ok()) << dump.status();
-  EXPECT_EQ(dump->size(), 15u);
+  EXPECT_EQ(dump->size(), 18u);
   for (const TcFilterInfo& info : *dump) {
     EXPECT_EQ(info.cookie, Cookie(static_cast<uint8_t>(info.id.priority)))
         << "priority " << info.id.priority;
   }
-  EXPECT_EQ(port().Dump(Ingress(b_))->size(), 2u);
+  EXPECT_EQ(port().Dump(Ingress(b_))->size(), 5u);
+  TcAttachPoint egress = Ingress(b_);
+  egress.egress = true;
+  EXPECT_EQ(port().Dump(egress)->size(), 0u);
+}
+
+// Fairlead's own and somebody else's rule of one priority: two keys that differ in what came with
+// provider networks are two, and the same one is refused.
+TEST_P(TcContract, TwoRulesOfAPriorityDifferInVlanArpSenderOrKindOfDestination) {
+  ASSERT_TRUE(port().AddClsact(b_, 0).ok());
+  const auto put = [&](uint16_t priority, uint32_t handle, const TcMatch& match) {
+    TcFilter filter = Drop(7);
+    filter.id = {.chain = 0, .priority = priority, .handle = handle};
+    filter.match = match;
+    return Put(Ingress(b_), filter);
+  };
+  TcMatch tagged;
+  tagged.ethertype = 0x8100;
+  tagged.vlan_id = 100;
+  TcMatch other = tagged;
+  other.vlan_id = 101;
+  EXPECT_TRUE(put(1, 1, tagged).ok());
+  EXPECT_TRUE(put(1, 2, other).ok());
+  EXPECT_EQ(put(1, 3, other).code(), absl::StatusCode::kAlreadyExists);
+  TcMatch arp;
+  arp.ethertype = 0x0806;
+  arp.arp_sender_ip = *IpPrefix::Parse("10.0.0.7/32");
+  TcMatch other_arp = arp;
+  other_arp.arp_sender_ip = *IpPrefix::Parse("10.0.0.8/32");
+  EXPECT_TRUE(put(2, 1, arp).ok());
+  EXPECT_TRUE(put(2, 2, other_arp).ok());
+  EXPECT_EQ(put(2, 3, arp).code(), absl::StatusCode::kAlreadyExists);
+  TcMatch group, station;
+  group.dst_group = true;
+  station.dst_group = false;
+  EXPECT_TRUE(put(3, 1, group).ok());
+  EXPECT_TRUE(put(3, 2, station).ok());
+  EXPECT_EQ(put(3, 3, group).code(), absl::StatusCode::kAlreadyExists);
 }
 
 TEST_P(TcContract, ASubscriberHearsOfFilters) {

@@ -8,6 +8,7 @@
 #include <linux/tc_act/tc_mirred.h>
 #include <linux/tc_act/tc_pedit.h>
 #include <linux/tc_act/tc_tunnel_key.h>
+#include <linux/tc_act/tc_vlan.h>
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -34,7 +35,7 @@ tcmsg FilterHeader(const TcAttachPoint& at) {
     header.tcm_block_index = at.block;
   } else {
     header.tcm_ifindex = static_cast<int>(at.ifindex);
-    header.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+    header.tcm_parent = TC_H_MAKE(TC_H_CLSACT, at.egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
   }
   return header;
 }
@@ -58,6 +59,9 @@ std::vector<uint8_t> MaskOf(const IpPrefix& prefix) {
 }
 
 constexpr std::array<uint8_t, 6> kWholeMac = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+// The group bit: the first of the address to be sent (IEEE 802 section 8.2.2).
+constexpr std::array<uint8_t, 6> kGroupBit = {0x01, 0, 0, 0, 0, 0};
+constexpr std::array<uint8_t, 6> kNoBit = {};
 
 // The families' attributes for one thing, with and without mask.
 struct IpKey {
@@ -89,6 +93,19 @@ void PutMatch(Message& message, const TcMatch& match) {
   if (match.dst_mac) {
     message.Put(TCA_FLOWER_KEY_ETH_DST, AsBytes(*match.dst_mac))
         .Put(TCA_FLOWER_KEY_ETH_DST_MASK, kWholeMac);
+  }
+  if (match.dst_group) {
+    message.Put(TCA_FLOWER_KEY_ETH_DST, *match.dst_group ? kGroupBit : kNoBit)
+        .Put(TCA_FLOWER_KEY_ETH_DST_MASK, kGroupBit);
+  }
+  if (match.vlan_id) message.PutU16(TCA_FLOWER_KEY_VLAN_ID, *match.vlan_id);
+  if (match.arp_sender_mac) {
+    message.Put(TCA_FLOWER_KEY_ARP_SHA, AsBytes(*match.arp_sender_mac))
+        .Put(TCA_FLOWER_KEY_ARP_SHA_MASK, kWholeMac);
+  }
+  if (match.arp_sender_ip) {
+    message.PutIp(TCA_FLOWER_KEY_ARP_SIP, match.arp_sender_ip->address())
+        .Put(TCA_FLOWER_KEY_ARP_SIP_MASK, MaskOf(*match.arp_sender_ip));
   }
   if (match.icmpv6_type) {
     message.PutU8(TCA_FLOWER_KEY_IP_PROTO, IPPROTO_ICMPV6)
@@ -183,8 +200,9 @@ constexpr uint32_t kIpv4Ttl = 8;
 constexpr uint32_t kIpv6HopLimit = 7;
 constexpr uint8_t kMinusOne = 0xff;  // of a byte
 
-struct ActionWriter {
-  Message& message;
+class ActionWriter {
+ public:
+  explicit ActionWriter(Message& into) : message(into) {}
 
   void operator()(const TcTunnelSet& set) {
     message.PutString(TCA_ACT_KIND, "tunnel_key").Begin(TCA_ACT_OPTIONS);
@@ -233,15 +251,21 @@ struct ActionWriter {
         .PutStruct(TCA_CSUM_PARMS, parms)
         .End();
   }
-  void operator()(const TcMirred& mirred) {
-    tc_mirred parms{};
-    parms.action = TC_ACT_STOLEN;
-    parms.eaction = TCA_EGRESS_REDIR;
-    parms.ifindex = mirred.ifindex;
-    message.PutString(TCA_ACT_KIND, "mirred")
-        .Begin(TCA_ACT_OPTIONS)
-        .PutStruct(TCA_MIRRED_PARMS, parms)
+  void operator()(const TcVlanPush& push) {
+    PutVlan(TCA_VLAN_ACT_PUSH);
+    message.PutU16(TCA_VLAN_PUSH_VLAN_ID, push.id)
+        .PutBe16(TCA_VLAN_PUSH_VLAN_PROTOCOL, ETH_P_8021Q)
         .End();
+  }
+  void operator()(const TcVlanPop&) {
+    PutVlan(TCA_VLAN_ACT_POP);
+    message.End();
+  }
+  void operator()(const TcMirror& mirror) {
+    PutMirred(TC_ACT_PIPE, TCA_EGRESS_MIRROR, mirror.ifindex);
+  }
+  void operator()(const TcMirred& mirred) {
+    PutMirred(TC_ACT_STOLEN, TCA_EGRESS_REDIR, mirred.ifindex);
   }
   void operator()(const TcGact& gact) {
     tc_gact parms{};
@@ -255,12 +279,36 @@ struct ActionWriter {
       case TcGact::Verdict::kGotoChain:
         parms.action = static_cast<int>(TC_ACT_GOTO_CHAIN | gact.chain);
         break;
+      case TcGact::Verdict::kContinue:
+        parms.action = TC_ACT_UNSPEC;
+        break;
     }
     message.PutString(TCA_ACT_KIND, "gact")
         .Begin(TCA_ACT_OPTIONS)
         .PutStruct(TCA_GACT_PARMS, parms)
         .End();
   }
+
+ private:
+  // The options, which the caller ends.
+  void PutVlan(int what) {
+    tc_vlan parms{};
+    parms.action = TC_ACT_PIPE;
+    parms.v_action = what;
+    message.PutString(TCA_ACT_KIND, "vlan").Begin(TCA_ACT_OPTIONS).PutStruct(TCA_VLAN_PARMS, parms);
+  }
+  void PutMirred(int verdict, int what, uint32_t ifindex) {
+    tc_mirred parms{};
+    parms.action = verdict;
+    parms.eaction = what;
+    parms.ifindex = ifindex;
+    message.PutString(TCA_ACT_KIND, "mirred")
+        .Begin(TCA_ACT_OPTIONS)
+        .PutStruct(TCA_MIRRED_PARMS, parms)
+        .End();
+  }
+
+  Message& message;
 };
 
 absl::Status Refuse(std::string_view why) {
@@ -290,10 +338,19 @@ struct ActionCheck {
                ? absl::OkStatus()
                : Refuse("it mends an IPv4 checksum in packets of another EtherType");
   }
-  absl::Status operator()(const TcMirred& mirred) const {
-    return mirred.ifindex != 0 && mirred.ifindex <= INT32_MAX
-               ? absl::OkStatus()
-               : Refuse("an action sends to no device");
+  absl::Status operator()(const TcVlanPush& push) const {
+    return VlanId::Make(push.id).ok() ? absl::OkStatus()
+                                      : Refuse("it pushes a VLAN that is not one of 1 to 4094");
+  }
+  absl::Status operator()(const TcVlanPop&) const {
+    return match.ethertype == ETH_P_8021Q ? absl::OkStatus()
+                                          : Refuse("it pops the tag of frames that have none");
+  }
+  absl::Status operator()(const TcMirror& mirror) const { return CheckDevice(mirror.ifindex); }
+  absl::Status operator()(const TcMirred& mirred) const { return CheckDevice(mirred.ifindex); }
+  static absl::Status CheckDevice(uint32_t ifindex) {
+    return ifindex != 0 && ifindex <= INT32_MAX ? absl::OkStatus()
+                                                : Refuse("an action sends to no device");
   }
   absl::Status operator()(const TcGact& gact) const {
     return gact.chain <= TC_ACT_EXT_VAL_MASK ? absl::OkStatus()
@@ -304,11 +361,15 @@ struct ActionCheck {
 // Where an action stands among the others: an outer header goes first and comes last, the
 // packet itself is changed in between.
 struct Rank {
-  static constexpr int kVerdict = 4;
+  static constexpr int kMirror = 3;
+  static constexpr int kVerdict = 5;
   int operator()(const TcTunnelUnset&) const { return 0; }
+  int operator()(const TcVlanPop&) const { return 0; }
   int operator()(const TcPedit&) const { return 1; }
   int operator()(const TcCsum&) const { return 2; }
-  int operator()(const TcTunnelSet&) const { return 3; }
+  int operator()(const TcMirror&) const { return kMirror; }
+  int operator()(const TcTunnelSet&) const { return 4; }
+  int operator()(const TcVlanPush&) const { return 4; }
   int operator()(const TcMirred&) const { return kVerdict; }
   int operator()(const TcGact&) const { return kVerdict; }
 };
@@ -320,22 +381,27 @@ bool IsTrap(const TcAction& action) {
 
 absl::Status CheckActions(const TcMatch& match, const std::vector<TcAction>& actions) {
   if (actions.empty()) return Refuse("it has no actions");
+  if (actions.size() > TCA_ACT_MAX_PRIO) {
+    return Refuse(
+        StrCat("it has ", actions.size(), " actions, and ", TCA_ACT_MAX_PRIO, " are the most"));
+  }
   int before = -1;
   bool ttl_changed = false, checksum_mended = false;
   for (const TcAction& action : actions) {
     FAIRLEAD_RETURN_IF_ERROR(std::visit(ActionCheck{match}, action));
     const int rank = std::visit(Rank{}, action);
-    if (rank <= before) {
+    if (rank < before || (rank == before && rank != Rank::kMirror)) {
       return Refuse(
-          "its actions are not, each at most once and in this order: tunnel_key unset, pedit, "
-          "csum, tunnel_key set, and a redirect, drop, trap or jump to a chain");
+          "its actions are not, each but a mirror at most once and in this order: tunnel_key unset "
+          "or vlan pop, pedit, csum, mirrors, tunnel_key set or vlan push, and a redirect, drop, "
+          "trap, continue or jump to a chain");
     }
     before = rank;
     if (const auto* pedit = std::get_if<TcPedit>(&action)) ttl_changed = !pedit->v6;
     if (std::holds_alternative<TcCsum>(action)) checksum_mended = true;
   }
   if (before != Rank::kVerdict) {
-    return Refuse("its last action must redirect, drop, trap or go to a chain");
+    return Refuse("its last action must redirect, drop, trap, continue or go to a chain");
   }
   if (IsTrap(actions.back()) && actions.size() > 1) {
     return Refuse("what is trapped must be left as it came");  // mlx5: "as a sole action only"
@@ -351,7 +417,8 @@ absl::Status CheckActions(const TcMatch& match, const std::vector<TcAction>& act
 
 std::string Describe(const TcAttachPoint& at) {
   return at.block != 0 ? StrCat("TC block ", at.block)
-                       : StrCat("the ingress of the device with ifindex ", at.ifindex);
+                       : StrCat("the ", at.egress ? "egress" : "ingress",
+                                " of the device with ifindex ", at.ifindex);
 }
 
 std::string Describe(const TcAttachPoint& at, const TcFilterId& id) {
@@ -361,7 +428,8 @@ std::string Describe(const TcAttachPoint& at, const TcFilterId& id) {
 
 absl::Status CheckAttachPoint(const TcAttachPoint& at) {
   // TCM_IFINDEX_MAGIC_BLOCK is a negative int, so no device has it.
-  if ((at.block != 0) != (at.ifindex != 0) && at.ifindex <= INT32_MAX) return absl::OkStatus();
+  const bool one = (at.block != 0) != (at.ifindex != 0) && at.ifindex <= INT32_MAX;
+  if (one && !(at.egress && at.block != 0)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       StrCat("a filter hangs on a block or on a device, not on block ", at.block, " and ifindex ",
              at.ifindex));
@@ -384,6 +452,18 @@ absl::Status CheckFilter(const TcFilter& filter) {
   }
   if (match.dst_mac && match.dst_mac->IsZero()) {
     return Refuse("its destination MAC is 00:00:00:00:00:00");
+  }
+  if (match.dst_mac && match.dst_group) {
+    return Refuse("it matches a destination MAC and a kind of them");
+  }
+  if (match.vlan_id && (match.ethertype != ETH_P_8021Q || *match.vlan_id > 4095)) {
+    return Refuse("a VLAN is a number up to 4095, and needs EtherType 802.1Q");
+  }
+  if ((match.arp_sender_mac || match.arp_sender_ip) && match.ethertype != ETH_P_ARP) {
+    return Refuse("an ARP sender needs EtherType ARP");
+  }
+  if (match.arp_sender_ip && match.arp_sender_ip->address().is_v6()) {
+    return Refuse("an ARP sender has no IPv6 address");
   }
   for (const auto* prefix : {&match.src_ip, &match.dst_ip}) {
     if (*prefix && match.ethertype != ((*prefix)->address().is_v4() ? ETH_P_IP : ETH_P_IPV6)) {
@@ -431,7 +511,7 @@ absl::StatusOr<Message> PutFilterRequest(const TcAttachPoint& at, const TcFilter
   uint16_t order = 0;
   for (const TcAction& action : filter.actions) {
     message.Begin(++order);
-    std::visit(ActionWriter{message}, action);
+    std::visit(ActionWriter(message), action);
     if (order == 1) message.PutStruct(TCA_ACT_COOKIE, filter.cookie);
     message.End();
   }

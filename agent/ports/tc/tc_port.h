@@ -28,10 +28,11 @@ namespace fairlead {
 // (TCA_ACT_COOKIE, at most TC_COOKIE_MAX_SIZE = 16, uapi/linux/pkt_cls.h).
 using TcCookie = std::array<uint8_t, 16>;
 
-// Where a filter hangs: a shared block, or the ingress of a device's own clsact.
+// Where a filter hangs: a shared block, or the ingress of a device's own clsact, or its egress.
 struct TcAttachPoint {
   uint32_t block = 0;    // != 0: the block with this index
-  uint32_t ifindex = 0;  // else: this device's clsact ingress
+  uint32_t ifindex = 0;  // else: this device's clsact
+  bool egress = false;   // of that; for Dump only
   friend auto operator<=>(const TcAttachPoint&, const TcAttachPoint&) = default;
 };
 
@@ -41,6 +42,10 @@ struct TcMatch {
   std::optional<std::string> indev;  // netdev name (TCA_FLOWER_INDEV)
   std::optional<MacAddress> src_mac;
   std::optional<MacAddress> dst_mac;
+  std::optional<bool> dst_group;             // the group bit of the destination MAC alone
+  std::optional<uint16_t> vlan_id;           // of the outermost tag, 0 to 4095; EtherType 802.1Q
+  std::optional<MacAddress> arp_sender_mac;  // EtherType ARP, like the next
+  std::optional<IpPrefix> arp_sender_ip;     // IPv4
   std::optional<IpPrefix> src_ip;
   std::optional<IpPrefix> dst_ip;
   bool ttl_expiring = false;             // TTL or hop limit: key 0, mask 0xfe
@@ -65,6 +70,17 @@ struct TcTunnelSet {  // tunnel_key set
 struct TcTunnelUnset {
   friend bool operator==(const TcTunnelUnset&, const TcTunnelUnset&) = default;
 };
+struct TcVlanPush {  // one 802.1Q tag, priority 0
+  uint16_t id = 0;   // 1 to 4094
+  friend bool operator==(const TcVlanPush&, const TcVlanPush&) = default;
+};
+struct TcVlanPop {  // the outermost tag
+  friend bool operator==(const TcVlanPop&, const TcVlanPop&) = default;
+};
+struct TcMirror {  // a copy to the egress of a device; the packet goes on to the next action
+  uint32_t ifindex = 0;
+  friend bool operator==(const TcMirror&, const TcMirror&) = default;
+};
 struct TcMirred {  // a redirect to the egress of a device
   uint32_t ifindex = 0;
   friend bool operator==(const TcMirred&, const TcMirred&) = default;
@@ -83,12 +99,14 @@ struct TcCsum {  // of the IPv4 header
 struct TcGact {
   // kTrap (TC_ACT_TRAP): a NIC hands the packet to the CPU; the kernel's own rules take it
   // away, after packet sockets have seen it.
-  enum class Verdict : uint8_t { kDrop, kTrap, kGotoChain };
+  // kContinue (TC_ACT_UNSPEC): as if the filter had not matched; the next is asked.
+  enum class Verdict : uint8_t { kDrop, kTrap, kGotoChain, kContinue };
   Verdict verdict = Verdict::kDrop;
   uint32_t chain = 0;
   friend bool operator==(const TcGact&, const TcGact&) = default;
 };
-using TcAction = std::variant<TcTunnelUnset, TcPedit, TcCsum, TcTunnelSet, TcMirred, TcGact>;
+using TcAction = std::variant<TcTunnelUnset, TcVlanPop, TcPedit, TcCsum, TcMirror, TcTunnelSet,
+                              TcVlanPush, TcMirred, TcGact>;
 
 struct TcFilterId {
   uint32_t chain = 0;
@@ -100,7 +118,8 @@ struct TcFilterId {
 struct TcFilter {
   TcFilterId id;
   TcMatch match;
-  // At least one, each kind at most once, in the order of TcAction; TcGact in TcMirred's stead.
+  // 1 to 32 (TCA_ACT_MAX_PRIO), each kind but TcMirror at most once, in the order of TcAction;
+  // TcVlanPop in TcTunnelUnset's stead, TcVlanPush in TcTunnelSet's, TcGact in TcMirred's.
   std::vector<TcAction> actions;
   enum class Flags : uint8_t { kNone, kSkipSw, kSkipHw };
   Flags flags = Flags::kNone;

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is said of packets in provider networks, by rules on an uplink.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "agent/base/text.h"
+#include "agent/compile/explain_flow.h"
+#include "dataplane/pipeline/provider.h"
+
+namespace fairlead {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Kind = FlowVerdict::Kind;
+
+MacAddress Mac(uint8_t n) { return MacAddress({0x52, 0x54, 0, 0, 0, n}); }
+IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
+const NicId kPf = Mac(0xf0), kOtherPf = Mac(0xf1);
+
+// VPC "lan" on VLAN 100 with ports a and b on one PF and c on another, VPC "plain" untagged with
+// port p on the first; d in "lan" is attached nowhere.
+class ExplainProvider : public ::testing::Test {
+ protected:
+  ExplainProvider() {
+    for (const NicId& id : {kPf, kOtherPf}) {
+      PfFacts& pf = pfs_[id];
+      pf.id = id;
+      pf.netdev = id == kPf ? "pf0" : "pf1";
+      pf.ifindex = id == kPf ? 10 : 11;
+    }
+    Put(Vpc{"lan", {}, *VlanId::Make(100)}, 2);
+    Put(Vpc{"plain", {}, {}, true}, 3);
+    for (const char* vpc : {"lan", "plain"}) {
+      Put(Subnet{StrCat(vpc, "-1"), vpc, *IpPrefix::Parse("10.0.0.0/24"), {}}, next_++);
+    }
+    PutPort("a", "lan", 1, kPf);
+    PutPort("b", "lan", 2, kPf);
+    PutPort("c", "lan", 3, kOtherPf);
+    PutPort("d", "lan", 4, std::nullopt);
+    PutPort("p", "plain", 5, kPf);
+    for (const char* vpc : {"lan", "plain"}) {
+      for (const NicId& pf : {kPf, kOtherPf}) CompileOn(vpc, pf);
+    }
+    std::sort(compiled_.begin(), compiled_.end(),
+              [](const FlowRule& a, const FlowRule& b) { return a.location < b.location; });
+    for (const FlowRule& rule : compiled_) Stand(rule);
+  }
+  void Put(Object object, uint32_t ordinal) {
+    Change change;
+    change.upserts.push_back({std::move(object), 1, ordinal});
+    change.next_ordinal = 100;
+    world_.Apply(change);
+  }
+  void PutPort(const std::string& id, const std::string& vpc, uint8_t n,
+               const std::optional<NicId>& pf) {
+    Port port;
+    port.id = id;
+    port.vpc = vpc;
+    port.subnet = StrCat(vpc, "-1");
+    port.mac = Mac(n);
+    port.addresses = {Ip(StrCat("10.0.0.", n))};
+    Put(port, 20U + n);
+    if (!pf) return;
+    bound_[id] = {id,     20U + n,        vpc, port.subnet,         {*pf, n}, 100U + n,
+                  Mac(n), port.addresses, {},  OffloadWish::kPrefer};
+  }
+  void CompileOn(const std::string& vpc, const NicId& pf) {
+    const StoredObject& stored = *world_.Find({ObjectKind::kVpc, vpc});
+    const ProviderContext context{world_.FindVpc(vpc)->vlan, stored.ordinal, pf, pfs_[pf].ifindex};
+    std::vector<const BoundPort*> ports;
+    for (const auto& [id, port] : bound_) {
+      if (port.vpc == vpc && port.vf.pf == pf) ports.push_back(&port);
+    }
+    if (ports.empty()) return;
+    compiled_.push_back(DefaultDropRule(BlockOf(context)));
+    Add(CompileProviderVpcRules(context, ports));
+    for (const BoundPort* port : ports) Add(CompileProviderPortRules(context, *port));
+  }
+  void Add(const std::vector<FlowRule>& rules) {
+    compiled_.insert(compiled_.end(), rules.begin(), rules.end());
+  }
+  RuleEvidence& Stand(const FlowRule& rule) {
+    RuleEvidence& seen = seen_[rule.location.table]
+                             .rules.emplace_back(ObservedRule{PlaceOf(rule.location), {}})
+                             .seen;
+    seen.ours = true;
+    seen.ethertype = rule.match.ethertype;
+    seen.content_hash = rule.ContentHash();
+    seen.hardware = RuleHardware::kInHardware;
+    seen.in_hw_count = 9;
+    return seen;
+  }
+  FlowHost Host() {
+    FlowHost host;
+    host.world = &world_;
+    host.pfs = &pfs_;
+    host.bound = [this](const std::string& port) {
+      const auto it = bound_.find(port);
+      return it == bound_.end() ? nullptr : &it->second;
+    };
+    host.state = [](const ObjectRef& ref) {
+      return ref.id == "d" ? std::string("pending: no free VF") : std::string();
+    };
+    host.port_with_mac = [](const std::string&, const MacAddress&) {
+      return std::optional<std::string>();
+    };
+    host.not_answered = [](const std::string&) { return std::string("nobody asks this"); };
+    return host;
+  }
+  FlowExplanation Explain(const FlowQuestion& question) {
+    const absl::StatusOr<FlowScene> scene = SceneOf(question, Host());
+    EXPECT_TRUE(scene.ok()) << scene.status();
+    if (!scene.ok()) return {};
+    FlowExplanation out = ExplainFlow(*scene, compiled_, seen_[scene->table]);
+    JudgePath(nullptr, out);
+    return out;
+  }
+  static FlowQuestion From(const std::string& port, const std::string& to) {
+    FlowQuestion question;
+    question.port = port;
+    question.to = Ip(to);
+    return question;
+  }
+  static FlowQuestion FromUplink(const std::string& uplink, std::optional<uint16_t> vlan,
+                                 const MacAddress& to) {
+    FlowQuestion question;
+    question.uplink = uplink;
+    if (vlan) question.vlan = *VlanId::Make(*vlan);
+    question.dst_mac = to;
+    return question;
+  }
+  std::string Refused(const FlowQuestion& question) {
+    return std::string(SceneOf(question, Host()).status().message());
+  }
+
+  uint32_t next_ = 4;
+  World world_;
+  std::map<NicId, PfFacts> pfs_;
+  std::map<std::string, BoundPort> bound_;
+  std::vector<FlowRule> compiled_;
+  std::map<RuleTable, ObservedRules> seen_;
+};
+
+TEST_F(ExplainProvider, WhatIsNotHereLeavesByTheUplinkWithTheTag) {
+  const FlowExplanation flow = Explain(From("a", "10.0.0.99"));
+  EXPECT_EQ(flow.verdict.kind, Kind::kUplink);
+  EXPECT_EQ(flow.verdict.uplink, "pf0");
+  EXPECT_EQ(flow.verdict.vlan, *VlanId::Make(100));
+  EXPECT_EQ(flow.path, FlowPath::kHardware);
+  EXPECT_THAT(flow.lookup->why, HasSubstr("whoever has it on the fabric"));
+  EXPECT_FALSE(flow.packet.dst_mac) << "it is not known here";
+  EXPECT_FALSE(flow.out);
+  ASSERT_EQ(flow.steps.size(), 2u);
+  EXPECT_EQ(flow.steps[0].stage, "admit");
+  EXPECT_THAT(flow.steps[1].does, HasSubstr("tagged with VLAN 100; out of the uplink pf0"));
+}
+
+TEST_F(ExplainProvider, ANeighbourOnThisNicGetsItAndOneOnAnotherNicByTheFabric) {
+  const FlowExplanation here = Explain(From("a", "10.0.0.2"));
+  EXPECT_EQ(here.verdict.kind, Kind::kDelivered);
+  EXPECT_EQ(here.verdict.port, "b");
+  EXPECT_EQ(here.lookup->why, "the guest of port/b answers");
+  const FlowExplanation there = Explain(From("a", "10.0.0.3"));
+  EXPECT_EQ(there.verdict.kind, Kind::kUplink);
+  EXPECT_EQ(there.packet.dst_mac, Mac(3));
+}
+
+TEST_F(ExplainProvider, ABroadcastLeavesAndIsCopiedToNeighbours) {
+  const FlowExplanation flow = Explain(From("a", "10.0.0.255"));
+  EXPECT_EQ(flow.verdict.kind, Kind::kUplink);
+  EXPECT_THAT(flow.verdict.copies, ElementsAre("b"));
+}
+
+TEST_F(ExplainProvider, ASpoofedSourceIsDroppedAndSaidWhy) {
+  FlowQuestion question = From("a", "10.0.0.99");
+  question.src = Ip("10.0.0.2");
+  const FlowExplanation flow = Explain(question);
+  EXPECT_EQ(flow.verdict.kind, Kind::kDropped);
+  EXPECT_THAT(flow.verdict.why, HasSubstr("10.0.0.2 is not the port's"));
+}
+
+TEST_F(ExplainProvider, WhatIsOutsideOfTheSubnetGoesToTheFabricsRouter) {
+  const FlowExplanation flow = Explain(From("a", "8.8.8.8"));
+  EXPECT_EQ(flow.verdict.kind, Kind::kUplink);
+  EXPECT_THAT(flow.notes, ElementsAre(HasSubstr("its router, which is the fabric's")));
+}
+
+TEST_F(ExplainProvider, TheFlatNetworkIsUntagged) {
+  const FlowExplanation flow = Explain(From("p", "10.0.0.99"));
+  EXPECT_EQ(flow.verdict.kind, Kind::kUplink);
+  EXPECT_EQ(flow.verdict.vlan, std::nullopt);
+}
+
+TEST_F(ExplainProvider, FromTheUplinkVlanAndMacSayWhoGetsIt) {
+  EXPECT_EQ(Explain(FromUplink("pf0", 100, Mac(1))).verdict.port, "a");
+  EXPECT_EQ(Explain(FromUplink(kPf.ToString(), 100, Mac(1))).verdict.port, "a");
+  EXPECT_EQ(Explain(FromUplink("pf1", 100, Mac(3))).verdict.port, "c");
+  const FlowExplanation other = Explain(FromUplink("pf1", 100, Mac(1)));
+  EXPECT_EQ(other.verdict.kind, Kind::kToHost);
+  EXPECT_THAT(other.verdict.why, HasSubstr("no port of VPC lan on pf1 has the MAC"));
+  EXPECT_EQ(Explain(FromUplink("pf0", 101, Mac(1))).verdict.why,
+            "no VPC of this host has the VLAN 101");
+  EXPECT_EQ(Explain(FromUplink("pf0", std::nullopt, Mac(1))).verdict.kind, Kind::kToHost)
+      << "it is in the VLAN";
+}
+
+TEST_F(ExplainProvider, BroadcastsOfTheUplinkAreCopiedAndTheUntaggedOnesAreTheHostsToo) {
+  const MacAddress all({0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
+  const FlowExplanation vlan = Explain(FromUplink("pf0", 100, all));
+  EXPECT_EQ(vlan.verdict.kind, Kind::kDelivered);
+  EXPECT_EQ(vlan.verdict.port, "b");
+  EXPECT_THAT(vlan.verdict.copies, ElementsAre("a"));
+  const FlowExplanation flat = Explain(FromUplink("pf0", std::nullopt, all));
+  EXPECT_EQ(flat.verdict.kind, Kind::kToHost);
+  EXPECT_THAT(flat.verdict.copies, ElementsAre("p"));
+}
+
+TEST_F(ExplainProvider, AMissingRuleOfTheUplinkIsTold) {
+  std::erase_if(seen_[UplinkTable(kPf)].rules,
+                [](const ObservedRule& rule) { return rule.place.handle == 21; });
+  const FlowExplanation flow = Explain(FromUplink("pf0", 100, Mac(1)));
+  EXPECT_EQ(flow.verdict.kind, Kind::kToHost);
+  EXPECT_THAT(flow.verdict.why, HasSubstr("does not stand as compiled"));
+  EXPECT_EQ(flow.compiled.port, "a");
+  EXPECT_THAT(flow.disagreements, ElementsAre(HasSubstr("is missing")));
+}
+
+TEST_F(ExplainProvider, SomebodyElsesFilterBeforeOursMakesItUnknown) {
+  FlowRule foreign;
+  foreign.location = {UplinkTable(kPf), 0, 1, 1};
+  Stand(foreign).ours = false;
+  seen_[UplinkTable(kPf)].foreign[PlaceOf(foreign.location)] = "a bpf rule of somebody";
+  const FlowExplanation flow = Explain(FromUplink("pf0", 100, Mac(1)));
+  EXPECT_EQ(flow.verdict.kind, Kind::kUnknown);
+  EXPECT_THAT(flow.verdict.why, HasSubstr("a bpf rule of somebody"));
+}
+
+TEST_F(ExplainProvider, WhatMeetsNoRuleIsRefusedByName) {
+  EXPECT_THAT(Refused(From("d", "10.0.0.1")),
+              AllOf(HasSubstr("port/d is not attached here"), HasSubstr("no free VF")));
+  bound_.erase("b");  // ready, on a NIC that keeps VLANs by itself
+  EXPECT_THAT(Refused(From("b", "10.0.0.1")), HasSubstr("its NIC forwards by MAC and VLAN"));
+  EXPECT_THAT(Refused(FromUplink("eth9", 100, Mac(1))), HasSubstr("'eth9' is no PF"));
+}
+
+}  // namespace
+}  // namespace fairlead
