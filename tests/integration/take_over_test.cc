@@ -175,6 +175,50 @@ TEST_F(TakeOverTest, WhatIsAdoptedServesOnUntouched) {
 }
 
 // A port's rules name the other ports of its subnet: none may count as gone meanwhile.
+// A port in a VLAN whose rules hang on the uplink, too, and the mark of whose qdisc it is.
+TEST_F(TakeOverTest, AProviderNetworkOnAnUplinkIsAdoptedWithItsRulesOrPurged) {
+  for (const bool adopt : {true, false}) {
+    Begin();
+    const std::string before = Quiet();
+    host->MakeVlan("prov", 100, "10.1.0.0/24");
+    const auto c = Attached("c", "prov", "10.1.0.5");
+    const std::string device = host->WaitReady("c-prov").guest_device();
+    const RuleTable block{
+        .kind = RuleTable::Kind::kProviderBlock, .pf = FakeHost::PfMac(), .vlan = 100};
+    const auto rules = [&] {
+      std::vector<TcFilter> all = host->network->Filters({BlockIndexOf(block), 0});
+      const std::vector<TcFilter> uplink = host->network->Filters({0, FakeHost::kPfLink});
+      all.insert(all.end(), uplink.begin(), uplink.end());
+      return all;
+    };
+    const std::vector<TcFilter> made = rules();
+    NoteStore();
+    LoseStore();
+    if (adopt) {
+      host->MakeVpc("red", 1000, "10.0.0.0/24");  // the numbers are others
+      host->MakeVlan("prov", 100, "10.1.0.0/24");
+      host->Attach("c", "prov", "10.1.0.5");
+    } else {
+      SendVm("c");
+    }
+    WaitForeign("representor/");
+    EXPECT_EQ(rules(), made);
+    if (adopt) {
+      WaitForeign("guest-device/c/");
+      EXPECT_EQ(Adopt().taken_size(), 1);
+      EXPECT_EQ(host->WaitReady("c-prov").guest_device(), device);
+      EXPECT_EQ(c->Calls(QmpMethod::kRequestRemoval), 0);
+      EXPECT_EQ(rules(), made);
+      host->Detach("c", "prov");
+      host->WaitGone("c-prov");
+    } else {
+      EXPECT_EQ(Purge().taken_size(), 1);
+    }
+    WaitNothingLeft(before);
+    host->Stop();
+  }
+}
+
 TEST_F(TakeOverTest, RulesThatAreReadBeforeTheirNicIsAreAdoptedAllTheSame) {
   Begin({},
         [](DaemonConfig& config) { config.engine.audit_every = std::chrono::milliseconds(100); });
