@@ -4,8 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <ostream>
-
 #include "agent/base/text.h"
 #include "agent/intent/intent_test_util.h"
 
@@ -35,17 +33,6 @@ std::string Print(const std::vector<Violation>& list) {
   for (const Violation& v : list) StrAppend(&text, v.path, ": ", v.reason, "\n");
   return text;
 }
-
-// Each mistake by itself gives exactly one violation, at its own field.
-struct Mistake {
-  const char* name;
-  const char* apply;
-  const char* path;
-  ViolationCode code;
-  const char* words;
-};
-
-void PrintTo(const Mistake& mistake, std::ostream* os) { *os << mistake.apply; }
 
 class OneMistake : public ::testing::TestWithParam<Mistake> {};
 

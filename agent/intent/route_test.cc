@@ -4,8 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <ostream>
-
 #include "agent/base/text.h"
 #include "agent/intent/admit.h"
 #include "agent/intent/intent_test_util.h"
@@ -36,15 +34,6 @@ World RoutedWorld() {
       &world);
   return world;
 }
-
-struct Mistake {
-  const char* name;
-  const char* apply;
-  const char* path;
-  ViolationCode code;
-  const char* words;
-};
-void PrintTo(const Mistake& mistake, std::ostream* os) { *os << mistake.apply; }
 
 class RouteMistake : public ::testing::TestWithParam<Mistake> {};
 
