@@ -27,7 +27,11 @@ class LaneExecutorTest : public ::testing::Test {
     Operation operation;
     operation.verb = Operation::Verb::kCreate;
     const VfId id{FakeMachine::PfMac(), vf};
-    operation.resource = {RepresentorKey(id), RepresentorSpec{id, *Vni::Make(1000)}, {}, lease};
+    operation.resource = {
+        RepresentorKey(id),
+        RepresentorSpec{id, RuleTable{RuleTable::Kind::kVpcBlock, *Vni::Make(1000)}},
+        {},
+        lease};
     executor_.Apply(
         LaneOf(operation.resource), {operation},
         [result](std::vector<ApplyResult> results) { *result = results.front().status; });
