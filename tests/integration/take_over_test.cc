@@ -58,7 +58,13 @@ class TakeOverTest : public AgentTest {
     request.set_dry_run(dry_run);
     request.mutable_take_over()->set_mode(mode);
     request.mutable_take_over()->set_store_id(store);
-    return host->Send(request);
+    v1::Reply reply;
+    host->WaitUntil("the host was observed", [&] {
+      reply = host->Send(request);
+      return reply.rejected().violations_size() != 1 ||
+             reply.rejected().violations(0).code() != v1::Rejected::CODE_BUSY;
+    });
+    return reply;
   }
   v1::TakenOver Adopt(bool dry_run = false) {
     return Done(TakeOver(v1::TakeOver::MODE_ADOPT, store_, dry_run));
@@ -362,6 +368,7 @@ TEST_F(TakeOverTest, ATakeOverCountsForItsControllersEpochAndIsAnsweredOnce) {
   LoseStore();
   SendVm("a");
   WaitForeign("representor/");
+  host->WaitUntil("all was looked at", [&] { return host->Host().start().complete(); });
   v1::Request request;
   request.set_controller_id("sdn");
   request.set_epoch(8);
