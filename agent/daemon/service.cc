@@ -21,9 +21,9 @@ constexpr size_t kHashBytes = 16;
 // fairleadctl's id, if nobody says otherwise.
 constexpr char kOperator[] = "fairleadctl";
 
-ControllerRecord Newest(const ControllerRecord& a, const ControllerRecord& b) {
-  if (a.epoch != b.epoch) return a.epoch > b.epoch ? a : b;
-  return {a.id, a.epoch, std::max(a.revision, b.revision)};
+// Who asked, as it is recorded.
+ControllerRecord ControllerOf(const v1::Request& request) {
+  return {request.controller_id(), request.epoch(), request.revision()};
 }
 
 std::string Serialise(const v1::Reply& reply) { return reply.SerializeAsString(); }
@@ -280,18 +280,9 @@ void Service::Process(Pending& pending) {
   Commit(pending, std::move(change));
 }
 
-ControllerRecord Service::Sign(const v1::Request& request) {
-  ControllerRecord newest{request.controller_id(), request.epoch(), request.revision()};
-  for (const auto* records : {&controllers_, &signed_}) {
-    const auto it = records->find(newest.id);
-    if (it != records->end()) newest = Newest(newest, it->second);
-  }
-  return signed_[newest.id] = newest;
-}
-
 void Service::Learn(const ControllerRecord& controller) {
   const auto [known, is_new] = controllers_.try_emplace(controller.id, controller);
-  if (!is_new) known->second = Newest(known->second, controller);
+  if (!is_new && known->second.IsOlderThan(controller)) known->second = controller;
 }
 
 void Service::Remember(const ControllerRecord& controller, const std::string& request,
@@ -304,7 +295,7 @@ void Service::Remember(const ControllerRecord& controller, const std::string& re
 
 void Service::Commit(Pending& pending, Change change) {
   const v1::Request& request = pending.request;
-  const ControllerRecord controller = Sign(request);
+  const ControllerRecord controller = ControllerOf(request);
   const std::string answer = Acceptance(request, change, engine_->world());
   StoreBatch batch;
   batch.change = change;
@@ -352,7 +343,7 @@ void Service::TakeOverFor(Pending& pending) {
     return Serialise(reply);
   };
   const bool adopt = request.take_over().mode() == v1::TakeOver::MODE_ADOPT;
-  const ControllerRecord controller = Sign(request);
+  const ControllerRecord controller = ControllerOf(request);
   engine_->TakeOverStore(
       std::get<uint32_t>(store),
       adopt ? Engine::TakeOverMode::kAdopt : Engine::TakeOverMode::kPurge, request.dry_run(),
@@ -448,11 +439,11 @@ void Service::ReleaseVf(const v1::Request& request, Answer answer) {
   if (!violations.empty()) return answer(Rejection(request, violations));
   engine_->ReleaseVf(
       *vf, release.force(), request.controller_id(),
-      [this, request](StoreBatch& batch) { batch.controller = Sign(request); },
+      [this, request](StoreBatch& batch) { batch.controller = ControllerOf(request); },
       [this, alive = std::weak_ptr<bool>(alive_), request,
        answer = std::move(answer)](const absl::StatusOr<SanitationRecord>& record) {
         if (alive.expired()) return;
-        if (record.ok()) Learn({request.controller_id(), request.epoch(), 0});
+        if (record.ok()) Learn(ControllerOf(request));
         const auto refuse = [&](ViolationCode code, std::string why) {
           answer(Rejection(request, {{"release_vf.vf", code, std::move(why)}}));
         };

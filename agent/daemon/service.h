@@ -62,9 +62,6 @@ class Service {
   void Next();
   void Process(Pending& pending);
   void Commit(Pending& pending, Change change);
-  // Who asked, with the newest that it has said: what a commit is signed with. Commits are made in
-  // the order of their signatures, so the store never goes back.
-  ControllerRecord Sign(const v1::Request& request);
   void Learn(const ControllerRecord& controller);
   void Remember(const ControllerRecord& controller, const std::string& request,
                 const std::string& record);
@@ -88,7 +85,6 @@ class Service {
   Lanes lanes_;
   StoreProblem store_problem_;
   std::map<std::string, ControllerRecord> controllers_;
-  std::map<std::string, ControllerRecord> signed_;  // the newest, maybe not durable yet
   // (request id, hash of the request and answer); newest last, at most
   // kAnswersPerController a controller.
   std::map<std::string, std::deque<std::pair<std::string, std::string>>> answers_;

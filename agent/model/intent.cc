@@ -57,6 +57,20 @@ std::string SegmentName(const Vpc& vpc) {
   return vpc.vni ? StrCat("VNI ", vpc.vni->value()) : std::string("no segment");
 }
 
+const std::string& VpcOf(const Object& object) {
+  static const std::string kNone;
+  if (const auto* vpc = std::get_if<Vpc>(&object)) return vpc->id;
+  return std::visit(
+      [](const auto& value) -> const std::string& {
+        if constexpr (requires { value.vpc; }) {
+          return value.vpc;
+        } else {
+          return kNone;
+        }
+      },
+      object);
+}
+
 std::string ObjectRef::ToString() const { return StrCat(ObjectKindName(kind), "/", id); }
 
 ObjectRef RefOf(const Object& object) { return {KindOf(object), IdOf(object)}; }

@@ -142,6 +142,8 @@ struct ObjectRef {
 
 using Object = std::variant<Vpc, Subnet, Vm, Port, Endpoint, Route>;  // as kAllObjectKinds
 ObjectRef RefOf(const Object& object);
+// The VPC that it is, or is of; "" for a VM.
+const std::string& VpcOf(const Object& object);
 inline ObjectKind KindOf(const Object& object) { return kAllObjectKinds[object.index()]; }
 inline const std::string& IdOf(const Object& object) {
   return std::visit([](const auto& value) -> const std::string& { return value.id; }, object);

@@ -176,6 +176,10 @@ std::string_view VerbName(Operation::Verb verb) {
   return "touch";
 }
 
+std::string StepName(const Operation& operation) {
+  return StrCat(ResourceKindName(operation.resource.key.kind), " ", VerbName(operation.verb));
+}
+
 std::string Describe(const Operation& operation) {
   std::string out = StrCat(VerbName(operation.verb), " ", operation.resource.key.ToString());
   if (!operation.detail.empty()) StrAppend(&out, ": ", operation.detail);

@@ -28,6 +28,7 @@ struct Operation {
 // Its attributes, for people: "driver vfio-pci", the text of a rule, ...
 std::string Summary(const ResourceSpec& spec);
 std::string_view VerbName(Operation::Verb verb);   // "create", "update", "delete"
+std::string StepName(const Operation& operation);  // "flow-rule create"
 std::string Describe(const Operation& operation);  // "create flow-rule/...: <detail>"
 
 // The attributes that differ, as "name observed -> wanted"; empty when the

@@ -153,9 +153,8 @@ class Judge {
           !e_.representor
               ? ""
               : StrCat(e_.representor->up ? "up" : "down",
-                       e_.representor->block
-                           ? StrCat(", in the block ", e_.representor->block->ToString())
-                           : std::string(", with the mark of an agent"));
+                       e_.representor->block ? StrCat(", in ", e_.representor->block->ToString())
+                                             : std::string(", with the mark of an agent"));
       return Dirty("representor", value, ShouldBe("down and in no block", e_.representor_kept));
     }
     if (seen.representor_ifindex == 0) {

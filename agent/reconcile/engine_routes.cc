@@ -105,14 +105,7 @@ std::string Engine::RouteStillSentTo(const Attachment& attachment) const {
     for (it = rules.lower_bound({chain, kPrioStatic4, 0});
          it != rules.end() && it->first.chain == chain && IsStaticRoute(it->first); ++it) {
       const RuleLocation at = At(block, it->first);
-      const auto wanted = wanted_.find(FlowRuleKey(at));
-      if (!it->second.ours) continue;
-      if (wanted == wanted_.end()) return at.ToString();
-      const FlowRule& rule = std::get<FlowRuleSpec>(wanted->second.spec).rule;
-      const DeviceRef* to = OutputOf(rule);
-      const bool to_it =
-          to != nullptr && to->kind == DeviceRef::Kind::kRepresentor && to->vf == attachment.vf;
-      if (to_it || rule.ContentHash() != it->second.content_hash) return at.ToString();
+      if (MaySendTo(FlowRuleKey(at), attachment.vf)) return at.ToString();
     }
     it = rules.lower_bound({chain + 1, 0, 0});
   }

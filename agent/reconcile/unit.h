@@ -38,7 +38,9 @@ enum class UnitKind : uint8_t {
   kOrphans
 };
 
-inline bool OfHost(UnitKind kind) { return kind <= UnitKind::kUplink; }
+inline bool OfHost(UnitKind kind) {
+  return kind == UnitKind::kPool || kind == UnitKind::kHost || kind == UnitKind::kUplink;
+}
 
 struct UnitRef {
   UnitKind kind = UnitKind::kHost;

@@ -103,8 +103,12 @@ absl::StatusOr<Statements> PrepareAll(const Database& db) {
       {&s.all_attachments, "SELECT pf, vf, body FROM attachments ORDER BY pf, vf"},
       {&s.put_sanitation, "INSERT OR REPLACE INTO sanitation(pf, vf, body) VALUES(?1, ?2, ?3)"},
       {&s.all_sanitation, "SELECT pf, vf, body FROM sanitation ORDER BY pf, vf"},
+      // Numbers above the signed range stand as negative ones.
       {&s.put_controller,
-       "INSERT OR REPLACE INTO controllers(id, epoch, revision) VALUES(?1, ?2, ?3)"},
+       "INSERT INTO controllers(id, epoch, revision) VALUES(?1, ?2, ?3) "
+       "ON CONFLICT(id) DO UPDATE SET epoch = excluded.epoch, revision = excluded.revision "
+       "WHERE (epoch < 0, epoch, revision < 0, revision) < "
+       "(excluded.epoch < 0, excluded.epoch, excluded.revision < 0, excluded.revision)"},
       {&s.all_controllers, "SELECT id, epoch, revision FROM controllers ORDER BY id"},
       {&s.put_answer,
        "INSERT OR REPLACE INTO answers(controller, request_id, answer) VALUES(?1, ?2, ?3)"},

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -29,6 +30,10 @@ struct ControllerRecord {
   std::string id;
   uint64_t epoch = 0;
   uint64_t revision = 0;  // last accepted within the epoch
+  // Of the same controller: said before `other`, in an older epoch or in the same one.
+  bool IsOlderThan(const ControllerRecord& other) const {
+    return std::pair(epoch, revision) < std::pair(other.epoch, other.revision);
+  }
   friend bool operator==(const ControllerRecord&, const ControllerRecord&) = default;
 };
 
@@ -70,7 +75,8 @@ struct StoreBatch {
   std::vector<SanitationRecord> sanitation = {};  // inserted or replaced, by VF
   std::optional<Lease> next_lease;
   std::optional<uint64_t> next_transaction;
-  std::optional<ControllerRecord> controller;
+  std::optional<ControllerRecord>
+      controller;  // one that is older than what is known changes nothing
   std::optional<AnswerRecord> answer;
   std::optional<TakenOverStore> taken_over;  // inserted or replaced, by id
 };

@@ -103,6 +103,26 @@ TEST_F(StoreTest, NumbersAboveTheSignedRangeSurvive) {
   EXPECT_EQ(contents->next_lease, UINT64_MAX);
 }
 
+TEST_F(StoreTest, WhatAControllerSaidNeverGoesBack) {
+  auto store = Open();
+  ASSERT_TRUE(store.ok());
+  const uint64_t high = uint64_t{1} << 63;
+  const std::pair<uint64_t, uint64_t> said[] = {{7, 3},    {7, 2},        {6, 9},
+                                                {8, 0},    {8, high},     {8, high - 1},
+                                                {high, 1}, {high - 1, 5}, {high, 0}};
+  std::pair<uint64_t, uint64_t> newest = {0, 0};
+  for (const auto& [epoch, revision] : said) {
+    StoreBatch batch;
+    batch.controller = ControllerRecord{"c", epoch, revision};
+    ASSERT_TRUE((*store)->Commit(batch).ok());
+    newest = std::max(newest, {epoch, revision});
+    const auto contents = (*store)->Load();
+    ASSERT_TRUE(contents.ok());
+    EXPECT_EQ(contents->controllers.at(0), (ControllerRecord{"c", newest.first, newest.second}))
+        << "after epoch " << epoch << ", revision " << revision;
+  }
+}
+
 TEST_F(StoreTest, AnOrdinalMayPassToAnotherObjectWithinOneChange) {
   auto store = Open();
   ASSERT_TRUE(store.ok());

@@ -193,7 +193,11 @@ class Expected {
     for (const SanitationRecord& record : batch.sanitation) sanitation_[record.vf] = record;
     if (batch.next_lease) next_lease_ = *batch.next_lease;
     if (batch.next_transaction) next_transaction_ = *batch.next_transaction;
-    if (batch.controller) controllers_[batch.controller->id] = *batch.controller;
+    if (batch.controller) {
+      ControllerRecord& known =
+          controllers_.try_emplace(batch.controller->id, *batch.controller).first->second;
+      if (known.IsOlderThan(*batch.controller)) known = *batch.controller;
+    }
     if (batch.answer) answers_.push_back(*batch.answer);
     if (batch.taken_over) taken_over_[batch.taken_over->id] = *batch.taken_over;
   }

@@ -52,6 +52,22 @@ TEST_F(HangTest, ANicWhoseCallsDoNotComeBackIsParkedAndTheOtherNicGoesOn) {
   host->WaitUntil("the lane of pf0 goes on", [&] { return !LaneOf(0).parked(); });
 }
 
+// Nothing was done to its VF yet, so nothing of it has to be taken apart there.
+TEST_F(HangTest, APortThatWasJustPlacedOnANicThatHangsGoesToTheOther) {
+  Begin({.pfs = 2}, [](DaemonConfig& config) {
+    config.providers.sriov_deadline = config.providers.bind_deadline =
+        std::chrono::milliseconds(200);
+  });
+  Quiet();
+  Gate gate(*host->network, "GetLink(pf0rep0)");
+  host->AddVm("a");
+  host->Attach("a", "red", "10.0.0.5");
+  const v1::ObjectStatus status = host->WaitReady("a-red");
+  EXPECT_EQ(status.vf(), FakeHost::VfName(1, 0));
+  EXPECT_EQ(status.lease(), 2) << "the first, on the NIC that hangs, was given up";
+  EXPECT_TRUE(LaneOf(0).parked());
+}
+
 // A NIC's driver takes rules in the call that makes them.
 TEST_F(HangTest, RulesOfOneVpcThatDoNotComeBackHoldUpNoOther) {
   Begin({.pfs = 2});

@@ -388,6 +388,37 @@ TEST_F(TakeOverTest, ATakeOverCountsForItsControllersEpochAndIsAnsweredOnce) {
   EXPECT_EQ(old.rejected().violations(0).path(), "epoch");
 }
 
+TEST_F(TakeOverTest, ATakeOverThatIsOnlyTriedFencesNobody) {
+  Begin();
+  Attached("a", "red", "10.0.0.5");
+  NoteStore();
+  LoseStore();
+  SendVm("a");
+  WaitForeign("representor/");
+  host->WaitUntil("all was looked at", [&] { return host->Host().start().complete(); });
+  v1::Request request;
+  request.set_controller_id("sdn");
+  request.set_epoch(9);
+  request.set_request_id("what-would-go");
+  request.set_dry_run(true);
+  request.mutable_take_over()->set_mode(v1::TakeOver::MODE_PURGE);
+  request.mutable_take_over()->set_store_id(store_);
+  const v1::Reply tried = host->Send(request);
+  ASSERT_TRUE(tried.has_taken_over()) << tried.ShortDebugString();
+  request.set_epoch(7);
+  request.set_request_id("the-purge");
+  request.set_dry_run(false);
+  const v1::Reply done = host->Send(request);
+  EXPECT_TRUE(done.has_taken_over()) << done.ShortDebugString();
+  // What is committed is of the epoch that asked, not of the one that tried.
+  request.set_epoch(8);
+  request.set_request_id("again");
+  const v1::Reply later = host->Send(request);
+  for (const v1::Violation& violation : later.rejected().violations()) {
+    EXPECT_NE(violation.path(), "epoch") << later.ShortDebugString();
+  }
+}
+
 TEST_F(TakeOverTest, WhatCannotBeMeantIsRefusedByName) {
   Begin();
   Attached("a", "red", "10.0.0.5");
