@@ -439,7 +439,7 @@ void Service::ReleaseVf(const v1::Request& request, Answer answer) {
   if (!violations.empty()) return answer(Rejection(request, violations));
   engine_->ReleaseVf(
       *vf, release.force(), request.controller_id(),
-      [this, request](StoreBatch& batch) { batch.controller = ControllerOf(request); },
+      [request](StoreBatch& batch) { batch.controller = ControllerOf(request); },
       [this, alive = std::weak_ptr<bool>(alive_), request,
        answer = std::move(answer)](const absl::StatusOr<SanitationRecord>& record) {
         if (alive.expired()) return;

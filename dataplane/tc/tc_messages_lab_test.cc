@@ -4,7 +4,7 @@
 // iproute2's `tc`, told in its own words to make the same rule, are the same, attribute by
 // attribute. Both are seen on the way, by an nlmon device in a network namespace of its own.
 // Needs root, `tc` and `ip`, the modules nlmon, cls_flower, vxlan, act_csum, act_gact, act_mirred,
-// act_pedit and act_tunnel_key.
+// act_pedit, act_tunnel_key and act_vlan.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,6 +23,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -33,6 +34,7 @@
 #include "agent/ports/netlink/test_namespace.h"
 #include "agent/ports/tc/linux_tc_port.h"
 #include "dataplane/pipeline/pipeline.h"
+#include "dataplane/pipeline/provider.h"
 #include "dataplane/tc/lower.h"
 
 namespace fairlead {
@@ -44,6 +46,7 @@ using Lines = std::vector<std::string>;
 constexpr uint32_t kStore = 0x01020304;
 constexpr char kMac[] = "52:54:00:00:01:04";
 constexpr char kFarMac[] = "52:54:00:00:01:05";
+constexpr char kPfMac[] = "52:54:00:00:00:01";
 
 std::string Hex(Bytes bytes) {
   return absl::BytesToHexString({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
@@ -114,6 +117,8 @@ class TcMessagesTest : public ::testing::Test {
     netlink::EnterNewNetworkNamespace();
     netlink::TestNetwork network;
     representor_ = network.AddEthernet("flrep");
+    other_ = network.AddEthernet("flother");
+    uplink_ = network.AddEthernet("flup");
     ASSERT_EQ(
         std::system("ip link set lo up && ip link add flvx type vxlan external dstport 4789 && "
                     "ip link add nlmon0 type nlmon && ip link set nlmon0 up"),
@@ -152,9 +157,14 @@ class TcMessagesTest : public ::testing::Test {
     }
   }
   void Compare(const FlowRule& rule, const std::string& words);
+  // Each rule with what `tc` is told, by place; there is nothing else in either.
+  void CompareAll(const std::vector<FlowRule>& rules,
+                  const std::map<std::string, std::string>& words);
+  void CompareProvider(std::optional<VlanId> vlan, std::map<std::string, std::string> words);
+  BoundPort Port(uint32_t ordinal, uint32_t representor, const char* mac) const;
 
   VpcContext vpc_;
-  uint32_t representor_ = 0;
+  uint32_t representor_ = 0, other_ = 0, uplink_ = 0;
   std::unique_ptr<TcPort> port_;
   UniqueFd monitor_;
 };
@@ -167,8 +177,10 @@ void TcMessagesTest::Compare(const FlowRule& rule, const std::string& words) {
   };
   const absl::StatusOr<TcFilter> filter = Lower(rule, names, kStore);
   ASSERT_TRUE(filter.ok()) << filter.status();
-  TcChange change{TcChange::Verb::kPut, AttachPointOf(rule.location.table, vpc_.tunnel.ifindex),
-                  *filter, /*exclusive=*/true};
+  const bool of_uplink = rule.location.table.kind == RuleTable::Kind::kUplinkIngress;
+  const uint32_t device = of_uplink ? uplink_ : vpc_.tunnel.ifindex;
+  TcChange change{TcChange::Verb::kPut, AttachPointOf(rule.location.table, device), *filter,
+                  /*exclusive=*/true};
   Asked();
   const bool taken = port_->Apply({&change, 1}).front().ok();
   const std::vector<Lines> ours = Asked();
@@ -181,7 +193,8 @@ void TcMessagesTest::Compare(const FlowRule& rule, const std::string& words) {
   const std::string cookie = StrCat(" cookie ", Hex(filter->cookie));
   const std::string command =
       StrCat("tc filter add ",
-             change.at.block != 0 ? StrCat("block ", change.at.block) : "dev flvx ingress",
+             change.at.block != 0 ? StrCat("block ", change.at.block)
+                                  : StrCat("dev ", of_uplink ? "flup" : "flvx", " ingress"),
              " chain ", rule.location.chain, " prio ", rule.location.priority, " handle ",
              rule.location.handle, " ", words.substr(0, end), cookie, words.substr(end));
   // One for hardware alone is refused here; what was asked is the matter.
@@ -193,6 +206,29 @@ void TcMessagesTest::Compare(const FlowRule& rule, const std::string& words) {
   EXPECT_THAT(ours.front(), ::testing::ContainerEq(theirs.front())) << command;
 }
 
+void TcMessagesTest::CompareAll(const std::vector<FlowRule>& rules,
+                                const std::map<std::string, std::string>& words) {
+  std::set<std::string> compiled;
+  for (const FlowRule& rule : rules) {
+    const std::string place = rule.location.ToString();
+    SCOPED_TRACE(place);
+    compiled.insert(place);
+    const auto told = words.find(place);
+    ASSERT_NE(told, words.end()) << rule.ToString();
+    Compare(rule, told->second);
+  }
+  EXPECT_EQ(compiled.size(), words.size());
+}
+
+BoundPort TcMessagesTest::Port(uint32_t ordinal, uint32_t representor, const char* mac) const {
+  BoundPort port;
+  port.ordinal = ordinal;
+  port.vf = {*MacAddress::Parse(kPfMac), static_cast<uint16_t>(ordinal)};
+  port.representor_ifindex = representor;
+  port.mac = *MacAddress::Parse(mac);
+  return port;
+}
+
 TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
   Subnet subnet;
   subnet.id = "s";
@@ -201,10 +237,7 @@ TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
   subnet.gateway4 = *IpAddress::Parse("10.0.0.1");
   subnet.gateway6 = *IpAddress::Parse("fd00:1::1");
   const SubnetContext context = ContextOf(subnet, 2);
-  BoundPort port;
-  port.ordinal = 4;
-  port.representor_ifindex = representor_;
-  port.mac = *MacAddress::Parse(kMac);
+  BoundPort port = Port(4, representor_, kMac);
   port.addresses = {*IpAddress::Parse("10.0.0.4"), *IpAddress::Parse("fd00:1::4")};
   port.pairs = {{{}, *IpPrefix::Parse("10.9.0.0/16")}};
   port.offload = OffloadWish::kMust;
@@ -316,16 +349,127 @@ TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
       {"tunnel/0/64000/1", StrCat("protocol all flower", outer, " action drop")},
       {"tunnel/0/65000/1", "protocol all flower action drop"},
   };
-  std::set<std::string> compiled;
-  for (const FlowRule& rule : rules) {
-    const std::string place = rule.location.ToString();
-    SCOPED_TRACE(place);
-    compiled.insert(place);
-    const auto told = words.find(place);
-    ASSERT_NE(told, words.end()) << rule.ToString();
-    Compare(rule, told->second);
+  CompareAll(rules, words);
+}
+
+// Two ports, the second without an address, and what `tc` is told: of each place without its
+// table, "~" for the block and "^" for the uplink.
+void TcMessagesTest::CompareProvider(std::optional<VlanId> vlan,
+                                     std::map<std::string, std::string> words) {
+  ProviderContext vpc;
+  vpc.vlan = vlan;
+  vpc.ordinal = 3;
+  vpc.pf = *MacAddress::Parse(kPfMac);
+  vpc.uplink_ifindex = uplink_;
+  const RuleTable block = BlockOf(vpc);
+  for (const uint32_t device : {representor_, other_}) {
+    if (device == representor_) ASSERT_TRUE(port_->DeleteClsact(device).ok());
+    ASSERT_TRUE(port_->AddClsact(device, BlockIndexOf(block)).ok());
   }
-  EXPECT_EQ(compiled.size(), words.size());
+  ASSERT_TRUE(port_->AddClsact(uplink_, 0).ok());
+  BoundPort one = Port(4, representor_, kMac);
+  one.addresses = {*IpAddress::Parse("10.0.0.4"), *IpAddress::Parse("fd00:1::4")};
+  one.pairs = {{{}, *IpPrefix::Parse("10.9.0.0/16")}};
+  const BoundPort two = Port(5, other_, kFarMac);
+  std::vector<FlowRule> rules = CompileProviderVpcRules(vpc, {&one, &two});
+  for (const BoundPort& port : {one, two}) {
+    const std::vector<FlowRule> more = CompileProviderPortRules(vpc, port);
+    rules.insert(rules.end(), more.begin(), more.end());
+  }
+  std::map<std::string, std::string> told;
+  for (const auto& [place, command] : words) {
+    const RuleTable table = place.front() == '~' ? block : UplinkTable(vpc.pf);
+    told[StrCat(table.ToString(), place.substr(1))] = command;
+  }
+  CompareAll(rules, told);
+}
+
+constexpr char kToGroup[] = "dst_mac 01:00:00:00:00:00/01:00:00:00:00:00";
+constexpr char kToStation[] = "dst_mac 00:00:00:00:00:00/01:00:00:00:00:00";
+
+// What does not depend on the network's tag. `out`: the actions that send a frame out of the NIC.
+std::map<std::string, std::string> ProviderWords(const std::string& out) {
+  const std::string from1 = StrCat("indev flrep src_mac ", kMac);
+  const std::string from2 = StrCat("indev flother src_mac ", kFarMac);
+  const std::string deliver = " action goto chain 3";
+  std::map<std::string, std::string> words = {
+      {"~/0/5/3", "protocol 802.1Q flower action drop"},
+      {"~/0/6/3", "protocol 802.1ad flower action drop"},
+      {"~/0/13/3", "protocol ipv6 flower ip_proto icmpv6 type 134 action drop"},
+      {"~/0/15/3", "protocol ipv6 flower ip_proto icmpv6 type 137 action drop"},
+      {"~/0/22/3", "protocol ip flower ip_proto udp dst_port 68 action drop"},
+      {"~/0/23/3", "protocol ipv6 flower ip_proto udp dst_port 546 action drop"},
+      {"~/0/1400/3", "protocol arp flower action trap"},
+      {"~/0/1100/4", StrCat("protocol ip flower ", from1, " src_ip 10.0.0.4", deliver)},
+      {"~/0/1101/4", StrCat("protocol ip flower ", from1, " src_ip 10.9.0.0/16", deliver)},
+      {"~/0/1200/4", StrCat("protocol ipv6 flower ", from1, " src_ip fd00:1::4", deliver)},
+      {"~/0/1300/4",
+       StrCat("protocol arp flower skip_hw ", from1, " arp_sip 10.0.0.4 arp_sha ", kMac, deliver)},
+      {"~/0/1301/4", StrCat("protocol arp flower skip_hw ", from1, " arp_sip 10.9.0.0/16 arp_sha ",
+                            kMac, deliver)},
+      {"~/3/1000/4",
+       StrCat("protocol all flower dst_mac ", kMac, " action mirred egress redirect dev flrep")},
+      {"~/3/1000/5", StrCat("protocol all flower dst_mac ", kFarMac,
+                            " action mirred egress redirect dev flother")},
+      {"~/3/1600/4", StrCat("protocol all flower indev flrep ", kToGroup,
+                            " action mirred egress mirror dev flother pipe ", out)},
+      {"~/3/1600/5", StrCat("protocol all flower indev flother ", kToGroup,
+                            " action mirred egress mirror dev flrep pipe ", out)},
+      {"~/3/1610/3", StrCat("protocol all flower ", kToGroup, " action trap")},
+      {"~/3/1620/3", StrCat("protocol all flower ", kToStation, " ", out)},
+      {"~/3/65000/3", "protocol all flower action drop"},
+  };
+  for (const auto& [ordinal, from, mac] :
+       {std::tuple(4, from1, kMac), std::tuple(5, from2, kFarMac)}) {
+    const auto add = [&, ordinal = ordinal](int priority, const std::string& text) {
+      words[StrCat("~/0/", priority, "/", ordinal)] = text;
+    };
+    add(1290,
+        StrCat("protocol arp flower skip_hw ", from, " arp_sip 0.0.0.0 arp_sha ", mac, deliver));
+    const auto nd = [&, from = from](int type, const char* source) {
+      return StrCat("protocol ipv6 flower ", from, " ip_proto icmpv6 type ", type, " src_ip ",
+                    source);
+    };
+    add(1500, StrCat(nd(135, "fe80::/10"), deliver));
+    add(1501, StrCat(nd(135, "::"), deliver));
+    add(1502, StrCat(nd(136, "fe80::/10"), deliver));
+    add(1503, StrCat(nd(143, "fe80::/10"), deliver));
+    add(1504, StrCat(nd(133, "fe80::/10"), " dst_mac 33:33:00:00:00:02 ", out));
+    add(1510, StrCat("protocol ip flower ", from, " dst_mac ff:ff:ff:ff:ff:ff src_ip 0.0.0.0 ",
+                     "ip_proto udp dst_port 67 ", out));
+    add(1511, StrCat("protocol ipv6 flower ", from, " dst_mac 33:33:00:01:00:02 src_ip fe80::/10 ",
+                     "ip_proto udp dst_port 547 ", out));
+  }
+  return words;
+}
+
+TEST_F(TcMessagesTest, EveryRuleOfAVlanIsAskedForAsTcDoes) {
+  auto words = ProviderWords("action vlan push id 30 pipe action mirred egress redirect dev flup");
+  const std::string in = "protocol 802.1Q flower vlan_id 30 ";
+  const std::string pop = " action vlan pop pipe action mirred egress ";
+  words["^/0/17920/4"] = StrCat(in, "dst_mac ", kMac, pop, "redirect dev flrep");
+  words["^/0/17920/5"] = StrCat(in, "dst_mac ", kFarMac, pop, "redirect dev flother");
+  words["^/0/17921/3"] =
+      StrCat(in, kToGroup, pop, "mirror dev flrep pipe action mirred egress redirect dev flother");
+  CompareProvider(*VlanId::Make(30), words);
+}
+
+TEST_F(TcMessagesTest, EveryRuleOfAFlatNetworkIsAskedForAsTcDoes) {
+  auto words = ProviderWords("action mirred egress redirect dev flup");
+  int number = 0;
+  for (const char* type : {"ip", "ipv6", "arp"}) {
+    const std::string in = StrCat("protocol ", type, " flower ");
+    const std::string priority = StrCat("^/0/", 17922 + number, "/");
+    words[StrCat(priority, 4)] =
+        StrCat(in, "dst_mac ", kMac, " action mirred egress redirect dev flrep");
+    words[StrCat(priority, 5)] =
+        StrCat(in, "dst_mac ", kFarMac, " action mirred egress redirect dev flother");
+    words[StrCat("^/0/", 17925 + number, "/3")] =
+        StrCat(in, "skip_hw ", kToGroup, " action mirred egress mirror dev flrep pipe ",
+               "action mirred egress mirror dev flother pipe action continue");
+    ++number;
+  }
+  CompareProvider(std::nullopt, words);
 }
 
 }  // namespace

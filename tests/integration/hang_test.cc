@@ -63,7 +63,7 @@ TEST_F(HangTest, APortThatWasJustPlacedOnANicThatHangsGoesToTheOther) {
   host->AddVm("a");
   host->Attach("a", "red", "10.0.0.5");
   const v1::ObjectStatus status = host->WaitReady("a-red");
-  EXPECT_EQ(status.vf(), FakeHost::VfName(1, 0));
+  EXPECT_EQ(status.vf(), FakeHost::VfName(0, 1));
   EXPECT_EQ(status.lease(), 2) << "the first, on the NIC that hangs, was given up";
   EXPECT_TRUE(LaneOf(0).parked());
 }

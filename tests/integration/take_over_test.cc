@@ -414,7 +414,7 @@ TEST_F(TakeOverTest, ATakeOverThatIsOnlyTriedFencesNobody) {
   request.set_epoch(8);
   request.set_request_id("again");
   const v1::Reply later = host->Send(request);
-  for (const v1::Violation& violation : later.rejected().violations()) {
+  for (const auto& violation : later.rejected().violations()) {
     EXPECT_NE(violation.path(), "epoch") << later.ShortDebugString();
   }
 }

@@ -84,6 +84,13 @@ def tagged(frame, vlan):
     return frame[:12] + struct.pack("!HH", VLAN, vlan) + frame[12:]
 
 
+def words(frame):
+    """As `rawframes send` takes it."""
+    head = frame.rstrip(b"\0")
+    zeros = len(frame) - len(head)
+    return head.hex() + f"+{zeros}" * (zeros > 0)
+
+
 class Seen:
     """A frame that arrived."""
 

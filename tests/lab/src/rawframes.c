@@ -2,9 +2,9 @@
 //
 // Sends Ethernet frames as they are given, and shows those that an interface receives.
 //
-// Usage:  rawframes send IFACE HEX...    each frame once, in order
-//         rawframes hear IFACE           one line of hex a frame (at most 256 bytes of it) until SIGTERM; the interface is
-//                                        promiscuous meanwhile. Not those that it sends.
+// Usage:  rawframes send IFACE HEX[+N]...  each frame once, in order; +N: and N zeros after it
+//         rawframes hear IFACE             one line of hex a frame (at most 256 bytes of it) until SIGTERM; the interface is
+//                                          promiscuous meanwhile. Not those that it sends.
 // Exit:   0; 1 when a frame cannot be sent; 2 on wrong usage or when the interface cannot be used
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
@@ -25,11 +25,16 @@ static int send_all(int fd, char **frames) {
     for (; *frames; frames++) {
         static unsigned char frame[65536];
         size_t length = 0;
-        for (const char *at = *frames; at[0] && at[1] && length < sizeof frame; at += 2, length++) {
+        const char *at = *frames;
+        for (; at[0] && at[0] != '+' && at[1] && length < sizeof frame; at += 2, length++) {
             unsigned byte;
             if (sscanf(at, "%2x", &byte) != 1) return 2;
             frame[length] = (unsigned char)byte;
         }
+        size_t zeros = 0;
+        if (at[0] && (sscanf(at, "+%zu", &zeros) != 1 || zeros > sizeof frame - length)) return 2;
+        memset(frame + length, 0, zeros);
+        length += zeros;
         if (send(fd, frame, length, 0) != (ssize_t)length) {
             perror("send");
             return 1;
@@ -57,7 +62,7 @@ static int hear(int fd) {
 int main(int argc, char **argv) {
     const int sends = argc >= 3 && strcmp(argv[1], "send") == 0;
     if (!sends && !(argc == 3 && strcmp(argv[1], "hear") == 0)) {
-        fputs("usage: rawframes send IFACE HEX... | hear IFACE\n", stderr);
+        fputs("usage: rawframes send IFACE HEX[+N]... | hear IFACE\n", stderr);
         return 2;
     }
     int fd = socket(AF_PACKET, SOCK_RAW, sends ? 0 : htons(ETH_P_ALL));

@@ -238,6 +238,16 @@ def judge(name, sender, frame, mark, expected, _, heard):
     return ""
 
 
+def send(s, cells, at_once=8):
+    """Within the rate that the slow path answers."""
+    for start in range(0, len(cells), at_once):
+        for sender in sorted({c[1] for c in cells[start:start + at_once]}):
+            vm, dev = s.place[sender]
+            vm.sh("rawframes send " + dev + " " + " ".join(
+                frames.words(c[2]) for c in cells[start:start + at_once] if c[1] == sender))
+        time.sleep(0.2)
+
+
 def matrix(s):
     """Each frame of the table arrives where, and as what, it is to, or is answered, or is heard by nobody."""
     cells = table(s)
@@ -246,14 +256,10 @@ def matrix(s):
     rounds = [[c for c in cells if c[4] is not UNANSWERED], [c for c in cells if c[4] is UNANSWERED]]
     for part in rounds:
         ears = Ears(s)
-        for start in range(0, len(part), 8):
-            for sender in sorted({c[1] for c in part[start:start + 8]}):
-                vm, dev = s.place[sender]
-                vm.sh("rawframes send " + dev + " " + " ".join(c[2].hex() for c in part[start:start + 8] if c[1] == sender))
-            time.sleep(0.2)  # within the rate that the slow path answers
+        send(s, part)
         # What comes last has been overtaken by nothing: each path once more.
         last = MARK + b"end"
-        s.a.sh("rawframes send eth0 " + " ".join(frames.ip(s.mac["a1"], to, A1, dst, UDP, last).hex() for to, dst in (
+        s.a.sh("rawframes send eth0 " + " ".join(frames.words(frames.ip(s.mac["a1"], to, A1, dst, UDP, last)) for to, dst in (
             (s.mac["b1"], B1), (s.far1.mac, FAR1), (GATEWAY_MAC, A2), (GATEWAY_MAC, FAR2))))
         time.sleep(2)
         heard = ears.stop()
@@ -271,6 +277,40 @@ def matrix(s):
                 bad.append(f"answered what is not to be: {answers[0]}")
     need(not bad, f"{len(bad)} of {checked} cells:\n    " + "\n    ".join(bad))
     return f"{checked} cells"
+
+
+def jumbo(s):
+    """Over a tunnel whose MTU is worked out from the underlay's, frames as large as it carries arrive on every path."""
+    s.restart_agent(tunnel=f'local: {LOCAL["address"]}, port: {VXLAN_PORT}')
+    mtu = PF["mtu"] - 50  # VXLAN over IPv4 (RFC 7348): 20 of IPv4, 8 of UDP, 8 of VXLAN, 14 of the inner Ethernet header
+    for port, (vm, dev) in s.place.items():
+        s.agent.wait_state(port, "ready")
+        vm.sh(f"ip link set {dev} mtu {mtu}")
+    for far in (s.far1, s.far2, s.blue):
+        ip("-n", far.name, "link", "set", far.dev, "mtu", mtu)
+    cells = []
+    for name, to, src, dst, expected in (
+            ("same subnet, here", s.mac["b1"], A1, B1, arrives("b1", s.mac["a1"], s.mac["b1"])),
+            ("same subnet, there", s.far1.mac, A1, FAR1, arrives("far-red-1", s.mac["a1"], s.far1.mac)),
+            ("other subnet, here", GATEWAY_MAC, A1, A2, arrives("a2", GATEWAY_MAC, s.mac["a2"], 63)),
+            ("other subnet, there", GATEWAY_MAC, A1, FAR2, arrives("far-red-2", GATEWAY_MAC, s.far2.mac, 63)),
+            ("IPv6, same subnet, there", s.far1.mac, A1V6, FAR1V6, arrives("far-red-1", s.mac["a1"], s.far1.mac)),
+            ("IPv6, other subnet, there", GATEWAY_MAC, A1V6, FAR2V6, arrives("far-red-2", GATEWAY_MAC, s.far2.mac, 63))):
+        mark = MARK + b"jumbo-%d" % len(cells)
+        headers = 28 if ":" not in src else 48
+        frame = frames.ip(s.mac["a1"], to, src, dst, UDP, mark.ljust(mtu - headers, b"\0"))
+        need(len(frame) == 14 + mtu, f"{name}: a frame of {len(frame)} bytes")
+        cells.append((name, "a1", frame, mark, expected, None))
+    ears = Ears(s)
+    send(s, cells, 1)
+    time.sleep(2)
+    heard = ears.stop()
+    bad = [f"{each[0]}: {why}" for each in cells if (why := judge(*each, heard))]
+    need(not bad, f"{len(bad)} of {len(cells)} jumbo frames:\n    " + "\n    ".join(bad))
+    s.restart_agent(tunnel=None)
+    for port in s.place:
+        s.agent.wait_state(port, "ready")
+    return f"{len(cells)} frames of {mtu} bytes"
 
 
 def explained(s):
@@ -374,5 +414,5 @@ def without_the_agent(s):
     need(not state.get("problem"), f"the slow path: {state}")
 
 
-GROUPS = [[matrix, explained, from_the_tunnel, guests_own_stacks, without_the_agent]]
-KEEPS = {matrix, explained, from_the_tunnel, guests_own_stacks, without_the_agent}
+GROUPS = [[matrix, explained, from_the_tunnel, guests_own_stacks, without_the_agent, jumbo]]
+KEEPS = {matrix, explained, from_the_tunnel, guests_own_stacks, without_the_agent, jumbo}
