@@ -211,6 +211,7 @@ class DryRunner : private Engine::Listener {
     copy.quarantined_ = real.quarantined_;
     copy.vf_of_port_ = real.vf_of_port_;
     copy.leases_of_vpc_ = real.leases_of_vpc_;
+    copy.leases_of_vm_ = real.leases_of_vm_;
     copy.leases_of_block_ = real.leases_of_block_;
     copy.bound_ = real.bound_;
     copy.bound_of_vpc_ = real.bound_of_vpc_;

@@ -486,6 +486,7 @@ class Engine {
   // Takes in what was seen of one VF: its facts, and of its resources those that
   // an attachment of ours can have made.
   void TakeVf(const VfId& vf, const VfFacts& facts, const std::vector<ObservedResource>& resources);
+  void RepresentorChanged(const ResourceKey& key);
   void UplinkChanged(const NicId& pf, bool was_there);
   void TakeUplink(const NicId& pf, const std::vector<ObservedResource>& resources);
   // Replaces what is known of a table.
@@ -516,6 +517,7 @@ class Engine {
   void ReadBlockIfMust(const std::string& vpc);
   void TunnelChanged();
   void TakeUnderlay(UnderlayFacts now);
+  std::vector<const Attachment*> AttachmentsOfVm(const std::string& vm) const;
   std::optional<Uuid> UuidOf(const std::string& vm) const;
   std::set<VfId> LeasedVfs() const;
   void ScheduleAudit();
@@ -590,7 +592,7 @@ class Engine {
   std::map<VfId, Attachment> attachments_;
   // What finds attachments, kept by TakeLease and DropLease.
   std::map<std::string, VfId> vf_of_port_;
-  std::map<std::string, std::set<VfId>> leases_of_vpc_;
+  std::map<std::string, std::set<VfId>> leases_of_vpc_, leases_of_vm_;
   std::map<RuleTable, std::set<VfId>> leases_of_block_;
   std::map<std::string, BoundPort> bound_;                     // by port
   std::map<std::string, std::set<std::string>> bound_of_vpc_;  // ports

@@ -69,19 +69,7 @@ void Engine::SetObserved(const ResourceKey& key, std::optional<ObservedResource>
   if (key.kind == ResourceKind::kDriverBinding) {
     TakeDriver(key);
   } else if (key.kind == ResourceKind::kRepresentor) {
-    for (const auto& [vf, attachment] : attachments_) {
-      if (RepresentorKey(vf) == key) {
-        UpdateBound(attachment.port);
-        // The kernel takes a shared block and its rules away with its last user.
-        if (const auto block = attachment.block(); block && !BlockInUse(*block)) {
-          Scope& scope = table_scope_[*block];
-          scope.stale = scope.in_flight;
-          ForgetTable(*block);
-          MarkVpcNetwork(std::string(attachment.vpc));
-        }
-        break;
-      }
-    }
+    RepresentorChanged(key);
   } else if (key.kind == ResourceKind::kTunnel) {
     TunnelChanged();
   } else if (key.kind == ResourceKind::kUplink) {
@@ -128,6 +116,21 @@ void Engine::TakeRule(const RuleLocation& at, const RuleEvidence* now, const std
   if (claimant == claimant_.end()) return;
   MarkDirty(UnitRef(claimant->second));
   if (hardware_changed && endpoint != nullptr) AnnouncePortsOf(endpoint->subnet);
+}
+
+void Engine::RepresentorChanged(const ResourceKey& key) {
+  const absl::StatusOr<VfId> vf = VfId::Parse(key.name);
+  const auto attached = vf.ok() ? attachments_.find(*vf) : attachments_.end();
+  if (attached == attachments_.end()) return;
+  const Attachment& attachment = attached->second;
+  UpdateBound(attachment.port);
+  // The kernel takes a shared block and its rules away with its last user.
+  if (const auto block = attachment.block(); block && !BlockInUse(*block)) {
+    Scope& scope = table_scope_[*block];
+    scope.stale = scope.in_flight;
+    ForgetTable(*block);
+    MarkVpcNetwork(std::string(attachment.vpc));
+  }
 }
 
 // Rules go with the qdisc, or the netdev, that they hang on.
@@ -439,11 +442,7 @@ void Engine::Audit() {
   }
   ObserveLinks();
   ObserveTables();
-  std::set<std::string> vms;
-  for (const auto& [vf, attachment] : attachments_) {
-    if (!attachment.vm.empty()) vms.insert(attachment.vm);
-  }
-  for (const std::string& vm : vms) ObserveVm(vm);
+  for (const auto& [vm, leases] : leases_of_vm_) ObserveVm(vm);
 }
 
 void Engine::ObserveNics() {

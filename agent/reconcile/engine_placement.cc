@@ -57,10 +57,11 @@ void Engine::TryAttach(Unit& unit, const StoredObject& object) {
   }
   VmState& vm = vms_[port.vm];
   if (const Uuid& uuid = world_.FindVm(port.vm)->uuid; vm.facts && vm.facts->uuid != uuid) {
-    for (const auto& [vf, other] : attachments_) {
-      if (other.vm != port.vm || other.vm_uuid == uuid) continue;
-      unit.waits_for = absl::StrCat(
-          "port ", other.port, " is still being taken out of the VM that ", port.vm, " was before");
+    for (const Attachment* other : AttachmentsOfVm(port.vm)) {
+      if (other->vm_uuid == uuid) continue;
+      unit.waits_for =
+          absl::StrCat("port ", other->port, " is still being taken out of the VM that ", port.vm,
+                       " was before");
       return;
     }
     vm.facts.reset();  // they are another VM's
@@ -189,6 +190,7 @@ void Engine::TakeLease(Attachment attachment) {
   const VfId vf = attachment.vf;
   vf_of_port_[attachment.port] = vf;
   leases_of_vpc_[attachment.vpc].insert(vf);
+  if (!attachment.vm.empty()) leases_of_vm_[attachment.vm].insert(vf);
   if (const auto block = attachment.block()) leases_of_block_[*block].insert(vf);
   attachments_[vf] = std::move(attachment);
 }
@@ -201,6 +203,7 @@ void Engine::DropLease(const Attachment& attachment) {
     if (it->second.empty()) index.erase(it);
   };
   drop(leases_of_vpc_, attachment.vpc);
+  drop(leases_of_vm_, attachment.vm);
   if (const auto block = attachment.block()) drop(leases_of_block_, *block);
   vf_of_port_.erase(attachment.port);
   attachments_.erase(attachment.vf);
@@ -267,10 +270,8 @@ void Engine::WaitForNic(Unit& unit, const StoredObject& object, const absl::Stat
 
 std::set<std::string> Engine::TakenRootPorts(const std::string& vm, const std::string& but) const {
   std::set<std::string> taken;
-  for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vm == vm && attachment.port != but && !attachment.bus.empty()) {
-      taken.insert(attachment.bus);
-    }
+  for (const Attachment* attachment : AttachmentsOfVm(vm)) {
+    if (attachment->port != but && !attachment->bus.empty()) taken.insert(attachment->bus);
   }
   return taken;
 }

@@ -247,10 +247,7 @@ bool Engine::DeleteRulesFirst(Unit& unit) {
 
 void Engine::ReleaseVmIfUnused(const std::string& vm) {
   if (vm.empty() || !vms_.contains(vm) || !world_.PortsOfVm(vm).empty()) return;
-  if (std::any_of(attachments_.begin(), attachments_.end(),
-                  [&](const auto& entry) { return entry.second.vm == vm; })) {
-    return;
-  }
+  if (leases_of_vm_.contains(vm)) return;
   vms_.erase(vm);
   NoteForeignDevices(vm, {});
   executor_->ReleaseVm(vm);

@@ -10,12 +10,19 @@
 
 namespace fairlead {
 
+std::vector<const Attachment*> Engine::AttachmentsOfVm(const std::string& vm) const {
+  std::vector<const Attachment*> out;
+  if (const auto leases = leases_of_vm_.find(vm); leases != leases_of_vm_.end()) {
+    for (const VfId& vf : leases->second) out.push_back(&attachments_.at(vf));
+  }
+  return out;
+}
+
 std::optional<Uuid> Engine::UuidOf(const std::string& vm) const {
   // As long as something of an earlier VM of this name is to be taken apart, that
   // VM is meant.
-  for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vm == vm) return attachment.vm_uuid;
-  }
+  const std::vector<const Attachment*> attached = AttachmentsOfVm(vm);
+  if (!attached.empty()) return attached.front()->vm_uuid;
   if (const Vm* object = world_.FindVm(vm)) return object->uuid;
   return std::nullopt;
 }
@@ -49,8 +56,8 @@ void Engine::OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> r
   if (result.ok()) {
     state.facts = std::move(result->facts);
     NoteForeignDevices(vm, result->devices);
-    for (const auto& [vf, attachment] : attachments_) {
-      if (attachment.vm != vm) continue;
+    for (const Attachment* attached : AttachmentsOfVm(vm)) {
+      const Attachment& attachment = *attached;
       const std::string id = GuestDeviceIdOf(config_.compile.store_id, attachment);
       const auto seen = std::find_if(result->devices.begin(), result->devices.end(),
                                      [&](const GuestDeviceInfo& d) { return d.id == id; });
@@ -66,8 +73,8 @@ void Engine::OnVmObserved(const std::string& vm, absl::StatusOr<VmObservation> r
       Saw(key, device);
     }
   }
-  for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vm == vm) MarkDirty({UnitKind::kPort, attachment.port});
+  for (const Attachment* attachment : AttachmentsOfVm(vm)) {
+    MarkDirty({UnitKind::kPort, attachment->port});
   }
   for (const std::string& port : world_.PortsOfVm(vm)) MarkDirty({UnitKind::kPort, port});
   AnnounceVm(vm);
@@ -80,10 +87,8 @@ void Engine::OnVmChanged(const std::string& vm) {
 
 std::optional<std::string> Engine::PortOfDevice(const std::string& vm,
                                                 const std::string& device) const {
-  for (const auto& [vf, attachment] : attachments_) {
-    if (attachment.vm == vm && GuestDeviceIdOf(config_.compile.store_id, attachment) == device) {
-      return attachment.port;
-    }
+  for (const Attachment* attachment : AttachmentsOfVm(vm)) {
+    if (GuestDeviceIdOf(config_.compile.store_id, *attachment) == device) return attachment->port;
   }
   return std::nullopt;
 }

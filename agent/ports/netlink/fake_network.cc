@@ -22,8 +22,13 @@ FakeNetwork::Link* FakeNetwork::State::FindLink(uint32_t ifindex) {
 }
 
 FakeNetwork::Link* FakeNetwork::State::FindLink(std::string_view name) {
-  for (auto& [ifindex, link] : links) {
-    if (link.info.name == name) return &link;
+  const auto was = last_of_name.find(name);
+  Link* link = was == last_of_name.end() ? nullptr : FindLink(was->second);
+  if (link != nullptr && link->info.name == name) return link;
+  for (auto& [ifindex, other] : links) {
+    if (other.info.name != name) continue;
+    last_of_name.insert_or_assign(std::string(name), ifindex);
+    return &other;
   }
   return nullptr;
 }

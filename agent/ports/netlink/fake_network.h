@@ -129,6 +129,8 @@ class FakeNetwork {
   };
   struct State {
     std::map<uint32_t, Link> links;
+    // Where a name was found last: large hosts are simulated too.
+    std::map<std::string, uint32_t, std::less<>> last_of_name;
     std::map<uint32_t, FilterTable> blocks;  // as long as a link uses them
     std::vector<std::pair<IpPrefix, RouteInfo>> routes;
     std::map<std::pair<uint32_t, IpAddress>, NeighbourInfo> neighbours;

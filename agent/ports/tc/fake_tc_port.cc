@@ -46,13 +46,18 @@ absl::StatusOr<FilterTable*> FindTable(State& state, const TcAttachPoint& at,
   return &link->filters;
 }
 
-// The links whose ingress goes through `at`.
-std::vector<const FakeNetwork::Link*> UsersOf(State& state, const TcAttachPoint& at) {
-  std::vector<const FakeNetwork::Link*> users;
+// The links whose ingress goes through a table, and how many NICs offload at all.
+struct Users {
+  std::vector<const FakeNetwork::Link*> links;
+  uint32_t nics = 0;
+};
+Users UsersOf(State& state, const TcAttachPoint& at) {
+  Users users;
   for (const auto& [ifindex, link] : state.links) {
+    users.nics += link.offload_capable ? 1 : 0;
     if (!link.clsact) continue;
     if (at.block != 0 ? link.ingress_block == at.block : ifindex == at.ifindex) {
-      users.push_back(&link);
+      users.links.push_back(&link);
     }
   }
   return users;
@@ -73,17 +78,15 @@ bool SendsTo(const TcFilter& filter, uint32_t ifindex) {
 // How many users of the table take the filter into hardware. A rule of one
 // input device is refused by the others (mlx5: "indev" is the own device only), and
 // one that sends to a VF by that VF.
-uint32_t HardwareCount(State& state, const TcAttachPoint& at, const TcFilter& filter) {
+uint32_t HardwareCount(const Users& users, const TcFilter& filter) {
   if (filter.flags == TcFilter::Flags::kSkipHw) return 0;
   uint32_t count = 0;
-  for (const auto* link : UsersOf(state, at)) {
+  for (const auto* link : users.links) {
     const bool other = filter.match.indev && *filter.match.indev != link->info.name;
     if (link->offload_capable && !other && !SendsTo(filter, link->info.ifindex)) ++count;
-    if (link->info.tunnel_collect_md) {
-      // NICs take the rules of a tunnel device too (flow_indr_dev_register,
-      // net/core/flow_offload.c).
-      for (const auto& [index, nic] : state.links) count += nic.offload_capable ? 1 : 0;
-    }
+    // NICs take the rules of a tunnel device too (flow_indr_dev_register,
+    // net/core/flow_offload.c).
+    if (link->info.tunnel_collect_md) count += users.nics;
   }
   return count;
 }
@@ -102,14 +105,14 @@ absl::Status CheckDevices(State& state, const TcFilter& filter, std::string_view
 absl::Status CheckOffload(State& state, const TcAttachPoint& at, const TcFilter& filter,
                           std::string_view asked) {
   if (filter.flags != TcFilter::Flags::kSkipSw) return absl::OkStatus();
-  const auto users = UsersOf(state, at);
+  const Users users = UsersOf(state, at);
   // One user that cannot is enough for a refusal, and a tunnel device never can
   // (skip_sw there is refused by the core).
-  const bool all = std::all_of(users.begin(), users.end(), [](const auto* link) {
+  const bool all = std::all_of(users.links.begin(), users.links.end(), [](const auto* link) {
     return link->offload_capable && !link->info.tunnel_collect_md;
   });
   if (!all) return SystemError(EOPNOTSUPP, asked);
-  if (HardwareCount(state, at, filter) == users.size()) return absl::OkStatus();
+  if (HardwareCount(users, filter) == users.links.size()) return absl::OkStatus();
   return SystemError(EOPNOTSUPP, asked, "Driver doesn't support the rule in hardware");
 }
 
@@ -181,10 +184,10 @@ class FakeSubscription final : public TcPort::Subscription {
 };
 
 // What the kernel shows of a filter, its hardware state worked out.
-TcFilterInfo InfoOf(State& state, const TcAttachPoint& at, const FakeNetwork::Filter& entry) {
+TcFilterInfo InfoOf(const Users& users, const FakeNetwork::Filter& entry) {
   TcFilterInfo info = entry.info;
   if (entry.filter) {
-    info.in_hw_count = HardwareCount(state, at, *entry.filter);
+    info.in_hw_count = HardwareCount(users, *entry.filter);
     info.in_hw = info.in_hw_count > 0;
   }
   return info;
@@ -214,12 +217,11 @@ absl::Status FakeTcPort::AddClsact(uint32_t ifindex, uint32_t ingress_block) {
     }
     if (ingress_block != 0) {
       const auto block = state.blocks.find(ingress_block);
+      const Users users = UsersOf(state, {.block = ingress_block, .ifindex = 0});
       const bool in_hardware =
           block != state.blocks.end() &&
           std::any_of(block->second.begin(), block->second.end(), [&](const auto& entry) {
-            return entry.second.filter &&
-                   HardwareCount(state, {.block = ingress_block, .ifindex = 0},
-                                 *entry.second.filter) > 0;
+            return entry.second.filter && HardwareCount(users, *entry.second.filter) > 0;
           });
       // The kernel binds no device that cannot offload to a block that does.
       if (in_hardware && !link->offload_capable) return SystemError(EOPNOTSUPP, call);
@@ -317,7 +319,7 @@ std::vector<absl::StatusOr<TcFilterInfo>> FakeTcPort::Get(std::span<const TcFilt
         if (it == (*table)->end() || it->second.info.ethertype != ref.ethertype) {
           return absl::NotFoundError(StrCat(call, ": it is not there"));
         }
-        return InfoOf(state, ref.at, it->second);
+        return InfoOf(UsersOf(state, ref.at), it->second);
       });
     }());
   }
@@ -343,8 +345,9 @@ absl::StatusOr<std::vector<TcFilterInfo>> FakeTcPort::Dump(const TcAttachPoint& 
     }
     auto table = FindTable(state, table_at, "");
     if (!table.ok()) return filters;
+    const Users users = UsersOf(state, table_at);
     for (const auto& [id, entry] : **table) {
-      filters.push_back(InfoOf(state, table_at, entry));
+      filters.push_back(InfoOf(users, entry));
       if (detail == TcDumpDetail::kTerse) filters.back().in_hw_count = 0;
     }
     return filters;
