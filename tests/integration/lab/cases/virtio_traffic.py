@@ -307,6 +307,8 @@ def jumbo(s):
     heard = ears.stop()
     bad = [f"{each[0]}: {why}" for each in cells if (why := judge(*each, heard))]
     need(not bad, f"{len(bad)} of {len(cells)} jumbo frames:\n    " + "\n    ".join(bad))
+    for far in (s.far1, s.far2, s.blue):
+        ip("-n", far.name, "link", "set", far.dev, "mtu", FACTS["inner_mtu"])
     s.restart_agent(tunnel=None)
     for port in s.place:
         s.agent.wait_state(port, "ready")
