@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "agent/base/test_types.h"
 #include "agent/base/text.h"
 #include "agent/compile/explain_flow.h"
 #include "dataplane/pipeline/provider.h"
@@ -19,8 +20,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Kind = FlowVerdict::Kind;
 
-MacAddress Mac(uint8_t n) { return MacAddress({0x52, 0x54, 0, 0, 0, n}); }
-IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
 const NicId kPf = Mac(0xf0), kOtherPf = Mac(0xf1);
 
 // VPC "lan" on VLAN 100 with ports a and b on one PF and c on another, VPC "plain" untagged with

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/base/test_types.h"
 #include "agent/base/text.h"
 #include "agent/compile/compile.h"
 
@@ -12,9 +13,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-MacAddress Mac(uint32_t n) {
-  return MacAddress({0x52, 0x54, 0, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)});
-}
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
 VfFacts FreeVf(uint16_t index) {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/base/test_types.h"
 #include "agent/base/text.h"
 
 namespace fairlead {
@@ -21,8 +22,6 @@ using ::testing::IsEmpty;
 
 constexpr uint32_t kLost = 0x0a1b2c3d;
 
-MacAddress Mac(const char* text) { return *MacAddress::Parse(text); }
-IpAddress Ip(const char* text) { return *IpAddress::Parse(text); }
 Uuid UuidOfVm() { return *Uuid::Parse("6f9619ff-8b86-4d01-b42d-00c04fc964ff"); }
 
 // A host of one NIC with four VFs, VPC "red" with VNI 1000 and a subnet, VM "a".

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/base/text.h"
-#include "agent/intent/intent_test_util.h"
+#include "agent/intent/test_admission.h"
 
 namespace fairlead {
 namespace {
@@ -12,20 +12,6 @@ using ::testing::HasSubstr;
 
 std::variant<Change, std::vector<Violation>> Ask(const std::string& text, const World& world) {
   return Admit(RequestFromText(text), world, {}, {});
-}
-
-void ExpectRefused(const std::string& text, const std::string& path, ViolationCode code,
-                   const std::string& words) {
-  const World world = SmallWorld();
-  auto result = Ask(text, world);
-  auto* list = std::get_if<std::vector<Violation>>(&result);
-  ASSERT_NE(list, nullptr) << text;
-  std::string all;
-  for (const Violation& v : *list) StrAppend(&all, v.path, ": ", v.reason, "\n");
-  ASSERT_EQ(list->size(), 1U) << all;
-  EXPECT_EQ(list->front().path, path);
-  EXPECT_EQ(list->front().code, code);
-  EXPECT_THAT(list->front().reason, HasSubstr(words));
 }
 
 constexpr char kUuidC[] = "00000000-0000-4000-8000-00000000000c";

@@ -5,9 +5,7 @@
 // Threading: pure functions.
 #pragma once
 
-#include <ostream>
 #include <string>
-#include <vector>
 
 #include "agent/intent/admit.h"
 #include "fairlead/v1/agent.pb.h"
@@ -30,16 +28,6 @@ World SmallWorld();
 // gateway's too), UUID or ordinal, references that do not resolve, addresses out
 // of subnet, overlapping subnets.
 std::string BrokenInvariant(const World& world);
-
-// A change that, by itself, gives exactly one violation, at its own field.
-struct Mistake {
-  const char* name;
-  const char* apply;
-  const char* path;
-  ViolationCode code;
-  const char* words;
-};
-inline void PrintTo(const Mistake& mistake, std::ostream* os) { *os << mistake.apply; }
 
 // All objects as text, to compare worlds.
 std::string Dump(const World& world);

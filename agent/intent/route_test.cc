@@ -6,18 +6,17 @@
 
 #include "agent/base/text.h"
 #include "agent/intent/admit.h"
-#include "agent/intent/intent_test_util.h"
 #include "agent/intent/parse.h"
+#include "agent/intent/test_admission.h"
 
 namespace fairlead {
 namespace {
 
 using ::testing::HasSubstr;
 
-std::vector<Violation> Refusal(const std::string& apply, const World& world) {
-  auto result = Admit(RequestFromText(StrCat("apply { ", apply, " }")), world, {}, {});
-  auto* violations = std::get_if<std::vector<Violation>>(&result);
-  return violations == nullptr ? std::vector<Violation>() : *violations;
+// Of a change.
+std::vector<Violation> RefusalOf(const std::string& apply, const World& world) {
+  return Refusal(StrCat("apply { ", apply, " }"), world);
 }
 
 // SmallWorld with gateways in red-1, in both families, and in red-2; red-3 without; a VLAN; and
@@ -38,20 +37,8 @@ World RoutedWorld() {
 class RouteMistake : public ::testing::TestWithParam<Mistake> {};
 
 TEST_P(RouteMistake, IsNamedAtItsFieldAndNothingElseIs) {
-  const World world = RoutedWorld();
-  const std::string before = Dump(world);
-  const auto list = Refusal(GetParam().apply, world);
-  ASSERT_EQ(list.size(), 1U) << (list.size() > 1 ? list[1].reason : "nothing is refused");
-  EXPECT_EQ(list[0].path, GetParam().path);
-  EXPECT_EQ(list[0].code, GetParam().code) << list[0].reason;
-  EXPECT_THAT(list[0].reason, HasSubstr(GetParam().words));
-  EXPECT_EQ(Dump(world), before);
+  ExpectRefused(GetParam(), RoutedWorld());
 }
-
-constexpr auto kInvalid = ViolationCode::kInvalid;
-constexpr auto kConflict = ViolationCode::kConflict;
-constexpr auto kNotFound = ViolationCode::kNotFound;
-constexpr auto kUnsupported = ViolationCode::kUnsupported;
 
 #define ROUTE(prefix, hop) \
   "upsert { route { id: 'r' vpc: 'red' prefix: '" prefix "' next_hop: '" hop "' } }"
@@ -166,7 +153,7 @@ TEST(RouteAdmission, WhatIsRightIsAccepted) {
            "remove { kind: OBJECT_KIND_PORT id: 'a0' }",
        }) {
     World world = RoutedWorld();
-    const auto list = Refusal(apply, world);
+    const auto list = RefusalOf(apply, world);
     EXPECT_TRUE(list.empty()) << apply << ": " << list[0].path << ": " << list[0].reason;
     MustApply(StrCat("apply { ", apply, " }"), &world);
     EXPECT_EQ(BrokenInvariant(world), "") << apply;
@@ -180,27 +167,27 @@ TEST(RouteAdmission, ARouteKeepsItsVpcAndItsKindOfNetwork) {
       "upsert { subnet { id: 'bare-1' vpc: 'bare' prefixes: '10.0.0.0/24' gateways: '10.0.0.1' } } "
       "upsert { route { id: 'r' vpc: 'bare' prefix: '0.0.0.0/0' next_hop: '10.0.0.5' } } }",
       &world);
-  auto list = Refusal(
+  auto list = RefusalOf(
       "remove { kind: OBJECT_KIND_VPC id: 'bare' } "
       "remove { kind: OBJECT_KIND_SUBNET id: 'bare-1' }",
       world);
   ASSERT_EQ(list.size(), 1U);
   EXPECT_THAT(list[0].reason, HasSubstr("vpc/bare is still used by route/r"));
-  list = Refusal(
+  list = RefusalOf(
       "upsert { vpc { id: 'bare' vlan: 9 } } "
       "upsert { subnet { id: 'bare-1' vpc: 'bare' prefixes: '10.0.0.0/24' gateways: '10.0.0.1' } }",
       world);
   ASSERT_FALSE(list.empty());
   EXPECT_THAT(list[0].reason, HasSubstr("while it has routes (route/r)"));
-  EXPECT_TRUE(Refusal("remove { kind: OBJECT_KIND_VPC id: 'bare' } "
-                      "remove { kind: OBJECT_KIND_SUBNET id: 'bare-1' } "
-                      "remove { kind: OBJECT_KIND_ROUTE id: 'r' }",
-                      world)
+  EXPECT_TRUE(RefusalOf("remove { kind: OBJECT_KIND_VPC id: 'bare' } "
+                        "remove { kind: OBJECT_KIND_SUBNET id: 'bare-1' } "
+                        "remove { kind: OBJECT_KIND_ROUTE id: 'r' }",
+                        world)
                   .empty());
 }
 
 TEST(RouteAdmission, OneMistakeInASubnetIsToldOnce) {
-  const auto list = Refusal(
+  const auto list = RefusalOf(
       ROUTE("0.0.0.0/0", "10.0.0.5")
       " upsert { subnet { id: 'red-1' vpc: 'red' prefixes: '10.0.0.7/24' gateways: '10.0.0.1' } }",
       RoutedWorld());
@@ -216,16 +203,17 @@ TEST(RouteAdmission, AVpcHasSoManyRoutesAndNoMore) {
               i % 256, "/32' next_hop: '10.0.0.5' } } ");
   }
   MustApply(StrCat("apply { ", apply, " }"), &world);
-  const auto list = Refusal(ROUTE("0.0.0.0/0", "10.0.0.5"), world);
+  const auto list = RefusalOf(ROUTE("0.0.0.0/0", "10.0.0.5"), world);
   ASSERT_EQ(list.size(), 1U);
   EXPECT_EQ(list[0].path, "apply.upsert[0].route");
   EXPECT_THAT(list[0].reason, HasSubstr("would have 1025 routes; 1024 are possible"));
   EXPECT_TRUE(
-      Refusal(ROUTE("0.0.0.0/0", "10.0.0.5") " remove { kind: OBJECT_KIND_ROUTE id: 'r7' }", world)
+      RefusalOf(ROUTE("0.0.0.0/0", "10.0.0.5") " remove { kind: OBJECT_KIND_ROUTE id: 'r7' }",
+                world)
           .empty());
-  EXPECT_TRUE(Refusal("upsert { route { id: 'r7' vpc: 'red' prefix: '0.0.0.0/0' next_hop: "
-                      "'10.0.0.5' } }",
-                      world)
+  EXPECT_TRUE(RefusalOf("upsert { route { id: 'r7' vpc: 'red' prefix: '0.0.0.0/0' next_hop: "
+                        "'10.0.0.5' } }",
+                        world)
                   .empty());
 }
 

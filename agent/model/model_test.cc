@@ -4,6 +4,7 @@
 #include <functional>
 #include <set>
 
+#include "agent/base/test_types.h"
 #include "agent/model/facts.h"
 #include "agent/model/flow_rule.h"
 #include "agent/model/resource.h"
@@ -12,8 +13,6 @@
 namespace fairlead {
 namespace {
 
-MacAddress Mac(const char* text) { return *MacAddress::Parse(text); }
-IpAddress Ip(const char* text) { return *IpAddress::Parse(text); }
 Vni VniOf(uint32_t n) { return *Vni::Make(n); }
 VfId Vf(uint16_t index) { return {Mac("52:54:00:00:00:01"), index}; }
 

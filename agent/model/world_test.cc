@@ -6,14 +6,12 @@
 #include <algorithm>
 #include <random>
 
+#include "agent/base/test_types.h"
 #include "agent/base/text.h"
 
 namespace fairlead {
 namespace {
 
-MacAddress Mac(uint32_t n) {
-  return MacAddress({0x52, 0x54, 0, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)});
-}
 IpAddress Ip(uint32_t n) {
   const uint8_t bytes[] = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
   return *IpAddress::FromBytes(bytes);

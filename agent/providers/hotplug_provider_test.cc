@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/base/test_types.h"
 #include "agent/base/text.h"
 #include "agent/ports/rtnetlink/fake_rtnetlink_port.h"
 #include "agent/ports/sysfs/fake_sysfs_port.h"
@@ -18,8 +19,6 @@ constexpr PciAddress kPort{0, 0, 4, 0};
 constexpr PciAddress kPci{0, 2, 0, 0};
 constexpr uint32_t kLink = 50;
 const VfId kFunction{kPort, 0};
-
-IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
 
 class HotplugProviderTest : public ::testing::Test {
  protected:

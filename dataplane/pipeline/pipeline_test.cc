@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "agent/base/test_types.h"
 #include "agent/base/text.h"
 #include "dataplane/pipeline/simulator.h"
 
@@ -18,10 +19,6 @@ using ::testing::Each;
 using ::testing::Field;
 using ::testing::IsEmpty;
 
-MacAddress Mac(uint32_t n) {
-  return MacAddress({0x52, 0x54, 0, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)});
-}
-IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
 RuleTable Block(uint32_t vni) { return {RuleTable::Kind::kVpcBlock, *Vni::Make(vni)}; }
 const RuleTable kTunnelTable{RuleTable::Kind::kTunnelIngress, {}};
 

@@ -3,13 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include "agent/base/test_types.h"
+
 namespace fairlead::slowpath {
 namespace {
 
 using Kind = SlowPathKey::Kind;
-
-IpAddress Ip(const char* text) { return *IpAddress::Parse(text); }
-MacAddress Mac(uint8_t last) { return MacAddress({0x52, 0x54, 0, 0, 0, last}); }
 
 SlowPathSubnet Subnet(const std::string& id) {
   SlowPathSubnet out;

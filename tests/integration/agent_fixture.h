@@ -85,6 +85,14 @@ class AgentTest : public ::testing::Test {
     host->WaitReady(StrCat(vm, "-", vpc));
     return added;
   }
+  // The same in one of several subnets of "red".
+  void AttachIn(const std::string& vm, const std::string& subnet, const std::string& address) {
+    host->AddVm(vm);
+    v1::Request request = host->AddVmRequest(vm, "red", address);
+    request.mutable_add_vm_to_vpc()->set_subnet(subnet);
+    ASSERT_TRUE(host->Send(request).has_accepted());
+    host->WaitReady(StrCat(vm, "-red"));
+  }
   // VMs "a" and "b" in "red", ready, on VFs 0 and 1 of a host with one PF.
   struct TwoVms {
     std::shared_ptr<FakeVm> a, b;
@@ -161,6 +169,16 @@ class AgentTest : public ::testing::Test {
     e->set_mac(mac);
     e->add_addresses(address);
     e->set_vtep(vtep);
+  }
+  // In "<vpc>-1". VM "": of none.
+  static v1::Port* FillPort(v1::Apply& apply, const std::string& id, const std::string& vm,
+                            const std::string& vpc) {
+    v1::Port* port = apply.add_upsert()->mutable_port();
+    port->set_id(id);
+    port->set_vm(vm);
+    port->set_vpc(vpc);
+    port->set_subnet(vpc + "-1");
+    return port;
   }
   static void FillRemove(v1::Apply& apply, v1::ObjectKind kind, const std::string& id) {
     v1::ObjectRef* ref = apply.add_remove();

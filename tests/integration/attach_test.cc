@@ -175,13 +175,8 @@ TEST_F(AttachTest, AskingForTheMacThatThePortHasChangesNothing) {
 
 TEST_F(AttachTest, APortWithoutAVmIsKeptAndWaits) {
   Begin();
-  ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
-                    v1::Port* p = apply.add_upsert()->mutable_port();
-                    p->set_id("waiting");
-                    p->set_vpc("red");
-                    p->set_subnet("red-1");
-                  })
-                  .has_accepted());
+  ASSERT_TRUE(
+      host->Apply([](v1::Apply& apply) { FillPort(apply, "waiting", "", "red"); }).has_accepted());
   host->WaitPort("waiting", [](const auto& s) {
     return s && s->state() == v1::OBJECT_STATE_PENDING &&
            s->reason().find("no VM") != std::string::npos;

@@ -95,12 +95,7 @@ TEST_F(DryRunTest, APortThatMovesMayGetTheVfThatItHad) {
   Attached("a", "red", "10.0.0.5");
   v1::Request request;
   request.set_dry_run(true);
-  v1::Port* port = request.mutable_apply()->add_upsert()->mutable_port();
-  port->set_id("a-red");
-  port->set_vm("a");
-  port->set_vpc("blue");
-  port->set_subnet("blue-1");
-  port->add_addresses("10.0.0.5");
+  FillPort(*request.mutable_apply(), "a-red", "a", "blue")->add_addresses("10.0.0.5");
   const v1::Reply reply = host->Send(request);
   ASSERT_TRUE(reply.has_plan()) << reply.ShortDebugString();
   EXPECT_EQ(reply.plan().blocked_size(), 0) << reply.ShortDebugString();

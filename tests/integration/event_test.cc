@@ -31,12 +31,7 @@ class EventTest : public AgentTest {
     EXPECT_TRUE(subscriber.ok()) << subscriber.status();
     if (!subscriber.ok()) return nullptr;
     host->WaitUntil("an event is seen", [&] {
-      host->Apply([](v1::Apply& apply) {
-        v1::Port* port = apply.add_upsert()->mutable_port();
-        port->set_id("probe");
-        port->set_vpc("red");
-        port->set_subnet("red-1");
-      });
+      host->Apply([](v1::Apply& apply) { FillPort(apply, "probe", "", "red"); });
       host->Apply([](v1::Apply& apply) { FillRemove(apply, v1::OBJECT_KIND_PORT, "probe"); });
       return (*subscriber)->Next(std::chrono::milliseconds(50)).ok();
     });

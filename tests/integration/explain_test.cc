@@ -40,13 +40,6 @@ class ExplainTest : public AgentTest {
             .has_accepted());
     host->WaitUntil(id, [&] { return EndpointStatus(id).state() == state; });
   }
-  void AttachIn(const std::string& vm, const std::string& subnet, const std::string& address) {
-    host->AddVm(vm);
-    v1::Request request = host->AddVmRequest(vm, "red", address);
-    request.mutable_add_vm_to_vpc()->set_subnet(subnet);
-    ASSERT_TRUE(host->Send(request).has_accepted());
-    host->WaitReady(StrCat(vm, "-red"));
-  }
   // The rule of the block that delivers to a representor within a subnet.
   TcFilter Delivery(uint32_t vni, uint32_t representor) {
     for (const TcFilter& filter : Block(vni)) {

@@ -7,18 +7,13 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "agent/base/test_types.h"
 #include "agent/base/text.h"
 #include "agent/ports/devlink/fake_devlink_port.h"
 #include "agent/ports/rtnetlink/fake_rtnetlink_port.h"
 #include "agent/ports/tc/fake_tc_port.h"
 
 namespace fairlead {
-namespace {
-
-IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
-
-}  // namespace
-
 PciAddress FakeMachine::PfAddress(uint16_t pf) { return {0, static_cast<uint8_t>(1 + pf), 0, 0}; }
 MacAddress FakeMachine::PfMac(uint16_t pf) {
   return *MacAddress::Parse(absl::StrFormat("52:54:00:00:%02x:01", pf << 4));

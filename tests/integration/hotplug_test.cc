@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The whole agent on the fakes: functions that come and go by PCIe hot-plug, as a DPU
-// brings them.
-#include <atomic>
-
-#include "absl/strings/str_format.h"
-#include "tests/integration/agent_fixture.h"
+// The whole agent on the fakes: functions that come by PCIe hot-plug, as a DPU brings them.
+#include "tests/integration/hotplug_fixture.h"
 
 namespace fairlead {
 namespace {
@@ -13,129 +9,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-class HotplugTest : public AgentTest {
- protected:
-  static constexpr PciAddress kPort = FakeMachine::kHotplugPort;
-  static constexpr PciAddress Pci(uint8_t function = 0) { return {0, 0x20, 0, function}; }
-  static constexpr uint32_t Link(uint8_t function) { return 500U + function; }
-  static MacAddress Mac(uint8_t n) { return MacAddress({0x52, 0x54, 0, 0, 4, n}); }
-  static std::string Netdev(uint8_t function) { return StrCat("hot", function); }
-  static std::string DevPath(uint8_t function) {
-    return StrCat("/devices/pci0000:00/", kPort.ToString(), "/", Pci(function).ToString());
-  }
-
-  void BeginWithPort(const Configure& configure = nullptr) {
-    Begin({.hotplug_port = true}, configure);
-    before_ = Quiet();
-  }
-  static HotplugPortConfig& PortOf(DaemonConfig& config) {
-    return config.providers.hotplug_ports[0];
-  }
-
-  // What a DPU does, with what the kernel says about it.
-  void Plug(uint8_t function, const MacAddress& mac, FakeFunctionOptions options = {}) {
-    LinkInfo link;
-    link.name = Netdev(function);
-    link.ifindex = Link(function);
-    link.mac = mac;
-    host->network->AddLink(link);
-    options.address = Pci(function);
-    options.netdev = link.name;
-    host->pci.Plug(kPort, options);
-    host->uevents.Emit("add", DevPath(function), "pci");
-    host->uevents.Emit("bind", DevPath(function), "pci");
-    host->uevents.Emit("add", StrCat(DevPath(function), "/virtio7/net/", link.name), "net");
-  }
-  void Plug() { Plug(0, Mac(0)); }
-  // The kernel has a VM let go of the function first, by QEMU, and tells when it is gone.
-  void Pull(uint8_t function = 0, const std::shared_ptr<FakeVm>& holder = nullptr) {
-    if (holder) {
-      for (const QmpDevice& device : holder->devices()) {
-        if (device.host == Pci(function).ToString()) holder->Unplug(device.id);
-      }
-    }
-    host->network->RemoveLink(Link(function));
-    host->pci.RemoveDevice(Pci(function));
-    host->uevents.Emit("unbind", DevPath(function), "pci");
-    host->uevents.Emit("remove", DevPath(function), "pci");
-  }
-
-  v1::Reply Ask(const std::string& vm, const std::string& address,
-                const std::optional<MacAddress>& mac) {
-    v1::Request request = host->AddVmRequest(vm, "red", address);
-    request.mutable_add_vm_to_vpc()->set_function(v1::FUNCTION_SOURCE_HOTPLUG);
-    if (mac) request.mutable_add_vm_to_vpc()->set_mac(mac->ToString());
-    return host->Send(std::move(request));
-  }
-  // VM "a" with a port that expects the function of Mac(0).
-  std::shared_ptr<FakeVm> AskForOne() {
-    std::shared_ptr<FakeVm> vm = host->AddVm("a");
-    // As QEMU does: it takes only what is bound to the VFIO driver.
-    vm->SetHostCheck([this](const PciAddress& address) {
-      const std::optional<PciDevice> device = host->pci.Find(address);
-      return device && device->driver == "vfio-pci"
-                 ? absl::OkStatus()
-                 : absl::FailedPreconditionError("vfio: no such host device");
-    });
-    const v1::Reply reply = Ask("a", "10.0.0.5", Mac(0));
-    EXPECT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
-    return vm;
-  }
-  std::shared_ptr<FakeVm> ReadyOne() {
-    std::shared_ptr<FakeVm> vm = AskForOne();
-    Plug();
-    host->WaitReady("a-red");
-    return vm;
-  }
-  v1::ObjectStatus WaitReason(v1::ObjectState state, const std::string& words) {
-    return host
-        ->WaitPort("a-red",
-                   [&](const auto& s) {
-                     return s && s->state() == state &&
-                            s->reason().find(words) != std::string::npos;
-                   })
-        .value_or(v1::ObjectStatus());
-  }
-  v1::ObjectStatus WaitWaiting() {
-    return WaitReason(v1::OBJECT_STATE_PENDING, "waits for the function");
-  }
-  v1::ObjectStatus WaitWentAway() {
-    return WaitReason(v1::OBJECT_STATE_PENDING, "the function went away; waits for the function");
-  }
-  std::optional<PciDevice> Function(uint8_t function = 0) { return host->pci.Find(Pci(function)); }
-  static size_t Devices(const FakeVm& vm) {
-    size_t count = 0;
-    for (const QmpDevice& device : vm.devices()) count += device.host.empty() ? 0 : 1;
-    return count;
-  }
-  v1::HostState::Pf ShownPort() {
-    const v1::HostState state = host->Host();
-    for (const v1::HostState::Pf& pf : state.pfs()) {
-      if (!pf.hotplug().empty()) return pf;
-    }
-    return {};
-  }
-  // The function is there as it came, and nothing else of ours.
-  void ExpectGivenBack(const FakeVm& vm) {
-    ASSERT_TRUE(Function());
-    EXPECT_EQ(Function()->driver, "virtio-pci");
-    EXPECT_EQ(Function()->driver_override, "");
-    EXPECT_EQ(Devices(vm), 0U);
-    EXPECT_EQ(ShownPort().vfs(0).state(), "free");
-  }
-  // Nothing of ours is left on the host, which has no function any more.
-  void ExpectNothingLeft(const FakeVm& vm) {
-    EXPECT_EQ(host->Leftovers(), before_);
-    EXPECT_EQ(Devices(vm), 0U);
-    EXPECT_EQ(ShownPort().vfs_size(), 0);
-  }
-
-  std::string before_;
-
-  void PulledAt(SysfsMethod method);
-  void PulledWhileGivenBackAt(SysfsMethod method);
-};
 
 TEST_F(HotplugTest, APortWaitsForItsFunctionAndTakesItFromTheHostWhenItComes) {
   BeginWithPort();
@@ -271,19 +144,10 @@ TEST_F(HotplugTest, ADeviceThatIsNotOnTheListIsRefusedByName) {
 
 TEST_F(HotplugTest, AFunctionThatTheHostUsesIsRefusedUntilItDoesNot) {
   BeginWithPort();
-  host->network->AddAddress(host->network->AddLink([] {
-    LinkInfo link;
-    link.name = Netdev(0);
-    link.ifindex = Link(0);
-    link.up = true;
-    link.mac = Mac(0);
-    return link;
-  }()),
-                            *IpAddress::Parse("198.51.100.7"), *IpPrefix::Parse("198.51.100.0/24"));
-  FakeFunctionOptions options;
-  options.address = Pci();
-  options.netdev = Netdev(0);
-  host->pci.Plug(kPort, options);
+  PlugUntold(0, Mac(0));
+  host->network->ChangeLink(Link(0), [](LinkInfo& link) { link.up = true; });
+  host->network->AddAddress(Link(0), *IpAddress::Parse("198.51.100.7"),
+                            *IpPrefix::Parse("198.51.100.0/24"));
   host->uevents.Emit("add", DevPath(0), "pci");
   AskForOne();
   const v1::ObjectStatus failed = host->WaitFailed("a-red");
@@ -349,213 +213,8 @@ TEST_F(HotplugTest, WhatWasLostOfTheUeventsIsFoundByLookingAgain) {
   BeginWithPort();
   AskForOne();
   WaitWaiting();
-  LinkInfo link;
-  link.name = Netdev(0);
-  link.ifindex = Link(0);
-  link.mac = Mac(0);
-  host->network->AddLink(link);
-  FakeFunctionOptions options;
-  options.address = Pci();
-  options.netdev = link.name;
-  host->pci.Plug(kPort, options);
+  PlugUntold(0, Mac(0));
   host->uevents.Lose();
-  host->WaitReady("a-red");
-}
-
-TEST_F(HotplugTest, AFunctionThatIsPulledFromAReadyPortIsWaitedForAndTakenAgain) {
-  BeginWithPort();
-  const auto vm = ReadyOne();
-  const uint64_t lease = host->PortStatus("a-red")->lease();
-  Pull(0, vm);
-  WaitWentAway();
-  ExpectNothingLeft(*vm);
-  Plug();
-  const v1::ObjectStatus again = host->WaitReady("a-red");
-  EXPECT_GT(again.lease(), lease);
-  EXPECT_EQ(Devices(*vm), 1U);
-  EXPECT_EQ(Function()->driver, "vfio-pci");
-  host->Detach("a", "red");
-  host->WaitGone("a-red");
-  ExpectGivenBack(*vm);
-}
-
-// spdk 3205: the removal of a device and its release by VFIO waited for each other.
-// The guest is paused, or does not hear its hot-plug port.
-TEST_F(HotplugTest, AFunctionThatIsPulledAndThatItsGuestDoesNotLetGoIsSaidAndWaitedFor) {
-  BeginWithPort();
-  const auto vm = ReadyOne();
-  const uint32_t group = *Function()->iommu_group;
-  host->pci.SetGroupOpen(group, true);
-  host->network->RemoveLink(Link(0));
-  host->pci.RemoveDevice(Pci());
-  host->uevents.Lose();  // the kernel says nothing before it is gone: an audit finds it
-  const v1::ObjectStatus said = WaitReason(v1::OBJECT_STATE_DEGRADED,
-                                           "the function is being pulled, and VM a still holds it");
-  EXPECT_EQ(said.step(), "function");
-  EXPECT_THAT(ShownPort().vfs(0).detail(), HasSubstr("being pulled"));
-  EXPECT_EQ(vm->Calls(QmpMethod::kRequestRemoval), 0) << "the kernel has asked it";
-  host->Stop();
-  host->Start();
-  WaitReason(v1::OBJECT_STATE_DEGRADED, "VM a still holds it");
-  for (const QmpDevice& device : vm->devices()) {
-    if (!device.host.empty()) vm->Unplug(device.id);
-  }
-  host->pci.SetGroupOpen(group, false);
-  host->uevents.Emit("remove", DevPath(0), "pci");
-  WaitWentAway();
-  ExpectNothingLeft(*vm);
-  Plug();
-  host->WaitReady("a-red");
-}
-
-TEST_F(HotplugTest, ADeviceThatQemuKeepsOfAPulledFunctionIsRemoved) {
-  BeginWithPort();
-  const auto vm = ReadyOne();
-  Pull();  // QEMU did nothing by itself
-  WaitWentAway();
-  ExpectNothingLeft(*vm);
-}
-
-TEST_F(HotplugTest, AnotherFunctionThatComesAtOnceInItsPlaceIsNotTakenForIt) {
-  BeginWithPort();
-  const auto vm = ReadyOne();
-  for (const QmpDevice& device : vm->devices()) {
-    if (!device.host.empty()) vm->Unplug(device.id);
-  }
-  host->network->RemoveLink(Link(0));
-  host->pci.RemoveDevice(Pci());
-  Plug(0, Mac(9));
-  WaitReason(v1::OBJECT_STATE_PENDING, "shows MAC 52:54:00:00:04:09");
-  EXPECT_EQ(Function()->driver, "virtio-pci");
-  EXPECT_EQ(Devices(*vm), 0U);
-  EXPECT_EQ(host->pci.ResetCount(Pci()), 0);
-}
-
-// Its function is pulled when it is first asked for `method`, and plugged in again.
-void HotplugTest::PulledAt(SysfsMethod method) {
-  BeginWithPort();
-  std::atomic<bool> pulled = false;
-  host->pci.SetHook([&](SysfsMethod asked, const PciAddress& address) {
-    if (asked == method && address == Pci() && !pulled.exchange(true)) Pull();
-  });
-  const auto vm = AskForOne();
-  Plug();
-  WaitWentAway();
-  EXPECT_TRUE(pulled);
-  host->pci.SetHook(nullptr);
-  ExpectNothingLeft(*vm);
-  Plug();
-  host->WaitReady("a-red");
-}
-
-TEST_F(HotplugTest, AFunctionThatIsPulledBeforeItIsBoundIsWaitedFor) {
-  PulledAt(SysfsMethod::kUnbind);
-}
-
-TEST_F(HotplugTest, AFunctionThatIsPulledWhileItIsBoundIsWaitedFor) {
-  PulledAt(SysfsMethod::kProbe);
-}
-
-TEST_F(HotplugTest, AFunctionThatIsPulledWhileQemuTakesItIsWaitedFor) {
-  BeginWithPort();
-  const auto vm = AskForOne();
-  WaitWaiting();
-  std::atomic<bool> pulled = false;
-  vm->SetHook([&](QmpMethod method, std::string_view) {
-    if (method == QmpMethod::kAddVfioDevice && !pulled.exchange(true)) Pull();
-  });
-  Plug();
-  WaitWentAway();
-  EXPECT_TRUE(pulled);
-  vm->SetHook(nullptr);
-  ExpectNothingLeft(*vm);
-  Plug();
-  host->WaitReady("a-red");
-}
-
-TEST_F(HotplugTest, AFunctionThatIsPulledDuringTheRollbackIsWaitedFor) {
-  BeginWithPort();
-  const auto vm = AskForOne();
-  WaitWaiting();
-  vm->FailNext(QmpMethod::kAddVfioDevice, absl::UnavailableError("not now"));
-  std::atomic<int> unbinds = 0;
-  host->pci.SetHook([&](SysfsMethod method, const PciAddress& address) {
-    // The first takes it from the host's driver, the second is the rollback.
-    if (method == SysfsMethod::kUnbind && address == Pci() && ++unbinds == 2) Pull();
-  });
-  Plug();
-  WaitWentAway();
-  host->pci.SetHook(nullptr);
-  ExpectNothingLeft(*vm);
-  Plug();
-  host->WaitReady("a-red");
-}
-
-TEST_F(HotplugTest, AFunctionThatIsPulledWhileItIsReleasedLeavesNothing) {
-  BeginWithPort();
-  const auto vm = ReadyOne();
-  vm->SetRemoval(FakeVm::Removal::kNever);
-  host->Detach("a", "red");
-  WaitDoesNotLetGo("a-red");
-  EXPECT_THAT(host->PortStatus("a-red")->reason(), HasSubstr("this host cannot cut it off"));
-  Pull(0, vm);  // this the guest cannot refuse
-  host->WaitGone("a-red");
-  ExpectNothingLeft(*vm);
-}
-
-// Its function is pulled when it is given back and is first asked for `method`.
-void HotplugTest::PulledWhileGivenBackAt(SysfsMethod method) {
-  BeginWithPort();
-  const auto vm = ReadyOne();
-  std::atomic<bool> pulled = false;
-  host->pci.SetHook([&](SysfsMethod asked, const PciAddress& address) {
-    if (asked == method && address == Pci() && !pulled.exchange(true)) Pull();
-  });
-  host->Detach("a", "red");
-  host->WaitGone("a-red");
-  EXPECT_TRUE(pulled);
-  host->pci.SetHook(nullptr);
-  ExpectNothingLeft(*vm);
-  Plug();
-  host->WaitUntil("the next one is free", [&] {
-    return ShownPort().vfs_size() == 1 && ShownPort().vfs(0).state() == "free";
-  });
-}
-
-TEST_F(HotplugTest, AFunctionThatIsPulledBeforeItIsResetLeavesNothing) {
-  PulledWhileGivenBackAt(SysfsMethod::kReset);
-}
-
-TEST_F(HotplugTest, AFunctionThatIsPulledBetweenItsResetAndItsDriverLeavesNothing) {
-  PulledWhileGivenBackAt(SysfsMethod::kProbe);
-}
-
-TEST_F(HotplugTest, AFunctionThatComesAndGoesWithoutEndComesToRest) {
-  BeginWithPort();
-  const auto vm = AskForOne();
-  for (int round = 0; round < 20; ++round) {
-    Plug();
-    Pull(0, vm);
-  }
-  WaitWaiting();
-  EXPECT_EQ(Devices(*vm), 0U);
-  Plug();
-  host->WaitReady("a-red");
-  host->Detach("a", "red");
-  host->WaitGone("a-red");
-  ExpectGivenBack(*vm);
-}
-
-TEST_F(HotplugTest, TheWholePortThatGoesTakesItsFunctionsAlong) {
-  BeginWithPort();
-  const auto vm = ReadyOne();
-  host->pci.RemoveDevice(kPort);
-  Pull(0, vm);
-  WaitReason(v1::OBJECT_STATE_PENDING, "is not used");
-  EXPECT_THAT(ShownPort().refused(), HasSubstr("0000:00:1c.0"));
-  EXPECT_EQ(Devices(*vm), 0U);
-  host->pci.AddBridge(kPort);
-  Plug();
   host->WaitReady("a-red");
 }
 
@@ -601,36 +260,6 @@ TEST_F(HotplugTest, ARestartOfAPortThatWaitsWaitsOnAndOneWhileItComesTakesIt) {
   host->WaitReady("a-red");
 }
 
-TEST_F(HotplugTest, AFunctionThatWasPulledWhileTheAgentWasDownIsWaitedFor) {
-  BeginWithPort();
-  const auto vm = ReadyOne();
-  host->Stop();
-  Pull();  // QEMU keeps the device until it is asked
-  host->Start();
-  WaitWentAway();
-  ExpectNothingLeft(*vm);
-  Plug();
-  host->WaitReady("a-red");
-}
-
-TEST_F(HotplugTest, AFunctionThatWasPulledAndPluggedWhileTheAgentWasDownIsAttachedAgain) {
-  BeginWithPort();
-  const auto vm = ReadyOne();
-  const uint64_t lease = host->PortStatus("a-red")->lease();
-  host->Stop();
-  Pull(0, vm);
-  Plug();
-  host->Start();
-  EXPECT_GT(host->WaitPort("a-red",
-                           [&](const auto& s) {
-                             return s && s->state() == v1::OBJECT_STATE_READY && s->lease() > lease;
-                           })
-                ->lease(),
-            lease);
-  EXPECT_EQ(Devices(*vm), 1U);
-  EXPECT_EQ(Function()->driver, "vfio-pci");
-}
-
 TEST_F(HotplugTest, ARestartDuringTheReleaseEndsIt) {
   BeginWithPort();
   const auto vm = ReadyOne();
@@ -660,16 +289,18 @@ TEST_F(HotplugTest, ARestartDuringTheAttachLeavesItReadyOrWaitingNeverInBetween)
   host->Stop();
   host->network->RemoveLink(Link(0));
   ASSERT_TRUE(host->pci.Release(Pci()));  // the kernel ends it late
-  host->network->AddLink([] {
-    LinkInfo link;
-    link.name = Netdev(0);
-    link.ifindex = Link(0);
-    link.mac = Mac(0);
-    return link;
-  }());
+  AddNetdev(0, Mac(0));
   host->Start();
   host->WaitReady("a-red");
   EXPECT_EQ(Devices(*vm), 1U);
+}
+
+std::vector<std::string> Steps(const v1::Plan& plan) {
+  std::vector<std::string> steps;
+  for (const v1::Plan::Step& step : plan.steps()) {
+    steps.push_back(StrCat(step.verb(), " ", step.resource()));
+  }
+  return steps;
 }
 
 TEST_F(HotplugTest, ADryRunSaysWhatItWouldDoAndForWhatItWouldWait) {
@@ -686,13 +317,9 @@ TEST_F(HotplugTest, ADryRunSaysWhatItWouldDoAndForWhatItWouldWait) {
   host->WaitUntil("it is seen", [&] { return ShownPort().vfs_size() == 1; });
   request.clear_request_id();
   reply = host->Send(request);
-  std::vector<std::string> steps;
-  for (const auto& step : reply.plan().steps()) {
-    steps.push_back(StrCat(step.verb(), " ", step.resource()));
-  }
-  EXPECT_THAT(steps, ::testing::ElementsAre("create vf/0000:00:1c.0/0",
-                                            "create driver-binding/0000:00:1c.0/0",
-                                            "create guest-device/a/a-red"));
+  EXPECT_THAT(Steps(reply.plan()), ::testing::ElementsAre("create vf/0000:00:1c.0/0",
+                                                          "create driver-binding/0000:00:1c.0/0",
+                                                          "create guest-device/a/a-red"));
   EXPECT_EQ(Function()->driver, "virtio-pci");
 }
 
@@ -725,24 +352,17 @@ TEST_F(HotplugTest, ADryRunOfAPortThatIsMadeAgainDoesNotWaitForItsFunction) {
   request.set_dry_run(true);
   v1::Apply& apply = *request.mutable_apply();
   FillRemove(apply, v1::OBJECT_KIND_PORT, "a-red");
-  v1::Port* port = apply.add_upsert()->mutable_port();
-  port->set_id("a-again");
-  port->set_vm("a");
-  port->set_vpc("red");
-  port->set_subnet("red-1");
+  v1::Port* port = FillPort(apply, "a-again", "a", "red");
   port->set_function(v1::FUNCTION_SOURCE_HOTPLUG);
   port->set_mac(Mac(0).ToString());
   const v1::Reply reply = host->Send(request);
   ASSERT_TRUE(reply.has_plan()) << reply.ShortDebugString();
   EXPECT_EQ(reply.plan().blocked_size(), 0) << reply.ShortDebugString();
-  std::vector<std::string> steps;
-  for (const auto& step : reply.plan().steps()) {
-    steps.push_back(StrCat(step.verb(), " ", step.resource()));
-  }
-  EXPECT_THAT(steps, ::testing::ElementsAre(
-                         "delete guest-device/a/a-red", "delete driver-binding/0000:00:1c.0/0",
-                         "delete vf/0000:00:1c.0/0", "create vf/0000:00:1c.0/0",
-                         "create driver-binding/0000:00:1c.0/0", "create guest-device/a/a-again"));
+  EXPECT_THAT(Steps(reply.plan()),
+              ::testing::ElementsAre(
+                  "delete guest-device/a/a-red", "delete driver-binding/0000:00:1c.0/0",
+                  "delete vf/0000:00:1c.0/0", "create vf/0000:00:1c.0/0",
+                  "create driver-binding/0000:00:1c.0/0", "create guest-device/a/a-again"));
   EXPECT_EQ(Function()->driver, "vfio-pci");
 }
 

@@ -20,15 +20,6 @@ class IsolationTest : public AgentTest {
     request.mutable_add_vm_to_vpc()->set_offload(v1::OFFLOAD_WISH_MUST);
     ASSERT_TRUE(host->Send(request).has_accepted());
   }
-  // The port of a VM in "red", as Attach makes it.
-  static void FillPort(v1::Apply& apply, const std::string& vm, const std::string& mac) {
-    v1::Port* port = apply.add_upsert()->mutable_port();
-    port->set_id(StrCat(vm, "-red"));
-    port->set_vm(vm);
-    port->set_vpc("red");
-    port->set_subnet("red-1");
-    port->set_mac(mac);
-  }
   std::vector<std::string> Drops(uint32_t vni) {
     std::vector<std::string> drops;
     for (const TcFilter& filter : Block(vni)) {
@@ -331,7 +322,7 @@ TEST_F(IsolationTest, ABlockKeepsItsDropsWhileItsVpcBecomesAVlan) {
                     subnet->set_id("red-1");  // whose gateway the overlay had
                     subnet->set_vpc("red");
                     subnet->add_prefixes("10.0.0.0/24");
-                    FillPort(apply, "a", FakeHost::VfMac(0).ToString());
+                    FillPort(apply, "a-red", "a", "red")->set_mac(FakeHost::VfMac(0).ToString());
                   })
                   .has_accepted());
   WaitDoesNotLetGo("a-red");
@@ -352,8 +343,8 @@ TEST_F(IsolationTest, ABlockKeepsItsDropsWhileThePortsOfItsVpcMoveToAnotherVni) 
                     v1::Vpc* vpc = apply.add_upsert()->mutable_vpc();
                     vpc->set_id("red");
                     vpc->set_vni(3000);
-                    FillPort(apply, "a", "");
-                    FillPort(apply, "b", "");
+                    FillPort(apply, "a-red", "a", "red");
+                    FillPort(apply, "b-red", "b", "red");
                   })
                   .has_accepted());
   WaitDoesNotLetGo("a-red");

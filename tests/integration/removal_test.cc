@@ -53,11 +53,7 @@ class RemovalTest : public AgentTest {
       v1::Vm* vm = apply.add_upsert()->mutable_vm();
       vm->set_id(id);
       vm->set_uuid(kAnotherUuid);
-      v1::Port* p = apply.add_upsert()->mutable_port();
-      p->set_id(port);
-      p->set_vm(id);
-      p->set_vpc("blue");
-      p->set_subnet("blue-1");
+      FillPort(apply, port, id, "blue");
     });
     ASSERT_TRUE(reply.has_accepted()) << reply.ShortDebugString();
   }

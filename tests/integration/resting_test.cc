@@ -195,12 +195,7 @@ TEST_F(RestingTest, WhoAskedTooEarlyIsToldLater) {
   ASSERT_TRUE(subscriber.ok()) << subscriber.status();
   // A subscription counts from some moment on.
   host->WaitUntil("an event is seen", [&] {
-    host->Apply([](v1::Apply& apply) {
-      v1::Port* port = apply.add_upsert()->mutable_port();
-      port->set_id("probe");
-      port->set_vpc("blue");
-      port->set_subnet("blue-1");
-    });
+    host->Apply([](v1::Apply& apply) { FillPort(apply, "probe", "", "blue"); });
     host->Apply([](v1::Apply& apply) { FillRemove(apply, v1::OBJECT_KIND_PORT, "probe"); });
     return (*subscriber)->Next(std::chrono::milliseconds(50)).ok();
   });

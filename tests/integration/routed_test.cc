@@ -28,13 +28,6 @@ class RoutedTest : public AgentTest {
     }
     return out;
   }
-  void AttachIn(const std::string& vm, const std::string& subnet, const std::string& address) {
-    host->AddVm(vm);
-    v1::Request request = host->AddVmRequest(vm, "red", address);
-    request.mutable_add_vm_to_vpc()->set_subnet(subnet);
-    ASSERT_TRUE(host->Send(request).has_accepted());
-    host->WaitReady(StrCat(vm, "-red"));
-  }
 };
 
 TEST_F(RoutedTest, AGatewayThatComesAndGoesTakesTheRoutesOfItsSubnetAlong) {
@@ -65,11 +58,7 @@ TEST_F(RoutedTest, OnlyWhatThePortOwnsMayLeaveIt) {
   EXPECT_THAT(Admitted(1000), ::testing::ElementsAre(own + "10.0.0.5/32"));
   const auto put = [&](const std::vector<std::pair<std::string, std::string>>& pairs) {
     ASSERT_TRUE(host->Apply([&](v1::Apply& apply) {
-                      v1::Port* port = apply.add_upsert()->mutable_port();
-                      port->set_id("a-red");
-                      port->set_vm("a");
-                      port->set_vpc("red");
-                      port->set_subnet("red-1");
+                      v1::Port* port = FillPort(apply, "a-red", "a", "red");
                       port->add_addresses("10.0.0.5");
                       for (const auto& [mac, prefix] : pairs) {
                         v1::AddressPair* pair = port->add_allowed_pairs();

@@ -210,8 +210,7 @@ TEST_F(SanitationTest, ARepresentorThatCannotBeTakenOutOfItsBlockKeepsTheVfBack)
   host->WaitGone("a-red");
   const Vf vf = Vf0();
   EXPECT_EQ(vf.state(), "quarantined");
-  EXPECT_THAT(Of(vf.sanitation(), "representor").value(),
-              HasSubstr("down, in block-1000"));
+  EXPECT_THAT(Of(vf.sanitation(), "representor").value(), HasSubstr("down, in block-1000"));
   EXPECT_THAT(Of(vf.sanitation(), "representor").why(), HasSubstr("not yours"));
   EXPECT_EQ(Of(vf.sanitation(), "driver").state(), "clean");
   // The VPC goes on on other VFs, and the operator's way out takes the rest away.

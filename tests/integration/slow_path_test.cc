@@ -3,6 +3,8 @@
 // The whole agent on the fakes: what the slow path is told, and when.
 #include "tests/integration/agent_fixture.h"
 
+#include "agent/base/test_types.h"
+
 namespace fairlead {
 namespace {
 
@@ -11,7 +13,6 @@ using ::testing::IsEmpty;
 
 class SlowPathTest : public AgentTest {
  protected:
-  static IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
   std::optional<SlowPathEntry> Told(SlowPathKey::Kind kind, const std::string& id,
                                     const std::string& address = "") {
     const FakeSlowPath::Entries entries = host->slow_path.entries();

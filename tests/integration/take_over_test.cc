@@ -52,6 +52,35 @@ class TakeOverTest : public AgentTest {
                     .has_accepted());
   }
   void NoteStore() { host_store_ = host->Host().store_id(); }
+  // Of TwoAttached: the store is lost, and since then VM a's port was sent again, and of VM b only
+  // that there is one.
+  void LoseStoreAndSendOnlyA() {
+    NoteStore();
+    LoseStore();
+    host->MakeVpc("red", 1000, "10.0.0.0/24");
+    host->Attach("a", "red", "10.0.0.5");
+    SendVm("b");
+    WaitForeign("tunnel/");
+    WaitForeign("representor/");
+  }
+  // An attached VM's store is lost, and since then all of the host was looked at. The purge of
+  // what it left, as a controller asks for it.
+  v1::Request PurgeOfLostStore(uint64_t epoch, const std::string& id) {
+    Begin();
+    Attached("a", "red", "10.0.0.5");
+    NoteStore();
+    LoseStore();
+    SendVm("a");
+    WaitForeign("representor/");
+    host->WaitUntil("all was looked at", [&] { return host->Host().start().complete(); });
+    v1::Request request;
+    request.set_controller_id("sdn");
+    request.set_epoch(epoch);
+    request.set_request_id(id);
+    request.mutable_take_over()->set_mode(v1::TakeOver::MODE_PURGE);
+    request.mutable_take_over()->set_store_id(store_);
+    return request;
+  }
 
   v1::Reply TakeOver(v1::TakeOver::Mode mode, const std::string& store, bool dry_run = false) {
     v1::Request request;
@@ -261,14 +290,7 @@ TEST_F(TakeOverTest, WhatFitsNobodyIsKeptUntilAPurge) {
   Quiet();
   const TwoVms vms = TwoAttached();
   const std::string device_b = host->WaitReady("b-red").guest_device();
-  NoteStore();
-  LoseStore();
-  host->MakeVpc("red", 1000, "10.0.0.0/24");
-  host->Attach("a", "red", "10.0.0.5");
-  // Of VM b only that there is one: its port is not sent.
-  SendVm("b");
-  WaitForeign("tunnel/");
-  WaitForeign("representor/");
+  LoseStoreAndSendOnlyA();
   const std::vector<TcFilter> block = Block(1000);
   const v1::TakenOver taken = Adopt();
   EXPECT_EQ(taken.taken_size(), 1) << taken.DebugString();
@@ -296,13 +318,7 @@ TEST_F(TakeOverTest, APurgeAfterAnAdoptionTakesWhatIsLeft) {
   const std::string idle = Quiet();
   const TwoVms vms = TwoAttached();
   const std::string device_b = host->WaitReady("b-red").guest_device();
-  NoteStore();
-  LoseStore();
-  host->MakeVpc("red", 1000, "10.0.0.0/24");
-  host->Attach("a", "red", "10.0.0.5");
-  SendVm("b");
-  WaitForeign("tunnel/");
-  WaitForeign("representor/");
+  LoseStoreAndSendOnlyA();
   EXPECT_EQ(Adopt().taken_size(), 1);
   host->WaitReady("a-red");
   EXPECT_TRUE(vms.b->Find(device_b));
@@ -362,19 +378,7 @@ TEST_F(TakeOverTest, WhatIsAttachedAlreadyStaysAsItIs) {
 }
 
 TEST_F(TakeOverTest, ATakeOverCountsForItsControllersEpochAndIsAnsweredOnce) {
-  Begin();
-  Attached("a", "red", "10.0.0.5");
-  NoteStore();
-  LoseStore();
-  SendVm("a");
-  WaitForeign("representor/");
-  host->WaitUntil("all was looked at", [&] { return host->Host().start().complete(); });
-  v1::Request request;
-  request.set_controller_id("sdn");
-  request.set_epoch(8);
-  request.set_request_id("the-purge");
-  request.mutable_take_over()->set_mode(v1::TakeOver::MODE_PURGE);
-  request.mutable_take_over()->set_store_id(store_);
+  v1::Request request = PurgeOfLostStore(8, "the-purge");
   const v1::Reply first = host->Send(request);
   ASSERT_TRUE(first.has_taken_over()) << first.ShortDebugString();
   EXPECT_EQ(host->Send(request).SerializeAsString(), first.SerializeAsString());
@@ -389,20 +393,8 @@ TEST_F(TakeOverTest, ATakeOverCountsForItsControllersEpochAndIsAnsweredOnce) {
 }
 
 TEST_F(TakeOverTest, ATakeOverThatIsOnlyTriedFencesNobody) {
-  Begin();
-  Attached("a", "red", "10.0.0.5");
-  NoteStore();
-  LoseStore();
-  SendVm("a");
-  WaitForeign("representor/");
-  host->WaitUntil("all was looked at", [&] { return host->Host().start().complete(); });
-  v1::Request request;
-  request.set_controller_id("sdn");
-  request.set_epoch(9);
-  request.set_request_id("what-would-go");
+  v1::Request request = PurgeOfLostStore(9, "what-would-go");
   request.set_dry_run(true);
-  request.mutable_take_over()->set_mode(v1::TakeOver::MODE_PURGE);
-  request.mutable_take_over()->set_store_id(store_);
   const v1::Reply tried = host->Send(request);
   ASSERT_TRUE(tried.has_taken_over()) << tried.ShortDebugString();
   request.set_epoch(7);

@@ -334,12 +334,7 @@ TEST_F(UplinkTest, WhatTheNicCannotDoIsRefusedByNameAndTriedAgainWhenItIsNotAske
   EXPECT_EQ(status.step(), "vf placement");
   EXPECT_THAT(status.reason(), HasSubstr("max_tx_mbps: pf0 has representors"));
   ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
-                    v1::Port* port = apply.add_upsert()->mutable_port();
-                    port->set_id("a-lan");
-                    port->set_vm("a");
-                    port->set_vpc("lan");
-                    port->set_subnet("lan-1");
-                    port->add_addresses("10.0.0.5");
+                    FillPort(apply, "a-lan", "a", "lan")->add_addresses("10.0.0.5");
                   })
                   .has_accepted());
   host->WaitReady("a-lan");

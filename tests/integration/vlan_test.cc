@@ -153,11 +153,7 @@ TEST_F(VlanTest, ARateThatTheNicRefusesIsSaidInTheKernelsWordsAndRolledBack) {
   WaitNothingLeft(before_);
   // What can be done is, as soon as it is asked for.
   ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
-                    v1::Port* port = apply.add_upsert()->mutable_port();
-                    port->set_id("a-lan");
-                    port->set_vm("a");
-                    port->set_vpc("lan");
-                    port->set_subnet("lan-1");
+                    v1::Port* port = FillPort(apply, "a-lan", "a", "lan");
                     port->set_mac(kMac);
                     port->set_max_tx_mbps(500);
                   })
@@ -359,11 +355,7 @@ TEST_F(VlanTest, AnotherVlanOfTheVpcAttachesItsPortsAnew) {
       vpc->set_id("lan");
       vpc->set_vlan(200);
       if (!with_port) return;
-      v1::Port* port = apply.add_upsert()->mutable_port();  // as it is
-      port->set_id("a-lan");
-      port->set_vm("a");
-      port->set_vpc("lan");
-      port->set_subnet("lan-1");
+      v1::Port* port = FillPort(apply, "a-lan", "a", "lan");  // as it is
       port->set_mac(kMac);
       port->add_addresses("10.0.0.5");
     });

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "agent/base/error.h"
+#include "agent/base/test_types.h"
 
 namespace fairlead {
 namespace {
@@ -18,7 +19,6 @@ using ::testing::IsEmpty;
 
 constexpr uint32_t kNoSuchDevice = 0x7ffffff0;
 
-IpAddress Ip(std::string_view text) { return *IpAddress::Parse(text); }
 IpPrefix Net(std::string_view text) { return *IpPrefix::Parse(text); }
 
 TEST_P(RtnetlinkContract, ALinkIsFoundByNameAndByIndex) {

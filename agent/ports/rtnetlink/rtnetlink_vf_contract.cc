@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "agent/base/error.h"
+#include "agent/base/test_types.h"
 
 namespace fairlead {
 
@@ -12,8 +13,6 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(RtnetlinkNetdevsimVfContract);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(RtnetlinkIgbVfContract);
 
 namespace {
-
-MacAddress Mac(const char* text) { return *MacAddress::Parse(text); }
 
 TEST_P(RtnetlinkVfContract, EveryVfIsShown) {
   const auto link = port().GetLinkWithVfs(pf_);

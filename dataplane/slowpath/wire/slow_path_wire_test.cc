@@ -6,6 +6,7 @@
 
 #include <functional>
 
+#include "agent/base/test_types.h"
 #include "agent/base/text.h"
 #include "fairlead/v1/slow_path.pb.h"
 
@@ -16,8 +17,6 @@ using Kind = SlowPathKey::Kind;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-IpAddress Ip(const char* text) { return *IpAddress::Parse(text); }
 
 SlowPathSubnet Subnet() {
   SlowPathSubnet out;

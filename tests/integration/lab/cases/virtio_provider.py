@@ -3,11 +3,11 @@
 whose VFs have representors: a table of frames, sent as they are written here, and for each all places where it arrives; then
 the guests' own stacks, restarts, and what others do to the uplink."""
 import json
-import subprocess
 import time
 
 import frames
-from frames import BROADCAST, ICMP6, UDP, Seen
+from ears import Ears
+from frames import BROADCAST, ICMP6, UDP
 from host import LOCAL, PF, REMOTE, SteadyPing, eventually, ip, need, run
 from scene import Scene as AnyScene
 
@@ -71,40 +71,6 @@ class Scene(AnyScene):
         else:
             netns, dev = self.ears[sender]
             run("ip", "netns", "exec", netns, "rawframes", "send", dev, *text.split())
-
-
-class Ears:
-    """Hears all that arrives at the four ports and on the fabric."""
-
-    def __init__(self, s):
-        self.s, self.logs = s, {}
-        for vm, dev in s.place.values():
-            vm.sh(f"rawframes hear {dev} >/tmp/heard.{dev} & echo $! >/tmp/heard.{dev}.pid")
-            eventually(f"rawframes hears {dev} of VM {vm.name}", lambda v=vm, d=dev: int(
-                v.sh(f"cat /sys/class/net/{d}/flags").strip(), 16) & 0x100)  # IFF_PROMISC
-        for name, (netns, dev) in s.ears.items():
-            log = f"/run/fairlead/heard.{name}"
-            before = promiscuity(netns, dev)
-            with open(log, "w") as out:
-                self.logs[name] = log, subprocess.Popen(["ip", "netns", "exec", netns, "rawframes", "hear", dev],
-                                                        stdin=subprocess.DEVNULL, stdout=out)
-            eventually(f"rawframes hears {name}", lambda n=netns, d=dev, b=before: promiscuity(n, d) > b)
-
-    def stop(self):
-        """What each has heard: name -> [Seen]."""
-        texts = {}
-        for port, (vm, dev) in self.s.place.items():
-            vm.sh(f"kill $(cat /tmp/heard.{dev}.pid)")
-            texts[port] = vm.sh(f"cat /tmp/heard.{dev}")
-        for name, (log, process) in self.logs.items():
-            process.terminate()
-            process.wait()
-            texts[name] = open(log).read()
-        return {name: [Seen(bytes.fromhex(line)) for line in text.split()] for name, text in texts.items()}
-
-
-def promiscuity(netns, dev):
-    return json.loads(ip("-n", netns, "-d", "-j", "link", "show", dev))[0]["promiscuity"]
 
 
 ON_LAN, ON_OTHER, UNTAGGED = {"wire", "far-lan"}, {"wire", "far-other"}, {"wire"}
@@ -185,7 +151,7 @@ def table(s):
 def matrix(s):
     """Each frame of the table arrives at all places that it is to, untagged at a guest, and nowhere else."""
     cells, bad = table(s), []
-    ears = Ears(s)
+    ears = Ears(s.place, s.ears)
     for start in range(0, len(cells), 8):
         part = cells[start:start + 8]
         for sender in sorted({c[1] for c in part}):

@@ -4,11 +4,11 @@ table of frames, sent as they are written here, and for each of them where it ar
 guests' own stacks, DHCP clients among them, come after."""
 import json
 import struct
-import subprocess
 import time
 
 import frames
-from frames import ARP, BROADCAST, GATEWAY_MAC, ICMP, ICMP6, TCP, UDP, Seen
+from ears import Ears
+from frames import ARP, BROADCAST, GATEWAY_MAC, ICMP, ICMP6, TCP, UDP
 from host import (FACTS, LOCAL, PF, REMOTE, VFS, VXLAN_PORT, Far, SlowPath, another_host, eventually, filters, ip, need,
                   network_yaml, run, subnet_yaml)
 from scene import Scene as AnyScene
@@ -33,6 +33,7 @@ class Scene(AnyScene):
         self.far1 = Far("far-red-1", 100, "52:54:00:00:0a:02", FAR1, FAR1V6)
         self.far2 = Far("far-red-2", 100, "52:54:00:00:0a:03", FAR2, FAR2V6, host=another_host(1))
         self.blue = Far("far-blue", 200, "52:54:00:00:0b:02", FAR1)
+        self.ears = {far.name: (far.name, far.dev) for far in (self.far1, self.far2, self.blue)}
         super().__init__("a", "b")
         self.a, self.b = self.vms["a"], self.vms["b"]
         self.agent.apply(network_yaml("red", 100, *RED1) + subnet_yaml("red", "red-2", *RED2) +
@@ -54,40 +55,6 @@ class Scene(AnyScene):
             eventually(f"{dev} of VM {vm.name} is {port}", lambda v=vm, d=dev, p=port: v.mac(d) == self.mac[p])
             vm.sh(f"echo 1 >/proc/sys/net/ipv6/conf/{dev}/disable_ipv6; ip link set {dev} up")
         self.settled()
-
-
-class Ears:
-    """Hears all that arrives at the four ports and the three far ends."""
-
-    def __init__(self, s):
-        self.s, self.logs = s, {}
-        for port, (vm, dev) in s.place.items():
-            vm.sh(f"rawframes hear {dev} >/tmp/heard.{dev} & echo $! >/tmp/heard.{dev}.pid")
-            eventually(f"rawframes hears {dev} of VM {vm.name}", lambda v=vm, d=dev: promiscuous(
-                v.sh(f"cat /sys/class/net/{d}/flags")))
-        for far in (s.far1, s.far2, s.blue):
-            log = f"/run/fairlead/heard.{far.name}"
-            with open(log, "w") as out:
-                self.logs[far.name] = log, subprocess.Popen(["ip", "netns", "exec", far.name, "rawframes", "hear", far.dev],
-                                                            stdin=subprocess.DEVNULL, stdout=out)
-            eventually(f"rawframes hears {far.name}", lambda f=far: "promiscuity 1" in ip(
-                "-n", f.name, "-d", "link", "show", f.dev))
-
-    def stop(self):
-        """What each has heard: name -> [Seen]."""
-        texts = {}
-        for port, (vm, dev) in self.s.place.items():
-            vm.sh(f"kill $(cat /tmp/heard.{dev}.pid)")
-            texts[port] = vm.sh(f"cat /tmp/heard.{dev}")
-        for name, (log, process) in self.logs.items():
-            process.terminate()
-            process.wait()
-            texts[name] = open(log).read()
-        return {name: [Seen(bytes.fromhex(line)) for line in text.split()] for name, text in texts.items()}
-
-
-def promiscuous(flags):
-    return int(flags.strip(), 16) & 0x100  # IFF_PROMISC
 
 
 def arrives(at, src, dst, ttl=64):
@@ -255,7 +222,7 @@ def matrix(s):
     # A kind that is not to be answered must not be taken for one that is: each in a round of its own.
     rounds = [[c for c in cells if c[4] is not UNANSWERED], [c for c in cells if c[4] is UNANSWERED]]
     for part in rounds:
-        ears = Ears(s)
+        ears = Ears(s.place, s.ears)
         send(s, part)
         # What comes last has been overtaken by nothing: each path once more.
         last = MARK + b"end"
@@ -301,7 +268,7 @@ def jumbo(s):
         frame = frames.ip(s.mac["a1"], to, src, dst, UDP, mark.ljust(mtu - headers, b"\0"))
         need(len(frame) == 14 + mtu, f"{name}: a frame of {len(frame)} bytes")
         cells.append((name, "a1", frame, mark, expected, None))
-    ears = Ears(s)
+    ears = Ears(s.place, s.ears)
     send(s, cells, 1)
     time.sleep(2)
     heard = ears.stop()
@@ -360,7 +327,7 @@ def from_the_tunnel(s):
     drops = dropped_by_the_tunnel()
     heard = {}
     for name, (vni, port, frame) in outer.items():
-        ears = Ears(s)
+        ears = Ears(s.place, s.ears)
         payload = (struct.pack("!II", 0x08000000, vni << 8) + frame).hex()
         code = (f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
                 f"[s.sendto(bytes.fromhex('{payload}'), ('{LOCAL['address']}', {port})) for _ in range(3)]")

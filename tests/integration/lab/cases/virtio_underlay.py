@@ -4,10 +4,10 @@ what is seen of it on the wire."""
 import ipaddress
 import json
 import struct
-import subprocess
 import time
 
 import frames
+from ears import Ear, Ears
 from frames import IPV4, IPV6, UDP
 from host import FACTS, LOCAL, PF, REMOTE, Far, eventually, ip, need, network_yaml, run
 from scene import Scene as AnyScene
@@ -55,27 +55,9 @@ class Scene(AnyScene):
         eventually("the endpoint is ready", lambda: self.agent.status("endpoints", "far-red").get("state") == "ready")
         self.settled()
 
-
     def end(self):
         self.far.move(self.remote(REMOTE6, LOCAL6))  # as it was before the cases
         super().end()
-
-
-class Wire:
-    """Hears what arrives at the far host, outer headers and all."""
-    LOG = "/run/fairlead/heard.wire"
-
-    def __init__(self):
-        with open(self.LOG, "w") as out:
-            self.process = subprocess.Popen(["ip", "netns", "exec", REMOTE["netns"], "rawframes", "hear", REMOTE["netdev"]],
-                                            stdin=subprocess.DEVNULL, stdout=out)
-        eventually("rawframes hears the wire", lambda: "promiscuity 1" in ip(
-            "-n", REMOTE["netns"], "-d", "link", "show", REMOTE["netdev"]))
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-        return [bytes.fromhex(line) for line in open(self.LOG).read().split()]
 
 
 def datagram(raw):
@@ -108,7 +90,7 @@ def traffic(s, kind, local):
     need(s.a.ping(FAR) == 5, "the far end does not answer the VM")
     need(s.a.ping(FAR6) == 5, "the far end does not answer the VM's IPv6")
     need(s.far.ping(A), "the VM does not answer the far end")
-    wire = Wire()
+    wire = Ear("wire", REMOTE["netns"], REMOTE["netdev"])
     mac = s.agent.port("a1")["mac"]
     s.a.sh("rawframes send eth0 " + " ".join(frames.ip(mac, s.far.mac, A, FAR, UDP, MARK, to_port=20000 + n).hex()
                                              for n in range(FLOWS)))
@@ -167,15 +149,13 @@ def strangers(s):
     heard = {}
     for name, source, vni in (("right", REMOTE["address"], VNI), ("stranger", STRANGER, VNI),
                               ("unknown", REMOTE["address"], 999)):
-        s.a.sh("rawframes hear eth0 >/tmp/heard & echo $! >/tmp/heard.pid")
-        eventually("rawframes hears the VM", lambda: int(s.a.sh("cat /sys/class/net/eth0/flags").strip(), 16) & 0x100)
+        ears = Ears({"a1": (s.a, "eth0")}, {})
         payload = (struct.pack("!BBHI", 0, 0, 0x6558, vni << 8) + frame).hex()
         code = (f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('{source}', 0)); "
                 f"[s.sendto(bytes.fromhex('{payload}'), ('{LOCAL['address']}', {PORTS['geneve']})) for _ in range(3)]")
         run("ip", "netns", "exec", REMOTE["netns"], "python3", "-IS", "-c", code)
         time.sleep(1)
-        s.a.sh("kill $(cat /tmp/heard.pid)")
-        heard[name] = s.a.sh("cat /tmp/heard").count(MARK.hex())
+        heard[name] = sum(MARK in seen.raw for seen in ears.stop()["a1"])
     need(heard == {"right": 3, "stranger": 0, "unknown": 0}, f"heard: {heard}")
     now = drops(s)
     need(now[0] >= unknown + 3 and now[1] >= of_vpc + 3, f"dropped before {unknown}, {of_vpc}, and then {now}")
