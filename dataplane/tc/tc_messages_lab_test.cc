@@ -444,7 +444,8 @@ std::map<std::string, std::string> ProviderWords(const std::string& out) {
 }
 
 TEST_F(TcMessagesTest, EveryRuleOfAVlanIsAskedForAsTcDoes) {
-  auto words = ProviderWords("action vlan push id 30 pipe action mirred egress redirect dev flup");
+  auto words = ProviderWords(
+      "action vlan push protocol 802.1Q id 30 pipe action mirred egress redirect dev flup");
   const std::string in = "protocol 802.1Q flower vlan_id 30 ";
   const std::string pop = " action vlan pop pipe action mirred egress ";
   words["^/0/17920/4"] = StrCat(in, "dst_mac ", kMac, pop, "redirect dev flrep");
