@@ -11,6 +11,7 @@
 #include "agent/daemon/host_view.h"
 #include "agent/intent/flow_question.h"
 #include "agent/intent/kinds.h"
+#include "agent/intent/rule_question.h"
 #include "fairlead/v1/agent.pb.h"
 
 namespace fairlead {
@@ -160,10 +161,12 @@ void Service::Handle(std::string_view frame, Answer answer) {
     return;
   }
   const v1::Request& request = pending->request;
-  if (request.has_get()) return answer(GetAnswer(request));
+  if (request.has_get() && request.get().counters()) return GetCounted(request, std::move(answer));
+  if (request.has_get()) return answer(GetAnswer(request, nullptr));
   if (request.has_get_host()) return GetHost(request, std::move(answer));
   if (request.has_release_vf()) return ReleaseVf(request, std::move(answer));
   if (request.has_explain_flow()) return ExplainFlow(request, std::move(answer));
+  if (request.has_list_rules()) return ListRules(request, std::move(answer));
   if (!IsChange(request)) {
     answer(Rejection(
         request, {{"", ViolationCode::kUnsupported, "this agent does not know what is asked"}}));
@@ -513,7 +516,56 @@ void Service::ExplainFlow(const v1::Request& request, Answer answer) {
       });
 }
 
-std::string Service::GetAnswer(const v1::Request& request) const {
+std::optional<Violation> Service::BeginCounting() {
+  if (countings_ >= options_.countings) {
+    return Violation{"", ViolationCode::kBusy,
+                     StrCat(countings_, " askers wait for counters already; send it again later")};
+  }
+  ++countings_;
+  return std::nullopt;
+}
+
+void Service::ListRules(const v1::Request& request, Answer answer) {
+  const std::variant<RuleQuestion, std::vector<Violation>> parsed =
+      ParseRuleQuestion(request.list_rules());
+  if (const auto* bad = std::get_if<std::vector<Violation>>(&parsed)) {
+    return answer(Rejection(request, *bad));
+  }
+  if (const auto busy = BeginCounting()) return answer(Rejection(request, {*busy}));
+  engine_->ListRules(std::get<RuleQuestion>(parsed), [this, alive = std::weak_ptr<bool>(alive_),
+                                                      request, answer = std::move(answer)](
+                                                         const absl::StatusOr<RuleList>& list) {
+    if (alive.expired()) return;
+    --countings_;
+    if (!list.ok()) {
+      return answer(Rejection(request, {{"list_rules.port", ViolationCode::kNotFound,
+                                         std::string(list.status().message())}}));
+    }
+    v1::Reply reply = ReplyTo(request);
+    ToProto(*list, reply.mutable_rules());
+    answer(Serialise(reply));
+  });
+}
+
+// Counters are read for one port, beside the changes.
+void Service::GetCounted(const v1::Request& request, Answer answer) {
+  const v1::Get& get = request.get();
+  if (get.kind() != v1::OBJECT_KIND_PORT || get.id().empty()) {
+    return answer(Rejection(request, {{"get.counters", ViolationCode::kUnsupported,
+                                       "are those of one port: kind and id have to name it"}}));
+  }
+  if (const auto busy = BeginCounting()) return answer(Rejection(request, {*busy}));
+  engine_->CountPort(
+      get.id(), [this, alive = std::weak_ptr<bool>(alive_), request, answer = std::move(answer)](
+                    const absl::StatusOr<std::optional<PortTraffic>>& traffic) {
+        if (alive.expired()) return;
+        --countings_;
+        answer(GetAnswer(request, &traffic));
+      });
+}
+
+std::string Service::GetAnswer(const v1::Request& request,
+                               const absl::StatusOr<std::optional<PortTraffic>>* traffic) const {
   v1::Reply reply = ReplyTo(request);
   v1::GetReply* out = reply.mutable_get();
   out->set_agent_start(options_.agent_start);
@@ -539,6 +591,11 @@ std::string Service::GetAnswer(const v1::Request& request) const {
     }
     const auto [first, last] = drifts.equal_range(ref.ToString());
     for (auto drift = first; drift != last; ++drift) ToProto(*drift->second, item->add_drifts());
+    if (traffic != nullptr && !traffic->ok()) {
+      item->mutable_traffic()->set_problem(std::string(traffic->status().message()));
+    } else if (traffic != nullptr && traffic->value()) {
+      ToProto(*traffic->value(), item->mutable_traffic());
+    }
   };
   if (kind && !get.id().empty()) {
     const ObjectRef ref{*kind, get.id()};
@@ -563,8 +620,7 @@ void Service::GetHost(const v1::Request& request, Answer answer) {
 std::string Service::HostAnswer(const v1::Request& request,
                                 const absl::StatusOr<Engine::TunnelDrops>* drops) const {
   v1::Reply reply = ReplyTo(request);
-  FillHostState(*engine_, store_id_, lanes_(), store_problem_(), request.get_host().rules(),
-                *reply.mutable_host());
+  FillHostState(*engine_, store_id_, lanes_(), store_problem_(), *reply.mutable_host());
   if (drops != nullptr) ToProto(*drops, *reply.mutable_host()->mutable_tunnel_drops());
   return Serialise(reply);
 }

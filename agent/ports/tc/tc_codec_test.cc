@@ -583,25 +583,68 @@ TEST(DecodeFilter, ReadsWhatHardwareTook) {
   EXPECT_EQ(filter->info.in_hw_count, 3u);
 }
 
-// gnet_stats_copy_basic, net/core/gen_stats.c: the whole number comes only where 32 bits overflow.
-TEST(DecodeFilter, PacketsAreThoseOfItsFirstAction) {
-  for (const bool many : {false, true}) {
-    Message message(RTM_NEWTFILTER, 0);
-    message.Header(tcmsg{}).PutString(TCA_KIND, "flower").Begin(TCA_OPTIONS).Begin(TCA_FLOWER_ACT);
-    for (uint16_t action : {1, 2}) {
-      gnet_stats_basic basic{};
-      basic.bytes = 500;
-      basic.packets = 7U * action;
-      message.Begin(action).Begin(TCA_ACT_STATS).PutStruct(TCA_STATS_BASIC, basic);
-      const uint64_t whole = (uint64_t{1} << 32) + 7;
-      if (many) message.PutStruct(TCA_STATS_PKT64, whole);
-      message.End().End();
-    }
+// A flower filter, its actions' TCA_ACT_STATS as `put` makes them.
+absl::StatusOr<DecodedFilter> WithStats(const std::vector<std::function<void(Message&)>>& put) {
+  Message message(RTM_NEWTFILTER, 0);
+  message.Header(tcmsg{}).PutString(TCA_KIND, "flower").Begin(TCA_OPTIONS).Begin(TCA_FLOWER_ACT);
+  uint16_t action = 0;
+  for (const auto& stats : put) {
+    message.Begin(++action).Begin(TCA_ACT_STATS);
+    stats(message);
     message.End().End();
-    const auto filter = DecodeFilter(Payload(message));
-    ASSERT_TRUE(filter.ok()) << filter.status();
-    EXPECT_EQ(filter->info.packets, many ? (uint64_t{1} << 32) + 7 : 7U);
   }
+  message.End().End();
+  return DecodeFilter(Payload(message));
+}
+
+void PutBasic(Message& message, uint16_t type, uint32_t packets, uint64_t bytes) {
+  gnet_stats_basic basic{};
+  basic.packets = packets;
+  basic.bytes = bytes;
+  message.PutStruct(type, basic);
+}
+
+TEST(DecodeFilter, CountersAreThoseOfItsFirstAction) {
+  const auto filter = WithStats({[](Message& m) {
+                                   PutBasic(m, TCA_STATS_BASIC, 7, 588);
+                                   PutBasic(m, TCA_STATS_BASIC_HW, 3, 252);
+                                 },
+                                 [](Message& m) { PutBasic(m, TCA_STATS_BASIC, 14, 1000); }});
+  ASSERT_TRUE(filter.ok()) << filter.status();
+  EXPECT_EQ(filter->info.counters, (RuleCounters{{7, 588}, {3, 252}}));
+}
+
+// ___gnet_stats_copy_basic, net/core/gen_stats.c: where 32 bits of packets do not suffice, the
+// whole number comes right behind what it is of, twice under the same name.
+TEST(DecodeFilter, WholeNumbersOfPacketsAreOfWhatTheyFollow) {
+  constexpr uint64_t kAll = (uint64_t{5} << 32) + 7, kHardware = (uint64_t{2} << 32) + 3;
+  const auto whole = [](Message& m, uint64_t packets) { m.PutStruct(TCA_STATS_PKT64, packets); };
+  const auto both = WithStats({[&](Message& m) {
+    PutBasic(m, TCA_STATS_BASIC, 7, 588);
+    whole(m, kAll);
+    PutBasic(m, TCA_STATS_BASIC_HW, 3, 252);
+    whole(m, kHardware);
+  }});
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_EQ(both->info.counters, (RuleCounters{{kAll, 588}, {kHardware, 252}}));
+  const auto one = WithStats({[&](Message& m) {
+    PutBasic(m, TCA_STATS_BASIC, 7, 588);
+    whole(m, kAll);
+    PutBasic(m, TCA_STATS_BASIC_HW, 3, 252);
+  }});
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ(one->info.counters, (RuleCounters{{kAll, 588}, {3, 252}}));
+}
+
+TEST(DecodeFilter, CountersThatAreCutShortOrOfNothingCountNothing) {
+  const auto alone = WithStats({[](Message& m) { m.PutStruct(TCA_STATS_PKT64, uint64_t{9}); }});
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  EXPECT_EQ(alone->info.counters, RuleCounters());
+  const auto cut = WithStats({[](Message& m) { m.PutU32(TCA_STATS_BASIC, 9); }});
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_EQ(cut->info.counters, RuleCounters());
+  const auto narrow = WithStats({[](Message& m) { m.PutU32(TCA_STATS_PKT64, 9); }});
+  EXPECT_EQ(narrow.status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(DecodeFilter, ACookieOfAnotherLengthIsForeign) {
