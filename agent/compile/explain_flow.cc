@@ -134,6 +134,7 @@ class Explainer {
     step.reached = reached;
     if (seen != nullptr) {
       step.in_hw_count = seen->in_hw_count;
+      step.ethertype = seen->ethertype;
       step.detail = WordsOf(rule.location);
     }
     // Of one that is there otherwise FindStrangers tells, if the packet comes as far.

@@ -68,6 +68,10 @@ struct FlowScene {
   std::string uplink;                 // name of that PF's netdev, in a provider network
 };
 
+// What a chain of a table is for: "admit", "subnet red-1", "routes of VPC red", "tunnel"; "" where
+// that is not known any more.
+std::string StageOf(const World& world, const RuleTable& table, uint32_t chain);
+
 // kNotFound, kFailedPrecondition: of the port, which is not there, or whose packets meet no rule
 // here; kInvalidArgument, kUnimplemented: of what is asked about it.
 absl::StatusOr<FlowScene> SceneOf(const FlowQuestion& question, const FlowHost& host);

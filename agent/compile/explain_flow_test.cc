@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/compile/explain_flow.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "agent/base/text.h"
+#include "agent/compile/explain_fixture.h"
 
 namespace fairlead {
 namespace {
@@ -17,12 +14,9 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using Kind = FlowVerdict::Kind;
 
-IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
-MacAddress Mac(uint8_t n) { return MacAddress({0x52, 0x54, 0, 0, 0, n}); }
-
 // VPC "red" with routed subnets red-1 and red-2, and red-3, which is not; "blue" with the same
 // addresses. Ports a and b are in red-1, c in red-2, e in red-3, x in blue; d is not attached.
-class ExplainFlowTest : public ::testing::Test {
+class ExplainFlowTest : public ExplainFixture {
  protected:
   ExplainFlowTest() {
     Put(Vpc{"red", *Vni::Make(1000)}, 1);
@@ -46,11 +40,6 @@ class ExplainFlowTest : public ::testing::Test {
     states_[{ObjectKind::kPort, "d"}] = "pending: no free VF";
   }
 
-  void Put(Object object, uint32_t ordinal) {
-    Change change;
-    change.upserts = {{std::move(object), 1, ordinal}};
-    world_.Apply(change);
-  }
   void PutSubnet(const std::string& id, const std::string& vpc, const std::string& net,
                  uint32_t ordinal, bool routed, const std::string& net6 = "") {
     Subnet subnet{id, vpc, *IpPrefix::Parse(net + ".0/24"), {}};
@@ -107,116 +96,48 @@ class ExplainFlowTest : public ::testing::Test {
   // As the engine would have it, and a kernel that has all of it in hardware.
   void Compile() {
     compiled_ = {DefaultDropRule(kTunnel)};
-    const auto add = [&](std::vector<FlowRule> rules) {
-      compiled_.insert(compiled_.end(), rules.begin(), rules.end());
-    };
     for (const char* id : {"red", "blue"}) {
       const StoredObject& vpc = *world_.Find({ObjectKind::kVpc, id});
       const VpcContext context{*world_.FindVpc(id)->vni, vpc.ordinal, tunnel_,
                                tunnel_config_.peers};
       compiled_.push_back(DefaultDropRule({RuleTable::Kind::kVpcBlock, context.vni}));
-      add(CompileVpcRules(context));
+      AddCompiled(CompileVpcRules(context));
       for (const std::string& name : world_.SubnetsOfVpc(id)) {
         const Subnet& subnet = *world_.FindSubnet(name);
         const SubnetContext of =
             ContextOf(subnet, world_.Find({ObjectKind::kSubnet, name})->ordinal);
-        add(CompileSubnetRules(context, subnet, of.ordinal));
+        AddCompiled(CompileSubnetRules(context, subnet, of.ordinal));
         for (const auto& [port, bound] : bound_) {
-          if (bound.subnet == name) add(CompilePortRules(context, of, bound));
+          if (bound.subnet == name) AddCompiled(CompilePortRules(context, of, bound));
         }
         for (const StoredObject* stored : world_.EndpointsOfSubnet(name)) {
-          add(CompileEndpointRules(context, of, std::get<Endpoint>(stored->object),
-                                   stored->ordinal));
+          AddCompiled(CompileEndpointRules(context, of, std::get<Endpoint>(stored->object),
+                                           stored->ordinal));
         }
       }
       for (const StoredObject* stored : world_.RoutesOfVpc(id)) {
         const auto& route = std::get<Route>(stored->object);
-        add({CompileRouteRule(context, route, stored->ordinal, NextHopOf(route))});
+        AddCompiled({CompileRouteRule(context, route, stored->ordinal, NextHopOf(route))});
       }
     }
-    std::sort(compiled_.begin(), compiled_.end(),
-              [](const FlowRule& a, const FlowRule& b) { return a.location < b.location; });
-    seen_.clear();
-    for (const FlowRule& rule : compiled_) PutInKernel(rule);
+    Stand();
   }
-  RuleEvidence& PutInKernel(const FlowRule& rule) {
-    RuleEvidence& seen = seen_[rule.location.table]
-                             .rules.emplace_back(ObservedRule{PlaceOf(rule.location), {}})
-                             .seen;
-    seen.ours = true;
-    seen.ethertype = rule.match.ethertype;
-    seen.content_hash = rule.ContentHash();
-    seen.hardware = RuleHardware::kInHardware;
-    seen.in_hw_count = 9;
-    return seen;
-  }
-  RuleEvidence& At(const std::string& location) {
-    for (auto& [table, seen] : seen_) {
-      for (ObservedRule& rule : seen.rules) {
-        if (fairlead::At(table, rule.place).ToString() == location) return rule.seen;
-      }
-    }
-    ADD_FAILURE() << location << " is not there";
-    return seen_.begin()->second.rules.front().seen;
-  }
-  void Remove(const std::string& location) {
-    size_t removed = 0;
-    for (auto& [table, seen] : seen_) {
-      removed += std::erase_if(seen.rules, [&, &of = table](const ObservedRule& rule) {
-        return fairlead::At(of, rule.place).ToString() == location;
-      });
-    }
-    ASSERT_EQ(removed, 1U) << location;
-  }
-  void PutForeign(const RuleLocation& at, uint16_t ethertype = kEtherAll) {
-    FlowRule rule;
-    rule.location = at;
-    rule.match.ethertype = ethertype;
-    PutInKernel(rule).ours = false;
-    seen_[at.table].foreign[PlaceOf(at)] = "a matchall rule that this agent did not make";
-  }
-
-  FlowHost Host() {
-    FlowHost host;
-    host.world = &world_;
+  FlowHost Host() override {
+    FlowHost host = ExplainFixture::Host();
     host.tunnel = &tunnel_;
     host.tunnel_config = &tunnel_config_;
-    host.bound = [this](const std::string& port) {
-      const auto it = bound_.find(port);
-      return it == bound_.end() ? nullptr : &it->second;
-    };
-    host.state = [this](const ObjectRef& ref) { return states_[ref]; };
-    host.port_with_mac = [this](const std::string& vpc, const MacAddress& mac) {
-      for (const auto& [id, port] : bound_) {
-        if (port.vpc == vpc && port.mac == mac) return std::optional<std::string>(id);
-      }
-      return std::optional<std::string>();
-    };
-    host.not_answered = [this](const std::string&) { return not_answered_; };
     return host;
-  }
-  static FlowQuestion From(const std::string& port, const std::string& to) {
-    FlowQuestion question;
-    question.port = port;
-    question.to = Ip(to);
-    return question;
   }
   FlowExplanation Explain(const FlowQuestion& question) {
     if (seen_.empty()) Compile();
-    const absl::StatusOr<FlowScene> scene = SceneOf(question, Host());
-    EXPECT_TRUE(scene.ok()) << scene.status();
-    if (!scene.ok()) return {};
-    FlowExplanation out = ExplainFlow(*scene, compiled_, seen_[scene->table]);
     ObservedResource hop;
     hop.neighbour = next_hop_;
     hop.neighbour_detail = "192.0.2.2 FAILED";
-    JudgePath(&hop, out);
-    return out;
+    return ExplainWith(question, &hop);
   }
   FlowExplanation Explain(const std::string& port, const std::string& to) {
     return Explain(From(port, to));
   }
-  absl::Status Refused(const FlowQuestion& question) { return SceneOf(question, Host()).status(); }
   static std::vector<std::string> Stages(const FlowExplanation& flow) {
     std::vector<std::string> out;
     for (const FlowStep& step : flow.steps) out.push_back(step.stage);
@@ -225,14 +146,8 @@ class ExplainFlowTest : public ::testing::Test {
 
   const RuleTable kTunnel{RuleTable::Kind::kTunnelIngress, {}};
   const RuleTable kRed{RuleTable::Kind::kVpcBlock, *Vni::Make(1000)};
-  World world_;
   TunnelConfig tunnel_config_;
   TunnelFacts tunnel_{"fl-vxlan0", 7, Ip("192.0.2.1"), 4789, 1450};
-  std::map<std::string, BoundPort> bound_;
-  std::map<ObjectRef, std::string> states_;
-  std::string not_answered_;
-  std::vector<FlowRule> compiled_;
-  std::map<RuleTable, ObservedRules> seen_;
   NeighbourState next_hop_ = NeighbourState::kResolved;
 };
 

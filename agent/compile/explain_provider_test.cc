@@ -4,11 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "agent/base/test_types.h"
 #include "agent/base/text.h"
-#include "agent/compile/explain_flow.h"
+#include "agent/compile/explain_fixture.h"
 #include "dataplane/pipeline/provider.h"
 
 namespace fairlead {
@@ -24,7 +22,7 @@ const NicId kPf = Mac(0xf0), kOtherPf = Mac(0xf1);
 
 // VPC "lan" on VLAN 100 with ports a and b on one PF and c on another, VPC "plain" untagged with
 // port p on the first; d in "lan" is attached nowhere.
-class ExplainProvider : public ::testing::Test {
+class ExplainProvider : public ExplainFixture {
  protected:
   ExplainProvider() {
     for (const NicId& id : {kPf, kOtherPf}) {
@@ -46,15 +44,9 @@ class ExplainProvider : public ::testing::Test {
     for (const char* vpc : {"lan", "plain"}) {
       for (const NicId& pf : {kPf, kOtherPf}) CompileOn(vpc, pf);
     }
-    std::sort(compiled_.begin(), compiled_.end(),
-              [](const FlowRule& a, const FlowRule& b) { return a.location < b.location; });
-    for (const FlowRule& rule : compiled_) Stand(rule);
-  }
-  void Put(Object object, uint32_t ordinal) {
-    Change change;
-    change.upserts.push_back({std::move(object), 1, ordinal});
-    change.next_ordinal = 100;
-    world_.Apply(change);
+    Stand();
+    states_[{ObjectKind::kPort, "d"}] = "pending: no free VF";
+    not_answered_ = "nobody asks this";
   }
   void PutPort(const std::string& id, const std::string& vpc, uint8_t n,
                const std::optional<NicId>& pf) {
@@ -78,54 +70,15 @@ class ExplainProvider : public ::testing::Test {
     }
     if (ports.empty()) return;
     compiled_.push_back(DefaultDropRule(BlockOf(context)));
-    Add(CompileProviderVpcRules(context, ports));
-    for (const BoundPort* port : ports) Add(CompileProviderPortRules(context, *port));
+    AddCompiled(CompileProviderVpcRules(context, ports));
+    for (const BoundPort* port : ports) AddCompiled(CompileProviderPortRules(context, *port));
   }
-  void Add(const std::vector<FlowRule>& rules) {
-    compiled_.insert(compiled_.end(), rules.begin(), rules.end());
-  }
-  RuleEvidence& Stand(const FlowRule& rule) {
-    RuleEvidence& seen = seen_[rule.location.table]
-                             .rules.emplace_back(ObservedRule{PlaceOf(rule.location), {}})
-                             .seen;
-    seen.ours = true;
-    seen.ethertype = rule.match.ethertype;
-    seen.content_hash = rule.ContentHash();
-    seen.hardware = RuleHardware::kInHardware;
-    seen.in_hw_count = 9;
-    return seen;
-  }
-  FlowHost Host() {
-    FlowHost host;
-    host.world = &world_;
+  FlowHost Host() override {
+    FlowHost host = ExplainFixture::Host();
     host.pfs = &pfs_;
-    host.bound = [this](const std::string& port) {
-      const auto it = bound_.find(port);
-      return it == bound_.end() ? nullptr : &it->second;
-    };
-    host.state = [](const ObjectRef& ref) {
-      return ref.id == "d" ? std::string("pending: no free VF") : std::string();
-    };
-    host.port_with_mac = [](const std::string&, const MacAddress&) {
-      return std::optional<std::string>();
-    };
-    host.not_answered = [](const std::string&) { return std::string("nobody asks this"); };
     return host;
   }
-  FlowExplanation Explain(const FlowQuestion& question) {
-    const absl::StatusOr<FlowScene> scene = SceneOf(question, Host());
-    EXPECT_TRUE(scene.ok()) << scene.status();
-    if (!scene.ok()) return {};
-    FlowExplanation out = ExplainFlow(*scene, compiled_, seen_[scene->table]);
-    JudgePath(nullptr, out);
-    return out;
-  }
-  static FlowQuestion From(const std::string& port, const std::string& to) {
-    FlowQuestion question;
-    question.port = port;
-    question.to = Ip(to);
-    return question;
-  }
+  FlowExplanation Explain(const FlowQuestion& question) { return ExplainWith(question, nullptr); }
   static FlowQuestion FromUplink(const std::string& uplink, std::optional<uint16_t> vlan,
                                  const MacAddress& to) {
     FlowQuestion question;
@@ -134,16 +87,12 @@ class ExplainProvider : public ::testing::Test {
     question.dst_mac = to;
     return question;
   }
-  std::string Refused(const FlowQuestion& question) {
-    return std::string(SceneOf(question, Host()).status().message());
+  std::string WhyRefused(const FlowQuestion& question) {
+    return std::string(Refused(question).message());
   }
 
   uint32_t next_ = 4;
-  World world_;
   std::map<NicId, PfFacts> pfs_;
-  std::map<std::string, BoundPort> bound_;
-  std::vector<FlowRule> compiled_;
-  std::map<RuleTable, ObservedRules> seen_;
 };
 
 TEST_F(ExplainProvider, WhatIsNotHereLeavesByTheUplinkWithTheTag) {
@@ -231,21 +180,18 @@ TEST_F(ExplainProvider, AMissingRuleOfTheUplinkIsTold) {
 }
 
 TEST_F(ExplainProvider, SomebodyElsesFilterBeforeOursMakesItUnknown) {
-  FlowRule foreign;
-  foreign.location = {UplinkTable(kPf), 0, 1, 1};
-  Stand(foreign).ours = false;
-  seen_[UplinkTable(kPf)].foreign[PlaceOf(foreign.location)] = "a bpf rule of somebody";
+  PutForeign({UplinkTable(kPf), 0, 1, 1});
   const FlowExplanation flow = Explain(FromUplink("pf0", 100, Mac(1)));
   EXPECT_EQ(flow.verdict.kind, Kind::kUnknown);
-  EXPECT_THAT(flow.verdict.why, HasSubstr("a bpf rule of somebody"));
+  EXPECT_THAT(flow.verdict.why, HasSubstr("is somebody else's, a matchall rule"));
 }
 
 TEST_F(ExplainProvider, WhatMeetsNoRuleIsRefusedByName) {
-  EXPECT_THAT(Refused(From("d", "10.0.0.1")),
+  EXPECT_THAT(WhyRefused(From("d", "10.0.0.1")),
               AllOf(HasSubstr("port/d is not attached here"), HasSubstr("no free VF")));
   bound_.erase("b");  // ready, on a NIC that keeps VLANs by itself
-  EXPECT_THAT(Refused(From("b", "10.0.0.1")), HasSubstr("its NIC forwards by MAC and VLAN"));
-  EXPECT_THAT(Refused(FromUplink("eth9", 100, Mac(1))), HasSubstr("'eth9' is no PF"));
+  EXPECT_THAT(WhyRefused(From("b", "10.0.0.1")), HasSubstr("its NIC forwards by MAC and VLAN"));
+  EXPECT_THAT(WhyRefused(FromUplink("eth9", 100, Mac(1))), HasSubstr("'eth9' is no PF"));
 }
 
 }  // namespace

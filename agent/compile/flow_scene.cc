@@ -103,11 +103,17 @@ class SceneBuilder {
     }
   }
 
+  // Of the scene's table. `why`: as FlowScene::Chain.
+  void AddChain(uint32_t chain, std::string why) {
+    scene_.chains[chain] = {StageOf(world_, scene_.table, chain), std::move(why)};
+  }
+
   absl::Status FromPort();
   absl::Status FromTunnel();
   // In a provider network:
   absl::Status FromProviderPort();
   absl::Status FromUplink();
+  bool AsksNobody();
   void AskFabric();
   absl::Status TakePacket();
   void NoteTarget();
@@ -161,11 +167,9 @@ absl::Status SceneBuilder::FromPort() {
   if (!scene_.begun.packet.dst_mac) FindNextHop();
   if (!scene_.not_sent.empty()) return absl::OkStatus();
   scene_.packet.dst_mac = *scene_.begun.packet.dst_mac;
-  scene_.chains[0] = {"admit", WhyNotAdmitted()};
-  scene_.chains[world_.Find({ObjectKind::kSubnet, subnet_->id})->ordinal] = {
-      StrCat("subnet ", subnet_->id), WhyNotDelivered()};
-  scene_.chains[world_.Find({ObjectKind::kVpc, vpc_->id})->ordinal] = {
-      StrCat("routes of VPC ", vpc_->id), WhyNotRouted()};
+  AddChain(0, WhyNotAdmitted());
+  AddChain(world_.Find({ObjectKind::kSubnet, subnet_->id})->ordinal, WhyNotDelivered());
+  AddChain(world_.Find({ObjectKind::kVpc, vpc_->id})->ordinal, WhyNotRouted());
   TakeRoutes();
   SayWhatIsAnswered();
   return absl::OkStatus();
@@ -186,23 +190,27 @@ absl::Status SceneBuilder::FromProviderPort() {
   // One that no port has stands for all that this host does not know.
   constexpr MacAddress kSomebody({0x02, 0, 0, 0, 0, 0});
   scene_.packet.dst_mac = scene_.begun.packet.dst_mac.value_or(kSomebody);
-  scene_.chains[0] = {"admit", WhyNotAdmitted()};
-  scene_.chains[world_.Find({ObjectKind::kVpc, vpc_->id})->ordinal] = {
-      StrCat("deliver in VPC ", vpc_->id), ""};
+  AddChain(0, WhyNotAdmitted());
+  AddChain(world_.Find({ObjectKind::kVpc, vpc_->id})->ordinal, "");
   return absl::OkStatus();
 }
 
-void SceneBuilder::AskFabric() {
+// Whether the guest sends to a group, or to itself.
+bool SceneBuilder::AsksNobody() {
   const IpAddress& to = *q_.to;
   if (const std::optional<MacAddress> group = GroupMac(to, *subnet_)) {
     scene_.begun.packet.dst_mac = group;
-    return;
+    return true;
   }
-  if (std::find(from_->addresses.begin(), from_->addresses.end(), to) != from_->addresses.end()) {
-    scene_.not_sent =
-        StrCat(to.ToString(), " is the port's own address: its guest keeps the packet");
-    return;
-  }
+  const auto& own = from_->addresses;
+  if (std::find(own.begin(), own.end(), to) == own.end()) return false;
+  scene_.not_sent = StrCat(to.ToString(), " is the port's own address: its guest keeps the packet");
+  return true;
+}
+
+void SceneBuilder::AskFabric() {
+  if (AsksNobody()) return;
+  const IpAddress& to = *q_.to;
   if (!PrefixOf(*subnet_, to)->Contains(to)) {
     Note(StrCat(to.ToString(), " is in another subnet than ", subnet_->id,
                 ": the guest sends to its router, which is the fabric's"));
@@ -244,17 +252,15 @@ absl::Status SceneBuilder::FromUplink() {
   packet.ethertype = q_.vlan ? kEtherVlan : kEtherIpv4;
   const std::optional<ObjectRef> vpc = q_.vlan ? world_.OwnerOfVlan(*q_.vlan) : world_.FlatVpc();
   if (!vpc) {
-    scene_.chains[0] = {"uplink",
-                        q_.vlan ? StrCat("no VPC of this host has the VLAN ", q_.vlan->value())
-                                : std::string("no VPC of this host is flat")};
+    AddChain(0, q_.vlan ? StrCat("no VPC of this host has the VLAN ", q_.vlan->value())
+                        : std::string("no VPC of this host is flat"));
     return absl::OkStatus();
   }
   vpc_ = world_.FindVpc(vpc->id);
   TakePorts(pf->id);
-  scene_.chains[0] = {"uplink", StrCat("no port of VPC ", vpc_->id, " on ", pf->netdev,
-                                       q_.dst_mac->IsMulticast()
-                                           ? std::string(" is there")
-                                           : StrCat(" has the MAC ", q_.dst_mac->ToString()))};
+  AddChain(0, StrCat("no port of VPC ", vpc_->id, " on ", pf->netdev,
+                     q_.dst_mac->IsMulticast() ? std::string(" is there")
+                                               : StrCat(" has the MAC ", q_.dst_mac->ToString())));
   return absl::OkStatus();
 }
 
@@ -288,7 +294,7 @@ absl::Status SceneBuilder::FromTunnel() {
   packet.outer_udp_port = tunnel.udp_port;
   const std::optional<ObjectRef> vpc = world_.OwnerOfVni(*q_.vni);
   if (!vpc) {
-    scene_.chains[0] = {"tunnel", StrCat("no VPC of this host has the VNI ", q_.vni->value())};
+    AddChain(0, StrCat("no VPC of this host has the VNI ", q_.vni->value()));
     return absl::OkStatus();
   }
   vpc_ = world_.FindVpc(vpc->id);
@@ -303,7 +309,7 @@ absl::Status SceneBuilder::FromTunnel() {
                  " is none of the hosts that may send by the tunnel (tunnel.peers: ",
                  PeersText(host_.tunnel_config->peers), ")");
   }
-  scene_.chains[0] = {"tunnel", std::move(why)};
+  AddChain(0, std::move(why));
   return absl::OkStatus();
 }
 
@@ -369,17 +375,8 @@ void SceneBuilder::NoteTarget() {
 
 // As the guest's stack does it: by its own prefix, or its gateway.
 void SceneBuilder::FindNextHop() {
+  if (AsksNobody()) return;
   const IpAddress& to = *q_.to;
-  if (const std::optional<MacAddress> group = GroupMac(to, *subnet_)) {
-    scene_.begun.packet.dst_mac = group;
-    return;
-  }
-  const auto& own = from_->addresses;
-  if (std::find(own.begin(), own.end(), to) != own.end()) {
-    scene_.not_sent =
-        StrCat(to.ToString(), " is the port's own address: its guest keeps the packet");
-    return;
-  }
   const IpPrefix& prefix = *PrefixOf(*subnet_, to);
   const std::optional<IpAddress>& gateway = GatewayOf(*subnet_, to);
   if (!prefix.Contains(to) && !gateway) {
@@ -524,6 +521,19 @@ void SceneBuilder::SayWhatIsAnswered() {
 }
 
 }  // namespace
+
+std::string StageOf(const World& world, const RuleTable& table, uint32_t chain) {
+  if (table.kind == RuleTable::Kind::kTunnelIngress) return "tunnel";
+  if (table.kind == RuleTable::Kind::kUplinkIngress) return "uplink";
+  if (chain == 0) return "admit";
+  const StoredObject* owner = world.FindByOrdinal(chain);
+  if (owner == nullptr) return "";
+  const ObjectRef ref = RefOf(owner->object);
+  if (ref.kind == ObjectKind::kSubnet) return StrCat("subnet ", ref.id);
+  if (ref.kind != ObjectKind::kVpc) return "";
+  const bool provider = table.kind == RuleTable::Kind::kProviderBlock;
+  return StrCat(provider ? "deliver in VPC " : "routes of VPC ", ref.id);
+}
 
 absl::StatusOr<FlowScene> SceneOf(const FlowQuestion& question, const FlowHost& host) {
   return SceneBuilder(question, host).Build();

@@ -264,6 +264,13 @@ void CommandTree::AddReads() {
            ->required(),
        Values::From::kList, Plurals(false));
   Note(sub->add_option("ID", o_.id, "Only this one"), Values::From::kIdsOfKind);
+  Note(sub->add_option("--port", o_.port, "Of rules: only those of this port"), Values::From::kIds,
+       {"port"});
+  sub->add_flag("--counters", o_.counters,
+                "Of rules: what each has met, read from the kernel, and in hardware of that");
+  sub->add_option("--limit", o_.limit, "Of rules: so many at most")
+      ->check(CLI::Range(1U, 1'000'000U))
+      ->capture_default_str();
   AddOutput(sub, {"table", "wide", "json", "yaml"});
 
   sub =

@@ -16,6 +16,7 @@
 #include "agent/ctl/json.h"
 #include "agent/ctl/kinds.h"
 #include "agent/ctl/render.h"
+#include "agent/ctl/rules.h"
 #include "agent/ctl/session.h"
 #include "agent/ctl/watch.h"
 #include "fairlead/v1/agent.pb.h"
@@ -40,24 +41,21 @@ int Get(Session& s) {
     }
     return kOk;
   }
-  v1::GetHost what;
-  what.set_rules(o.kind == "rule");
-  if (int code = s.AskHost(what, &reply); code != kOk) return code;
+  if (o.kind == "rule") return RunGetRules(s);
+  if (int code = s.AskHost({}, &reply); code != kOk) return code;
   const v1::HostState& host = reply.host();
-  const std::string json = o.kind == "pf"        ? PfsDocument(host, o.id)
-                           : o.kind == "vf"      ? VfsDocument(host, o.id)
-                           : o.kind == "drift"   ? DriftsDocument(host, o.id)
-                           : o.kind == "foreign" ? ForeignDocument(host, o.id)
-                                                 : RulesDocument(host, o.id);
+  const std::string json = o.kind == "pf"      ? PfsDocument(host, o.id)
+                           : o.kind == "vf"    ? VfsDocument(host, o.id)
+                           : o.kind == "drift" ? DriftsDocument(host, o.id)
+                                               : ForeignDocument(host, o.id);
   if (json.empty()) return s.NotThere(StrCat(o.kind, "/", o.id));
   if (!s.table()) {
     s.PrintDocument(json);
   } else {
-    out << (o.kind == "pf"        ? RenderPfs(host, o.id, o.wide)
-            : o.kind == "vf"      ? RenderVfs(host, o.id)
-            : o.kind == "drift"   ? RenderDrifts(host, o.id)
-            : o.kind == "foreign" ? RenderForeign(host, o.id)
-                                  : RenderRules(host, o.id));
+    out << (o.kind == "pf"      ? RenderPfs(host, o.id, o.wide)
+            : o.kind == "vf"    ? RenderVfs(host, o.id)
+            : o.kind == "drift" ? RenderDrifts(host, o.id)
+                                : RenderForeign(host, o.id));
   }
   return kOk;
 }
@@ -96,9 +94,13 @@ int DescribeOne(Session& s, const std::string& ref, std::string* text, Descripti
   }
   // With what belongs to it, which only the whole list tells.
   const bool alone = kind == "port" || kind == "endpoint" || kind == "route";
-  int code =
-      s.AskObjects(alone ? WireKind(kind) : v1::OBJECT_KIND_UNSPECIFIED, alone ? id : "", &reply);
-  if (code != kOk) return code;
+  v1::Get what;
+  if (alone) {
+    what.set_kind(WireKind(kind));
+    what.set_id(id);
+    what.set_counters(kind == "port");
+  }
+  if (int code = s.AskObjects(what, &reply); code != kOk) return code;
   for (const auto& item : reply.get().objects()) {
     if (RefTextOf(item) != StrCat(kind, "/", id)) continue;
     document->AddObject(item, reply.get());

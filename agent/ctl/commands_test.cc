@@ -374,10 +374,9 @@ TEST_F(Commands, GetPrintsATableOrADocument) {
 constexpr char kHost[] =
     "host { store_id: 's' pfs { mac: '52:54:00:00:00:01' netdev: 'pf0' vfs { index: 0 pci: "
     "'0000:01:00.1' state: 'free' } vfs { index: 1 pci: '0000:01:00.2' state: 'leased' } } "
-    "pfs { mac: '52:54:00:00:00:02' netdev: 'pf1' } rules { location: 'block 1' owner: 'port/a0' } "
-    "rules { location: 'block 2' owner: 'port/b0' } }";
+    "pfs { mac: '52:54:00:00:00:02' netdev: 'pf1' } }";
 
-TEST_F(Commands, ADocumentOfPfsVfsOrRulesHasOnlyThose) {
+TEST_F(Commands, ADocumentOfPfsOrVfsHasOnlyThose) {
   agent_.replies = {kHost};
   EXPECT_EQ(Run({"get", "pfs", "-o", "json"}), kOk) << err_;
   auto json = nlohmann::json::parse(out_);
@@ -393,11 +392,7 @@ TEST_F(Commands, ADocumentOfPfsVfsOrRulesHasOnlyThose) {
   ASSERT_EQ(json["vfs"].size(), 1U);
   EXPECT_EQ(json["vfs"][0]["pf"], "52:54:00:00:00:01");
   EXPECT_EQ(json["vfs"][0]["index"], 1);
-  EXPECT_EQ(Run({"get", "rules", "port/b0", "-o", "yaml"}), kOk) << err_;
-  EXPECT_EQ(out_,
-            "rules:\n  -\n    location: \"block 2\"\n    text: \"\"\n    owner: \"port/b0\"\n"
-            "    state: \"\"\n    in_hw_count: 0\n");
-  for (const char* kind : {"pfs", "vfs", "rules"}) {
+  for (const char* kind : {"pfs", "vfs"}) {
     EXPECT_EQ(Run({"get", kind, "zz", "-o", "json"}), kRejected);
     EXPECT_EQ(out_, "");
   }

@@ -120,6 +120,12 @@ void AddLastError(const v1::LastError& error, const v1::ObjectStatus& status, Fa
                           : "");
 }
 
+void AddTraffic(const v1::Traffic& traffic, Facts* facts) {
+  facts->Add("Traffic", traffic.problem().empty() ? "" : StrCat("not known: ", traffic.problem()));
+  if (traffic.has_sent()) facts->Add("Sent", CountersText(traffic.sent()));
+  if (traffic.has_received()) facts->Add("Received", CountersText(traffic.received()));
+}
+
 void AddDrifts(const v1::ObjectWithStatus& object, Facts* facts) {
   for (const v1::Drift& drift : object.drifts()) {
     facts->Add("Changed by others",
@@ -185,6 +191,7 @@ std::string DescribeObject(const v1::ObjectWithStatus& object, const v1::GetRepl
   AddObject(object.object(), &facts);
   const std::string ref = RefTextOf(object);
   AddStatus(ref, object.status(), &facts);
+  AddTraffic(object.traffic(), &facts);
   AddLastError(object.last_error(), object.status(), &facts);
   AddDrifts(object, &facts);
   std::string out = Printable(ref) + "\n" + facts.Print("  ");

@@ -67,14 +67,6 @@ std::string VfsDocument(const v1::HostState& host, std::string_view id) {
   return List("vfs", std::move(items), id);
 }
 
-std::string RulesDocument(const v1::HostState& host, std::string_view id) {
-  Json items = Json::array();
-  for (const auto& rule : host.rules()) {
-    if (MatchesRule(rule, id)) items.push_back(ValueOf(rule));
-  }
-  return List("rules", std::move(items), id);
-}
-
 std::string DriftsDocument(const v1::HostState& host, std::string_view id) {
   Json items = Json::array();
   for (const auto& drift : host.drifts()) {

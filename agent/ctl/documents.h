@@ -3,8 +3,8 @@
 // Purpose: what is printed for scripts, where it is not simply a message of the
 // agent: JSON texts, in json.h's mapping.
 //
-//   get pfs, vfs, rules,  {"pfs": [...]}, {"vfs": [...]}, {"rules": [...]},
-//   drifts, foreign       {"drifts": [...]}, {"foreign": [...]}
+//   get pfs, vfs, drifts, {"pfs": [...]}, {"vfs": [...]}, {"drifts": [...]},
+//   foreign               {"foreign": [...]}
 //   describe              {"objects": [...], "pfs": [...], "vfs": [...]}; of these
 //                         only what was asked for
 //   watch -o json         one object a line, by its "type"
@@ -30,7 +30,6 @@ namespace fairlead {
 // that id. A PF is shown without its VFs, a VF with the MAC of its PF as "pf".
 std::string PfsDocument(const v1::HostState& host, std::string_view id);
 std::string VfsDocument(const v1::HostState& host, std::string_view id);
-std::string RulesDocument(const v1::HostState& host, std::string_view id);
 std::string DriftsDocument(const v1::HostState& host, std::string_view id);
 std::string ForeignDocument(const v1::HostState& host, std::string_view id);
 

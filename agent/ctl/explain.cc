@@ -9,6 +9,7 @@
 #include "agent/base/text.h"
 #include "agent/base/types.h"
 #include "agent/ctl/json.h"
+#include "agent/ctl/render.h"
 #include "agent/ctl/session.h"
 #include "agent/ctl/table.h"
 #include "fairlead/v1/agent.pb.h"
@@ -144,6 +145,7 @@ std::string RenderFlow(const v1::FlowExplanation& flow) {
     Indented(&out, "      ", step.rule());
     Indented(&out, "      ", step.does());
     Indented(&out, "      ", step.detail());
+    if (step.has_counters()) Indented(&out, "      met ", CountersText(step.counters()));
   }
   Indented(&out, "", VerdictText(flow.verdict()));
   if (flow.has_compiled()) {
@@ -168,6 +170,9 @@ std::string RenderFlow(const v1::FlowExplanation& flow) {
   }
   for (const std::string& text : flow.disagreements()) Indented(&out, "otherwise: ", text);
   for (const std::string& text : flow.notes()) Indented(&out, "note: ", text);
+  if (!flow.counters_problem().empty()) {
+    Indented(&out, "", StrCat("no counters: ", flow.counters_problem()));
+  }
   return out;
 }
 

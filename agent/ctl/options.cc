@@ -105,6 +105,14 @@ std::string ReadId(const CommandTree& tree, const Options& o) {
   return IsObjectKind(o.kind) ? std::string(CheckObjectId(o.id).message()) : "";
 }
 
+std::string CheckOfRules(const CommandTree& tree, const Options& o) {
+  const CLI::App* get = tree.app.get_subcommand("get");
+  for (const char* name : {"--port", "--counters", "--limit"}) {
+    if (o.kind != "rule" && get->count(name) > 0) return StrCat(name, " is of `get rules` alone");
+  }
+  return get->count("--port") == 0 ? "" : std::string(CheckObjectId(o.port).message());
+}
+
 std::string OfOtherKind(const std::string& text, const Values& values) {
   return StrCat(Quoted(text), " is of no kind that this command takes, which are ",
                 StrJoin(values.list, ", "));
@@ -244,6 +252,7 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
                           "drifts, foreign"));
     }
     if (std::string wrong = ReadId(tree, o); !wrong.empty()) return Usage(wrong);
+    if (std::string wrong = CheckOfRules(tree, o); !wrong.empty()) return Usage(wrong);
   }
   if (o.command == Options::Command::kExplainFlow) {
     if (std::string wrong = ReadFlow(&o.flow); !wrong.empty()) return Usage(wrong);

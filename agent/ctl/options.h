@@ -75,20 +75,23 @@ struct Options {
   bool force = false;                             // vf release
   std::optional<std::chrono::milliseconds> wait;  // none: do not; watch --until: how long
 
-  std::string file;                                                // apply
-  std::string vm, uuid, vpc, subnet, port, mac, network, offload;  // attach, detach
-  std::string function, spoof_check;                               // attach
-  bool trust = false;                                              // attach
-  uint32_t max_tx_mbps = 0, min_tx_mbps = 0;                       // attach
-  std::vector<std::string> addresses;                              // attach
-  std::vector<std::string> refs;                                   // delete, describe: "KIND/ID"
-  std::string kind, id;                                            // get: singular kind; vf
-  std::vector<WatchedItem> watched;                                // watch; empty: everything
-  std::string until;                                               // watch: "", "ready", "gone"
-  std::string store;                                               // adopt, purge
-  FlowOptions flow;                                                // explain flow
-  std::string shell;                                               // completion
-  std::vector<std::string> words;                                  // complete: the line so far
+  std::string file;  // apply
+  std::string vm, uuid, vpc, subnet, port, mac, network,
+      offload;                                // attach, detach; get rules: port
+  std::string function, spoof_check;          // attach
+  bool trust = false;                         // attach
+  uint32_t max_tx_mbps = 0, min_tx_mbps = 0;  // attach
+  std::vector<std::string> addresses;         // attach
+  std::vector<std::string> refs;              // delete, describe: "KIND/ID"
+  std::string kind, id;                       // get: singular kind; vf
+  bool counters = false;                      // get rules
+  uint32_t limit = 1000;                      // likewise: so many at most
+  std::vector<WatchedItem> watched;           // watch; empty: everything
+  std::string until;                          // watch: "", "ready", "gone"
+  std::string store;                          // adopt, purge
+  FlowOptions flow;                           // explain flow
+  std::string shell;                          // completion
+  std::vector<std::string> words;             // complete: the line so far
 };
 
 struct ParsedLine {

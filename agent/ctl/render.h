@@ -12,13 +12,13 @@
 
 namespace fairlead::v1 {
 class Accepted;
+class Counters;
 class Drift;
 class GetReply;
 class HostState;
 class HostState_Foreign;
 class HostState_Pf;
 class HostState_Pf_Eswitch;
-class HostState_Rule;
 class HostState_Vf;
 class Object;
 class ObjectRef;
@@ -27,6 +27,7 @@ class ObjectWithStatus;
 class Plan;
 class Port;
 class Rejected;
+class RuleList;
 class TakenOver;
 class VfReleased;
 }  // namespace fairlead::v1
@@ -67,12 +68,15 @@ std::string RenderReleased(const v1::VfReleased& released);
 std::string RenderObjects(const v1::GetReply& reply, int kind, bool wide = false);
 // "10.0.0.100/32", "10.0.9.0/24 from 02:00:5e:00:01:07".
 std::vector<std::string> PairTexts(const v1::Port& port);
-// With an id (PF: MAC, netdev or PCI address; VF: such a PF/index or PCI address; rule, drift,
+// With an id (PF: MAC, netdev or PCI address; VF: such a PF/index or PCI address; drift,
 // foreign object: part of its place or owner), only those.
 // `wide`: with what its eswitch is, and is to be.
 std::string RenderPfs(const v1::HostState& host, std::string_view id, bool wide = false);
 std::string RenderVfs(const v1::HostState& host, std::string_view id);
-std::string RenderRules(const v1::HostState& host, std::string_view id);
+// `counters`: with those; without, the list of one that reads none.
+std::string RenderRules(const v1::RuleList& list, bool counters);
+// "120 packets, 9840 bytes; 0 packets, 0 bytes of that in hardware".
+std::string CountersText(const v1::Counters& counters);
 std::string RenderDrifts(const v1::HostState& host, std::string_view id);
 std::string RenderForeign(const v1::HostState& host, std::string_view id);
 // "mode switchdev, encap basic"; "" of one that says nothing.
@@ -80,7 +84,6 @@ std::string EswitchText(const v1::HostState_Pf_Eswitch& eswitch);
 // What such an id means; "" fits all.
 bool MatchesPf(const v1::HostState_Pf& pf, std::string_view id);
 bool MatchesVf(const v1::HostState_Pf& pf, const v1::HostState_Vf& vf, std::string_view id);
-bool MatchesRule(const v1::HostState_Rule& rule, std::string_view id);
 bool MatchesDrift(const v1::Drift& drift, std::string_view id);
 bool MatchesForeign(const v1::HostState_Foreign& object, std::string_view id);
 int FreeVfs(const v1::HostState_Pf& pf);

@@ -77,13 +77,6 @@ constexpr char kHost[] = R"pb(
     num_vfs: 2
     vfs { index: 0 pci: "0000:01:00.1" state: "leased" port: "a0" lease: 7 iommu_group: 4 }
     vfs { index: 1 pci: "0000:01:00.2" state: "free" iommu_group: -1 }
-  }
-  rules {
-    location: "block 1 chain 0"
-    text: "drop"
-    owner: "port/a0"
-    state: "in hardware"
-    in_hw_count: 2
   })pb";
 
 TEST(Render, PortsAsATable) {
@@ -298,7 +291,7 @@ TEST(Render, AHotplugPortIsShownAsOneWithTheFunctionsThatAreThere) {
   EXPECT_THAT(RenderStatus(host, {}).text, HasSubstr("dpu0 0000:00:04.0 compute, 1 functions"));
 }
 
-TEST(Render, PfsVfsAndRulesCanBePicked) {
+TEST(Render, PfsAndVfsCanBePicked) {
   auto host = From<v1::HostState>(kHost);
   EXPECT_EQ(RenderPfs(host, ""),
             "MAC                PCI           NETDEV  DRIVER  NETWORK  VFS  FREE  VF-MAC  PROBLEM\n"
@@ -306,8 +299,6 @@ TEST(Render, PfsVfsAndRulesCanBePicked) {
   EXPECT_THAT(RenderPfs(host, "pf9"), Not(HasSubstr("pf0")));
   EXPECT_THAT(RenderVfs(host, "0000:01:00.2"), HasSubstr("52:54:00:00:00:01/1"));
   EXPECT_THAT(RenderVfs(host, "0000:01:00.2"), Not(HasSubstr("52:54:00:00:00:01/0")));
-  EXPECT_THAT(RenderRules(host, "port/a0"), HasSubstr("drop"));
-  EXPECT_THAT(RenderRules(host, "port/b0"), Not(HasSubstr("drop")));
   EXPECT_THAT(DescribeVf(host, "52:54:00:00:00:01/0"), HasSubstr("IOMMU group:  4"));
   EXPECT_THAT(DescribePf(host, "pf0"), HasSubstr("cannot be set by this NIC"));
   EXPECT_EQ(DescribePf(host, "pf1"), "");

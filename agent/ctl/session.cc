@@ -46,9 +46,15 @@ int Session::Ask(v1::Request request, v1::Reply* reply) {
 }
 
 int Session::AskObjects(v1::ObjectKind kind, const std::string& id, v1::Reply* reply) {
+  v1::Get what;
+  what.set_kind(kind);
+  what.set_id(id);
+  return AskObjects(what, reply);
+}
+
+int Session::AskObjects(const v1::Get& what, v1::Reply* reply) {
   v1::Request request;
-  request.mutable_get()->set_kind(kind);
-  request.mutable_get()->set_id(id);
+  *request.mutable_get() = what;
   if (int code = Ask(std::move(request), reply); code != kOk) return code;
   return reply->has_get() ? kOk : Unexpected();
 }

@@ -37,6 +37,7 @@ class Session {
   // kOk, or the exit code after what was wrong was printed.
   int Ask(v1::Request request, v1::Reply* reply);
   int AskObjects(v1::ObjectKind kind, const std::string& id, v1::Reply* reply);
+  int AskObjects(const v1::Get& what, v1::Reply* reply);
   int AskHost(const v1::GetHost& what, v1::Reply* reply);
   // Objects without a word on `err`; kFailedPrecondition: the agent refused, in its words.
   absl::Status GetObjects(v1::ObjectKind kind, const std::string& id, v1::GetReply* out);

@@ -297,11 +297,6 @@ bool MatchesVf(const v1::HostState::Pf& pf, const v1::HostState::Vf& vf, std::st
          id.substr(slash + 1) == StrCat(vf.index());
 }
 
-bool MatchesRule(const v1::HostState::Rule& rule, std::string_view id) {
-  return id.empty() || rule.location().find(id) != std::string::npos ||
-         rule.owner().find(id) != std::string::npos;
-}
-
 bool MatchesDrift(const v1::Drift& drift, std::string_view id) {
   return id.empty() || drift.resource().find(id) != std::string::npos ||
          drift.owner().find(id) != std::string::npos;
@@ -395,16 +390,6 @@ std::string RenderVfs(const v1::HostState& host, std::string_view id) {
                  NumberText(vf.vlan()), VfSettingsText(vf), vf.representor(), vf.state(), vf.port(),
                  NumberText(vf.lease()), vf.detail()});
     }
-  }
-  return table.Print();
-}
-
-std::string RenderRules(const v1::HostState& host, std::string_view id) {
-  Table table({"LOCATION", "OWNER", "STATE", "IN-HW", "RULE"});
-  for (const auto& rule : host.rules()) {
-    if (!MatchesRule(rule, id)) continue;
-    table.Row(
-        {rule.location(), rule.owner(), rule.state(), StrCat(rule.in_hw_count()), rule.text()});
   }
   return table.Print();
 }

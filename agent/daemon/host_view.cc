@@ -64,12 +64,7 @@ void FillEswitch(const EswitchSettings& settings, v1::HostState::Pf::Eswitch& ou
 
 // Where nobody needs a tunnel, nothing is wrong with it.
 std::string TunnelProblemOf(const Engine& engine) {
-  bool overlay = false;
-  engine.world().ForEach([&overlay](const StoredObject& stored) {
-    const auto* vpc = std::get_if<Vpc>(&stored.object);
-    overlay = overlay || (vpc != nullptr && vpc->vni);
-  });
-  return overlay ? engine.tunnel_problem() : "";
+  return engine.world().HasOverlays() ? engine.tunnel_problem() : "";
 }
 
 void FillSlowPath(const Engine& engine, v1::HostState::SlowPath& out) {
@@ -115,7 +110,7 @@ void ToProto(const absl::StatusOr<Engine::TunnelDrops>& drops, v1::HostState::Tu
 }
 
 void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<LaneStats>& lanes,
-                   const std::string& store_problem, bool with_rules, v1::HostState& out) {
+                   const std::string& store_problem, v1::HostState& out) {
   out.set_store_id(absl::StrFormat("%08x", store_id));
   out.set_version(kFairleadVersion);
   for (const auto& [mac, pf] : engine.facts().pfs) {
@@ -145,26 +140,6 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
     v1::HostState::Pf* item = out.add_pfs();
     item->set_mac(mac.ToString());
     item->set_refused(engine.pf_error(mac));
-  }
-  if (with_rules) {
-    for (const Engine::RuleView& rule : engine.Rules()) {
-      v1::HostState::Rule* item = out.add_rules();
-      item->set_location(rule.location.ToString());
-      if (rule.wanted) item->set_text(rule.wanted->ToString());
-      item->set_owner(rule.owner);
-      if (!rule.observed) {
-        item->set_state("missing");
-      } else if (!rule.observed->ours) {
-        item->set_state("somebody else's");
-      } else {
-        item->set_state(rule.observed->hardware == RuleHardware::kInHardware ? "in hardware"
-                        : rule.observed->hardware == RuleHardware::kSoftware ? "in software"
-                                                                             : "in the kernel");
-        if (rule.observed->in_hw_count != RuleEvidence::kNotCounted) {
-          item->set_in_hw_count(rule.observed->in_hw_count);
-        }
-      }
-    }
   }
   for (const LaneStats& lane : lanes) {
     v1::HostState::Lane* item = out.add_lanes();

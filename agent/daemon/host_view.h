@@ -16,7 +16,7 @@ namespace fairlead {
 
 void ToProto(const absl::StatusOr<Engine::TunnelDrops>& drops, v1::HostState::TunnelDrops& out);
 void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<LaneStats>& lanes,
-                   const std::string& store_problem, bool with_rules, v1::HostState& out);
+                   const std::string& store_problem, v1::HostState& out);
 
 struct Standing {
   std::string unobserved;  // what was not observed yet since the start; "" = nothing

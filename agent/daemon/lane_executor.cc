@@ -365,6 +365,16 @@ void LaneExecutor::ObserveTable(const RuleTable& table, bool counted,
       std::move(done));
 }
 
+void LaneExecutor::CountRules(const RuleTable& table, std::vector<RuleToCount> rules,
+                              std::function<void(absl::StatusOr<RuleCounts>)> done) {
+  Ask<RuleCounts>(
+      RulesLane(table), "count rules", kRulesDeadline,
+      [table, rules = std::move(rules)](LaneContext& context) {
+        return context.work->rules->Count(table, rules);
+      },
+      std::move(done));
+}
+
 void LaneExecutor::TellSlowPath(SlowPathTelling telling,
                                 std::function<void(absl::StatusOr<SlowPathReport>)> done) {
   const std::string lane(kSlowPathLane);

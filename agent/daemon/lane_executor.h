@@ -63,6 +63,8 @@ class LaneExecutor final : public Executor {
       std::function<void(absl::StatusOr<std::vector<ObservedResource>>)> done) override;
   void ObserveTable(const RuleTable& table, bool counted,
                     std::function<void(absl::StatusOr<ObservedRules>)> done) override;
+  void CountRules(const RuleTable& table, std::vector<RuleToCount> rules,
+                  std::function<void(absl::StatusOr<RuleCounts>)> done) override;
   void ObserveVm(const std::string& vm, const Uuid& uuid,
                  std::function<void(absl::StatusOr<VmObservation>)> done) override;
   void TellSlowPath(SlowPathTelling telling,

@@ -9,7 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "agent/base/text.h"
 #include "agent/daemon/host_view.h"
-#include "agent/intent/flow_question.h"
+#include "agent/daemon/replies.h"
 #include "agent/intent/kinds.h"
 #include "fairlead/v1/agent.pb.h"
 
@@ -24,27 +24,6 @@ constexpr char kOperator[] = "fairleadctl";
 // Who asked, as it is recorded.
 ControllerRecord ControllerOf(const v1::Request& request) {
   return {request.controller_id(), request.epoch(), request.revision()};
-}
-
-std::string Serialise(const v1::Reply& reply) { return reply.SerializeAsString(); }
-
-v1::Reply ReplyTo(const v1::Request& request) {
-  v1::Reply reply;
-  reply.set_protocol_version(kProtocolVersion);
-  reply.set_request_id(request.request_id());
-  return reply;
-}
-
-std::string Rejection(const v1::Request& request, const std::vector<Violation>& violations) {
-  v1::Reply reply = ReplyTo(request);
-  v1::Rejected* rejected = reply.mutable_rejected();
-  for (const Violation& violation : violations) {
-    v1::Rejected::Violation* out = rejected->add_violations();
-    out->set_path(violation.path);
-    out->set_code(static_cast<v1::Rejected::Code>(violation.code));
-    out->set_reason(violation.reason);
-  }
-  return Serialise(reply);
 }
 
 std::optional<ObjectRef> RefOfProto(const v1::Object& object) {
@@ -160,10 +139,12 @@ void Service::Handle(std::string_view frame, Answer answer) {
     return;
   }
   const v1::Request& request = pending->request;
-  if (request.has_get()) return answer(GetAnswer(request));
+  if (request.has_get() && request.get().counters()) return GetCounted(request, std::move(answer));
+  if (request.has_get()) return answer(GetAnswer(request, nullptr));
   if (request.has_get_host()) return GetHost(request, std::move(answer));
   if (request.has_release_vf()) return ReleaseVf(request, std::move(answer));
   if (request.has_explain_flow()) return ExplainFlow(request, std::move(answer));
+  if (request.has_list_rules()) return ListRules(request, std::move(answer));
   if (!IsChange(request)) {
     answer(Rejection(
         request, {{"", ViolationCode::kUnsupported, "this agent does not know what is asked"}}));
@@ -465,99 +446,6 @@ void Service::ReleaseVf(const v1::Request& request, Answer answer) {
         ToProto(*record, *reply.mutable_vf_released()->mutable_sanitation());
         answer(Serialise(reply));
       });
-}
-
-// Beside the changes, as any reading; but it waits for the kernel.
-void Service::ExplainFlow(const v1::Request& request, Answer answer) {
-  const std::variant<FlowQuestion, std::vector<Violation>> question =
-      ParseFlowQuestion(request.explain_flow());
-  if (const auto* bad = std::get_if<std::vector<Violation>>(&question)) {
-    return answer(Rejection(request, *bad));
-  }
-  if (explanations_ >= options_.explanations) {
-    return answer(Rejection(
-        request,
-        {{"", ViolationCode::kBusy,
-          StrCat(explanations_, " flows are being explained already; send it again later")}}));
-  }
-  ++explanations_;
-  engine_->ExplainFlow(
-      std::get<FlowQuestion>(question),
-      [this, alive = std::weak_ptr<bool>(alive_), request,
-       answer = std::move(answer)](const absl::StatusOr<FlowExplanation>& result) {
-        if (alive.expired()) return;
-        --explanations_;
-        if (const absl::Status& status = result.status(); !status.ok()) {
-          const bool of_sender = absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
-          const char* sender = request.explain_flow().port().empty() ? ".vtep" : ".port";
-          const ViolationCode code = absl::IsNotFound(status)             ? ViolationCode::kNotFound
-                                     : absl::IsFailedPrecondition(status) ? ViolationCode::kConflict
-                                     : absl::IsInvalidArgument(status)    ? ViolationCode::kInvalid
-                                     : absl::IsUnimplemented(status) ? ViolationCode::kUnsupported
-                                                                     : ViolationCode::kBusy;
-          return answer(Rejection(request, {{StrCat("explain_flow", of_sender ? sender : ""), code,
-                                             std::string(status.message())}}));
-        }
-        v1::Reply reply = ReplyTo(request);
-        ToProto(*result, reply.mutable_flow());
-        answer(Serialise(reply));
-      });
-}
-
-std::string Service::GetAnswer(const v1::Request& request) const {
-  v1::Reply reply = ReplyTo(request);
-  v1::GetReply* out = reply.mutable_get();
-  out->set_agent_start(options_.agent_start);
-  const v1::Get& get = request.get();
-  const std::optional<ObjectKind> kind = KindFromProto(get.kind());
-  std::multimap<std::string, const Drift*> drifts;  // by owner
-  for (const Drift& drift : engine_->drifts()) drifts.emplace(drift.owner, &drift);
-  const auto add = [&](const ObjectRef& ref, const StoredObject* stored) {
-    if (kind && ref.kind != *kind) return;
-    if (!get.id().empty() && ref.id != get.id()) return;
-    const std::optional<ObjectStatus> status = engine_->StatusOf(ref);
-    if (stored == nullptr && !status) return;
-    v1::ObjectWithStatus* item = out->add_objects();
-    const Object* removed = engine_->RemovedObject(ref);
-    if (stored != nullptr) {
-      ToProto(stored->object, item->mutable_object());
-    } else if (removed != nullptr) {
-      ToProto(*removed, item->mutable_object());
-    }
-    if (status) ToProto(*status, item->mutable_status());
-    if (const std::optional<ErrorRecord> error = engine_->LastErrorOf(ref)) {
-      ToProto(*error, item->mutable_last_error());
-    }
-    const auto [first, last] = drifts.equal_range(ref.ToString());
-    for (auto drift = first; drift != last; ++drift) ToProto(*drift->second, item->add_drifts());
-  };
-  if (kind && !get.id().empty()) {
-    const ObjectRef ref{*kind, get.id()};
-    add(ref, engine_->world().Find(ref));
-    return Serialise(reply);
-  }
-  engine_->world().ForEach([&](const StoredObject& stored) { add(RefOf(stored.object), &stored); });
-  for (const ObjectStatus& removing : engine_->Removing()) add(removing.ref, nullptr);
-  return Serialise(reply);
-}
-
-// What is counted in the kernel is read for it, beside the changes.
-void Service::GetHost(const v1::Request& request, Answer answer) {
-  if (!request.get_host().tunnel_drops()) return answer(HostAnswer(request, nullptr));
-  engine_->CountTunnelDrops(
-      [this, alive = std::weak_ptr<bool>(alive_), request,
-       answer = std::move(answer)](const absl::StatusOr<Engine::TunnelDrops>& drops) {
-        if (!alive.expired()) answer(HostAnswer(request, &drops));
-      });
-}
-
-std::string Service::HostAnswer(const v1::Request& request,
-                                const absl::StatusOr<Engine::TunnelDrops>* drops) const {
-  v1::Reply reply = ReplyTo(request);
-  FillHostState(*engine_, store_id_, lanes_(), store_problem_(), request.get_host().rules(),
-                *reply.mutable_host());
-  if (drops != nullptr) ToProto(*drops, *reply.mutable_host()->mutable_tunnel_drops());
-  return Serialise(reply);
 }
 
 }  // namespace fairlead

@@ -29,6 +29,7 @@ struct ServiceOptions {
   size_t queue = 1024;       // changes that wait for their turn; more are refused as busy
   size_t plans = 8;          // dry runs under way; each holds a copy of what is known
   size_t explanations = 4;   // of flows, under way; each reads a table of the kernel
+  size_t countings = 32;     // of rules, under way; each reads at most a page of them
   size_t controllers = 256;  // that are remembered; a further one is refused, but an operator
   AdmissionLimits limits;
   uint64_t agent_start = 0;  // unix time in nanoseconds
@@ -70,8 +71,14 @@ class Service {
   void Finish();
   void ReleaseVf(const v1::Request& request, Answer answer);
   void ExplainFlow(const v1::Request& request, Answer answer);
+  void ListRules(const v1::Request& request, Answer answer);
+  void GetCounted(const v1::Request& request, Answer answer);
+  // Why not to count now; none: one more is under way.
+  std::optional<Violation> BeginCounting();
   void GetHost(const v1::Request& request, Answer answer);
-  std::string GetAnswer(const v1::Request& request) const;
+  // `traffic`: of the port that is asked for; null where it was not.
+  std::string GetAnswer(const v1::Request& request,
+                        const absl::StatusOr<std::optional<PortTraffic>>* traffic) const;
   // `drops`: null where they were not asked for.
   std::string HostAnswer(const v1::Request& request,
                          const absl::StatusOr<Engine::TunnelDrops>* drops) const;
@@ -93,6 +100,7 @@ class Service {
   bool store_hangs_ = false;
   size_t plans_ = 0;         // dry runs under way
   size_t explanations_ = 0;  // of flows, under way
+  size_t countings_ = 0;     // of rules, under way
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -9,6 +9,7 @@
 
 #include "agent/base/text.h"
 #include "agent/intent/parse.h"
+#include "agent/intent/rule_question.h"
 #include "agent/intent/violations.h"
 #include "fairlead/v1/agent.pb.h"
 
@@ -157,6 +158,7 @@ void ToProto(const FlowStep& step, v1::FlowExplanation::Step* out) {
   out->set_in_hw_count(step.in_hw_count);
   out->set_detail(step.detail);
   out->set_reached(step.reached);
+  if (step.counters) ToProto(*step.counters, out->mutable_counters());
 }
 
 }  // namespace
@@ -226,6 +228,7 @@ void ToProto(const FlowExplanation& explanation, v1::FlowExplanation* out) {
   out->set_path_why(explanation.path_why);
   for (const std::string& text : explanation.disagreements) out->add_disagreements(text);
   for (const std::string& text : explanation.notes) out->add_notes(text);
+  out->set_counters_problem(explanation.counters_problem);
 }
 
 }  // namespace fairlead

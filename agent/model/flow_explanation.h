@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/base/counters.h"
 #include "agent/base/types.h"
 #include "agent/model/flow_rule.h"
 
@@ -59,6 +60,8 @@ struct FlowStep {
   size_t offered = 0;  // devices that it is offered to and that can take it; 0: not known
   std::string detail;
   bool reached = false;
+  std::optional<uint16_t> ethertype;     // of what stands there; none: nothing does
+  std::optional<RuleCounters> counters;  // none: they were not read
 };
 
 struct FlowVerdict {
@@ -117,6 +120,7 @@ struct FlowExplanation {
   std::string path_why;
   std::vector<std::string> disagreements;
   std::vector<std::string> notes;
+  std::string counters_problem;
 };
 
 }  // namespace fairlead

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/model/flow_rule.h"
 
+#include <charconv>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -207,6 +208,68 @@ std::string RuleTable::ToString() const {
 
 std::string RuleLocation::ToString() const {
   return StrCat(table.ToString(), "/", chain, "/", priority, "/", handle);
+}
+
+namespace {
+
+// All of `text`, in the one form that ToString gives it.
+template <typename T>
+bool ParseNumber(std::string_view text, T* out) {
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, *out);
+  return error == std::errc() && rest == end && (text == "0" || text.front() != '0');
+}
+
+std::optional<RuleTable> ParseTable(std::string_view text) {
+  constexpr std::string_view kBlock = "block-", kVlan = "vlan-";
+  if (text == "tunnel") return RuleTable{.kind = RuleTable::Kind::kTunnelIngress};
+  RuleTable table;
+  if (text.starts_with(kBlock)) {
+    uint32_t number = 0;
+    if (!ParseNumber(text.substr(kBlock.size()), &number)) return std::nullopt;
+    const absl::StatusOr<Vni> vni = Vni::Make(number);
+    if (!vni.ok()) return std::nullopt;
+    table.vni = *vni;
+    return table;
+  }
+  const size_t at = text.find('@');
+  if (at == std::string_view::npos) return std::nullopt;
+  const absl::StatusOr<NicId> pf = NicId::Parse(text.substr(at + 1));
+  if (!pf.ok()) return std::nullopt;
+  table.pf = *pf;
+  const std::string_view name = text.substr(0, at);
+  if (name == "uplink") {
+    table.kind = RuleTable::Kind::kUplinkIngress;
+    return table;
+  }
+  table.kind = RuleTable::Kind::kProviderBlock;
+  if (name == "flat") return table;
+  const bool vlan = name.starts_with(kVlan) && ParseNumber(name.substr(kVlan.size()), &table.vlan);
+  return vlan && VlanId::Make(table.vlan).ok() ? std::optional(table) : std::nullopt;
+}
+
+}  // namespace
+
+absl::StatusOr<RuleLocation> RuleLocation::Parse(std::string_view text) {
+  RuleLocation location;
+  std::string_view rest = text;
+  const auto last = [&rest] {
+    const size_t slash = rest.rfind('/');
+    if (slash == std::string_view::npos) return std::string_view();
+    const std::string_view part = rest.substr(slash + 1);
+    rest = rest.substr(0, slash);
+    return part;
+  };
+  const bool numbers = ParseNumber(last(), &location.handle) &&
+                       ParseNumber(last(), &location.priority) &&
+                       ParseNumber(last(), &location.chain);
+  const std::optional<RuleTable> table = numbers ? ParseTable(rest) : std::nullopt;
+  if (!table) {
+    return absl::InvalidArgumentError(
+        StrCat(Quoted(text), " is no place of a rule, as block-1000/2/1000/7"));
+  }
+  location.table = *table;
+  return location;
 }
 
 std::string FlowRule::ToString() const {

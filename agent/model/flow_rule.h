@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "agent/base/types.h"
 #include "agent/model/intent.h"
 
@@ -55,6 +57,8 @@ struct RuleLocation {
   uint16_t priority = 0;         // 1 .. 65535; lower is asked first
   uint32_t handle = 0;           // chosen by the agent; 1 .. kMaxOrdinal
   std::string ToString() const;  // "block-1000/0/100/7", "tunnel/0/100/7"
+  // And back; kInvalidArgument for any other text.
+  static absl::StatusOr<RuleLocation> Parse(std::string_view text);
   friend auto operator<=>(const RuleLocation&, const RuleLocation&) = default;
 };
 

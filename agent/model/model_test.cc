@@ -8,6 +8,7 @@
 #include "agent/model/facts.h"
 #include "agent/model/flow_rule.h"
 #include "agent/model/resource.h"
+#include "agent/model/rule_list.h"
 #include "agent/model/status.h"
 
 namespace fairlead {
@@ -243,6 +244,46 @@ TEST(ResourceKeyTest, LocationsThatDifferNeverShareAKey) {
   EXPECT_NE(FlowRuleKey(a), FlowRuleKey(b));
 }
 
+TEST(RuleLocationTest, IsReadBackFromItsTextAndFromNoOther) {
+  const NicId pf = Mac("52:54:00:00:a1:b2");
+  for (const RuleTable& table :
+       {RuleTable{.vni = VniOf(Vni::kMax)}, RuleTable{.kind = RuleTable::Kind::kTunnelIngress},
+        RuleTable{.kind = RuleTable::Kind::kProviderBlock, .pf = pf, .vlan = 4094},
+        RuleTable{.kind = RuleTable::Kind::kProviderBlock, .pf = pf}, UplinkTable(pf)}) {
+    for (const RuleLocation& at :
+         {RuleLocation{table, 0, 0, 0}, RuleLocation{table, UINT32_MAX, UINT16_MAX, UINT32_MAX}}) {
+      const absl::StatusOr<RuleLocation> read = RuleLocation::Parse(at.ToString());
+      ASSERT_TRUE(read.ok()) << read.status();
+      EXPECT_EQ(*read, at);
+    }
+  }
+  for (const char* text : {"",
+                           "/",
+                           "tunnel",
+                           "tunnel/0/1",
+                           "tunnel/0/1/",
+                           "tunnel//1/2",
+                           "tunnel/0/65536/1",
+                           "tunnel/4294967296/1/1",
+                           "tunnel/-1/1/1",
+                           "tunnel/01/1/1",
+                           "tunnel/0/1/1 ",
+                           "x/0/1/1",
+                           "block-/0/1/1",
+                           "block-0/0/1/1",
+                           "block-16777216/0/1/1",
+                           "block-01/0/1/1",
+                           "vlan-100/0/1/1",
+                           "vlan-0@52:54:00:00:a1:b2/0/1/1",
+                           "vlan-4095@52:54:00:00:a1:b2/0/1/1",
+                           "vlan-1@x/0/1/1",
+                           "flat@/0/1/1",
+                           "uplink/0/1/1",
+                           "@52:54:00:00:a1:b2/0/1/1"}) {
+    EXPECT_FALSE(RuleLocation::Parse(text).ok()) << text;
+  }
+}
+
 TEST(NamesTest, EveryValueHasANameOfItsOwn) {
   std::set<std::string_view> names;
   for (int i = 0; i < 10; ++i) names.insert(ResourceKindName(static_cast<ResourceKind>(i)));
@@ -257,6 +298,9 @@ TEST(NamesTest, EveryValueHasANameOfItsOwn) {
   names.clear();
   for (int i = 0; i < 4; ++i) names.insert(AttachmentPhaseName(static_cast<AttachmentPhase>(i)));
   EXPECT_EQ(names.size(), 4U);
+  names.clear();
+  for (int i = 0; i < 8; ++i) names.insert(RuleStateName(static_cast<RuleState>(i)));
+  EXPECT_EQ(names.size(), 8U);
 }
 
 TEST(RefOfTest, NamesKindAndIdOfEveryObject) {

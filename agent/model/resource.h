@@ -18,6 +18,7 @@
 #include <variant>
 #include <vector>
 
+#include "agent/base/counters.h"
 #include "agent/base/eswitch.h"
 #include "agent/base/types.h"
 #include "agent/model/flow_rule.h"
@@ -210,8 +211,12 @@ struct ObservedRule {
 struct ObservedRules {
   std::vector<ObservedRule> rules;           // ascending by place
   std::map<RulePlace, std::string> foreign;  // of those that are not ours: what and whose it is
-  // Of the tunnel's rules that drop what nobody takes: packets, since the rule was made.
-  std::map<RulePlace, uint64_t> dropped = {};
+};
+
+// A rule whose counters are asked for. `ethertype`: of what stands there.
+struct RuleToCount {
+  RuleLocation location;
+  uint16_t ethertype = kEtherAll;
 };
 
 enum class NeighbourState : uint8_t { kUnknown, kResolved, kUnresolved, kNoRoute };

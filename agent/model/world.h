@@ -80,6 +80,7 @@ class World {
   // Who has this VNI or VLAN, or is the flat network, or has this MAC or address within a VPC; none
   // if free. Of a gateway's address that is its subnet.
   std::optional<ObjectRef> OwnerOfVni(Vni vni) const;
+  bool HasOverlays() const { return !by_vni_.empty(); }
   std::optional<ObjectRef> OwnerOfVlan(VlanId vlan) const;
   std::optional<ObjectRef> FlatVpc() const;
   std::optional<ObjectRef> OwnerOfMac(std::string_view vpc, const MacAddress& mac) const;

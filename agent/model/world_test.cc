@@ -266,6 +266,13 @@ TEST(WorldTest, AKeyOfARemovedObjectGoesToItsHeirInOneChange) {
   EXPECT_EQ(world.next_ordinal(), 3U);
 }
 
+TEST(WorldTest, ItIsKnownWhetherAnyVpcIsAnOverlay) {
+  World world({{Vpc{"lan", {}, *VlanId::Make(7)}, 1, 1}, {Vpc{"v", *Vni::Make(7)}, 1, 2}}, 3);
+  EXPECT_TRUE(world.HasOverlays());
+  world.Apply({{}, {{ObjectKind::kVpc, "v"}}, 3});
+  EXPECT_FALSE(world.HasOverlays());
+}
+
 TEST(WorldTest, TheSameMacAndAddressMayBeInTwoVpcs) {
   Endpoint a{"a", "v1", "s1", Mac(1), {Ip(1)}, Ip(100)};
   Endpoint b{"b", "v2", "s2", Mac(1), {Ip(1)}, Ip(100)};

@@ -21,12 +21,6 @@ RuleHardware HardwareOf(const TcFilterInfo& info) {
   return info.in_hw ? RuleHardware::kInHardware : RuleHardware::kSoftware;
 }
 
-// What came by the tunnel and nobody takes.
-bool CountsDrops(const RuleTable& table, const RulePlace& place) {
-  return table.kind == RuleTable::Kind::kTunnelIngress && place.chain == 0 &&
-         (place.priority == kPrioUntaken || place.priority == kPrioDefaultDrop);
-}
-
 }  // namespace
 
 absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table, bool to_read) {
@@ -207,7 +201,6 @@ absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool
                                    cookie->store_id)
                  : StrCat("a ", info.kind, " rule that this agent did not make");
     }
-    if (CountsDrops(table, rule.place)) result.dropped[rule.place] = info.packets;
     seen.ethertype = info.ethertype;
     seen.hardware = HardwareOf(info);
     seen.in_hw_count = counted ? info.in_hw_count : RuleEvidence::kNotCounted;
@@ -217,6 +210,26 @@ absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool
   std::sort(result.rules.begin(), result.rules.end(),
             [](const ObservedRule& a, const ObservedRule& b) { return a.place < b.place; });
   return result;
+}
+
+absl::StatusOr<std::vector<std::optional<RuleCounters>>> RuleProvider::Count(
+    const RuleTable& table, std::span<const RuleToCount> rules) {
+  std::vector<std::optional<RuleCounters>> counts(rules.size());
+  const absl::StatusOr<TcAttachPoint> at = PointOf(table, /*to_read=*/true);
+  if (absl::IsNotFound(at.status())) return counts;
+  if (!at.ok()) return at.status();
+  std::vector<TcFilterRef> refs;
+  for (const RuleToCount& rule : rules) {
+    const RuleLocation& place = rule.location;
+    refs.push_back({*at, {place.chain, place.priority, place.handle}, rule.ethertype});
+  }
+  const std::vector<absl::StatusOr<TcFilterInfo>> seen = tc_->Get(refs);
+  for (size_t i = 0; i < counts.size() && i < seen.size(); ++i) {
+    if (absl::IsNotFound(seen[i].status())) continue;
+    if (!seen[i].ok()) return seen[i].status();
+    counts[i] = seen[i]->counters;
+  }
+  return counts;
 }
 
 }  // namespace fairlead

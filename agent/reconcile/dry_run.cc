@@ -103,6 +103,8 @@ class PlanningExecutor final : public Executor {
     rules.foreign = seen.foreign;
     Later([done, rules] { done(rules); });
   }
+  void CountRules(const RuleTable&, std::vector<RuleToCount>,
+                  std::function<void(absl::StatusOr<RuleCounts>)> /*done*/) override {}
   void ObserveVm(const std::string& vm, const Uuid&,
                  std::function<void(absl::StatusOr<VmObservation>)> done) override {
     const auto it = vms_.find(vm);

@@ -30,13 +30,16 @@
 #include "agent/compile/take_over.h"
 #include "agent/model/facts.h"
 #include "agent/model/flow_explanation.h"
+#include "agent/model/rule_list.h"
 #include "agent/model/sanitation.h"
 #include "agent/model/status.h"
 #include "agent/model/world.h"
 #include "agent/plan/plan.h"
 #include "agent/plan/sanitation.h"
 #include "agent/reconcile/executor.h"
+#include "agent/reconcile/inquiry.h"
 #include "agent/reconcile/observed.h"
+#include "agent/reconcile/table_reads.h"
 #include "agent/reconcile/unit.h"
 
 namespace fairlead {
@@ -62,7 +65,7 @@ struct EngineConfig {
   std::chrono::milliseconds slow_path_check{2'000};
   // How long an explanation waits for the kernel's rules.
   std::chrono::milliseconds explain_within{5'000};
-  // The same for the counters of what the tunnel drops.
+  // The same for counters of rules.
   std::chrono::milliseconds count_within{2'000};
 };
 
@@ -187,6 +190,7 @@ class Engine {
   // The port on this host that has a MAC in a VPC, asked for or come with its VF.
   std::optional<std::string> PortWithMac(const std::string& vpc, const MacAddress& mac) const;
 
+  using Counts = std::map<RuleLocation, RuleCounters>;
   // What came by the tunnel and was dropped, in packets.
   struct TunnelDrops {
     uint64_t unknown_vni = 0;
@@ -196,14 +200,12 @@ class Engine {
   // kDeadlineExceeded: not within `count_within`.
   void CountTunnelDrops(std::function<void(absl::StatusOr<TunnelDrops>)> done);
 
-  struct RuleView {
-    RuleLocation location;
-    std::optional<FlowRule> wanted;  // none: observed, not (or no more) wanted
-    std::optional<RuleEvidence> observed;
-    std::string owner;
-  };
-  // Compiles those of all endpoints.
-  std::vector<RuleView> Rules() const;
+  // The traffic of a port, read as above; none: no rules of this host carry its packets.
+  void CountPort(const std::string& port,
+                 std::function<void(absl::StatusOr<std::optional<PortTraffic>>)> done);
+
+  // Calls `done` at once where no counters are asked for. kNotFound: the port is not there.
+  void ListRules(const RuleQuestion& question, std::function<void(absl::StatusOr<RuleList>)> done);
 
   // What becomes of a packet: reads the one table that it meets from the kernel, then calls
   // `done`; at once where no table is to be read. Nothing is changed. kNotFound,
@@ -507,8 +509,6 @@ class Engine {
   bool LeadsToChain(const RuleTable& block, uint32_t chain) const;
   void ObserveTunnel();
   void ObserveTable(const RuleTable& table);
-  struct DropsInquiry;
-  TunnelDrops DropsOf(const ObservedRules& seen) const;
   void ObserveNeighbours();
   std::optional<std::string> PortOfDevice(const std::string& vm, const std::string& device) const;
   void ObserveVm(const std::string& vm);
@@ -550,13 +550,20 @@ class Engine {
   std::string WhyNotAnswered(const Attachment& attachment) const;
   bool SlowPathIsBeingTold(const std::string& port) const;
 
+  // --- rules listed and counted (engine_rules.cc, engine_counters.cc)
+  class RuleLister;
+  struct CountInquiry;
+  // Of those that are there. kDeadlineExceeded: not within `count_within`.
+  void CountRules(const std::vector<RuleToCount>& rules,
+                  std::function<void(absl::StatusOr<Counts>)> done);
+
   // --- the way of one packet (engine_explain.cc)
   struct FlowInquiry;
   FlowHost HostOfFlow() const;
   void ReadForFlow(const std::shared_ptr<FlowInquiry>& inquiry);
   void ReadLater(const std::shared_ptr<FlowInquiry>& inquiry, absl::Status why);
   void WalkFlow(const std::shared_ptr<FlowInquiry>& inquiry, ObservedRules seen);
-  void EndFlow(FlowInquiry& inquiry, FlowExplanation explanation);
+  void EndFlow(const std::shared_ptr<FlowInquiry>& inquiry, FlowExplanation explanation);
   // Takes out of `seen`, the scene's table as it was read, what is as it is wanted of endpoints
   // that the packet is not for.
   std::vector<FlowRule> CompiledForFlow(const FlowScene& scene, ObservedRules& seen) const;
@@ -660,11 +667,8 @@ class Engine {
     absl::Status error;
     SlowPathCounters counters;
   };
-  // Tables that are being read for them.
-  std::map<RuleTable, std::vector<std::shared_ptr<FlowInquiry>>> flow_reads_;
-  std::vector<std::shared_ptr<DropsInquiry>> asking_drops_;
-  bool counting_drops_ = false;
   SlowPathState slow_path_;
+  TableReads table_reads_{executor_};
 
   std::map<VfId, SanitationRecord> sanitation_;
   Quarantined quarantined_;   // of these, and why

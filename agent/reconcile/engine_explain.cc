@@ -23,16 +23,11 @@ constexpr std::chrono::milliseconds kReadAgain{100};
 }  // namespace
 
 // Of the loop thread alone.
-struct Engine::FlowInquiry {
+struct Engine::FlowInquiry : Inquiry<FlowExplanation> {
+  using Inquiry::Inquiry;
   FlowQuestion question;
-  std::function<void(absl::StatusOr<FlowExplanation>)> done;
   RuleTable table;
-  bool over = false;
   absl::Status error;  // of the last reading
-
-  void End(absl::StatusOr<FlowExplanation> result) {
-    if (!std::exchange(over, true)) done(std::move(result));
-  }
 };
 
 FlowHost Engine::HostOfFlow() const {
@@ -123,47 +118,33 @@ void Engine::ExplainFlow(const FlowQuestion& question,
   absl::StatusOr<FlowScene> scene = SceneOf(question, HostOfFlow());
   if (!scene.ok()) return done(scene.status());
   if (!scene->not_sent.empty()) return done(fairlead::ExplainFlow(*scene, {}, {}));
-  auto inquiry = std::make_shared<FlowInquiry>();
+  auto inquiry = std::make_shared<FlowInquiry>(std::move(done));
   inquiry->question = question;
-  inquiry->done = std::move(done);
   inquiry->table = scene->table;
-  executor_->After(config_.explain_within, [inquiry, within = config_.explain_within] {
-    inquiry->End(absl::DeadlineExceededError(
-        StrCat("the kernel's rules of ", inquiry->table.ToString(),
-               " were not read and compared within ", within.count(), " ms",
-               inquiry->error.ok() ? "; the agent's status says which of its lanes is held up"
-                                   : StrCat(": ", inquiry->error.message()))));
-  });
+  EndAfter<FlowInquiry>(
+      *executor_, config_.explain_within, inquiry,
+      [within = config_.explain_within](const FlowInquiry& late) {
+        return StrCat("the kernel's rules of ", late.table.ToString(),
+                      " were not read and compared within ", within.count(), " ms",
+                      late.error.ok() ? "; the agent's status says which of its lanes is held up"
+                                      : StrCat(": ", late.error.message()));
+      });
   ReadForFlow(inquiry);
 }
 
-// A table that changes under the reading is read again. One reading is under way for a table,
-// and serves whoever asks meanwhile: where it is held up, they do not pile up.
+// A table that changes under the reading is read again.
 void Engine::ReadForFlow(const std::shared_ptr<FlowInquiry>& inquiry) {
-  const auto [reading, is_new] = flow_reads_.try_emplace(inquiry->table);
-  std::erase_if(reading->second, [](const auto& other) { return other->over; });
-  reading->second.push_back(inquiry);
-  if (!is_new) return;
-  executor_->ObserveTable(inquiry->table, /*counted=*/true,
-                          [this, alive = std::weak_ptr<bool>(alive_),
-                           table = inquiry->table](const absl::StatusOr<ObservedRules>& seen) {
-                            if (alive.expired()) return;
-                            const auto asked = flow_reads_.extract(table);
-                            for (const auto& inquiry : asked.mapped()) {
-                              if (inquiry->over) continue;
-                              if (seen.ok()) {
-                                WalkFlow(inquiry, *seen);
-                              } else {
-                                ReadLater(inquiry, seen.status());
-                              }
-                            }
-                          });
+  table_reads_.Read(
+      inquiry->table, [inquiry] { return inquiry->over(); },
+      [this, inquiry](const absl::StatusOr<ObservedRules>& seen) {
+        seen.ok() ? WalkFlow(inquiry, *seen) : ReadLater(inquiry, seen.status());
+      });
 }
 
 void Engine::ReadLater(const std::shared_ptr<FlowInquiry>& inquiry, absl::Status why) {
   inquiry->error = std::move(why);
   executor_->After(kReadAgain, [this, alive = std::weak_ptr<bool>(alive_), inquiry] {
-    if (!alive.expired() && !inquiry->over) ReadForFlow(inquiry);
+    if (!alive.expired() && !inquiry->over()) ReadForFlow(inquiry);
   });
 }
 
@@ -198,13 +179,15 @@ void Engine::WalkFlow(const std::shared_ptr<FlowInquiry>& inquiry, ObservedRules
         work->explanation = fairlead::ExplainFlow(work->scene, work->compiled, work->seen);
       },
       [this, alive = std::weak_ptr<bool>(alive_), inquiry, work](const absl::Status& status) {
-        if (alive.expired() || inquiry->over) return;
-        status.ok() ? EndFlow(*inquiry, std::move(work->explanation)) : inquiry->End(status);
+        if (alive.expired() || inquiry->over()) return;
+        status.ok() ? EndFlow(inquiry, std::move(work->explanation)) : inquiry->End(status);
       });
 }
 
-void Engine::EndFlow(FlowInquiry& inquiry, FlowExplanation explanation) {
+void Engine::EndFlow(const std::shared_ptr<FlowInquiry>& inquiry, FlowExplanation explanation) {
+  std::vector<RuleToCount> there;
   for (FlowStep& step : explanation.steps) {
+    if (step.ethertype) there.push_back({step.location, *step.ethertype});
     const auto claimant = claimant_.find(FlowRuleKey(step.location));
     if (claimant == claimant_.end()) {
       const Endpoint* endpoint = EndpointOfRule(step.location);
@@ -219,8 +202,17 @@ void Engine::EndFlow(FlowInquiry& inquiry, FlowExplanation explanation) {
   JudgePath(explanation.header ? observed_.Find(NeighbourKey(explanation.header->remote)) : nullptr,
             explanation);
   // What nobody has told of is repaired now, not with the next audit.
-  if (!explanation.disagreements.empty()) OnTableChanged(inquiry.table);
-  inquiry.End(std::move(explanation));
+  if (!explanation.disagreements.empty()) OnTableChanged(inquiry->table);
+  CountRules(there, [inquiry, explanation = std::move(explanation)](
+                        const absl::StatusOr<Counts>& counts) mutable {
+    if (!counts.ok()) explanation.counters_problem = std::string(counts.status().message());
+    for (FlowStep& step : explanation.steps) {
+      if (!counts.ok()) break;
+      const auto met = counts->find(step.location);
+      if (met != counts->end()) step.counters = met->second;
+    }
+    inquiry->End(std::move(explanation));
+  });
 }
 
 }  // namespace fairlead

@@ -311,6 +311,12 @@ std::string Engine::WhyRulesNotInHardware(const UnitRef& of, const Attachment& a
   const auto unit = units_.find(of);
   const auto of_vpc = bound_of_vpc_.find(attachment.vpc);
   if (unit == units_.end() || of_vpc == bound_of_vpc_.end()) return "";
+  // Every representor of the block takes a delivery but the port's own: a NIC sends no
+  // frame back to the VF that it came from.
+  const auto others = static_cast<size_t>(
+      std::count_if(of_vpc->second.begin(), of_vpc->second.end(), [&](const std::string& port) {
+        return port != attachment.port && AttachmentOf(port)->block() == attachment.block();
+      }));
   for (const ResourceKey& key : unit->second.keys) {
     const auto wanted = wanted_.find(key);
     if (key.kind != ResourceKind::kFlowRule || wanted == wanted_.end()) continue;
@@ -325,13 +331,7 @@ std::string Engine::WhyRulesNotInHardware(const UnitRef& of, const Attachment& a
       return absl::StrCat("the rule ", key.rule.ToString(),
                           " must run in hardware and runs in software");
     }
-    // Every representor of the block takes it but the port's own: a NIC sends no
-    // frame back to the VF that it came from.
     if (BlockBeingRead(attachment)) continue;  // the count may be of before a port came
-    const auto others = static_cast<size_t>(
-        std::count_if(of_vpc->second.begin(), of_vpc->second.end(), [&](const std::string& port) {
-          return port != attachment.port && AttachmentOf(port)->block() == attachment.block();
-        }));
     if (seen->in_hw_count >= others) continue;
     return absl::StrCat("the rule ", key.rule.ToString(), " must run in hardware and does for ",
                         seen->in_hw_count, " of the ", others, " other ports of its VPC here");
@@ -534,45 +534,6 @@ std::optional<std::string> Engine::PortWithMac(const std::string& vpc,
     if (facts != nullptr && facts->mac == mac) return attachment.port;
   }
   return std::nullopt;
-}
-
-std::vector<Engine::RuleView> Engine::Rules() const {
-  std::map<RuleLocation, RuleView> views;
-  const auto view = [&views](const RuleLocation& at) -> RuleView& {
-    RuleView& one = views[at];
-    one.location = at;
-    return one;
-  };
-  for (const auto& [table, seen] : observed_.tables()) {
-    for (const auto& [place, rule] : seen.rules) view(At(table, place)).observed = rule;
-  }
-  for (auto it = wanted_.lower_bound({ResourceKind::kFlowRule, ""});
-       it != wanted_.end() && it->first.kind == ResourceKind::kFlowRule; ++it) {
-    view(it->first.rule).wanted = std::get<FlowRuleSpec>(it->second.spec).rule;
-  }
-  for (const auto& [vpc, sweep] : sweeps_) {
-    const absl::StatusOr<std::optional<EndpointContext>> context = EndpointContextOf(vpc);
-    if (!context.ok() || !*context) continue;
-    for (const StoredObject* stored : world_.EndpointsOfVpc(vpc)) {
-      const auto& endpoint = std::get<Endpoint>(stored->object);
-      for (FlowRule& rule : CompileEndpointRules((*context)->vpc, SubnetContextOf(endpoint.subnet),
-                                                 endpoint, stored->ordinal)) {
-        const Observed::Rule* seen = observed_.FindRule(rule.location);
-        if (seen == nullptr || !seen->claimed) continue;
-        RuleView& one = view(rule.location);
-        one.owner = absl::StrCat("endpoint/", endpoint.id);
-        one.wanted = std::move(rule);
-      }
-    }
-  }
-  std::vector<RuleView> rules;
-  rules.reserve(views.size());
-  for (auto& [at, one] : views) {
-    const auto owner = claimant_.find(FlowRuleKey(at));
-    if (owner != claimant_.end()) one.owner = owner->second.ToString();
-    rules.push_back(std::move(one));
-  }
-  return rules;
 }
 
 }  // namespace fairlead

@@ -223,47 +223,6 @@ void Engine::ObserveTable(const RuleTable& table) {
       });
 }
 
-// Of the loop thread alone.
-struct Engine::DropsInquiry {
-  std::function<void(absl::StatusOr<TunnelDrops>)> done;
-  void End(absl::StatusOr<TunnelDrops> result) {
-    if (done) std::exchange(done, nullptr)(std::move(result));
-  }
-};
-
-// Whoever asks while one reading is under way is answered by it.
-void Engine::CountTunnelDrops(std::function<void(absl::StatusOr<TunnelDrops>)> done) {
-  if (!facts_.tunnel) return done(TunnelDrops());
-  auto inquiry = std::make_shared<DropsInquiry>(DropsInquiry{std::move(done)});
-  std::erase_if(asking_drops_, [](const auto& other) { return other->done == nullptr; });
-  asking_drops_.push_back(inquiry);
-  executor_->After(config_.count_within, [inquiry, within = config_.count_within] {
-    inquiry->End(absl::DeadlineExceededError(
-        absl::StrCat("the rules of the tunnel were not read within ", within.count(), " ms")));
-  });
-  if (std::exchange(counting_drops_, true)) return;
-  executor_->ObserveTable(
-      kTunnelTable, /*counted=*/false,
-      [this, alive = std::weak_ptr<bool>(alive_)](const absl::StatusOr<ObservedRules>& seen) {
-        if (alive.expired()) return;
-        counting_drops_ = false;
-        for (const auto& inquiry : std::exchange(asking_drops_, {})) {
-          inquiry->End(seen.ok() ? absl::StatusOr<TunnelDrops>(DropsOf(*seen)) : seen.status());
-        }
-      });
-}
-
-Engine::TunnelDrops Engine::DropsOf(const ObservedRules& seen) const {
-  TunnelDrops drops;
-  for (const auto& [place, packets] : seen.dropped) {
-    if (place.priority == kPrioDefaultDrop) drops.unknown_vni += packets;
-    const StoredObject* owner = world_.FindByOrdinal(place.handle);
-    const Vpc* vpc = owner == nullptr ? nullptr : std::get_if<Vpc>(&owner->object);
-    if (place.priority == kPrioUntaken && vpc != nullptr) drops.by_vpc[vpc->id] = packets;
-  }
-  return drops;
-}
-
 void Engine::TakeTable(const RuleTable& table, const ObservedRules& now) {
   std::vector<RulePlace> gone;
   auto next = now.rules.begin();

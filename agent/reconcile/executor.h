@@ -95,6 +95,10 @@ class Executor {
   // `counted`: with how many devices took each rule, which takes longer.
   virtual void ObserveTable(const RuleTable& table, bool counted,
                             std::function<void(absl::StatusOr<ObservedRules>)> done) = 0;
+  // Of rules of one table; result i belongs to rule i, none: it is not there.
+  using RuleCounts = std::vector<std::optional<RuleCounters>>;
+  virtual void CountRules(const RuleTable& table, std::vector<RuleToCount> rules,
+                          std::function<void(absl::StatusOr<RuleCounts>)> done) = 0;
   // Connects first when there is no session.
   virtual void ObserveVm(const std::string& vm, const Uuid& uuid,
                          std::function<void(absl::StatusOr<VmObservation>)> done) = 0;

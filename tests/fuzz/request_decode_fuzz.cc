@@ -10,6 +10,7 @@
 
 #include "agent/intent/flow_question.h"
 #include "agent/intent/intent_test_util.h"
+#include "agent/intent/rule_question.h"
 #include "fairlead/v1/agent.pb.h"
 
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
@@ -29,6 +30,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } else if (const auto& question = std::get<fairlead::FlowQuestion>(flow);
              question.port.empty() ? !question.vtep || !question.vni || !question.dst_mac
                                    : !question.to || question.vtep || question.vni) {
+    std::abort();
+  }
+  auto rules = fairlead::ParseRuleQuestion(request.list_rules());
+  if (auto* violations = std::get_if<std::vector<fairlead::Violation>>(&rules)) {
+    if (violations->empty()) std::abort();
+  } else if (const auto& page = std::get<fairlead::RuleQuestion>(rules);
+             page.limit == 0 || page.limit > fairlead::kMostRulesListed ||
+             (page.after ? page.after->ToString() : "") != request.list_rules().after()) {
     std::abort();
   }
   // Also what a decoder should have refused must not break the world.

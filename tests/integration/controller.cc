@@ -101,10 +101,23 @@ std::optional<v1::ObjectStatus> Controller::PortStatus(const std::string& port) 
   return Status(v1::OBJECT_KIND_PORT, port);
 }
 
-v1::HostState Controller::Host(bool rules) {
+v1::HostState Controller::Host() {
   v1::Request request;
-  request.mutable_get_host()->set_rules(rules);
+  request.mutable_get_host();
   return Send(std::move(request)).host();
+}
+
+std::vector<v1::RuleList::Rule> Controller::Rules(v1::ListRules question) {
+  std::vector<v1::RuleList::Rule> rules;
+  do {
+    v1::Request request;
+    *request.mutable_list_rules() = question;
+    const v1::Reply reply = Send(std::move(request));
+    EXPECT_TRUE(reply.has_rules()) << reply.ShortDebugString();
+    rules.insert(rules.end(), reply.rules().rules().begin(), reply.rules().rules().end());
+    question.set_after(reply.rules().next());
+  } while (!question.after().empty());
+  return rules;
 }
 
 }  // namespace fairlead

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fairlead/v1/agent.pb.h"
 
@@ -30,7 +31,9 @@ class Controller {
   std::optional<v1::ObjectWithStatus> Get(v1::ObjectKind kind, const std::string& id);
   std::optional<v1::ObjectStatus> PortStatus(const std::string& port);
   std::optional<v1::ObjectStatus> Status(v1::ObjectKind kind, const std::string& id);
-  v1::HostState Host(bool rules = false);
+  v1::HostState Host();
+  // All that are asked for, page by page.
+  std::vector<v1::RuleList::Rule> Rules(v1::ListRules question = {});
 
  protected:
   virtual v1::Reply Call(const v1::Request& request) = 0;

@@ -28,7 +28,7 @@ TEST_F(HotplugTest, APortWaitsForItsFunctionAndTakesItFromTheHostWhenItComes) {
   ASSERT_TRUE(vm->Find(ready.guest_device()));
   EXPECT_EQ(vm->Find(ready.guest_device())->host, Pci().ToString());
   EXPECT_EQ(ready.rules_wanted(), 0U);
-  EXPECT_EQ(host->Host(/*rules=*/true).rules_size(), 0);
+  EXPECT_EQ(host->Rules().size(), 0U);
   EXPECT_THAT(host->Leftovers(), Not(HasSubstr("fl-vxlan0"))) << "the DPU forwards";
   const v1::HostState::Vf shown = ShownPort().vfs(0);
   EXPECT_EQ(shown.state(), "leased");

@@ -57,8 +57,7 @@ class RestingTest : public AgentTest {
   // The rules of an endpoint in the kernel: its delivery, and its route.
   std::vector<TcFilter> RulesOf(const std::string& id) {
     std::set<std::string> places;
-    const v1::HostState state = host->Host(/*rules=*/true);
-    for (const v1::HostState::Rule& rule : state.rules()) {
+    for (const v1::RuleList::Rule& rule : host->Rules()) {
       if (rule.owner() == "endpoint/" + id) places.insert(rule.location());
     }
     std::vector<TcFilter> own;

@@ -188,11 +188,11 @@ TEST_F(TunnelTest, WhatItDropsIsCountedByVpcAndOfUnknownVnisTogether) {
   Attached("b", "blue", "10.0.0.5");
   const TcAttachPoint at{0, Device().ifindex};
   for (const TcFilter& rule : TunnelRules()) {
-    if (rule.id.priority == kPrioDefaultDrop) host->network->CountPackets(at, rule.id, 3);
+    if (rule.id.priority == kPrioDefaultDrop) host->network->Count(at, rule.id, {{3, 300}, {}});
     if (rule.id.priority == kPrioUntaken && rule.match.enc_key_id == 1000U) {
-      host->network->CountPackets(at, rule.id, 12);
+      host->network->Count(at, rule.id, {{12, 1200}, {}});
     }
-    if (rule.id.priority == kPrioDeliver) host->network->CountPackets(at, rule.id, 1000);
+    if (rule.id.priority == kPrioDeliver) host->network->Count(at, rule.id, {{1000, 90'000}, {}});
   }
   const v1::HostState state = HostWithDrops();
   ASSERT_TRUE(state.has_tunnel_drops());
@@ -209,7 +209,7 @@ TEST_F(TunnelTest, DropsThatCannotBeReadAreSaidToBeSo) {
         [](DaemonConfig& config) { config.engine.count_within = std::chrono::milliseconds(20); });
   Attached("a", "red", "10.0.0.5");
   {
-    Gate gate(*host->network, StrCat("Dump(ifindex ", Device().ifindex));
+    Gate gate(*host->network, "Get(filter");
     EXPECT_THAT(HostWithDrops().tunnel_drops().problem(), HasSubstr("not read within 20 ms"));
     EXPECT_THAT(HostWithDrops().tunnel_drops().problem(), HasSubstr("not read within 20 ms"));
   }

@@ -86,9 +86,9 @@ TEST_F(VlanTest, APortIsAVfWithItsMacVlanAndSpoofCheckAndNoTunnelNorRule) {
   EXPECT_EQ(host->Vf(0), Tenants());
   EXPECT_EQ(host->Status(v1::OBJECT_KIND_VPC, "lan")->state(), v1::OBJECT_STATE_READY);
   EXPECT_EQ(host->Status(v1::OBJECT_KIND_SUBNET, "lan-1")->state(), v1::OBJECT_STATE_READY);
-  const v1::HostState state = host->Host(/*rules=*/true);
+  const v1::HostState state = host->Host();
   EXPECT_EQ(state.tunnel(), "");
-  EXPECT_EQ(state.rules_size(), 0);
+  EXPECT_THAT(host->Rules(), IsEmpty());
   const v1::HostState::Vf& vf = state.pfs(0).vfs(0);
   EXPECT_EQ(vf.vlan(), 100u);
   EXPECT_TRUE(vf.spoof_check());

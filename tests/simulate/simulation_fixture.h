@@ -110,8 +110,13 @@ class Controller {
   std::vector<v1::ObjectStatus> Ports() { return Status(v1::OBJECT_KIND_PORT); }
   v1::HostState Host() {
     v1::Request request;
-    request.mutable_get_host()->set_rules(true);
+    request.mutable_get_host();
     return Send(std::move(request)).host();
+  }
+  int CountRules() {
+    v1::Request request;
+    request.mutable_list_rules();
+    return Send(std::move(request)).rules().rules_size();
   }
   // Without hot-plug ports.
   std::vector<v1::HostState::Pf> Nics() {

@@ -40,7 +40,7 @@ TEST_F(SimulationTest, AVmWithTenNicsComesByOneMessageAndGoesByOne) {
     controller.Remove(intents);
     controller.WaitNoPorts();
   });
-  controller.WaitUntil("nothing is left", [&] { return controller.Host().rules_size() == 0; });
+  controller.WaitUntil("nothing is left", [&] { return controller.CountRules() == 0; });
   controller.ExpectEmpty();
 }
 
@@ -57,7 +57,7 @@ TEST_F(SimulationTest, SixtyFourVmsComeAndGoInTurn) {
       controller.WaitNoPorts();
     }
   });
-  controller.WaitUntil("nothing is left", [&] { return controller.Host().rules_size() == 0; });
+  controller.WaitUntil("nothing is left", [&] { return controller.CountRules() == 0; });
   controller.ExpectEmpty();
 }
 

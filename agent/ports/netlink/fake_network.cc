@@ -287,11 +287,11 @@ void FakeNetwork::KeepCalls(bool keep) {
   keep_calls_ = keep;
 }
 
-void FakeNetwork::CountPackets(const TcAttachPoint& at, const TcFilterId& id, uint64_t packets) {
+void FakeNetwork::Count(const TcAttachPoint& at, const TcFilterId& id, const RuleCounters& more) {
   With([&](State& state) {
     FilterTable& table =
         at.block != 0 ? state.blocks.at(at.block) : state.links.at(at.ifindex).filters;
-    table.at(id).info.packets += packets;
+    table.at(id).info.counters += more;
   });
 }
 

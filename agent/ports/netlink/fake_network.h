@@ -83,8 +83,8 @@ class FakeNetwork {
   void AddForeignIngress(uint32_t ifindex);
   // A filter of somebody else; its table must be there.
   void AddForeignFilter(const TcAttachPoint& at, const TcFilterInfo& info);
-  // So many more met a filter, which is there.
-  void CountPackets(const TcAttachPoint& at, const TcFilterId& id, uint64_t packets);
+  // So much more met a filter, which is there.
+  void Count(const TcAttachPoint& at, const TcFilterId& id, const RuleCounters& more);
   // Subscribers of rtnetlink, or of TC, are told that messages were lost.
   void LoseLinkEvents();
   void LoseRuleEvents();

@@ -284,7 +284,7 @@ absl::Status FakeTcPort::ApplyOne(const TcChange& change) {
                                 .cookie = filter.cookie,
                                 .in_hw = false,
                                 .in_hw_count = 0,
-                                .packets = 0};
+                                .counters = {}};
     } else if (table.erase(filter.id) == 0) {
       return absl::OkStatus();
     }

@@ -29,6 +29,13 @@ class FakeEnv final : public TcEnv {
     info.kind = "matchall";
     network_->AddForeignFilter({.block = block, .ifindex = 0}, info);
   }
+  void Receive(const std::string& name, const MacAddress& to, int frames) override {
+    const auto count = static_cast<uint64_t>(frames);
+    const TcAttachPoint at{.block = port_.GetQdisc(names_.at(name))->ingress_block, .ifindex = 0};
+    for (const TcFilter& filter : network_->Filters(at)) {
+      if (filter.match.dst_mac == to) network_->Count(at, filter.id, {{count, count * 46}, {}});
+    }
+  }
 
  private:
   std::shared_ptr<FakeNetwork> network_ = std::make_shared<FakeNetwork>();

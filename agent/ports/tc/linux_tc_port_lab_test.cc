@@ -47,6 +47,7 @@ class LinuxEnv final : public TcEnv {
   void AddMatchall(uint32_t block, uint16_t priority) override {
     network_.AddMatchall(block, priority);
   }
+  void Receive(const std::string& name, const MacAddress& to, int frames) override;
 
  private:
   netlink::TestNetwork network_;
@@ -321,6 +322,17 @@ class Tap {
  private:
   const int fd_;
 };
+
+void LinuxEnv::Receive(const std::string& name, const MacAddress& to, int frames) {
+  EXPECT_EQ(Shell(StrCat("ip link set ", name, " up")), "");
+  Frame frame(60);
+  std::copy(to.bytes().begin(), to.bytes().end(), frame.begin());
+  frame[6] = 2;  // some sender
+  frame[12] = 0x88;
+  frame[13] = 0xb5;  // an EtherType for experiments (IEEE 802)
+  Tap beyond(StrCat("p", name).c_str());
+  for (int i = 0; i < frames; ++i) beyond.Send(frame);
+}
 
 // Frames that a guest sends come in at fltca; what is sent on is heard behind fltcb.
 class LinuxTcPacketTest : public LinuxTcPortTest {

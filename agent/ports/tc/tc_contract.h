@@ -26,6 +26,8 @@ class TcEnv {
   virtual void AddIngressQdisc(uint32_t ifindex) = 0;
   // Somebody's filter for every packet, of kind "matchall", with handle 1 and without actions.
   virtual void AddMatchall(uint32_t block, uint16_t priority) = 0;
+  // So many frames of 60 bytes come in at one of the links above, for this MAC.
+  virtual void Receive(const std::string& name, const MacAddress& to, int frames) = 0;
 };
 
 using TcEnvMaker = std::function<std::unique_ptr<TcEnv>()>;

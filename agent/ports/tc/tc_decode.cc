@@ -16,20 +16,23 @@ constexpr std::string_view kFlower = "flower";
 
 bool IsIngress(uint32_t parent) { return TC_H_MAJ(parent) == TC_H_MAJ(TC_H_CLSACT); }
 
-// Packets by TCA_ACT_STATS: 32 bits of them, and all where those do not suffice (gnet_stats_copy,
-// net/core/gen_stats.c).
-uint64_t DecodePackets(Bytes stats, DecodeError* error) {
-  uint64_t packets = 0;
-  bool whole = false;
+// Of TCA_ACT_STATS: TCA_STATS_BASIC counts all, TCA_STATS_BASIC_HW what of it hardware handled.
+// Each has 32 bits of the packets; where those do not suffice, TCA_STATS_PKT64 with all of them
+// follows right behind (___gnet_stats_copy_basic, net/core/gen_stats.c).
+RuleCounters DecodeCounters(Bytes stats, DecodeError* error) {
+  RuleCounters counters;
+  PacketCount* last = nullptr;
   ForEachAttribute(stats, error, [&](uint16_t type, Bytes payload) {
     if (type == TCA_STATS_PKT64) {
-      packets = ReadNumber<uint64_t>(type, payload, error).value_or(0);
-      whole = true;
-    } else if (type == TCA_STATS_BASIC && !whole) {
-      if (const auto basic = ReadStruct<gnet_stats_basic>(payload)) packets = basic->packets;
+      const uint64_t packets = ReadNumber<uint64_t>(type, payload, error).value_or(0);
+      if (last != nullptr) last->packets = packets;
+    } else if (type == TCA_STATS_BASIC || type == TCA_STATS_BASIC_HW) {
+      last = type == TCA_STATS_BASIC ? &counters.all : &counters.hardware;
+      const auto basic = ReadStruct<gnet_stats_basic>(payload);
+      if (basic) *last = {basic->packets, basic->bytes};
     }
   });
-  return packets;
+  return counters;
 }
 
 // Of action 1. A cookie of another length is somebody else's.
@@ -43,7 +46,7 @@ void DecodeFirstAction(Bytes actions, DecodeError* error, TcFilterInfo* info) {
       info->cookie = ReadStruct<TcCookie>(payload);
       if (payload.size() != sizeof(TcCookie)) info->cookie.reset();
     } else if (type == TCA_ACT_STATS) {
-      info->packets = DecodePackets(payload, error);
+      info->counters = DecodeCounters(payload, error);
     }
   });
 }

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "agent/base/counters.h"
 #include "agent/base/types.h"
 
 namespace fairlead {
@@ -136,7 +137,7 @@ struct TcFilterInfo {
   std::optional<TcCookie> cookie;  // of the first action
   bool in_hw = false;              // TCA_CLS_FLAGS_IN_HW
   uint32_t in_hw_count = 0;
-  uint64_t packets = 0;  // that its first action has met, by the kernel and in hardware
+  RuleCounters counters;  // of its first action, which all that matches passes
 };
 
 // How much a dump shows. A terse one costs less and has no in_hw_count (it is 0).

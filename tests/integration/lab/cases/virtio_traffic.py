@@ -340,8 +340,19 @@ def from_the_tunnel(s):
     need(counted >= drops + 12, f"{counted - drops} of 12 are counted as dropped")
 
 
+def traffic(s, port):
+    """What its rules let through, in packets: sent and received; by software, for nothing here counts in hardware."""
+    told = json.loads(s.agent.ctl("describe", f"port/{port}", "-o", "json").stdout)["objects"][0]["traffic"]
+    need(not told["problem"], f"the traffic of {port}: {told['problem']}")
+    for way in ("sent", "received"):
+        need(told[way]["hardware_packets"] == "0", f"{port} {way} in hardware: {told[way]}")
+    return int(told["sent"]["packets"]), int(told["received"]["packets"])
+
+
 def guests_own_stacks(s):
-    """Each guest gets its addresses by DHCP, finds its gateway, and reaches both subnets by its own stack."""
+    """Each guest gets its addresses by DHCP, finds its gateway, and reaches both subnets by its own stack; and the rules of
+    its port have counted that."""
+    before = {port: traffic(s, port) for port in ("a1", "b1")}
     for port, want, gateway in (("a1", A1, GW1), ("b1", B1, GW1)):
         vm, dev = s.place[port]
         # busybox tells its script what it was given.
@@ -358,6 +369,12 @@ def guests_own_stacks(s):
     answered_by = s.b.ping(FAR2)
     ip("-n", s.far2.name, "route", "del", RED1[0], "dev", s.far2.dev)
     need(answered_by == 5, f"the far end of the other subnet answers VM b {answered_by} of 5 times")
+    for port, pings in (("a1", 5), ("b1", 15)):
+        more = [now - then for now, then in zip(traffic(s, port), before[port])]
+        need(all(packets >= pings for packets in more), f"{port} has sent and received {more} packets, of {pings} pings")
+    met = [r for r in json.loads(s.agent.ctl("get", "rules", "--port", "b1", "--counters", "-o", "json").stdout)["rules"]
+           if int(r["counters"]["packets"])]
+    need({r["stage"] for r in met} >= {"admit"} and all(int(r["counters"]["bytes"]) for r in met), f"rules that met packets: {met}")
     return "two leases"
 
 
