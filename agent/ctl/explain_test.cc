@@ -255,5 +255,18 @@ TEST_F(ExplainCommand, ARefusalNamesTheOption) {
   EXPECT_EQ(Run({"--from", "a0", "--to", "10.0.0.6"}), kUnreachable);
 }
 
+TEST_F(ExplainCommand, WhatARuleHasMetIsToldAndThatItIsNotKnown) {
+  reply_ =
+      "flow { from: 'port/a0' steps { stage: 'admit' location: 'block-1/0/1100/6' state: "
+      "'hardware' "
+      "counters { packets: 7 bytes: 588 hardware_packets: 2 hardware_bytes: 168 } } "
+      "steps { stage: 'subnet s' location: 'block-1/2/1000/7' state: 'hardware' } "
+      "verdict { kind: 'dropped' } counters_problem: 'late' }";
+  EXPECT_EQ(Run({"--from", "a0", "--to", "10.0.0.6"}), kOk) << err_;
+  EXPECT_THAT(out_, HasSubstr("      met 7 packets, 588 bytes; 2 packets, 168 bytes of that in "
+                              "hardware\n  subnet s: "));
+  EXPECT_THAT(out_, HasSubstr("no counters: late\n"));
+}
+
 }  // namespace
 }  // namespace fairlead

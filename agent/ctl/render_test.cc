@@ -291,6 +291,23 @@ TEST(Render, AHotplugPortIsShownAsOneWithTheFunctionsThatAreThere) {
   EXPECT_THAT(RenderStatus(host, {}).text, HasSubstr("dpu0 0000:00:04.0 compute, 1 functions"));
 }
 
+TEST(Render, ThePortsTrafficIsDescribedWithHardwaresShare) {
+  auto port = From<v1::ObjectWithStatus>(R"pb(
+    object { port { id: "a0" } }
+    traffic {
+      sent { packets: 7 bytes: 588 hardware_packets: 2 hardware_bytes: 168 }
+      received {}
+    })pb");
+  const std::string text = DescribeObject(port, {});
+  EXPECT_THAT(text, HasSubstr("7 packets, 588 bytes; 2 packets, 168 bytes of that in hardware\n"));
+  EXPECT_THAT(text, HasSubstr("0 packets, 0 bytes; 0 packets, 0 bytes of that in hardware\n"));
+  port.mutable_traffic()->Clear();
+  port.mutable_traffic()->set_problem("late");
+  EXPECT_THAT(DescribeObject(port, {}), HasSubstr("not known: late\n"));
+  port.clear_traffic();
+  EXPECT_THAT(DescribeObject(port, {}), Not(HasSubstr("packets")));
+}
+
 TEST(Render, PfsAndVfsCanBePicked) {
   auto host = From<v1::HostState>(kHost);
   EXPECT_EQ(RenderPfs(host, ""),
