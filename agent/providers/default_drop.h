@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: rules that belong to a device and not to what runs over it: the one that ends a table,
-// made before the device goes up, and the one that marks the qdisc of an uplink.
-// Threading: blocks; on the lane that owns `tc`.
+// made before the device goes up, and the one that marks the qdisc of an uplink, with which it
+// comes. Threading: blocks; on the lane that owns `tc`.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -19,9 +19,9 @@ absl::Status PutDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPo
 absl::StatusOr<bool> HasDefaultDrop(TcPort& tc, const RuleTable& table, const TcAttachPoint& at,
                                     const OwnMarks& marks);
 
-// The same of UplinkMarkRule, at the ingress of a PF's netdev.
-absl::Status PutUplinkMark(TcPort& tc, const NicId& pf, uint32_t ifindex, const OwnMarks& marks);
-absl::StatusOr<bool> HasUplinkMark(TcPort& tc, const NicId& pf, uint32_t ifindex,
-                                   const OwnMarks& marks);
+// A clsact qdisc for a PF's netdev, with UplinkMarkRule, and the id of the store whose agent made
+// the one that is there; 0: none did.
+absl::Status AddUplinkQdisc(TcPort& tc, const NicId& pf, uint32_t ifindex, const OwnMarks& marks);
+absl::StatusOr<uint32_t> StoreOfUplinkQdisc(TcPort& tc, const NicId& pf, uint32_t ifindex);
 
 }  // namespace fairlead

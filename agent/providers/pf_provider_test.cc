@@ -109,7 +109,7 @@ TEST_F(PfProviderTest, AnUplinkWithRulesOfThisAgentStaysUntilTheyAreGone) {
 }
 
 TEST_F(PfProviderTest, AnUplinkThatCouldNotBeMarkedIsNotLeftBehind) {
-  network->FailNext("Put", absl::UnavailableError("not now"));
+  network->SetMaxFilters(0);
   EXPECT_FALSE(pf.PutUplink({kPf, std::nullopt}).ok());
   EXPECT_FALSE(tc.GetQdisc(10)->clsact);
 }

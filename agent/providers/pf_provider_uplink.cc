@@ -19,11 +19,10 @@ absl::StatusOr<std::optional<ObservedResource>> PfProvider::ReadUplink(const Pf&
                                                                        const NicId& nic) {
   FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(pf.link.ifindex));
   if (!qdisc.clsact || qdisc.ingress_block != 0) return std::nullopt;
-  FAIRLEAD_ASSIGN_OR_RETURN(const bool made,
-                            HasUplinkMark(*tc_, nic, pf.link.ifindex, *config_->marks));
   ObservedResource uplink;
   uplink.key = UplinkKey(nic);
-  uplink.spec = UplinkSpec{nic, made};
+  FAIRLEAD_ASSIGN_OR_RETURN(uplink.mark, StoreOfUplinkQdisc(*tc_, nic, pf.link.ifindex));
+  uplink.spec = UplinkSpec{nic, uplink.mark != 0 && config_->marks->Owns(uplink.mark)};
   uplink.ifindex = pf.link.ifindex;
   return uplink;
 }
@@ -43,12 +42,8 @@ absl::StatusOr<ObservedResource> PfProvider::PutUplink(const UplinkSpec& wanted)
                pf.link.name, " out of whatever uses it"));
   }
   if (!qdisc.clsact) {
-    FAIRLEAD_RETURN_IF_ERROR(tc_->AddClsact(ifindex, 0));
-    const absl::Status marked = PutUplinkMark(*tc_, wanted.pf, ifindex, *config_->marks);
-    if (!marked.ok()) {  // nobody would know later whose it is
-      tc_->DeleteClsact(ifindex).IgnoreError();
-      return marked;
-    }
+    // Nobody would know later whose it is, had it no mark.
+    FAIRLEAD_RETURN_IF_ERROR(AddUplinkQdisc(*tc_, wanted.pf, ifindex, *config_->marks));
   }
   FAIRLEAD_ASSIGN_OR_RETURN(std::optional<ObservedResource> now, ReadUplink(pf, wanted.pf));
   if (!now) {

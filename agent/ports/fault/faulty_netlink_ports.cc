@@ -130,6 +130,10 @@ class FaultyTcPort final : public TcPort {
     return calls_.Change("AddClsact", StrCat(ifindex, ", ", block),
                          [&] { return port_->AddClsact(ifindex, block); });
   }
+  absl::Status AddMarkedClsact(uint32_t ifindex, const TcFilter& mark) override {
+    return calls_.Change("AddMarkedClsact", StrCat(ifindex),
+                         [&] { return port_->AddMarkedClsact(ifindex, mark); });
+  }
   absl::Status DeleteClsact(uint32_t ifindex) override {
     return calls_.Change("DeleteClsact", StrCat(ifindex),
                          [&] { return port_->DeleteClsact(ifindex); });

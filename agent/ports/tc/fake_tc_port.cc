@@ -193,6 +193,79 @@ TcFilterInfo InfoOf(const Users& users, const FakeNetwork::Filter& entry) {
   return info;
 }
 
+absl::Status AddQdisc(State& state, uint32_t ifindex, uint32_t ingress_block,
+                      const std::string& call) {
+  auto* link = state.FindLink(ifindex);
+  if (link == nullptr) return SystemError(ENODEV, call);
+  if (link->clsact || link->foreign_ingress) {
+    return SystemError(EEXIST, call, "Exclusivity flag on, cannot modify");
+  }
+  if (ingress_block != 0) {
+    const auto block = state.blocks.find(ingress_block);
+    const Users users = UsersOf(state, {.block = ingress_block, .ifindex = 0});
+    const bool in_hardware =
+        block != state.blocks.end() &&
+        std::any_of(block->second.begin(), block->second.end(), [&](const auto& entry) {
+          return entry.second.filter && HardwareCount(users, *entry.second.filter) > 0;
+        });
+    // The kernel binds no device that cannot offload to a block that does.
+    if (in_hardware && !link->offload_capable) return SystemError(EOPNOTSUPP, call);
+    state.blocks.try_emplace(ingress_block);
+  }
+  link->clsact = true;
+  link->ingress_block = ingress_block;
+  return absl::OkStatus();
+}
+
+absl::Status MakeChange(State& state, const TcChange& change, const std::string& call) {
+  const bool put = change.verb == TcChange::Verb::kPut;
+  const TcFilter& filter = change.filter;
+  auto found = FindTable(state, change.at, call);
+  if (!found.ok()) {
+    // A device that shares its block refuses deletions too; all else is gone.
+    return put || ErrnoOf(found.status()) == EOPNOTSUPP ? found.status() : absl::OkStatus();
+  }
+  FilterTable& table = **found;
+  for (const auto& [id, there] : table) {
+    if (id.chain != filter.id.chain || id.priority != filter.id.priority) continue;
+    if (there.info.ethertype != filter.match.ethertype) {
+      return put ? SystemError(EINVAL, call, "Filter with specified priority/protocol not found")
+                 : absl::OkStatus();
+    }
+    if (there.info.kind != "flower") {
+      return SystemError(EINVAL, call, "Specified filter kind does not match existing one");
+    }
+  }
+  if (put) {
+    if (change.exclusive && table.contains(filter.id)) {
+      return SystemError(EEXIST, call, "Filter already exists");
+    }
+    if (!table.contains(filter.id) && table.size() >= state.max_filters) {
+      return SystemError(ENOSPC, call, "The table is full");
+    }
+    FAIRLEAD_RETURN_IF_ERROR(CheckDevices(state, filter, call));
+    FAIRLEAD_RETURN_IF_ERROR(CheckKey(table, filter, call));
+    FAIRLEAD_RETURN_IF_ERROR(CheckOffload(state, change.at, filter, call));
+    FakeNetwork::Filter& entry = table[filter.id];
+    entry.filter = filter;
+    entry.info = TcFilterInfo{.id = filter.id,
+                              .ethertype = filter.match.ethertype,
+                              .kind = "flower",
+                              .cookie = filter.cookie,
+                              .in_hw = false,
+                              .in_hw_count = 0,
+                              .counters = {}};
+  } else if (table.erase(filter.id) == 0) {
+    return absl::OkStatus();
+  }
+  state.tc_events.push_back({.lost = false,
+                             .deleted = !put,
+                             .at = change.at,
+                             .id = filter.id,
+                             .cookie = put ? std::optional(filter.cookie) : std::nullopt});
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<TcQdiscInfo> FakeTcPort::GetQdisc(uint32_t ifindex) {
@@ -209,27 +282,20 @@ absl::StatusOr<TcQdiscInfo> FakeTcPort::GetQdisc(uint32_t ifindex) {
 absl::Status FakeTcPort::AddClsact(uint32_t ifindex, uint32_t ingress_block) {
   const std::string call = StrCat("AddClsact(", ifindex, ", ", ingress_block, ")");
   FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  return network_->With(
+      [&](State& state) { return AddQdisc(state, ifindex, ingress_block, call); });
+}
+
+absl::Status FakeTcPort::AddMarkedClsact(uint32_t ifindex, const TcFilter& mark) {
+  const std::string call = StrCat("AddMarkedClsact(", ifindex, ")");
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  FAIRLEAD_RETURN_IF_ERROR(netlink::CheckFilter(mark));
   return network_->With([&](State& state) -> absl::Status {
-    auto* link = state.FindLink(ifindex);
-    if (link == nullptr) return SystemError(ENODEV, call);
-    if (link->clsact || link->foreign_ingress) {
-      return SystemError(EEXIST, call, "Exclusivity flag on, cannot modify");
-    }
-    if (ingress_block != 0) {
-      const auto block = state.blocks.find(ingress_block);
-      const Users users = UsersOf(state, {.block = ingress_block, .ifindex = 0});
-      const bool in_hardware =
-          block != state.blocks.end() &&
-          std::any_of(block->second.begin(), block->second.end(), [&](const auto& entry) {
-            return entry.second.filter && HardwareCount(users, *entry.second.filter) > 0;
-          });
-      // The kernel binds no device that cannot offload to a block that does.
-      if (in_hardware && !link->offload_capable) return SystemError(EOPNOTSUPP, call);
-      state.blocks.try_emplace(ingress_block);
-    }
-    link->clsact = true;
-    link->ingress_block = ingress_block;
-    return absl::OkStatus();
+    FAIRLEAD_RETURN_IF_ERROR(AddQdisc(state, ifindex, 0, call));
+    const TcChange put{TcChange::Verb::kPut, {.ifindex = ifindex}, mark};
+    const absl::Status marked = MakeChange(state, put, call);
+    if (!marked.ok()) state.EraseClsact(state.FindLink(ifindex));
+    return marked;
   });
 }
 
@@ -248,53 +314,7 @@ absl::Status FakeTcPort::ApplyOne(const TcChange& change) {
   FAIRLEAD_RETURN_IF_ERROR(netlink::CheckAttachPoint(change.at));
   FAIRLEAD_RETURN_IF_ERROR(put ? netlink::CheckFilter(change.filter)
                                : netlink::CheckFilterId(change.filter.id));
-  return network_->With([&](State& state) -> absl::Status {
-    const TcFilter& filter = change.filter;
-    auto found = FindTable(state, change.at, call);
-    if (!found.ok()) {
-      // A device that shares its block refuses deletions too; all else is gone.
-      return put || ErrnoOf(found.status()) == EOPNOTSUPP ? found.status() : absl::OkStatus();
-    }
-    FilterTable& table = **found;
-    for (const auto& [id, there] : table) {
-      if (id.chain != filter.id.chain || id.priority != filter.id.priority) continue;
-      if (there.info.ethertype != filter.match.ethertype) {
-        return put ? SystemError(EINVAL, call, "Filter with specified priority/protocol not found")
-                   : absl::OkStatus();
-      }
-      if (there.info.kind != "flower") {
-        return SystemError(EINVAL, call, "Specified filter kind does not match existing one");
-      }
-    }
-    if (put) {
-      if (change.exclusive && table.contains(filter.id)) {
-        return SystemError(EEXIST, call, "Filter already exists");
-      }
-      if (!table.contains(filter.id) && table.size() >= state.max_filters) {
-        return SystemError(ENOSPC, call, "The table is full");
-      }
-      FAIRLEAD_RETURN_IF_ERROR(CheckDevices(state, filter, call));
-      FAIRLEAD_RETURN_IF_ERROR(CheckKey(table, filter, call));
-      FAIRLEAD_RETURN_IF_ERROR(CheckOffload(state, change.at, filter, call));
-      FakeNetwork::Filter& entry = table[filter.id];
-      entry.filter = filter;
-      entry.info = TcFilterInfo{.id = filter.id,
-                                .ethertype = filter.match.ethertype,
-                                .kind = "flower",
-                                .cookie = filter.cookie,
-                                .in_hw = false,
-                                .in_hw_count = 0,
-                                .counters = {}};
-    } else if (table.erase(filter.id) == 0) {
-      return absl::OkStatus();
-    }
-    state.tc_events.push_back({.lost = false,
-                               .deleted = !put,
-                               .at = change.at,
-                               .id = filter.id,
-                               .cookie = put ? std::optional(filter.cookie) : std::nullopt});
-    return absl::OkStatus();
-  });
+  return network_->With([&](State& state) { return MakeChange(state, change, call); });
 }
 
 std::vector<absl::Status> FakeTcPort::Apply(std::span<const TcChange> changes) {

@@ -19,6 +19,7 @@ class FakeTcPort final : public TcPort {
 
   absl::StatusOr<TcQdiscInfo> GetQdisc(uint32_t ifindex) override;
   absl::Status AddClsact(uint32_t ifindex, uint32_t ingress_block) override;
+  absl::Status AddMarkedClsact(uint32_t ifindex, const TcFilter& mark) override;
   absl::Status DeleteClsact(uint32_t ifindex) override;
   std::vector<absl::Status> Apply(std::span<const TcChange> changes) override;
   std::vector<absl::StatusOr<TcFilterInfo>> Get(std::span<const TcFilterRef> refs) override;

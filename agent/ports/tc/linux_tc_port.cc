@@ -77,6 +77,26 @@ absl::Status LinuxTcPort::AddClsact(uint32_t ifindex, uint32_t ingress_block) {
              ingress_block == 0 ? "" : StrCat(" with ingress block ", ingress_block)));
 }
 
+absl::Status LinuxTcPort::AddMarkedClsact(uint32_t ifindex, const TcFilter& mark) {
+  FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
+  const TcChange put{TcChange::Verb::kPut, {.ifindex = ifindex}, mark};
+  auto filter = netlink::PutFilterRequest(put.at, mark);
+  if (!filter.ok()) return Annotate(filter.status(), Asked(put));
+  std::vector<Message> both;
+  both.push_back(netlink::AddClsactRequest(ifindex, 0));
+  both.push_back(*std::move(filter));
+  const std::vector<Answer> answers = socket_->Transact(both);
+  const absl::Status added = answers[0].ToStatus(StrCat("add a clsact qdisc to ", Device(ifindex)));
+  const absl::Status marked = answers[1].ToStatus(Asked(put));
+  if (absl::IsAlreadyExists(added) && marked.ok()) {  // somebody else was first
+    const TcChange remove{TcChange::Verb::kDelete, put.at, mark};
+    Apply({&remove, 1}).front().IgnoreError();
+  }
+  if (!added.ok()) return added;
+  if (!marked.ok()) DeleteClsact(ifindex).IgnoreError();
+  return marked;
+}
+
 absl::Status LinuxTcPort::DeleteClsact(uint32_t ifindex) {
   FAIRLEAD_RETURN_IF_ERROR(CheckIfIndex(ifindex));
   auto there = GetQdisc(ifindex);

@@ -18,6 +18,7 @@ class LinuxTcPort final : public TcPort {
 
   absl::StatusOr<TcQdiscInfo> GetQdisc(uint32_t ifindex) override;
   absl::Status AddClsact(uint32_t ifindex, uint32_t ingress_block) override;
+  absl::Status AddMarkedClsact(uint32_t ifindex, const TcFilter& mark) override;
   absl::Status DeleteClsact(uint32_t ifindex) override;
   // The kernel cannot replace a filter by one that looks at other fields (EINVAL
   // without a word); such a one is deleted and made anew.

@@ -66,6 +66,30 @@ TEST_P(TcContract, AQdiscOfItsOwnSharesNoBlock) {
   EXPECT_EQ(port().GetQdisc(a_)->ingress_block, 0u);
 }
 
+TEST_P(TcContract, AQdiscComesWithItsMarkOrNotAtAll) {
+  TcFilter mark = Drop(7);
+  mark.id.chain = 12;
+  ASSERT_TRUE(port().AddMarkedClsact(a_, mark).ok());
+  EXPECT_TRUE(port().GetQdisc(a_)->clsact);
+  auto dump = port().Dump({.ifindex = a_});
+  ASSERT_TRUE(dump.ok()) << dump.status();
+  ASSERT_EQ(dump->size(), 1u);
+  EXPECT_EQ(dump->front().id, mark.id);
+  EXPECT_EQ(dump->front().cookie, mark.cookie);
+
+  // Where one is, it stays as it is.
+  ASSERT_TRUE(port().AddClsact(b_, 0).ok());
+  EXPECT_EQ(port().AddMarkedClsact(b_, mark).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_TRUE(port().GetQdisc(b_)->clsact);
+  EXPECT_EQ(port().Dump({.ifindex = b_})->size(), 0u);
+
+  ASSERT_TRUE(port().DeleteClsact(b_).ok());
+  TcFilter refused = mark;
+  refused.actions = {TcMirred{kNoSuchDevice}};
+  EXPECT_FALSE(port().AddMarkedClsact(b_, refused).ok());
+  EXPECT_FALSE(port().GetQdisc(b_)->clsact);
+}
+
 TEST_P(TcContract, AFilterIsFoundWithItsCookie) {
   ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
   TcFilter filter = Drop(7);

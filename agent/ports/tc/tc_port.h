@@ -175,6 +175,10 @@ class TcPort {
   // kAlreadyExists when one is there (the kernel cannot change its block), or an
   // ingress qdisc.
   virtual absl::Status AddClsact(uint32_t ifindex, uint32_t ingress_block) = 0;
+  // Adds clsact without a block, and `mark` to its ingress, in one system call: a caller that is
+  // killed leaves both or none. Errors: as of AddClsact, or why the mark was refused; then neither
+  // is there. With the answer lost, both may be.
+  virtual absl::Status AddMarkedClsact(uint32_t ifindex, const TcFilter& mark) = 0;
   // With all its filters (a shared block dies with its last user). Gone is success;
   // an ingress qdisc is left alone.
   virtual absl::Status DeleteClsact(uint32_t ifindex) = 0;
