@@ -43,6 +43,7 @@ struct FoundObjects {
     uint32_t match_hash = 0;
   };
   std::vector<Rule> rules;
+  std::vector<NicId> uplinks;          // with a qdisc of its agent
   std::optional<TunnelFacts> tunnel;   // that its rules name
   std::vector<std::string> not_asked;  // "VM web: <why>"
 };

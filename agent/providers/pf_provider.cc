@@ -396,9 +396,12 @@ absl::Status PfProvider::CheckOwner(const LinkInfo& link) const {
 // Down until the drop rule stands, so that no frame of a tenant reaches the host.
 absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpec& wanted) {
   FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo link, Representor(wanted.vf));
-  if (!wanted.block) return absl::InternalError("a representor is wanted without a VPC");
+  if (!wanted.block && wanted.up) {
+    return absl::InternalError("a representor is wanted without a VPC");
+  }
   // What carries another mark is another agent's, or another store's.
   FAIRLEAD_RETURN_IF_ERROR(CheckOwner(link));
+  if (!wanted.block) return TakeDown(wanted.vf, link.ifindex);
   const uint32_t block = BlockIndexOf(*wanted.block);
   FAIRLEAD_ASSIGN_OR_RETURN(const TcQdiscInfo qdisc, tc_->GetQdisc(link.ifindex));
   const bool bound = qdisc.clsact && qdisc.ingress_block == block;
@@ -431,6 +434,17 @@ absl::StatusOr<ObservedResource> PfProvider::PutRepresentor(const RepresentorSpe
   observed.spec = RepresentorSpec{wanted.vf, wanted.block, now.up, drop, now.addr_gen_none};
   observed.ifindex = now.ifindex;
   observed.table_is_new = !bound && !stood;
+  return observed;
+}
+
+// One that is given back, and that somebody took out of its block.
+absl::StatusOr<ObservedResource> PfProvider::TakeDown(const VfId& vf, uint32_t ifindex) {
+  FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetLinkUp(ifindex, false));
+  FAIRLEAD_ASSIGN_OR_RETURN(const LinkInfo now, rtnetlink_->GetLink(ifindex));
+  ObservedResource observed;
+  observed.key = RepresentorKey(vf);
+  observed.spec = RepresentorSpec{vf, std::nullopt, now.up, false, now.addr_gen_none};
+  observed.ifindex = ifindex;
   return observed;
 }
 

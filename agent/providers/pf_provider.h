@@ -67,6 +67,7 @@ class PfProvider {
   // `as`: what it has afterwards, a MAC or none; all else is cleared. `did`, if given, is
   // told what was done, also when it fails; nothing while the VF is not there.
   absl::Status DeleteVf(const VfSpec& as, std::optional<VfCleaning>* did = nullptr);
+  absl::StatusOr<ObservedResource> TakeDown(const VfId& vf, uint32_t ifindex);
   absl::Status DeleteRepresentor(const VfId& vf);
   absl::Status DeleteBinding(const VfId& vf);
   // Only one that this agent made goes, and only if nobody else's filter hangs on it.

@@ -308,6 +308,8 @@ class Engine {
   void SetSettled(Unit& unit, bool settled);
   // Whether something of an adopted store belongs to nobody here.
   bool AnyLeftOf(uint32_t store) const;
+  // Whose the qdisc is that another store's agent made; 0: there is none.
+  uint32_t StoreOfForeignUplink(const NicId& pf) const;
   void CollectOrphans();
 
   // --- endpoints (engine_endpoints.cc)

@@ -49,9 +49,15 @@ void Engine::NoteForeignDevices(const std::string& vm,
   }
 }
 
+uint32_t Engine::StoreOfForeignUplink(const NicId& pf) const {
+  const ObservedResource* uplink = observed_.Find(UplinkKey(pf));
+  if (uplink == nullptr || std::get<UplinkSpec>(uplink->spec).made == true) return 0;
+  return uplink->mark;
+}
+
 std::vector<ForeignObject> Engine::Foreign() const {
   std::vector<ForeignObject> all;
-  std::set<uint32_t> stores;
+  std::set<uint32_t> stores(kept_.begin(), kept_.end());  // of those what fitted nobody
   const auto add = [&](uint32_t store, std::string resource, std::string words) {
     stores.insert(store);
     all.push_back({store, std::move(resource), std::move(words)});
@@ -68,6 +74,11 @@ std::vector<ForeignObject> Engine::Foreign() const {
     for (const GuestDeviceInfo& device : devices) {
       add(ParseGuestDeviceId(device.id)->store, ForeignName(vm, device.id),
           absl::StrCat("VF ", device.host.ToString(), " in the root port ", device.bus));
+    }
+  }
+  for (const auto& [pf, scope] : pf_scope_) {
+    if (const uint32_t store = StoreOfForeignUplink(pf); store != 0) {
+      add(store, UplinkKey(pf).ToString(), "a qdisc that it made");
     }
   }
   // Cookies are not Fairlead's alone: only those of stores that are known otherwise count.
@@ -136,6 +147,11 @@ void Engine::Find(uint32_t store, std::function<void(absl::StatusOr<FoundObjects
     const auto& spec = std::get<RepresentorSpec>(representor.spec);
     survey->found.representors[vf] = spec;
     for (const RuleTable& table : TablesOf(spec.block)) tables.insert(table);
+  }
+  for (const auto& [pf, scope] : pf_scope_) {
+    if (StoreOfForeignUplink(pf) != store) continue;
+    survey->found.uplinks.push_back(pf);
+    tables.insert(UplinkTable(pf));
   }
   const ObservedResource* tunnel = observed_.Find(TunnelKey());
   if (tunnel != nullptr && tunnel->mark == store && !tunnel->ours) {
@@ -218,7 +234,7 @@ void Engine::TakeOverStore(uint32_t store, TakeOverMode mode, bool dry_run, Sign
                done = std::move(done)](absl::StatusOr<FoundObjects> found) {
     if (!found.ok()) return done(found.status());
     const bool nothing = found->representors.empty() && found->devices.empty() &&
-                         found->rules.empty() && !found->tunnel;
+                         found->rules.empty() && found->uplinks.empty() && !found->tunnel;
     if (nothing && !kept_.contains(store)) {
       return done(absl::NotFoundError(
           absl::StrCat("nothing on this host carries the mark of store ",

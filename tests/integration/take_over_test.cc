@@ -254,6 +254,27 @@ TEST_F(TakeOverTest, AProviderNetworkOnAnUplinkIsAdoptedWithItsRulesOrPurged) {
   }
 }
 
+// The last port is gone, and the qdisc that was made for it not yet.
+TEST_F(TakeOverTest, AnUplinkThatALostStoreLeftWithoutAPortIsListedAndPurged) {
+  Begin();
+  const std::string before = Quiet();
+  host->MakeVlan("prov", 100, "10.1.0.0/24");
+  Attached("c", "prov", "10.1.0.5");
+  host->network->FailWhen(
+      [](std::string_view call) { return call == StrCat("DeleteClsact(", FakeHost::kPfLink, ")"); },
+      absl::UnavailableError("not now"), 1'000'000);
+  host->Detach("c", "prov");
+  host->WaitGone("c-prov");
+  NoteStore();
+  LoseStore();
+  WaitForeign("uplink/" + FakeHost::PfMac().ToString());
+  host->network->ClearFaults();
+  EXPECT_NE(host->Leftovers(), before) << "what is another store's is never touched";
+  Purge();
+  WaitNothingLeft(before);
+  host->WaitUntil("nothing is another's", [&] { return Foreign().empty(); });
+}
+
 TEST_F(TakeOverTest, RulesThatAreReadBeforeTheirNicIsAreAdoptedAllTheSame) {
   Begin({},
         [](DaemonConfig& config) { config.engine.audit_every = std::chrono::milliseconds(100); });
@@ -329,6 +350,43 @@ TEST_F(TakeOverTest, APurgeAfterAnAdoptionTakesWhatIsLeft) {
   EXPECT_EQ(host->WaitReady("a-red").vf(), FakeHost::VfName(0));
   host->Detach("a", "red");
   host->WaitGone("a-red");
+  WaitNothingLeft(idle);
+}
+
+// Else nobody would know that a purge is left to do, for which the tunnel waits.
+TEST_F(TakeOverTest, RulesThatFitNobodyAreListedAfterAnAdoptionToo) {
+  Begin();
+  const std::string idle = Quiet();
+  SendEndpoint();
+  const auto a = Attached("a", "red", "10.0.0.5");
+  NoteStore();
+  LoseStore();
+  host->MakeVpc("red", 1000, "10.0.0.0/24");
+  host->Attach("a", "red", "10.0.0.5");  // and not the endpoint
+  WaitForeign("tunnel/");
+  WaitForeign("representor/");
+  EXPECT_EQ(Adopt().taken_size(), 1);
+  host->WaitReady("a-red");
+  WaitForeign("flow-rule/block-1000/");
+  host->Detach("a", "red");
+  host->WaitGone("a-red");
+  EXPECT_NE(host->Leftovers(), idle) << "what was adopted is kept until a purge";
+  Purge();
+  WaitNothingLeft(idle);
+  EXPECT_THAT(Foreign(), IsEmpty());
+}
+
+TEST_F(TakeOverTest, ARepresentorThatSomebodyTookOutOfItsBlockIsPurged) {
+  Begin();
+  const std::string idle = Quiet();
+  const auto a = Attached("a", "red", "10.0.0.5");
+  NoteStore();
+  host->Stop();
+  ASSERT_TRUE(FakeTcPort(host->network).DeleteClsact(FakeHost::Representor(0)).ok());
+  LoseStore();
+  SendVm("a");
+  WaitForeign("representor/");
+  Purge();
   WaitNothingLeft(idle);
 }
 
