@@ -439,6 +439,14 @@ TEST(Render, StatusTellsWhatTheTunnelDroppedAndWhatIsWrongWithItsMtu) {
                                  HasSubstr("not known: the lane is held up")));
 }
 
+TEST(Render, StatusTellsWhatOfTheHostsOwnCouldNotBeDone) {
+  auto host = From<v1::HostState>(kHost);
+  host.add_problems("host: tunnel delete: delete fl-vxlan0: Device or resource busy");
+  const Health health = RenderStatus(host, v1::GetReply());
+  EXPECT_TRUE(health.troubled);
+  EXPECT_THAT(health.text, HasSubstr("NOT DONE:      host: tunnel delete: delete fl-vxlan0"));
+}
+
 TEST(Render, StatusTellsTheStartWhatOthersChangedAndWhatIsOthers) {
   auto host = From<v1::HostState>(kHost);
   host.mutable_start()->set_complete(true);

@@ -459,6 +459,10 @@ Health RenderStatus(const v1::HostState& host, const v1::GetReply& all) {
     health.troubled = true;
     facts.Add("TUNNEL MTU", Printable(host.tunnel_problem()));
   }
+  for (const std::string& problem : host.problems()) {
+    health.troubled = true;
+    facts.Add("NOT DONE", Printable(problem));
+  }
   if (!host.tunnel_note().empty()) facts.Add("Tunnel MTU", Printable(host.tunnel_note()));
   if (const std::string dropped = DropsText(host.tunnel_drops()); !dropped.empty()) {
     facts.Add("Tunnel dropped", dropped);

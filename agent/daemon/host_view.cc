@@ -157,6 +157,7 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
   out.set_tunnel_problem(TunnelProblemOf(engine));
   out.set_tunnel_note(engine.tunnel_note());
   out.set_store_problem(store_problem);
+  for (std::string& problem : engine.problems()) out.add_problems(std::move(problem));
   FillSlowPath(engine, *out.mutable_slow_path());
   const StartReport& start = engine.start_report();
   v1::HostState::Start* report = out.mutable_start();

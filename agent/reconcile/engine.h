@@ -147,6 +147,8 @@ class Engine {
   std::string eswitch_problem(const NicId& pf) const;
   // Why the VFs of a PF could not be made; "" = nothing failed.
   std::string pool_problem(const NicId& pf) const;
+  // What belongs to no object and could not be made, changed or taken away, and why.
+  std::vector<std::string> problems() const;
   // True once everything was observed after the start, or is known to hang.
   bool observed_once() const { return unobserved().empty(); }
   // Why the slow path answers nobody; "" = it does, or no port needs it.

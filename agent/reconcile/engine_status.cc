@@ -536,4 +536,15 @@ std::optional<std::string> Engine::PortWithMac(const std::string& vpc,
   return std::nullopt;
 }
 
+std::vector<std::string> Engine::problems() const {
+  std::vector<std::string> all;
+  for (const auto& [ref, unit] : units_) {
+    const bool of_host =
+        ref.kind == UnitKind::kHost || ref.kind == UnitKind::kUplink || ref.kind == UnitKind::kVtep;
+    if (!of_host || unit.error.ok()) continue;
+    all.push_back(absl::StrCat(ref.ToString(), ": ", unit.step, ": ", unit.error.message()));
+  }
+  return all;
+}
+
 }  // namespace fairlead

@@ -2,8 +2,11 @@
 //
 // The whole agent on the fakes: the one tunnel, its MTU and what carries it, its kind, and who may
 // send by it.
+#include <errno.h>
+
 #include <algorithm>
 
+#include "agent/base/error.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "tests/integration/agent_fixture.h"
 
@@ -215,6 +218,23 @@ TEST_F(TunnelTest, DropsThatCannotBeReadAreSaidToBeSo) {
   }
   host->WaitUntil("they are read again",
                   [&] { return HostWithDrops().tunnel_drops().problem().empty(); });
+}
+
+TEST_F(TunnelTest, OneThatCannotBeTakenAwayIsSaidUntilItIs) {
+  Begin();
+  const std::string before = Quiet();
+  Attached("a", "red", "10.0.0.5");
+  EXPECT_EQ(host->Host().problems_size(), 0);
+  host->network->FailWhen([](std::string_view call) { return call.starts_with("DeleteLink("); },
+                          SystemError(EBUSY, "delete the link"), 1'000'000);
+  host->Detach("a", "red");
+  host->WaitGone("a-red");
+  host->WaitUntil("it is said", [&] { return host->Host().problems_size() == 1; });
+  EXPECT_THAT(host->Host().problems(0),
+              AllOf(HasSubstr("host: tunnel delete: "), HasSubstr("resource busy")));
+  host->network->ClearFaults();
+  WaitNothingLeft(before);
+  host->WaitUntil("nothing is wrong", [&] { return host->Host().problems_size() == 0; });
 }
 
 }  // namespace
