@@ -39,6 +39,10 @@ constexpr char kTakeOverHelp[] =
     "that. Adopting changes nothing on the host; purging unplugs what it names from its VMs. Only\n"
     "VMs that some object names are asked.\n\n";
 
+constexpr char kForgetHelp[] =
+    "What was accepted of it stays. Its epoch is forgotten: an older instance of it would be\n"
+    "listened to again, so make sure first that none runs.\n\n";
+
 constexpr char kExplainHelp[] =
     "Tells each rule that takes the packet, compiled and as the kernel has it just now, where it\n"
     "ends and why. The packet is the one that the guest's own stack would send; options say what\n"
@@ -83,6 +87,7 @@ CommandTree::CommandTree(Options* options, RawOptions* raw)
   app.add_option("--timeout", raw_.timeout, "How long to wait for each answer (default: 10s)");
   AddChanges();
   AddVf();
+  AddController();
   AddReads();
   AddExplain();
 }
@@ -221,6 +226,21 @@ void CommandTree::AddVf() {
   Note(sub->add_option("PF/INDEX", o_.id, "The VF, or its PCI address")->required(),
        Values::From::kIds, {"vf"});
   sub->add_flag("--force", o_.force, "As it is; its record says so, and what is not proven");
+  AddOutput(sub, {"table", "json", "yaml"});
+}
+
+void CommandTree::AddController() {
+  CLI::App* controller = app.add_subcommand("controller", "The controllers that the agent knows");
+  controller->require_subcommand(1);
+  controller->footer(kExitCodes);
+  CLI::App* sub = Command(controller, "list", "Each with its newest epoch and revision",
+                          Options::Command::kControllerList);
+  AddOutput(sub, {"table", "json", "yaml"});
+  sub = Command(controller, "forget", "Make room for another, where all places are taken",
+                Options::Command::kControllerForget);
+  sub->footer(std::string(kForgetHelp) + kExitCodes);
+  sub->add_option("ID", o_.id, "The controller's id")->required();
+  sub->add_option("--epoch", o_.epoch, "Its epoch, as `controller list` shows it")->required();
   AddOutput(sub, {"table", "json", "yaml"});
 }
 

@@ -61,6 +61,7 @@ class CommandTree {
   void AddAttach();
   void AddTakeOver();
   void AddVf();
+  void AddController();
   void AddReads();
   void AddExplain();
 

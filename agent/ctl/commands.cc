@@ -11,6 +11,7 @@
 #include "agent/base/text.h"
 #include "agent/ctl/changes.h"
 #include "agent/ctl/completion.h"
+#include "agent/ctl/controllers.h"
 #include "agent/ctl/documents.h"
 #include "agent/ctl/explain.h"
 #include "agent/ctl/json.h"
@@ -201,6 +202,10 @@ int Run(Session& s) {
       return TakeOver(s);
     case Options::Command::kReleaseVf:
       return RunReleaseVf(s);
+    case Options::Command::kControllerList:
+      return RunControllerList(s);
+    case Options::Command::kControllerForget:
+      return RunControllerForget(s);
     case Options::Command::kExplainFlow:
       return RunExplainFlow(s);
     case Options::Command::kGet:

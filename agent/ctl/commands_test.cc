@@ -154,6 +154,34 @@ TEST_F(Commands, AVfThatIsNotThereIsNotAskedToBeReleased) {
   }
 }
 
+TEST_F(Commands, ControllersAreListedWithTheirEpochs) {
+  agent_.replies = {
+      "controllers { controllers { id: 'old' epoch: 3 revision: 8 answers: 2 } most: 256 }"};
+  EXPECT_EQ(Run({"controller", "list"}), kOk) << err_;
+  EXPECT_TRUE(agent_.requests[0].has_get_controllers());
+  EXPECT_EQ(out_,
+            "CONTROLLER  EPOCH  REVISION  ANSWERS KEPT\n"
+            "old         3      8         2\n"
+            "1 of 256 places taken\n");
+  EXPECT_EQ(Run({"controller", "list", "-o", "json"}), kOk) << err_;
+  EXPECT_THAT(out_, HasSubstr("\"epoch\""));
+}
+
+TEST_F(Commands, AControllerIsForgottenByItsIdAndTheEpochThatIsNamed) {
+  agent_.replies = {"controller_forgotten { controller { id: 'old' epoch: 3 } }"};
+  EXPECT_EQ(Run({"controller", "forget", "old", "--epoch", "3"}), kOk) << err_;
+  EXPECT_EQ(agent_.requests[0].forget_controller().id(), "old");
+  EXPECT_EQ(agent_.requests[0].forget_controller().epoch(), 3U);
+  EXPECT_EQ(out_,
+            "controller old is forgotten: whoever speaks next under that id is taken for new\n");
+  EXPECT_EQ(Run({"controller", "forget", "old"}), kUsage);
+  agent_.replies = {
+      "rejected { violations { path: 'forget_controller.epoch' code: CODE_CONFLICT "
+      "reason: 'controller old is in epoch 4, not 3' } }"};
+  EXPECT_EQ(Run({"controller", "forget", "old", "--epoch", "3"}), kRejected);
+  EXPECT_EQ(err_, "controller old is in epoch 4, not 3\n");
+}
+
 TEST_F(Commands, AReleaseThatIsRefusedIsExitCode1WithTheReason) {
   agent_.replies = {kVfs,
                     "rejected { violations { path: 'release_vf.vf' code: CODE_CONFLICT "

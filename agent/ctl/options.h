@@ -58,6 +58,8 @@ struct Options {
     kWatch,
     kStatus,
     kReleaseVf,
+    kControllerList,
+    kControllerForget,
     kExplainFlow,
     kVersion,
     kCompletion,
@@ -83,7 +85,8 @@ struct Options {
   uint32_t max_tx_mbps = 0, min_tx_mbps = 0;  // attach
   std::vector<std::string> addresses;         // attach
   std::vector<std::string> refs;              // delete, describe: "KIND/ID"
-  std::string kind, id;                       // get: singular kind; vf
+  std::string kind, id;                       // get: singular kind; vf; controller forget: the id
+  uint64_t epoch = 0;                         // controller forget
   bool counters = false;                      // get rules
   uint32_t limit = 1000;                      // likewise: so many at most
   std::vector<WatchedItem> watched;           // watch; empty: everything

@@ -18,8 +18,6 @@ namespace {
 
 // Of the hash that stands before a kept answer.
 constexpr size_t kHashBytes = 16;
-// fairleadctl's id, if nobody says otherwise.
-constexpr char kOperator[] = "fairleadctl";
 
 // Who asked, as it is recorded.
 ControllerRecord ControllerOf(const v1::Request& request) {
@@ -80,7 +78,7 @@ std::string Acceptance(const v1::Request& request, const Change& change, const W
 
 bool IsChange(const v1::Request& request) {
   return request.has_apply() || request.has_add_vm_to_vpc() || request.has_remove_vm_from_vpc() ||
-         request.has_take_over();
+         request.has_take_over() || request.has_forget_controller();
 }
 
 // The store that is meant; what is wrong with the request otherwise.
@@ -116,19 +114,14 @@ Service::Service(Engine* engine, Executor* executor, ServiceOptions options, uin
       options_(options),
       store_id_(store_id),
       lanes_(std::move(lanes)),
-      store_problem_(std::move(store_problem)) {}
+      store_problem_(std::move(store_problem)),
+      controllers_(options_.controllers) {}
 
 Service::~Service() = default;
 
 void Service::Restore(std::vector<ControllerRecord> controllers,
                       std::vector<AnswerRecord> answers) {
-  for (ControllerRecord& controller : controllers) {
-    controllers_[controller.id] = std::move(controller);
-  }
-  for (AnswerRecord& answer : answers) {
-    answers_[answer.controller].emplace_back(std::move(answer.request_id),
-                                             std::move(answer.answer));
-  }
+  controllers_.Restore(std::move(controllers), std::move(answers));
 }
 
 void Service::Handle(std::string_view frame, Answer answer) {
@@ -142,6 +135,11 @@ void Service::Handle(std::string_view frame, Answer answer) {
   if (request.has_get() && request.get().counters()) return GetCounted(request, std::move(answer));
   if (request.has_get()) return answer(GetAnswer(request, nullptr));
   if (request.has_get_host()) return GetHost(request, std::move(answer));
+  if (request.has_get_controllers()) {
+    v1::Reply reply = ReplyTo(request);
+    *reply.mutable_controllers() = controllers_.ShowAll();
+    return answer(Serialise(reply));
+  }
   if (request.has_release_vf()) return ReleaseVf(request, std::move(answer));
   if (request.has_explain_flow()) return ExplainFlow(request, std::move(answer));
   if (request.has_list_rules()) return ListRules(request, std::move(answer));
@@ -192,52 +190,25 @@ void Service::Finish() {
   busy_ = false;
 }
 
-std::vector<Violation> Service::CheckOrder(const v1::Request& request) const {
-  const auto it = controllers_.find(request.controller_id());
-  if (it == controllers_.end()) {
-    if (controllers_.size() < options_.controllers) return {};
-    // An operator comes in whatever a controller has done.
-    if (request.controller_id() == kOperator) return {};
-    return {{"controller_id", ViolationCode::kConflict,
-             StrCat(controllers_.size(),
-                    " controllers are known already, which is the most; is "
-                    "the id made anew for each request?")}};
-  }
-  const ControllerRecord& known = it->second;
-  if (request.epoch() < known.epoch) {
-    return {{"epoch", ViolationCode::kStale,
-             StrCat("epoch ", request.epoch(), " is older than ", known.epoch,
-                    ", under which controller ", request.controller_id(),
-                    " has spoken since: another instance took over")}};
-  }
-  if (request.revision() != 0 && request.epoch() == known.epoch &&
-      request.revision() <= known.revision) {
-    return {{"revision", ViolationCode::kStale,
-             StrCat("revision ", request.revision(), " is not newer than ", known.revision,
-                    ", the last one accepted in epoch ", known.epoch)}};
-  }
-  return {};
-}
-
 void Service::Process(Pending& pending) {
   const v1::Request& request = pending.request;
   if (!request.dry_run()) {
-    if (const auto known = answers_.find(request.controller_id()); known != answers_.end()) {
-      for (const auto& [id, answer] : known->second) {
-        if (id != request.request_id()) continue;
-        if (answer.substr(0, kHashBytes) == pending.hash) {
-          pending.answer(answer.substr(kHashBytes));
-        } else {
-          pending.answer(Rejection(request, {{"request_id", ViolationCode::kConflict,
-                                              "another request was accepted under this id; each "
-                                              "change needs an id of its own"}}));
-        }
-        return Finish();
+    const std::string* known =
+        controllers_.FindAnswer(request.controller_id(), request.request_id());
+    if (known != nullptr) {
+      if (known->substr(0, kHashBytes) == pending.hash) {
+        pending.answer(known->substr(kHashBytes));
+      } else {
+        pending.answer(Rejection(request, {{"request_id", ViolationCode::kConflict,
+                                            "another request was accepted under this id; each "
+                                            "change needs an id of its own"}}));
       }
+      return Finish();
     }
   }
-  std::vector<Violation> violations = CheckOrder(request);
+  std::vector<Violation> violations = controllers_.CheckOrder(request);
   if (violations.empty() && request.has_take_over()) return TakeOverFor(pending);
+  if (violations.empty() && request.has_forget_controller()) return ForgetFor(pending);
   Change change;
   if (violations.empty()) {
     HostKnowledge host;
@@ -261,45 +232,61 @@ void Service::Process(Pending& pending) {
   Commit(pending, std::move(change));
 }
 
-void Service::Learn(const ControllerRecord& controller) {
-  const auto [known, is_new] = controllers_.try_emplace(controller.id, controller);
-  if (!is_new && known->second.IsOlderThan(controller)) known->second = controller;
-}
-
-void Service::Remember(const ControllerRecord& controller, const std::string& request,
-                       const std::string& record) {
-  Learn(controller);
-  auto& answers = answers_[controller.id];
-  answers.emplace_back(request, record);
-  if (answers.size() > kAnswersPerController) answers.pop_front();
-}
-
 void Service::Commit(Pending& pending, Change change) {
-  const v1::Request& request = pending.request;
-  const ControllerRecord controller = ControllerOf(request);
-  const std::string answer = Acceptance(request, change, engine_->world());
   StoreBatch batch;
   batch.change = change;
-  batch.controller = controller;
+  CommitAnswered(std::move(batch), Acceptance(pending.request, change, engine_->world()),
+                 [this, change] { engine_->OnChange(change); });
+}
+
+// Of the change that is under way. `durable` runs when it is, before the next one is judged.
+void Service::CommitAnswered(StoreBatch batch, std::string answer, std::function<void()> durable) {
+  const Pending& pending = *queue_.front();
+  const ControllerRecord controller = ControllerOf(pending.request);
   const std::string record = StrCat(pending.hash, answer);
-  batch.answer = AnswerRecord{request.controller_id(), request.request_id(), record};
-  executor_->Commit(std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), controller,
-                                       record, answer, change](absl::Status status) {
-    if (alive.expired()) return;
-    Pending& pending = *queue_.front();
-    if (!status.ok()) {
-      pending.answer(Rejection(
-          pending.request,
-          {{"", ViolationCode::kStore,
-            StrCat("nothing was changed: the store did not take it: ", status.message())}}));
-    } else {
-      Remember(controller, pending.request.request_id(), record);
-      pending.answer(answer);
-      engine_->OnChange(change);
-    }
-    Finish();
-    Next();
-  });
+  batch.controller = controller;
+  batch.answer = AnswerRecord{controller.id, pending.request.request_id(), record};
+  executor_->Commit(
+      std::move(batch), [this, alive = std::weak_ptr<bool>(alive_), controller, record, answer,
+                         durable = std::move(durable)](absl::Status status) {
+        if (alive.expired()) return;
+        Pending& pending = *queue_.front();
+        if (!status.ok()) {
+          pending.answer(Rejection(
+              pending.request,
+              {{"", ViolationCode::kStore,
+                StrCat("nothing was changed: the store did not take it: ", status.message())}}));
+        } else {
+          controllers_.Remember(controller, pending.request.request_id(), record);
+          pending.answer(answer);
+          durable();
+        }
+        Finish();
+        Next();
+      });
+}
+
+void Service::ForgetFor(Pending& pending) {
+  const v1::Request& request = pending.request;
+  const std::string id = request.forget_controller().id();
+  std::vector<Violation> violations = controllers_.CheckForget(request);
+  if (request.dry_run()) {
+    violations.push_back(
+        {"dry_run", ViolationCode::kUnsupported, "there is no dry run of forgetting a controller"});
+  }
+  if (request.revision() != 0) {
+    violations.push_back({"revision", ViolationCode::kUnsupported,
+                          "the forgetting of a controller has no revision"});
+  }
+  if (!violations.empty()) {
+    pending.answer(Rejection(request, violations));
+    return Finish();
+  }
+  v1::Reply reply = ReplyTo(request);
+  *reply.mutable_controller_forgotten()->mutable_controller() = controllers_.Show(id);
+  StoreBatch batch;
+  batch.forgotten_controller = id;
+  CommitAnswered(std::move(batch), Serialise(reply), [this, id] { controllers_.Forget(id); });
 }
 
 // Others wait meanwhile: what is taken over is given to what was accepted before it.
@@ -341,7 +328,8 @@ void Service::TakeOverFor(Pending& pending) {
         if (result.ok()) {
           const std::string reply = answer(pending.request, *result);
           if (!pending.request.dry_run()) {
-            Remember(controller, pending.request.request_id(), StrCat(pending.hash, reply));
+            controllers_.Remember(controller, pending.request.request_id(),
+                                  StrCat(pending.hash, reply));
           }
           pending.answer(reply);
         } else {
@@ -403,7 +391,7 @@ void Service::DryRunFor(Pending& pending, const Change& change) {
 // Beside the changes: it may take its time, and none of them depends on it.
 void Service::ReleaseVf(const v1::Request& request, Answer answer) {
   const v1::ReleaseVf& release = request.release_vf();
-  std::vector<Violation> violations = CheckOrder(request);
+  std::vector<Violation> violations = controllers_.CheckOrder(request);
   const absl::StatusOr<VfId> vf = VfId::Parse(release.vf());
   if (!vf.ok()) {
     violations.push_back(
@@ -424,7 +412,7 @@ void Service::ReleaseVf(const v1::Request& request, Answer answer) {
       [this, alive = std::weak_ptr<bool>(alive_), request,
        answer = std::move(answer)](const absl::StatusOr<SanitationRecord>& record) {
         if (alive.expired()) return;
-        if (record.ok()) Learn(ControllerOf(request));
+        if (record.ok()) controllers_.Learn(ControllerOf(request));
         const auto refuse = [&](ViolationCode code, std::string why) {
           answer(Rejection(request, {{"release_vf.vf", code, std::move(why)}}));
         };

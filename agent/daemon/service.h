@@ -11,13 +11,12 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
+#include "agent/daemon/controller_memory.h"
 #include "agent/intent/admit.h"
 #include "agent/reconcile/engine.h"
 #include "agent/runtime/lane.h"
@@ -63,11 +62,10 @@ class Service {
   void Next();
   void Process(Pending& pending);
   void Commit(Pending& pending, Change change);
-  void Learn(const ControllerRecord& controller);
-  void Remember(const ControllerRecord& controller, const std::string& request,
-                const std::string& record);
+  void CommitAnswered(StoreBatch batch, std::string answer, std::function<void()> durable);
   void DryRunFor(Pending& pending, const Change& change);
   void TakeOverFor(Pending& pending);
+  void ForgetFor(Pending& pending);
   void Finish();
   void ReleaseVf(const v1::Request& request, Answer answer);
   void ExplainFlow(const v1::Request& request, Answer answer);
@@ -82,8 +80,6 @@ class Service {
   // `drops`: null where they were not asked for.
   std::string HostAnswer(const v1::Request& request,
                          const absl::StatusOr<Engine::TunnelDrops>* drops) const;
-  // Epoch and revision; empty when in order.
-  std::vector<Violation> CheckOrder(const v1::Request& request) const;
 
   Engine* engine_;
   Executor* executor_;
@@ -91,10 +87,7 @@ class Service {
   uint32_t store_id_;
   Lanes lanes_;
   StoreProblem store_problem_;
-  std::map<std::string, ControllerRecord> controllers_;
-  // (request id, hash of the request and answer); newest last, at most
-  // kAnswersPerController a controller.
-  std::map<std::string, std::deque<std::pair<std::string, std::string>>> answers_;
+  ControllerMemory controllers_;                // an answer there follows the hash of its request
   std::deque<std::unique_ptr<Pending>> queue_;  // the first one is under way
   bool busy_ = false;
   bool store_hangs_ = false;

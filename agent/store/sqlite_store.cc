@@ -78,8 +78,8 @@ struct Statements {
   Statement put_object, remove_object, all_objects;
   Statement put_attachment, remove_attachment, all_attachments;
   Statement put_sanitation, all_sanitation;
-  Statement put_controller, all_controllers;
-  Statement put_answer, prune_answers, all_answers;
+  Statement put_controller, remove_controller, all_controllers;
+  Statement put_answer, prune_answers, remove_answers, all_answers;
   Statement taken_over;
 };
 
@@ -109,12 +109,14 @@ absl::StatusOr<Statements> PrepareAll(const Database& db) {
        "ON CONFLICT(id) DO UPDATE SET epoch = excluded.epoch, revision = excluded.revision "
        "WHERE (epoch < 0, epoch, revision < 0, revision) < "
        "(excluded.epoch < 0, excluded.epoch, excluded.revision < 0, excluded.revision)"},
+      {&s.remove_controller, "DELETE FROM controllers WHERE id = ?1"},
       {&s.all_controllers, "SELECT id, epoch, revision FROM controllers ORDER BY id"},
       {&s.put_answer,
        "INSERT OR REPLACE INTO answers(controller, request_id, answer) VALUES(?1, ?2, ?3)"},
       {&s.prune_answers,
        "DELETE FROM answers WHERE controller = ?1 AND number <= (SELECT number FROM answers "
        "WHERE controller = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)"},
+      {&s.remove_answers, "DELETE FROM answers WHERE controller = ?1"},
       {&s.taken_over, "SELECT name, value FROM meta WHERE name GLOB 'taken_over:*' ORDER BY name"},
       {&s.all_answers, "SELECT controller, request_id, answer FROM answers ORDER BY number"},
   };
@@ -487,6 +489,11 @@ absl::Status SqliteStore::Write(const StoreBatch& batch) {
   if (batch.taken_over) {
     FAIRLEAD_RETURN_IF_ERROR(SetMeta(StrCat(kTakenOver, batch.taken_over->id),
                                      batch.taken_over->keep ? kKept : kPurged));
+  }
+  if (batch.forgotten_controller) {
+    for (Statement* remove : {&statements_.remove_controller, &statements_.remove_answers}) {
+      FAIRLEAD_RETURN_IF_ERROR(remove->Bind(1, *batch.forgotten_controller).Run());
+    }
   }
   if (batch.controller) {
     FAIRLEAD_RETURN_IF_ERROR(statements_.put_controller.Bind(1, batch.controller->id)

@@ -75,6 +75,8 @@ struct StoreBatch {
   std::vector<SanitationRecord> sanitation = {};  // inserted or replaced, by VF
   std::optional<Lease> next_lease;
   std::optional<uint64_t> next_transaction;
+  // Goes with its answers, before what follows.
+  std::optional<std::string> forgotten_controller = {};
   std::optional<ControllerRecord>
       controller;  // one that is older than what is known changes nothing
   std::optional<AnswerRecord> answer;

@@ -123,6 +123,34 @@ TEST_F(StoreTest, WhatAControllerSaidNeverGoesBack) {
   }
 }
 
+TEST_F(StoreTest, AForgottenControllerIsGoneWithItsAnswersAndBeginsAnew) {
+  auto store = Open();
+  ASSERT_TRUE(store.ok());
+  for (const char* id : {"gone", "stays"}) {
+    StoreBatch batch;
+    batch.controller = ControllerRecord{id, 7, 3};
+    batch.answer = AnswerRecord{id, "r", "yes"};
+    ASSERT_TRUE((*store)->Commit(batch).ok());
+  }
+  StoreBatch forget;
+  forget.forgotten_controller = "gone";
+  forget.controller = ControllerRecord{"operator"};
+  forget.answer = AnswerRecord{"operator", "r", "forgotten"};
+  ASSERT_TRUE((*store)->Commit(forget).ok());
+  auto contents = (*store)->Load();
+  ASSERT_TRUE(contents.ok());
+  EXPECT_THAT(contents->controllers,
+              ::testing::ElementsAre(*forget.controller, ControllerRecord{"stays", 7, 3}));
+  EXPECT_THAT(contents->answers,
+              ::testing::ElementsAre(AnswerRecord{"stays", "r", "yes"}, *forget.answer));
+  StoreBatch again;
+  again.controller = ControllerRecord{"gone", 1, 0};
+  ASSERT_TRUE((*store)->Commit(again).ok());
+  contents = (*store)->Load();
+  ASSERT_TRUE(contents.ok());
+  EXPECT_EQ(contents->controllers.front(), *again.controller);
+}
+
 TEST_F(StoreTest, AnOrdinalMayPassToAnotherObjectWithinOneChange) {
   auto store = Open();
   ASSERT_TRUE(store.ok());

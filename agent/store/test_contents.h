@@ -193,6 +193,12 @@ class Expected {
     for (const SanitationRecord& record : batch.sanitation) sanitation_[record.vf] = record;
     if (batch.next_lease) next_lease_ = *batch.next_lease;
     if (batch.next_transaction) next_transaction_ = *batch.next_transaction;
+    if (batch.forgotten_controller) {
+      controllers_.erase(*batch.forgotten_controller);
+      std::erase_if(answers_, [&](const AnswerRecord& answer) {
+        return answer.controller == *batch.forgotten_controller;
+      });
+    }
     if (batch.controller) {
       ControllerRecord& known =
           controllers_.try_emplace(batch.controller->id, *batch.controller).first->second;
@@ -276,6 +282,7 @@ inline StoreBatch RandomBatch(Random& random, const Expected& now, uint32_t numb
   batch.sanitation.push_back(RandomSanitation(random, batch.released.front().index));
   batch.next_lease = number + 2;
   batch.next_transaction = number + 3;
+  if (random() % 10 == 0) batch.forgotten_controller = "controller-1";
   batch.controller = {"controller-1", 1, number};
   batch.answer = {"controller-1", StrCat("request-", number), std::string(random() % 3000, 'a')};
   if (random() % 4 == 0) {
