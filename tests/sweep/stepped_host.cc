@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -87,7 +88,7 @@ void SteppedHost::Start() {
   scheduler_ = std::make_unique<SteppedScheduler>(&clock_, options_.choose, options_.hold);
   auto store = OpenSqliteStore({StrCat(config.state_dir, "/store.sqlite"), disk_->vfs_name()});
   ASSERT_TRUE(store.ok()) << store.status();
-  store_id_ = (*store)->id();
+  if (stores_.empty() || stores_.back() != (*store)->id()) stores_.push_back((*store)->id());
   auto contents = (*store)->Load();
   ASSERT_TRUE(contents.ok()) << contents.status();
   auto core = Core::Start(
@@ -108,6 +109,18 @@ void SteppedHost::Kill() {
   disk_ = std::move(left);
 }
 
+void SteppedHost::LoseStore() {
+  if (running()) Kill();
+  disk_ = std::make_unique<VolatileDisk>();
+  records_.clear();
+  leases_.clear();
+  begun_.clear();
+}
+
+std::string SteppedHost::StoreId(size_t ago) const {
+  return absl::StrFormat("%08x", stores_.at(stores_.size() - 1 - ago));
+}
+
 // As the kernel: a VM that has a function holds its VFIO group open.
 void SteppedHost::VmsHoldGroups() {
   std::set<std::string> held;
@@ -115,14 +128,17 @@ void SteppedHost::VmsHoldGroups() {
     for (const QmpDevice& device : vm->devices()) held.insert(device.host);
   }
   if (held == held_) return;
-  held_ = held;
-  for (uint16_t number = 0; number < options_.machine.pfs; ++number) {
-    const std::optional<PciDevice> pf = pci.Find(NicAddress(number));
-    for (const PciAddress& address : pf->virtfns) {
-      const std::optional<PciDevice> vf = pci.Find(address);
-      if (vf->iommu_group) pci.SetGroupOpen(*vf->iommu_group, held.contains(address.ToString()));
+  std::set<std::string> changed;
+  std::set_symmetric_difference(held.begin(), held.end(), held_.begin(), held_.end(),
+                                std::inserter(changed, changed.end()));
+  for (const std::string& host : changed) {
+    const absl::StatusOr<PciAddress> address = PciAddress::Parse(host);
+    const std::optional<PciDevice> function = address.ok() ? pci.Find(*address) : std::nullopt;
+    if (function && function->iommu_group) {
+      pci.SetGroupOpen(*function->iommu_group, held.contains(host));
     }
   }
+  held_ = std::move(held);
 }
 
 bool SteppedHost::Step() {
@@ -210,7 +226,10 @@ std::string SteppedHost::Picture() const {
       StrAppend(&text, "vm ", id, " ", device.type, " on ", device.bus, " ", device.host, "\n");
     }
   }
-  return absl::StrReplaceAll(text, {{absl::StrFormat("%08x", store_id_), "STORE"}});
+  for (size_t i = 0; i < stores_.size(); ++i) {
+    absl::StrReplaceAll({{absl::StrFormat("%08x", stores_[i]), StrCat("STORE", i)}}, &text);
+  }
+  return text;
 }
 
 }  // namespace fairlead

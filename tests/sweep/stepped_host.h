@@ -44,6 +44,10 @@ class SteppedHost : public FakeMachine, public Controller {
   // As SIGKILL does: whatever is under way ends here, and nothing is put in order.
   void Kill();
   bool running() const { return core_ != nullptr; }
+  // The same, and the next agent finds an empty store.
+  void LoseStore();
+  // As requests and marks name it; `ago`: one that was lost, counted backwards.
+  std::string StoreId(size_t ago = 0) const;
   // The plan may say so in the middle of a step; the agent ends before the next one.
   void KillSoon() { kill_soon_ = true; }
 
@@ -60,8 +64,8 @@ class SteppedHost : public FakeMachine, public Controller {
   // What the store holds of VFs that were given back.
   const std::map<VfId, SanitationRecord>& records() const { return records_; }
 
-  // What the host shows of Fairlead's work, VMs' devices and rules included, without what
-  // differs from store to store.
+  // What the host shows of Fairlead's work, VMs' devices and rules included; stores are told apart
+  // by their order, not by their ids, which are random.
   std::string Picture() const;
 
   // As it stands, with its own id: a controller that had no answer sends the same one again.
@@ -91,7 +95,7 @@ class SteppedHost : public FakeMachine, public Controller {
   std::unique_ptr<VolatileDisk> disk_ = std::make_unique<VolatileDisk>();
   std::unique_ptr<SteppedScheduler> scheduler_;
   std::unique_ptr<Core> core_;
-  uint32_t store_id_ = 0;
+  std::vector<uint32_t> stores_;  // ids; the one in use last
   std::map<VfId, SanitationRecord> records_;
   std::map<VfId, Lease> leases_;
   std::set<Lease> begun_;       // a VM had, or may have had, their VFs
