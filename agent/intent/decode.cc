@@ -149,9 +149,10 @@ void CheckHeader(const v1::Request& request, Violations* out) {
   }
   CheckId(request.controller_id(), "controller_id", out);
   if (request.body_case() == v1::Request::BODY_NOT_SET) {
-    out->Add("", ViolationCode::kMalformed,
-             "asks for nothing (apply, add_vm_to_vpc, remove_vm_from_vpc, get, get_host, "
-             "take_over, release_vf, explain_flow, list_rules, get_controllers or forget_controller)");
+    out->Add(
+        "", ViolationCode::kMalformed,
+        "asks for nothing (apply, add_vm_to_vpc, remove_vm_from_vpc, get, get_host, "
+        "take_over, release_vf, explain_flow, list_rules, get_controllers or forget_controller)");
   }
   if (request.has_get() && !request.get().id().empty()) {
     CheckId(request.get().id(), "get.id", out);
