@@ -140,6 +140,14 @@ std::string IpAddress::ToString() const {
   return buffer;
 }
 
+IpAddress LinkLocalOf(const MacAddress& mac) {
+  const std::array<uint8_t, 6>& m = mac.bytes();
+  const uint8_t address[16] = {
+      0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
+      m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+  return *IpAddress::FromBytes(address);
+}
+
 absl::StatusOr<IpPrefix> IpPrefix::Parse(std::string_view text) {
   const size_t slash = text.find('/');
   if (slash == std::string_view::npos) {

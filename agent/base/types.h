@@ -78,6 +78,10 @@ class IpAddress {
   std::array<uint8_t, 16> bytes_{};
 };
 
+// The link-local IPv6 address that a station makes of its MAC (RFC 4291 section 2.5.6 and
+// appendix A: the modified EUI-64).
+IpAddress LinkLocalOf(const MacAddress& mac);
+
 // A network: address with all host bits zero, and a prefix length.
 class IpPrefix {
  public:

@@ -65,7 +65,9 @@ std::string RenderRules(const v1::RuleList& list, bool counters) {
   Table table(std::move(header));
   for (const auto& rule : list.rules()) {
     std::vector<std::string> row{rule.location(), rule.stage(), rule.owner(), rule.state(),
-                                 StrCat(rule.in_hw_count())};
+                                 rule.in_hw_count() == 0 && rule.state() == "in hardware"
+                                     ? std::string("-")  // not read since
+                                     : StrCat(rule.in_hw_count())};
     if (counters && rule.has_counters()) {
       const v1::Counters& met = rule.counters();
       row.insert(row.end(), {StrCat(met.packets()), StrCat(met.bytes()),

@@ -25,8 +25,8 @@ constexpr std::chrono::milliseconds kPlanDeadline{60'000};
 constexpr std::chrono::milliseconds kSlowPathDeadline{60'000};
 constexpr std::string_view kSlowPathLane = "slow path";
 constexpr std::string_view kRulesLane = "rules ";  // and the table
-// Its worker and sockets are let go then.
-constexpr std::chrono::seconds kIdleRulesLane{60};
+// Its worker and sockets are let go then, so that those of many VPCs do not outlive an audit.
+constexpr std::chrono::seconds kIdleRulesLane{15};
 // To look at a NIC with all its VFs, which takes no second. What changes one may take minutes.
 constexpr std::chrono::milliseconds kObserveNicDeadline{10'000};
 // The engine keeps few requests per lane under way; far more would be a bug.

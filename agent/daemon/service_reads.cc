@@ -71,12 +71,14 @@ void Service::ListRules(const v1::Request& request, Answer answer) {
   if (const auto* bad = std::get_if<std::vector<Violation>>(&parsed)) {
     return answer(Rejection(request, *bad));
   }
-  if (const auto busy = BeginCounting()) return answer(Rejection(request, {*busy}));
-  engine_->ListRules(std::get<RuleQuestion>(parsed), [this, alive = std::weak_ptr<bool>(alive_),
-                                                      request, answer = std::move(answer)](
-                                                         const absl::StatusOr<RuleList>& list) {
+  const RuleQuestion& question = std::get<RuleQuestion>(parsed);
+  if (question.counters) {
+    if (const auto busy = BeginCounting()) return answer(Rejection(request, {*busy}));
+  }
+  engine_->ListRules(question, [this, alive = std::weak_ptr<bool>(alive_), request,
+                                answer = std::move(answer)](const absl::StatusOr<RuleList>& list) {
     if (alive.expired()) return;
-    --countings_;
+    if (request.list_rules().counters()) --countings_;
     if (!list.ok()) {
       return answer(Rejection(request, {{"list_rules.port", ViolationCode::kNotFound,
                                          std::string(list.status().message())}}));
@@ -150,10 +152,13 @@ std::string Service::GetAnswer(const v1::Request& request,
 // What is counted in the kernel is read for it, beside the changes.
 void Service::GetHost(const v1::Request& request, Answer answer) {
   if (!request.get_host().tunnel_drops()) return answer(HostAnswer(request, nullptr));
+  if (const auto busy = BeginCounting()) return answer(Rejection(request, {*busy}));
   engine_->CountTunnelDrops(
       [this, alive = std::weak_ptr<bool>(alive_), request,
        answer = std::move(answer)](const absl::StatusOr<Engine::TunnelDrops>& drops) {
-        if (!alive.expired()) answer(HostAnswer(request, &drops));
+        if (alive.expired()) return;
+        --countings_;
+        answer(HostAnswer(request, &drops));
       });
 }
 

@@ -47,7 +47,7 @@ struct RuleView {
   std::string owner;
   RuleState state = RuleState::kMissing;
   std::string detail;
-  uint32_t in_hw_count = 0;
+  uint32_t in_hw_count = 0;        // 0 in hardware: not read since the start
   uint16_t ethertype = kEtherAll;  // of what stands there
   std::optional<RuleCounters> counters;
 };

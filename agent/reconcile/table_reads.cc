@@ -54,7 +54,7 @@ void TableReads::CountNext(const RuleTable& table) {
                         });
 }
 
-// Each gets his own.
+// The counts come in the order in which they were asked for.
 void TableReads::Share(const std::vector<Counter>& asked,
                        const absl::StatusOr<Executor::RuleCounts>& counts) {
   size_t next = 0;

@@ -24,7 +24,6 @@ constexpr uint16_t kEtherTypes[] = {kEtherIpv4, kEtherIpv6, kEtherArp};
 
 IpPrefix Unspecified4() { return IpPrefix::Host(IpAddress()); }
 IpPrefix Unspecified6() { return *IpPrefix::Parse("::/128"); }
-IpPrefix LinkLocal6() { return *IpPrefix::Parse("fe80::/10"); }
 
 DeviceRef Representor(const BoundPort& port) {
   return {DeviceRef::Kind::kRepresentor, port.vf, port.representor_ifindex};
@@ -80,7 +79,7 @@ class Admission {
     dhcp4.match.dst_mac = kBroadcast;
     dhcp4.match.udp_dst_port = kDhcp4ServerPort;
     FlowRule& dhcp6 = Add(kPrioDhcp6Out, kEtherIpv6, Out(vpc_));
-    dhcp6.match.src_ip = LinkLocal6();
+    dhcp6.match.src_ip = own_link_local_;
     dhcp6.match.dst_mac = kDhcp6Multicast;
     dhcp6.match.udp_dst_port = kDhcp6ServerPort;
   }
@@ -112,10 +111,10 @@ class Admission {
     };
     // Neighbours on this PF are to hear it too: the fabric's switch sends no frame back by the
     // port that it came by.
-    const Kind kinds[] = {{kNeighbourSolicitation, LinkLocal6()},
+    const Kind kinds[] = {{kNeighbourSolicitation, own_link_local_},
                           {kNeighbourSolicitation, Unspecified6()},  // RFC 4862 section 5.4.2
-                          {kNeighbourAdvertisement, LinkLocal6()},
-                          {kListenerReport, LinkLocal6()}};
+                          {kNeighbourAdvertisement, own_link_local_},
+                          {kListenerReport, own_link_local_}};
     uint16_t priority = kPrioNdOwn;
     for (const Kind& kind : kinds) {
       FlowRule& rule = Add(priority++, kEtherIpv6, Deliver());
@@ -124,12 +123,14 @@ class Admission {
     }
     FlowRule& solicitation = Add(priority, kEtherIpv6, Out(vpc_));
     solicitation.match.icmpv6_type = kRouterSolicitation;
-    solicitation.match.src_ip = LinkLocal6();
+    solicitation.match.src_ip = own_link_local_;
     solicitation.match.dst_mac = kAllRouters;
   }
 
   const ProviderContext& vpc_;
   const BoundPort& port_;
+  // The one of its MAC. Of any other it could say that it is the fabric's router.
+  const IpPrefix own_link_local_ = IpPrefix::Host(LinkLocalOf(port_.mac));
   std::vector<FlowRule>& out_;
 };
 

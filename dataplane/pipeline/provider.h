@@ -12,7 +12,8 @@
 //       own representor, MAC and
 //         address                                          -> goto deliver
 //         ARP with own MAC and address, or a probe         -> goto deliver (software)
-//         neighbour discovery from a link-local address    -> goto deliver
+//         neighbour discovery from its MAC's link-local
+//         address                                          -> goto deliver
 //         DHCP and router solicitation                     -> to the uplink
 //       other ARP: a NIC hands it to the software, whose ARP rules judge it -> trap
 //     chain <VPC ordinal>, deliver

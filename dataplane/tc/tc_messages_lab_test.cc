@@ -421,24 +421,25 @@ std::map<std::string, std::string> ProviderWords(const std::string& out) {
   };
   for (const auto& [ordinal, from, mac] :
        {std::tuple(4, from1, kMac), std::tuple(5, from2, kFarMac)}) {
+    const std::string own = LinkLocalOf(*MacAddress::Parse(mac)).ToString();
     const auto add = [&, ordinal = ordinal](int priority, const std::string& text) {
       words[StrCat("~/0/", priority, "/", ordinal)] = text;
     };
     add(1290,
         StrCat("protocol arp flower skip_hw ", from, " arp_sip 0.0.0.0 arp_sha ", mac, deliver));
-    const auto nd = [&, from = from](int type, const char* source) {
+    const auto nd = [&, from = from](int type, std::string_view source) {
       return StrCat("protocol ipv6 flower ", from, " ip_proto icmpv6 type ", type, " src_ip ",
                     source);
     };
-    add(1500, StrCat(nd(135, "fe80::/10"), deliver));
+    add(1500, StrCat(nd(135, own), deliver));
     add(1501, StrCat(nd(135, "::"), deliver));
-    add(1502, StrCat(nd(136, "fe80::/10"), deliver));
-    add(1503, StrCat(nd(143, "fe80::/10"), deliver));
-    add(1504, StrCat(nd(133, "fe80::/10"), " dst_mac 33:33:00:00:00:02 ", out));
+    add(1502, StrCat(nd(136, own), deliver));
+    add(1503, StrCat(nd(143, own), deliver));
+    add(1504, StrCat(nd(133, own), " dst_mac 33:33:00:00:00:02 ", out));
     add(1510, StrCat("protocol ip flower ", from, " dst_mac ff:ff:ff:ff:ff:ff src_ip 0.0.0.0 ",
                      "ip_proto udp dst_port 67 ", out));
-    add(1511, StrCat("protocol ipv6 flower ", from, " dst_mac 33:33:00:01:00:02 src_ip fe80::/10 ",
-                     "ip_proto udp dst_port 547 ", out));
+    add(1511, StrCat("protocol ipv6 flower ", from, " dst_mac 33:33:00:01:00:02 src_ip ", own,
+                     " ip_proto udp dst_port 547 ", out));
   }
   return words;
 }

@@ -29,8 +29,15 @@ std::vector<const Port*> PortsOn(const ProviderNetwork& network, const Vpc& vpc,
   return out;
 }
 
-bool LinkLocal(const IpAddress& a) {
-  return a.is_v6() && a.bytes()[0] == 0xfe && (a.bytes()[1] & 0xc0) == 0x80;
+// The link-local address of a MAC: ff:fe in its midst, and its universal bit turned (RFC 4291).
+IpAddress LinkLocal(const MacAddress& mac) {
+  std::vector<uint8_t> bytes = {0xfe, 0x80, 0, 0, 0, 0, 0, 0};
+  for (size_t i = 0; i < 6; ++i) {
+    if (i == 3) bytes.insert(bytes.end(), {0xff, 0xfe});
+    bytes.push_back(mac.bytes()[i]);
+  }
+  bytes[8] ^= 0x02;
+  return *IpAddress::FromBytes(bytes);
 }
 
 // What a guest may send, and how far.
@@ -61,7 +68,7 @@ Reach ReachOf(const Port& port, const ProviderFrame& frame) {
   if (frame.src_ip == *IpAddress::Parse("::")) {
     return frame.icmpv6_type == 135 ? Reach::kSegment : Reach::kNowhere;
   }
-  if (!LinkLocal(frame.src_ip)) return Reach::kNowhere;
+  if (frame.src_ip != LinkLocal(*port.mac)) return Reach::kNowhere;
   if (frame.icmpv6_type == 135 || frame.icmpv6_type == 136 || frame.icmpv6_type == 143) {
     return Reach::kSegment;
   }
@@ -170,8 +177,13 @@ ProviderFrame RandomProviderFrame(const ProviderNetwork& network, std::mt19937_6
   frame.dst_mac = OneOf(macs, random);
   frame.arp_sender_mac = OneOf(macs, random);
   const std::vector<IpAddress> fours = {IpAddress(), V4(1), V4(11), V4(12), V4(21), V4(99)};
-  const std::vector<IpAddress> sixes = {
-      *IpAddress::Parse("::"), *IpAddress::Parse("fe80::1"), V6(1), V6(11), V6(12), V6(99)};
+  const std::vector<IpAddress> sixes = {*IpAddress::Parse("::"),
+                                        *IpAddress::Parse("fe80::1"),
+                                        LinkLocal(Mac(1)),
+                                        V6(1),
+                                        V6(11),
+                                        V6(12),
+                                        V6(99)};
   const bool v6 = frame.kind == Kind::kIpv6;
   frame.src_ip = OneOf(v6 ? sixes : fours, random);
   if (v6 && Chance(random, 50)) {
@@ -193,6 +205,7 @@ ProviderFrame RandomProviderFrame(const ProviderNetwork& network, std::mt19937_6
   if (Chance(random, 85)) frame.arp_sender_mac = *port.mac;
   if (Chance(random, 60)) {
     std::vector<IpAddress> own;
+    if (v6) own.push_back(LinkLocal(*port.mac));
     for (const IpAddress& a : port.addresses) {
       if (a.is_v6() == v6) own.push_back(a);
     }

@@ -171,6 +171,10 @@ std::vector<Mutation> Mutations() {
       {"admit does not check the ARP sender's MAC",
        Each([](FlowRule& r) { r.match.arp_sender_mac.reset(); })},
       {"admits any address", Each([](FlowRule& r) { r.match.src_ip.reset(); })},
+      {"admits ND from any link-local address", Each([](FlowRule& r) {
+         const bool own = r.match.src_ip && !r.match.src_ip->address().IsUnspecified();
+         if (r.match.icmpv6_type && own) r.match.src_ip = *IpPrefix::Parse("fe80::/10");
+       })},
       {"admits any MAC", Each([](FlowRule& r) { r.match.src_mac.reset(); })},
       {"admits from any port", Each([](FlowRule& r) { r.match.in_device.reset(); })},
       {"tagged frames of guests pass", Each([](FlowRule& r) {
@@ -188,7 +192,7 @@ std::vector<Mutation> Mutations() {
        Without([](const FlowRule& r) { return r.match.icmpv6_type == 134; })},
       {"forwards redirects", Without([](const FlowRule& r) { return r.match.icmpv6_type == 137; })},
       {"no duplicate address detection", Without([](const FlowRule& r) {
-         return r.match.icmpv6_type == 135 && r.match.src_ip->length() == 128;
+         return r.match.icmpv6_type == 135 && r.match.src_ip->address().IsUnspecified();
        })},
       {"guests may be DHCP servers",
        Without([](const FlowRule& r) { return r.match.udp_dst_port == 68; })},

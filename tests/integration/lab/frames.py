@@ -80,6 +80,12 @@ def solicited(target):
             str(ipaddress.IPv6Address(bytes.fromhex("ff0200000000000000000001ff") + tail)))
 
 
+def link_local(own):
+    """The address that a station makes of its MAC (RFC 4291 appendix A)."""
+    m = mac(own)
+    return str(ipaddress.IPv6Address(bytes([0xFE, 0x80, *bytes(6), m[0] ^ 2, m[1], m[2], 0xFF, 0xFE, *m[3:]])))
+
+
 def tagged(frame, vlan):
     return frame[:12] + struct.pack("!HH", VLAN, vlan) + frame[12:]
 

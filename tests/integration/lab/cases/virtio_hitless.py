@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Suite hitless: a VM pings through its port every 10 ms while the agent is killed and started again and again, with
-another attach half done and an endpoint that moves meanwhile, and VM a's neighbours are forgotten before half of the kills.
+another attach half done and an endpoint that moves meanwhile, and VM a's neighbours are forgotten in half of the outages.
 It is done in quarters, each a boot with an equal run
 without kills of its own: in so long a time under so many packets an emulated kernel may die."""
 import os
@@ -57,17 +57,16 @@ class Round:
     def __init__(self, scene, kept):
         self.s, self.kept = scene, kept  # kept: filters that none of it may touch
         self.request = attach_words(scene.b, "red", B)
-        self.rounds = 0
 
-    def run(self, point=None):
+    def run(self, number, point=None):
+        """`number`: of all rounds, whichever quarter they are of."""
         s = self.s
-        self.rounds += 1
-        if self.rounds % 2 == 0:
-            s.a.sh("ip neigh flush dev eth0")  # whom VM a pings is asked for anew, and no agent answers
         if point:
             crashing.killed(s.agent, point, *self.request)
         else:
             s.agent.ctl(*self.request)
+        if number % 2:
+            s.a.sh("ip neigh flush dev eth0")  # whom VM a pings is asked for anew; after a kill no agent is there
         self.move()
         if point:
             s.agent.start()
@@ -110,13 +109,13 @@ def rehearse(s):
     return made, {key: now[key] for key in lasting}
 
 
-def pinged(s, kept, points, at_least=0):
+def pinged(s, kept, first_round, points, at_least=0):
     """Rounds under ping, one for each point, and on until so many pings are out. Returns what SteadyPing tells."""
     ping, first, begin = SteadyPing(s.a, FAR, EVERY), s.far.echoes(), time.monotonic()
     this = Round(s, kept)
-    for point in points:
+    for number, point in enumerate(points, first_round):
         start = time.monotonic()
-        this.run(point)
+        this.run(number, point)
         print(f"    {f'killed {point}' if point else 'no kill'} ({time.monotonic() - start:.0f} s)", flush=True)
     eventually("as many pings are out as with kills", lambda: s.far.echoes() - first >= at_least, 20 * PATIENCE)
     told = ping.stop()
@@ -133,8 +132,8 @@ def kill(s, quarter):
     points = [all_points[i * len(all_points) // (QUARTERS * ROUNDS)] for i in range(quarter, QUARTERS * ROUNDS, QUARTERS)]
     devices = s.a.devices()
     for _ in range(2):
-        text, sent, lost, twice = pinged(s, kept, points)
-        _, equal, lost_without, twice_without = pinged(s, kept, [None] * ROUNDS, sent)
+        text, sent, lost, twice = pinged(s, kept, quarter * ROUNDS, points)
+        _, equal, lost_without, twice_without = pinged(s, kept, quarter * ROUNDS, [None] * ROUNDS, sent)
         if not lost_without and not twice_without:
             break
         print("    without kills something was lost too: that run does not count", flush=True)

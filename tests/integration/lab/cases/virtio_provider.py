@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suite provider-networks: a VLAN, another one with the same addresses, and the untagged network, on the uplink of a NIC
+"""Part of suite traffic-matrix: a VLAN, another one with the same addresses, and the untagged network, on the uplink of a NIC
 whose VFs have representors: a table of frames, sent as they are written here, and for each all places where it arrives; then
 the guests' own stacks, restarts, and what others do to the uplink."""
 import json
@@ -109,6 +109,7 @@ def table(s):
     cell("neither IP nor ARP", {}, lambda mark: frames.ethernet(m["al"], fabric, 0x88B5, mark + bytes(40)))
     arp("ARP", ON_LAN | {"bl"})
     arp("ARP probe", ON_LAN | {"bl"}, src="0.0.0.0")
+    own = frames.link_local(m["al"])
     arp("ARP with another's address", {}, src=B)
     arp("ARP with the fabric's address", {}, src=FAR)
     arp("ARP with another's MAC", {}, sender_mac=m["bl"])
@@ -116,16 +117,17 @@ def table(s):
     arp("ARP reply with another's address", {}, src=FAR, reply=True)
     packet("a DHCP client's question", ON_LAN, BROADCAST, src="0.0.0.0", dst="255.255.255.255", to_port=67)
     packet("a DHCP server's answer", {}, BROADCAST, dst="255.255.255.255", to_port=68)
-    packet("a DHCPv6 client's question", ON_LAN, "33:33:00:01:00:02", src="fe80::1", dst="ff02::1:2", to_port=547)
+    packet("a DHCPv6 client's question", ON_LAN, "33:33:00:01:00:02", src=own, dst="ff02::1:2", to_port=547)
     packet("a DHCPv6 server's answer", {}, m["bl"], src=A6, dst=B6, to_port=546)
     cell("a router advertisement", {}, lambda mark: frames.ip(
         m["al"], "33:33:00:00:00:01", A6, "ff02::1", ICMP6, bytes(12) + mark, ttl=255, kind=134))
     cell("a router solicitation", ON_LAN, lambda mark: frames.ip(
-        m["al"], "33:33:00:00:00:02", "fe80::1", "ff02::2", ICMP6, bytes(4) + mark, ttl=255, kind=133))
-    cell("a neighbour solicitation from a link-local address", ON_LAN | {"bl"}, lambda mark: frames.ip(
-        m["al"], frames.solicited(B6)[0], "fe80::1", frames.solicited(B6)[1], ICMP6,
-        bytes(4) + frames.address(B6) + mark, ttl=255, kind=135))
-    packet("other data from a link-local address", {}, fabric, src="fe80::1", dst="fd00:10::2")
+        m["al"], "33:33:00:00:00:02", own, "ff02::2", ICMP6, bytes(4) + mark, ttl=255, kind=133))
+    for name, source, expected in (("its own", own, ON_LAN | {"bl"}), ("another", "fe80::1", {})):
+        cell(f"a neighbour solicitation from {name} link-local address", expected, lambda mark, source=source: frames.ip(
+            m["al"], frames.solicited(B6)[0], source, frames.solicited(B6)[1], ICMP6,
+            bytes(4) + frames.address(B6) + mark, ttl=255, kind=135))
+    packet("other data from a link-local address", {}, fabric, src=own, dst="fd00:10::2")
     packet("the other VLAN, to the fabric", ON_OTHER, fabric, src=OTHERS, sender="bo")
     packet("the other VLAN, to all", ON_OTHER, BROADCAST, src=OTHERS, sender="bo")
     packet("untagged, to the fabric", UNTAGGED, fabric, src=PLAIN, dst=FAR_PLAIN, sender="ap")
