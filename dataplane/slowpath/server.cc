@@ -44,7 +44,7 @@ absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
 }
 
 // A packet that the gateway only routes. The kernel's filter lets pings among them through, and
-// they cost nobody's rate.
+// they cost nothing of the port's rate, but are bounded too.
 bool PassesBy(std::span<const uint8_t> frame, const SlowPathSubnet* subnet) {
   if (subnet == nullptr || frame.size() < 34) return false;
   if (!std::ranges::equal(frame.first(6), kGatewayMac.bytes())) return false;
@@ -264,7 +264,9 @@ void Server::MatchEars() {
     if (ear == ears_.end()) {
       ear = ears_
                 .try_emplace(id, ++last_serial_, port.value.ifindex,
-                             TokenBucket(options_.rate, options_.burst, now))
+                             TokenBucket(options_.rate, options_.burst, now),
+                             TokenBucket(double{options_.passing} * options_.rate,
+                                         double{options_.passing} * options_.burst, now))
                 .first;
       ear->second.next_try = now;
       ear->second.next_advertisement = now + SoonFor(id);
@@ -321,7 +323,10 @@ void Server::Hear(const std::string& name) {
     if (received->kind == PacketSocket::Received::Kind::kNothing) break;
     if (received->kind == PacketSocket::Received::Kind::kIgnored) continue;
     const std::span<const uint8_t> frame = std::span(frame_).first(received->size);
-    if (PassesBy(frame, tables_.FindSubnet(port->subnet))) continue;
+    if (PassesBy(frame, tables_.FindSubnet(port->subnet))) {
+      over = over || !ear.passing.Take(now);
+      continue;
+    }
     ++counters_.received;
     if (ear.bucket.Take(now)) {
       Handle(*port, &ear, frame, received->checksum_pending);

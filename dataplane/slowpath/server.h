@@ -38,6 +38,8 @@ struct ServerOptions {
   std::string path;                    // of the control socket; its folder is there
   std::vector<uint32_t> allowed_uids;  // beside root and the process's own
   uint32_t rate = 100, burst = 200;    // frames of one port: a second, and at once; not 0
+  // So many times as many of what only passes by the gateway and is looked at for nothing.
+  uint32_t passing = 50;
   // A port that sends more is not listened to for so long: what it wastes is bounded.
   std::chrono::milliseconds pause{50};
   std::chrono::milliseconds tick{1000};  // how often deaf ports and advertisements are looked at
@@ -63,11 +65,11 @@ class Server {
   using Time = std::chrono::steady_clock::time_point;
   // A port's end of its packet socket. Deaf: without one.
   struct Ear {
-    Ear(uint64_t serial, uint32_t ifindex, TokenBucket bucket)
-        : serial(serial), ifindex(ifindex), bucket(bucket) {}
+    Ear(uint64_t serial, uint32_t ifindex, TokenBucket bucket, TokenBucket passing)
+        : serial(serial), ifindex(ifindex), bucket(bucket), passing(passing) {}
     uint64_t serial;  // of this ear, for timers that come too late
     uint32_t ifindex;
-    TokenBucket bucket;
+    TokenBucket bucket, passing;
     std::unique_ptr<PacketSocket> socket;
     Loop::WatchId watch = 0;  // 0: not now
     std::string deaf;         // why
