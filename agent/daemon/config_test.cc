@@ -129,6 +129,8 @@ TEST(ConfigTest, MistakesOfTheTunnelAreAllListed) {
             AllOf(HasSubstr("tunnel.peers[3]"), HasSubstr("tunnel.peers[4] is every host"),
                   HasSubstr("line 6: tunnel.mtu_policy must be refuse or clamp, not 'fragment'"),
                   HasSubstr("line 7: tunnel.mtu must be"))));
+  EXPECT_THAT(ErrorOf(begin + "  local: 192.0.2.1\n  peers: [224.0.0.0/4]\n"),
+              HasSubstr("tunnel.peers[0] is multicast"));
   std::string nine = "  local: 192.0.2.1\n  peers: [";
   for (int i = 1; i <= 9; ++i) nine += "\"10." + std::to_string(i) + ".0.0/16\",";
   EXPECT_THAT(ErrorOf(begin + nine + "]\n"), HasSubstr("tunnel.peers has 9 elements, more than 8"));

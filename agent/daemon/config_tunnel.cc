@@ -38,6 +38,9 @@ absl::StatusOr<IpPrefix> ParsePeers(const std::string& text) {
   if (prefix.length() == 0) {
     return absl::InvalidArgumentError("is every host: leave peers out where any may send");
   }
+  if (prefix.address().IsMulticast()) {
+    return absl::InvalidArgumentError("is multicast: no host sends from there");
+  }
   return prefix;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <filesystem>
 #include <utility>
 
@@ -72,6 +73,9 @@ constexpr char kScrubs[] = "scrubs";
 constexpr char kTakenOver[] = "taken_over:";
 constexpr uint64_t kKept = 1, kPurged = 2;
 
+// What each SQLite file begins with (sqlite.org/fileformat2.html, section 1.3.1).
+constexpr std::string_view kFileHead("SQLite format 3\0", 16);
+
 struct Statements {
   Statement begin, commit, rollback;
   Statement set_meta, get_meta, scrub;
@@ -138,6 +142,16 @@ absl::StatusOr<ObjectKind> KindFromName(std::string_view name) {
 absl::Status MakeFile(const std::string& path) {
   if (path.empty()) return absl::InvalidArgumentError("the store has no path");
   const std::string asked = StrCat("open the store ", path);
+  struct stat file {
+  }, log{};
+  const bool none = ::stat(path.c_str(), &file) != 0 || file.st_size == 0;
+  if (none && ::stat(StrCat(path, "-wal").c_str(), &log) == 0 && log.st_size > 0) {
+    return absl::DataLossError(StrCat(
+        asked,
+        ": the file is gone or empty, and its -wal is there; put the file back, or move "
+        "the -wal away too, let the controller send its intents again, and adopt what the old "
+        "one made"));
+  }
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid() && errno != EEXIST) {
     const int err = errno;
@@ -204,6 +218,7 @@ class SqliteStore final : public Store {
   Database db_;
   Statements statements_;
   uint32_t id_ = 0;
+  int64_t size_seen_ = 0;  // of the file, in bytes; it never shrinks
 };
 
 // Whether it is a store of this version; else it is new and empty.
@@ -513,16 +528,34 @@ absl::Status SqliteStore::Write(const StoreBatch& batch) {
   return absl::OkStatus();
 }
 
-// SQLite goes on in a file that was removed or replaced, which the next start would not find.
+// SQLite goes on in a file that was removed, replaced or damaged, which the next start would not
+// find, or not take.
 absl::Status SqliteStore::CheckInPlace() {
+  const auto lost = [this](std::string_view how) {
+    return absl::DataLossError(
+        StrCat("store ", db_.path(), ": the file was ", how, " while the agent has it open; ",
+               "put it back, or start the agent again to go on with what is there now"));
+  };
   int moved = 0;
-  if (sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
-      moved == 0) {
-    return absl::OkStatus();
+  if (sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK &&
+      moved != 0) {
+    return lost("removed or replaced");
   }
-  return absl::DataLossError(StrCat(
-      "store ", db_.path(), ": the file was removed or replaced while the agent has it open; ",
-      "put it back, or start the agent again to go on with what is there now"));
+  sqlite3_file* file = nullptr;
+  sqlite3_int64 size = 0;
+  std::array<char, kFileHead.size()> head{};
+  if (sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+      file == nullptr || file->pMethods == nullptr ||
+      file->pMethods->xFileSize(file, &size) != SQLITE_OK || size == 0) {
+    return absl::OkStatus();  // SQLite says itself what is wrong with it
+  }
+  if (size < size_seen_) return lost(StrCat("cut from ", size_seen_, " to ", size, " bytes"));
+  if (file->pMethods->xRead(file, head.data(), head.size(), 0) == SQLITE_OK &&
+      std::string_view(head.data(), head.size()) != kFileHead) {
+    return lost("overwritten");
+  }
+  size_seen_ = size;
+  return absl::OkStatus();
 }
 
 absl::Status SqliteStore::Commit(const StoreBatch& batch) {

@@ -103,6 +103,43 @@ TEST_F(StoreTest, NumbersAboveTheSignedRangeSurvive) {
   EXPECT_EQ(contents->next_lease, UINT64_MAX);
 }
 
+TEST_F(StoreTest, AFileThatIsDamagedWhileItIsOpenTakesNothingMore) {
+  for (const bool cut : {true, false}) {
+    std::filesystem::remove(path_);
+    auto store = Open();
+    ASSERT_TRUE(store.ok()) << store.status();
+    ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
+    if (cut) {
+      std::filesystem::resize_file(path_, 100);
+    } else {
+      std::fstream(path_, std::ios::in | std::ios::out) << "something else altogether";
+    }
+    const absl::Status refused = (*store)->Commit(OneVpc("b", 2));
+    EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;
+    EXPECT_THAT(refused.message(), ::testing::HasSubstr(cut ? "to 100 bytes" : "overwritten"));
+  }
+}
+
+TEST_F(StoreTest, ALogWithoutItsFileIsNotTakenForANewStore) {
+  {
+    auto store = Open();
+    ASSERT_TRUE(store.ok());
+    ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
+    std::filesystem::copy_file(path_ + "-wal", path_ + "-kept");
+  }
+  for (const bool empty : {false, true}) {
+    std::filesystem::remove(path_);
+    if (empty) std::ofstream file(path_);
+    std::filesystem::copy_file(path_ + "-kept", path_ + "-wal",
+                               std::filesystem::copy_options::overwrite_existing);
+    const auto again = Open();
+    EXPECT_TRUE(absl::IsDataLoss(again.status())) << again.status();
+    EXPECT_TRUE(std::filesystem::exists(path_ + "-wal"));
+  }
+  std::filesystem::remove(path_ + "-wal");
+  EXPECT_TRUE(Open().ok());
+}
+
 TEST_F(StoreTest, WhatAControllerSaidNeverGoesBack) {
   auto store = Open();
   ASSERT_TRUE(store.ok());
