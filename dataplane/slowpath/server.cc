@@ -265,8 +265,8 @@ void Server::MatchEars() {
       ear = ears_
                 .try_emplace(id, ++last_serial_, port.value.ifindex,
                              TokenBucket(options_.rate, options_.burst, now),
-                             TokenBucket(double{options_.passing} * options_.rate,
-                                         double{options_.passing} * options_.burst, now))
+                             TokenBucket(1.0 * options_.passing * options_.rate,
+                                         1.0 * options_.passing * options_.burst, now))
                 .first;
       ear->second.next_try = now;
       ear->second.next_advertisement = now + SoonFor(id);
