@@ -245,11 +245,25 @@ void RandomHost::Dpu() {
   Plug(n);
 }
 
+std::set<std::string> RandomHost::HeldByVms() const {
+  std::set<std::string> held;
+  for (const auto& [id, vm] : host.vms()) {
+    for (const QmpDevice& device : vm->devices()) held.insert(device.host);
+  }
+  return held;
+}
+
 void RandomHost::PlugMissingFunctions() {
   if (!nics.hotplug) return;
+  const std::set<std::string> held = HeldByVms();
   for (uint8_t n = 0; n < kFunctions; ++n) {
-    // One that is still being pulled: its guest lets go now.
-    if (!Named(StrCat("hot", n)) && host.pci.Find(FunctionAddress(n))) {
+    const std::optional<PciDevice> there = host.pci.Find(FunctionAddress(n));
+    // One that is still being pulled: its guest lets go now. And of one that a lost store's agent
+    // had bound for a VM nobody knows any more whose it is, until it is plugged anew.
+    const bool leaves = there && !Named(StrCat("hot", n));
+    const bool nobodys = there && lost_ && there->driver == "vfio-pci" &&
+                         !held.contains(FunctionAddress(n).ToString());
+    if (leaves || nobodys) {
       Pull(n);
       host.RunFor(milliseconds(100));
     }
@@ -280,10 +294,7 @@ void RandomHost::MakeRight() {
 }
 
 void RandomHost::TakeBack() {
-  std::set<std::string> held;
-  for (const auto& [id, vm] : host.vms()) {
-    for (const QmpDevice& device : vm->devices()) held.insert(device.host);
-  }
+  const std::set<std::string> held = HeldByVms();
   std::set<PciAddress> doubtful = std::exchange(rebound_, {});
   for (uint16_t pf = 0; pf < 2 && lost_; ++pf) {
     for (uint16_t vf = 0; vf < kVfs; ++vf) {

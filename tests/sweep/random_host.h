@@ -80,6 +80,7 @@ class RandomHost {
   SteppedHostOptions Options();
   void AddVm(const std::string& vm);
   void PlugMissingFunctions();
+  std::set<std::string> HeldByVms() const;  // PCI addresses
   // The VFs that the agent says are leased: (index, PF).
   std::vector<std::pair<uint16_t, uint16_t>> Leased();
   // Of a VF; none: it has none, or somebody else has it.

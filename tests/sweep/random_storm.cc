@@ -11,7 +11,7 @@
 namespace fairlead {
 
 absl::Status Storm::Before(const PortCall& call) {
-  if (host->running() && rages && dice_->OneIn(400)) {
+  if (host->running() && rages && dice_->OneIn(800)) {
     Say("killed before ", call);
     Kill();
   }
@@ -25,7 +25,7 @@ absl::Status Storm::Before(const PortCall& call) {
 }
 
 absl::Status Storm::After(const PortCall& call) {
-  if (host->running() && rages && dice_->OneIn(400)) {
+  if (host->running() && rages && dice_->OneIn(800)) {
     Say("killed after ", call);
     Kill();
   }
