@@ -148,6 +148,21 @@ IpAddress LinkLocalOf(const MacAddress& mac) {
   return *IpAddress::FromBytes(address);
 }
 
+bool IsLinkLocal6(const IpAddress& address) {
+  return address.is_v6() && address.bytes()[0] == 0xfe && (address.bytes()[1] & 0xc0) == 0x80;
+}
+
+IpAddress SolicitedNodeOf(const IpAddress& target) {
+  const auto t = target.bytes();
+  const uint8_t address[16] = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, t[13], t[14], t[15]};
+  return *IpAddress::FromBytes(address);
+}
+
+MacAddress MulticastMac6(const IpAddress& group) {
+  const auto g = group.bytes();
+  return MacAddress({0x33, 0x33, g[12], g[13], g[14], g[15]});
+}
+
 absl::StatusOr<IpPrefix> IpPrefix::Parse(std::string_view text) {
   const size_t slash = text.find('/');
   if (slash == std::string_view::npos) {

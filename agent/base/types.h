@@ -81,6 +81,11 @@ class IpAddress {
 // The link-local IPv6 address that a station makes of its MAC (RFC 4291 section 2.5.6 and
 // appendix A: the modified EUI-64).
 IpAddress LinkLocalOf(const MacAddress& mac);
+bool IsLinkLocal6(const IpAddress& address);  // fe80::/10, RFC 4291 section 2.5.6
+// The group that is asked for the MAC of an IPv6 address (RFC 4291 section 2.7.1), and the MAC
+// that packets to an IPv6 group are sent to (RFC 2464 section 7).
+IpAddress SolicitedNodeOf(const IpAddress& target);
+MacAddress MulticastMac6(const IpAddress& group);
 
 // A network: address with all host bits zero, and a prefix length.
 class IpPrefix {

@@ -10,6 +10,8 @@
 namespace fairlead {
 namespace {
 
+constexpr uint8_t kRouterSolicitation = 133;  // RFC 4861 section 4.1
+
 // So many strangers on a packet's way are told one by one.
 constexpr size_t kMostTold = 16;
 
@@ -58,7 +60,10 @@ class Explainer {
       out_.verdict = {};
       out_.verdict.why = StrCat(Stranger(*stranger), ", and may take the packet first");
     } else if (real.outcome.kind == FlowOutcome::Kind::kSent && scene_.begun.packet.dst_mac) {
-      out_.out = {real.outcome.src_mac, real.outcome.dst_mac, real.outcome.ttl};
+      // Of what arrives from elsewhere nobody has said them.
+      if (scene_.begun.packet.src_mac) {
+        out_.out = {real.outcome.src_mac, real.outcome.dst_mac, real.outcome.ttl};
+      }
       out_.header = real.outcome.header;
     }
     return std::move(out_);
@@ -130,7 +135,7 @@ class Explainer {
     step.does = WhatItDoes(rule);
     const RuleEvidence* seen = Seen(rule);
     step.standing = StandingOf(rule, seen);
-    step.offered = OfferedTo(rule);
+    step.offered = OfferedTo(rule, scene_.ports.size());
     step.reached = reached;
     if (seen != nullptr) {
       step.in_hw_count = seen->in_hw_count;
@@ -147,18 +152,6 @@ class Explainer {
       }
     }
     out_.steps.push_back(std::move(step));
-  }
-
-  // A block's rules are offered to each of its representors. One that asks where the packet came
-  // in is taken by that one alone (a ConnectX takes no other's), and a delivery by
-  // all but the one that it leads to.
-  size_t OfferedTo(const FlowRule& rule) const {
-    const RuleTable::Kind table = rule.location.table.kind;
-    if (table == RuleTable::Kind::kTunnelIngress) return 0;
-    if (rule.match.in_device || table == RuleTable::Kind::kUplinkIngress) return 1;
-    const DeviceRef* out = OutputOf(rule);
-    const bool delivers = out != nullptr && out->kind == DeviceRef::Kind::kRepresentor;
-    return scene_.ports.size() - (delivers ? 1 : 0);
   }
 
   std::string Behind(const DeviceRef& device) const {
@@ -282,8 +275,13 @@ class Explainer {
       case kPrioToGateway4:
       case kPrioToGateway6:
         return scene_.for_gateway;
-      default:
-        return "the slow path answers DHCP";  // of IP packets nothing else is trapped
+      case kPrioDhcp4:
+      case kPrioDhcp6:
+        return "the slow path answers DHCP";
+      default:  // ARP and ND
+        return scene_.packet.icmpv6_type == kRouterSolicitation
+                   ? "the slow path answers with a router advertisement"
+                   : scene_.asked;
     }
   }
 
@@ -291,6 +289,12 @@ class Explainer {
     const uint16_t priority = rule.location.priority;
     if (priority == kPrioDhcpReply4 || priority == kPrioDhcpReply6) {
       return "a guest is no DHCP server: nothing that it sends to a client's port leaves it";
+    }
+    if (rule.match.ethertype == kEtherVlan) {
+      return "a guest sends no tagged frames: its port says which network they are of";
+    }
+    if (rule.match.icmpv6_type) {
+      return "what a guest says of routers and neighbours reaches nobody";
     }
     if (const auto* route = StaticRouteOf(rule)) return route->why;
     const auto chain = scene_.chains.find(rule.location.chain);
@@ -318,6 +322,15 @@ FlowExplanation ExplainFlow(const FlowScene& scene, std::span<const FlowRule> co
     return out;
   }
   return Explainer(scene, compiled, seen).Run();
+}
+
+size_t OfferedTo(const FlowRule& rule, size_t ports) {
+  const RuleTable::Kind table = rule.location.table.kind;
+  if (table == RuleTable::Kind::kTunnelIngress) return 0;
+  if (rule.match.in_device || table == RuleTable::Kind::kUplinkIngress) return 1;
+  const DeviceRef* out = OutputOf(rule);
+  const bool delivers = out != nullptr && out->kind == DeviceRef::Kind::kRepresentor;
+  return delivers && ports > 0 ? ports - 1 : ports;
 }
 
 void JudgePath(const ObservedResource* next_hop, FlowExplanation& explanation) {

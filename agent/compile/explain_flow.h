@@ -58,7 +58,8 @@ struct FlowScene {
     std::string why;   // why its end drops the packet, if it does; "" = not by what is asked for
   };
   std::map<uint32_t, Chain> chains;  // that the packet may meet
-  std::string expired, for_gateway;  // what the slow path does about such a packet
+  // What the slow path does about such a packet; `asked`: for a MAC.
+  std::string expired, for_gateway, asked;
   struct StaticRoute {
     std::string words;  // "route/nat, 0.0.0.0/0 by 10.0.0.9"
     std::string why;    // why it leads nowhere; "" = it does
@@ -81,6 +82,12 @@ absl::StatusOr<FlowScene> SceneOf(const FlowQuestion& question, const FlowHost& 
 // the packet. Without owners and path.
 FlowExplanation ExplainFlow(const FlowScene& scene, std::span<const FlowRule> compiled,
                             const ObservedRules& seen);
+
+// Devices that `rule` is offered to, where `ports` of its block are attached; 0: how many is not
+// known. A block's rules are offered to each of its representors. One that asks where the packet
+// came in is taken by that one alone (a ConnectX takes no other's), and a delivery by all but the
+// one that it leads to: a NIC sends no frame back to the VF that it came from.
+size_t OfferedTo(const FlowRule& rule, size_t ports);
 
 // How the packet goes. `next_hop`: of the header's remote end; null: nothing is known of it.
 void JudgePath(const ObservedResource* next_hop, FlowExplanation& explanation);

@@ -225,6 +225,73 @@ TEST_F(ExplainFlowTest, WhatAPortDoesNotOwnIsDroppedAtOnce) {
   EXPECT_THAT(Explain(question).verdict.why, HasSubstr("the source MAC 52:54:00:00:00:4d is not"));
 }
 
+// dataplane/slowpath/arp_nd_test.cc holds the slow path to the same.
+TEST_F(ExplainFlowTest, AQuestionForAMacIsForTheSlowPathWhichAnswersWhatItKnows) {
+  struct Cell {
+    const char *to, *mac, *why;
+  };
+  const std::string gateway = kGatewayMac.ToString();
+  for (const auto& [to, mac, why] :
+       {Cell{"10.0.0.6", "52:54:00:00:00:16", "port/b"},
+        {"fd00:0:0:1::6", "52:54:00:00:00:16", "port/b"},
+        {"10.0.0.20", "52:54:00:00:00:1f", "endpoint/near"},
+        {"10.0.0.1", gateway.c_str(), "the gateway of subnet red-1"},
+        {"10.0.0.77", "", "no port or endpoint of VPC red has 10.0.0.77"},
+        {"10.0.1.5", "", "10.0.1.5 is not in 10.0.0.0/24 of subnet red-1"},
+        {"10.0.0.5", "", "it is the port's own"}}) {
+    FlowQuestion question = From("a", to);
+    question.neighbour = true;
+    const FlowExplanation flow = Explain(question);
+    EXPECT_EQ(flow.verdict.kind, Kind::kSlowPath) << to << flow.verdict.why;
+    EXPECT_THAT(Stages(flow), ElementsAre("admit")) << to;
+    EXPECT_EQ(flow.path, FlowPath::kSlowPath) << to;
+    ASSERT_TRUE(flow.lookup) << to;
+    EXPECT_EQ(flow.lookup->mac ? flow.lookup->mac->ToString() : "", mac) << to;
+    EXPECT_EQ(flow.lookup->why, why);
+    EXPECT_EQ(flow.verdict.why, *mac == '\0' ? StrCat("the slow path answers nothing: ", why)
+                                             : StrCat("the slow path answers: ", mac));
+  }
+}
+
+TEST_F(ExplainFlowTest, AQuestionInAnothersNameIsAnsweredNothing) {
+  FlowQuestion question = From("a", "10.0.0.20");
+  question.neighbour = true;
+  question.src = Ip("10.0.0.6");
+  EXPECT_THAT(Explain(question).verdict.why,
+              HasSubstr("answers nothing: the source address 10.0.0.6 is not the port's"));
+  question.src.reset();
+  question.arp_mac = Mac(22);
+  EXPECT_THAT(Explain(question).verdict.why,
+              HasSubstr("the sender's MAC in the ARP, 52:54:00:00:00:16, is not the frame's"));
+  question.arp_mac.reset();
+  question.src = Ip("0.0.0.0");
+  EXPECT_TRUE(Explain(question).lookup->mac) << "a probe names no sender";
+  question = From("a", "fd00:0:0:1::6");
+  question.neighbour = true;
+  question.src = Ip("fd00:0:0:1::7");
+  EXPECT_FALSE(Explain(question).lookup->mac);
+  question.src = Ip("fe80::1");
+  EXPECT_TRUE(Explain(question).lookup->mac);
+}
+
+TEST_F(ExplainFlowTest, WhatAGuestSaysOfRoutersAndWhatItTagsIsDroppedAndSaidWhy) {
+  FlowQuestion question = From("a", "fd00:0:0:1::6");
+  question.icmp_type = 134;
+  EXPECT_EQ(Explain(question).verdict.kind, Kind::kDropped);
+  EXPECT_EQ(Explain(question).verdict.why,
+            "what a guest says of routers and neighbours reaches nobody");
+  question.icmp_type = 133;
+  EXPECT_EQ(Explain(question).verdict.kind, Kind::kSlowPath);
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("router advertisement"));
+  question = From("a", "10.0.0.6");
+  question.vlan = *VlanId::Make(5);
+  EXPECT_EQ(Explain(question).verdict.kind, Kind::kDropped);
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("a guest sends no tagged frames"));
+  question = From("a", "10.0.0.1");
+  question.icmp_type = 13;
+  EXPECT_EQ(Explain(question).verdict.why, "the gateway answers pings and nothing else");
+}
+
 TEST_F(ExplainFlowTest, AnAllowedPairLeavesThePortWithItsOwnMacAlone) {
   bound_["a"].pairs = {{Mac(77), *IpPrefix::Parse("10.0.0.64/26")}};
   FlowQuestion question = From("a", "10.0.0.6");

@@ -12,14 +12,13 @@
 namespace fairlead {
 namespace {
 
-constexpr uint8_t kEchoRequest6 = 128;  // RFC 4443 section 4.1
+constexpr uint8_t kEchoRequest4 = 8;             // RFC 792
+constexpr uint8_t kEchoRequest6 = 128;           // RFC 4443 section 4.1
+constexpr uint8_t kNeighbourSolicitation = 135;  // RFC 4861 section 4.3, as the next
+constexpr uint8_t kNdHopLimit = 255;
 constexpr MacAddress kBroadcast({0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
 
 std::string_view Family(const IpAddress& address) { return address.is_v4() ? "IPv4" : "IPv6"; }
-
-bool IsLinkLocal6(const IpAddress& a) {
-  return a.is_v6() && a.bytes()[0] == 0xfe && (a.bytes()[1] & 0xc0) == 0x80;
-}
 
 const std::optional<IpPrefix>& PrefixOf(const Subnet& subnet, const IpAddress& like) {
   return like.is_v4() ? subnet.prefix4 : subnet.prefix6;
@@ -32,10 +31,7 @@ const std::optional<IpAddress>& GatewayOf(const Subnet& subnet, const IpAddress&
 // broadcast; none: the address is one station's.
 std::optional<MacAddress> GroupMac(const IpAddress& to, const Subnet& subnet) {
   const std::span<const uint8_t> b = to.bytes();
-  if (to.is_v6()) {
-    if (!to.IsMulticast()) return std::nullopt;
-    return MacAddress({0x33, 0x33, b[12], b[13], b[14], b[15]});
-  }
+  if (to.is_v6()) return to.IsMulticast() ? std::optional(MulticastMac6(to)) : std::nullopt;
   if (to.IsMulticast()) {
     return MacAddress({0x01, 0x00, 0x5e, static_cast<uint8_t>(b[1] & 0x7f), b[2], b[3]});
   }
@@ -116,9 +112,11 @@ class SceneBuilder {
   bool AsksNobody();
   void AskFabric();
   absl::Status TakePacket();
+  void TakeNeighbourQuestion();
+  void AnswerNeighbourQuestion();
   void NoteTarget();
   void FindNextHop();
-  void AskFor(const IpAddress& next_hop);
+  FlowExplanation::Lookup AskFor(const IpAddress& next_hop);
   std::string WhyNotAdmitted() const;
   std::string WhyNotDelivered() const;
   std::string WhyNotRouted() const;
@@ -163,9 +161,13 @@ absl::Status SceneBuilder::FromPort() {
   scene_.table = {RuleTable::Kind::kVpcBlock, *vpc_->vni};
   TakePorts();
   FAIRLEAD_RETURN_IF_ERROR(TakePacket());
-  NoteTarget();
-  if (!scene_.begun.packet.dst_mac) FindNextHop();
-  if (!scene_.not_sent.empty()) return absl::OkStatus();
+  if (q_.neighbour) {
+    AnswerNeighbourQuestion();
+  } else {
+    NoteTarget();
+    if (!scene_.begun.packet.dst_mac) FindNextHop();
+    if (!scene_.not_sent.empty()) return absl::OkStatus();
+  }
   scene_.packet.dst_mac = *scene_.begun.packet.dst_mac;
   AddChain(0, WhyNotAdmitted());
   AddChain(world_.Find({ObjectKind::kSubnet, subnet_->id})->ordinal, WhyNotDelivered());
@@ -353,16 +355,71 @@ absl::Status SceneBuilder::TakePacket() {
   out.dst_port = q_.dst_port;
   out.fragment = q_.fragment;
   out.ttl = q_.ttl;
+  out.icmp_type = q_.icmp_type;
+  out.vlan = q_.vlan;
   FlowPacket& packet = scene_.packet;
   packet.ethertype = to.is_v4() ? kEtherIpv4 : kEtherIpv6;
   packet.src_mac = *out.src_mac;
   packet.src_ip = *src;
   packet.dst_ip = to;
   packet.ttl = q_.ttl;
-  if (q_.fragment) return absl::OkStatus();  // flower sees no further than to that header
-  if (to.is_v6() && out.protocol == kProtocolIcmp6) packet.icmpv6_type = kEchoRequest6;
-  if (out.protocol == kProtocolUdp) packet.udp_dst_port = q_.dst_port;
+  if (q_.neighbour) TakeNeighbourQuestion();
+  if (!q_.neighbour && !q_.fragment) {  // flower sees no further than to that header
+    const bool icmp6 = to.is_v6() && out.protocol == kProtocolIcmp6;
+    if (icmp6) packet.icmpv6_type = q_.icmp_type.value_or(kEchoRequest6);
+    if (out.protocol == kProtocolUdp) packet.udp_dst_port = q_.dst_port;
+  }
+  if (q_.vlan) {
+    packet.ethertype = kEtherVlan;
+    packet.vlan = q_.vlan;
+  }
   return absl::OkStatus();
+}
+
+// ARP (RFC 826), or a neighbour solicitation (RFC 4861 section 4.3).
+void SceneBuilder::TakeNeighbourQuestion() {
+  const IpAddress& to = *q_.to;
+  FlowExplanation::Packet& out = scene_.begun.packet;
+  FlowPacket& packet = scene_.packet;
+  out.neighbour = true;
+  if (to.is_v4()) {
+    out.protocol.reset();
+    out.arp_mac = q_.arp_mac.value_or(*out.src_mac);
+    if (!out.dst_mac) out.dst_mac = kBroadcast;
+    packet.ethertype = kEtherArp;
+    packet.arp_sender_mac = out.arp_mac;
+    packet.arp_sender_ip = out.src;
+    return;
+  }
+  packet.dst_ip = SolicitedNodeOf(to);
+  packet.icmpv6_type = kNeighbourSolicitation;
+  packet.ttl = out.ttl = kNdHopLimit;
+  if (!out.dst_mac) out.dst_mac = MulticastMac6(packet.dst_ip);
+}
+
+// As the slow path does it (dataplane/slowpath/arp_nd.cc).
+void SceneBuilder::AnswerNeighbourQuestion() {
+  const IpAddress& to = *q_.to;
+  const IpAddress& src = *scene_.begun.packet.src;
+  const IpPrefix& prefix = *PrefixOf(*subnet_, to);
+  const bool probe = src.IsUnspecified();  // RFC 5227 section 2.1.1, RFC 4862 section 5.4.2
+  FlowExplanation::Lookup lookup = AskFor(to);
+  std::string why = WhyNotAdmitted();
+  if (probe || IsLinkLocal6(src)) why.clear();
+  if (why.empty() && !prefix.Contains(to)) {
+    why = StrCat(to.ToString(), " is not in ", prefix.ToString(), " of subnet ", subnet_->id);
+  } else if (const auto& own = from_->addresses;
+             why.empty() && std::find(own.begin(), own.end(), to) != own.end()) {
+    why = "it is the port's own";
+  }
+  if (!why.empty()) {
+    lookup.mac.reset();
+    lookup.why = why;
+  }
+  scene_.asked = StrCat("the slow path answers",
+                        lookup.mac ? StrCat(": ", lookup.mac->ToString()) : " nothing: ",
+                        lookup.mac ? "" : lookup.why);
+  scene_.begun.lookup = std::move(lookup);
 }
 
 // What may keep the packet from arriving though rules lead there.
@@ -384,12 +441,15 @@ void SceneBuilder::FindNextHop() {
                              subnet_->id, ", which has no ", Family(to), " gateway");
     return;
   }
-  AskFor(prefix.Contains(to) ? to : *gateway);
+  FlowExplanation::Lookup lookup = AskFor(prefix.Contains(to) ? to : *gateway);
+  scene_.begun.packet.dst_mac = lookup.mac;
+  if (!lookup.mac) scene_.not_sent = StrCat(lookup.why, ", so nobody answers the guest");
+  scene_.begun.lookup = std::move(lookup);
 }
 
 // What fairlead-slowpath answers (dataplane/slowpath), which is told the same.
-void SceneBuilder::AskFor(const IpAddress& next_hop) {
-  FlowExplanation::Lookup& lookup = scene_.begun.lookup.emplace();
+FlowExplanation::Lookup SceneBuilder::AskFor(const IpAddress& next_hop) {
+  FlowExplanation::Lookup lookup;
   lookup.question = StrCat(next_hop.is_v4() ? "ARP" : "ND", ": who has ", next_hop.ToString(), "?");
   Note(host_.not_answered(q_.port));
   const std::optional<ObjectRef> owner = world_.OwnerOfAddress(vpc_->id, next_hop);
@@ -406,12 +466,15 @@ void SceneBuilder::AskFor(const IpAddress& next_hop) {
   } else {
     lookup.why = Nobody(next_hop.ToString());
   }
-  scene_.begun.packet.dst_mac = lookup.mac;
-  if (!lookup.mac) scene_.not_sent = StrCat(lookup.why, ", so nobody answers the guest");
+  return lookup;
 }
 
 std::string SceneBuilder::WhyNotAdmitted() const {
   const FlowExplanation::Packet& packet = scene_.begun.packet;
+  if (packet.arp_mac && packet.arp_mac != packet.src_mac) {
+    return StrCat("the sender's MAC in the ARP, ", packet.arp_mac->ToString(),
+                  ", is not the frame's, ", packet.src_mac->ToString());
+  }
   std::vector<AddressPair> owned = from_->pairs;
   for (const IpAddress& address : from_->addresses) {
     owned.push_back({from_->mac, IpPrefix::Host(address)});
@@ -499,7 +562,10 @@ void SceneBuilder::TakeRoutes() {
 // As dataplane/slowpath/icmp.cc does it.
 void SceneBuilder::SayWhatIsAnswered() {
   const IpAddress& to = *q_.to;
-  const bool ping = scene_.begun.packet.protocol == (to.is_v4() ? kProtocolIcmp4 : kProtocolIcmp6);
+  const bool ping =
+      scene_.begun.packet.protocol == (to.is_v4() ? kProtocolIcmp4 : kProtocolIcmp6) &&
+      q_.icmp_type.value_or(to.is_v4() ? kEchoRequest4 : kEchoRequest6) ==
+          (to.is_v4() ? kEchoRequest4 : kEchoRequest6);
   const std::optional<IpAddress>& gateway = GatewayOf(*subnet_, to);
   if (gateway) {
     scene_.expired = StrCat("its ", to.is_v4() ? "TTL" : "hop limit", " of ", q_.ttl,

@@ -48,8 +48,9 @@ constexpr char kExplainHelp[] =
     "ends and why. The packet is the one that the guest's own stack would send; options say what\n"
     "is otherwise. No packet is sent, and nothing is changed.\n\n"
     "  fairleadctl explain flow --from web-red-1 --to 10.0.1.9 --proto tcp --dport 443\n"
-    "  fairleadctl explain flow --from vtep:192.0.2.2 --vni 1000 --to-mac 52:54:00:00:01:00\n"
-    "  fairleadctl explain flow --from uplink:pf0 --vlan 100 --to-mac 52:54:00:00:01:00\n\n"
+    "  fairleadctl explain flow --from web-red-1 --to 10.0.0.6 --proto arp\n"
+    "  fairleadctl explain flow --from vtep:192.0.2.2 --vni 1000 --dst-mac 52:54:00:00:01:00\n"
+    "  fairleadctl explain flow --from uplink:pf0 --vlan 100 --dst-mac 52:54:00:00:01:00\n\n"
     "A rule that does not stand in the kernel as it was compiled is marked with !.\n\n";
 
 constexpr char kCompletionHelp[] =
@@ -259,19 +260,24 @@ void CommandTree::AddExplain() {
            ->required(),
        Values::From::kIds, {"port"});
   sub->add_option("--to", flow.to, "Its destination, an IPv4 or IPv6 address");
-  Note(sub->add_option("--proto", flow.proto,
-                       "tcp, udp, icmp or a number; default: icmp, an echo request"),
-       Values::From::kList, {"tcp", "udp", "icmp"});
+  Note(
+      sub->add_option("--proto", flow.proto,
+                      "tcp, udp, icmp, a number; or arp or nd, to ask who has --to; default: icmp"),
+      Values::From::kList, {"tcp", "udp", "icmp", "arp", "nd"});
+  sub->add_option("--icmp-type", flow.icmp_type, "Of icmp; default: an echo request");
   sub->add_option("--dport", flow.dst_port, "Its destination port, of tcp and udp");
   sub->add_option("--sport", flow.src_port, "Its source port, likewise");
   sub->add_option("--src", flow.src, "Its source; default: the port's first address");
   sub->add_option("--src-mac", flow.src_mac, "Default: the port's MAC");
-  sub->add_option("--dst-mac,--to-mac", flow.dst_mac,
+  sub->add_option("--arp-mac", flow.arp_mac, "The sender's MAC in the ARP; default: --src-mac");
+  sub->add_option("--dst-mac", flow.dst_mac,
                   "Default: what the guest is told when it asks for its next hop");
   sub->add_option("--ttl", flow.ttl, "Its TTL or hop limit; default: 64");
   sub->add_flag("--fragment", flow.fragment, "It comes in fragments, whose ports no rule sees");
   sub->add_option("--vni", flow.vni, "The VNI of a packet by the tunnel");
-  sub->add_option("--vlan", flow.vlan, "The VLAN of a packet by an uplink; default: untagged");
+  sub->add_option("--vlan", flow.vlan,
+                  "The VLAN of a packet by an uplink, or of a frame that the guest tags itself; "
+                  "default: untagged");
   AddOutput(sub, {"text", "json", "yaml"});
 }
 
@@ -291,6 +297,8 @@ void CommandTree::AddReads() {
   sub->add_option("--limit", o_.limit, "Of rules: so many at most")
       ->check(CLI::Range(1U, 1'000'000U))
       ->capture_default_str();
+  sub->add_option("--after", o_.after,
+                  "Of rules: those behind this place, where a list before stopped");
   AddOutput(sub, {"table", "wide", "json", "yaml"});
 
   sub =

@@ -110,7 +110,7 @@ TEST_F(Completion, OffersTheCommandsOfACommand) {
   EXPECT_THAT(Offered({"vf", "release", "--f"}), HasSubstr("--force\t"));
   EXPECT_THAT(Offered({"explain", ""}), HasSubstr("flow\tFollow a packet"));
   EXPECT_EQ(Offered({"explain", "flow", "--from", "w"}), "web-0\n");
-  EXPECT_EQ(Offered({"explain", "flow", "--proto", ""}), "tcp\nudp\nicmp\n");
+  EXPECT_EQ(Offered({"explain", "flow", "--proto", ""}), "tcp\nudp\nicmp\narp\nnd\n");
   EXPECT_EQ(Offered({"explain", "flow", "-o", ""}), "text\njson\nyaml\n");
   EXPECT_THAT(Offered({"explain", "flow", "--"}), HasSubstr("--dst-mac\t"));
   EXPECT_EQ(Offered({"vf", "release", "0000:01:00.1", ""}), "");

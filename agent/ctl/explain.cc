@@ -28,11 +28,12 @@ constexpr Protocol kProtocols[] = {{1, "ICMP"}, {6, "TCP"}, {17, "UDP"}, {58, "I
 
 // What is named on the command line, by the field of the request.
 constexpr std::pair<const char*, const char*> kOptionOfField[] = {
-    {"port", "--from"},      {"vtep", "--from"},        {"vni", "--vni"},
-    {"uplink", "--from"},    {"vlan", "--vlan"},        {"to", "--to"},
-    {"src", "--src"},        {"src_mac", "--src-mac"},  {"dst_mac", "--dst-mac"},
-    {"protocol", "--proto"}, {"src_port", "--sport"},   {"dst_port", "--dport"},
-    {"ttl", "--ttl"},        {"fragment", "--fragment"}};
+    {"port", "--from"},       {"vtep", "--from"},          {"vni", "--vni"},
+    {"uplink", "--from"},     {"vlan", "--vlan"},          {"to", "--to"},
+    {"src", "--src"},         {"src_mac", "--src-mac"},    {"dst_mac", "--dst-mac"},
+    {"protocol", "--proto"},  {"src_port", "--sport"},     {"dst_port", "--dport"},
+    {"ttl", "--ttl"},         {"fragment", "--fragment"},  {"neighbour", "--proto"},
+    {"arp_mac", "--arp-mac"}, {"icmp_type", "--icmp-type"}};
 
 std::string OptionOf(const std::string& path) {
   const std::string field = path.substr(path.find('.') + 1);
@@ -57,11 +58,20 @@ std::string PacketText(const v1::FlowExplanation& flow) {
   const auto& packet = flow.packet();
   std::string out = flow.from();
   if (packet.dst().empty()) return StrCat(out, " -> ", packet.dst_mac());
-  StrAppend(&out, " -> ", packet.dst(), ": ", ProtocolText(packet.protocol()));
+  StrAppend(&out, " -> ", packet.dst(), ": ",
+            !packet.neighbour()        ? ProtocolText(packet.protocol())
+            : packet.arp_mac().empty() ? "ND, who has it?"
+                                       : "ARP, who has it?");
+  if (packet.has_icmp_type()) StrAppend(&out, " type ", packet.icmp_type());
   if (packet.has_src_port()) StrAppend(&out, " from port ", packet.src_port());
   if (packet.has_dst_port()) StrAppend(&out, " to port ", packet.dst_port());
   if (packet.fragment()) out += ", in fragments";
-  StrAppend(&out, ", source ", packet.src(), " at ", packet.src_mac(), ", TTL ", packet.ttl());
+  StrAppend(&out, ", source ", packet.src(), " at ", packet.src_mac());
+  if (!packet.arp_mac().empty() && packet.arp_mac() != packet.src_mac()) {
+    StrAppend(&out, ", which calls itself ", packet.arp_mac());
+  }
+  if (packet.has_ttl()) StrAppend(&out, ", TTL ", packet.ttl());
+  if (packet.vlan() != 0) StrAppend(&out, ", tagged with VLAN ", packet.vlan());
   return out;
 }
 
@@ -110,8 +120,14 @@ std::string ReadFlow(FlowOptions* flow) {
   }
   const std::string& proto = flow->proto;
   if (proto.empty()) return "";
-  if (proto == "icmp") {
-    const absl::StatusOr<IpAddress> to = IpAddress::Parse(flow->to);
+  const absl::StatusOr<IpAddress> to = IpAddress::Parse(flow->to);
+  if (proto == "arp" || proto == "nd") {
+    flow->neighbour = true;
+    if (to.ok() && to->is_v4() != (proto == "arp")) {
+      return StrCat("--proto ", proto, " asks for an ", proto == "arp" ? "IPv4" : "IPv6",
+                    " address, and --to ", flow->to, " is none");
+    }
+  } else if (proto == "icmp") {
     flow->protocol = to.ok() && to->is_v6() ? 58 : 1;
   } else if (proto == "tcp" || proto == "udp") {
     flow->protocol = proto == "tcp" ? 6 : 17;
@@ -121,7 +137,7 @@ std::string ReadFlow(FlowOptions* flow) {
     const auto [rest, error] = std::from_chars(proto.data(), end, number);
     if (error != std::errc() || rest != end || number > 255) {
       return StrCat("--proto ", Quoted(proto),
-                    " is none of tcp, udp and icmp, and no number from 0 to 255");
+                    " is none of tcp, udp, icmp, arp and nd, and no number from 0 to 255");
     }
     flow->protocol = number;
   }
@@ -193,6 +209,9 @@ int RunExplainFlow(Session& s) {
   if (flow.dst_port) ask->set_dst_port(*flow.dst_port);
   if (flow.ttl) ask->set_ttl(*flow.ttl);
   ask->set_fragment(flow.fragment);
+  ask->set_neighbour(flow.neighbour);
+  ask->set_arp_mac(flow.arp_mac);
+  if (flow.icmp_type) ask->set_icmp_type(*flow.icmp_type);
   if (flow.vni) ask->set_vni(*flow.vni);
   s.set_describe_path(OptionOf);
   v1::Reply reply;

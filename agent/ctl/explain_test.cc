@@ -197,12 +197,35 @@ TEST_F(ExplainCommand, ProtocolsHaveNamesAndNumbers) {
   }
   for (const char* bad : {"256", "tpc", "-1", "6x"}) {
     EXPECT_EQ(Run({"--from", "a0", "--to", "10.0.0.6", std::string("--proto=") + bad}), kUsage);
-    EXPECT_THAT(err_, HasSubstr("is none of tcp, udp and icmp, and no number from 0 to 255"));
+    EXPECT_THAT(err_,
+                HasSubstr("is none of tcp, udp, icmp, arp and nd, and no number from 0 to 255"));
   }
 }
 
+TEST_F(ExplainCommand, AQuestionForAMac) {
+  reply_ =
+      "flow { from: 'port/a0' packet { dst: '10.0.0.6' src: '10.0.0.5' src_mac: 'm' arp_mac: 'n' "
+      "neighbour: true vlan: 5 } verdict { kind: 'slow path' } }";
+  EXPECT_EQ(
+      Run({"--from", "a0", "--to", "10.0.0.6", "--proto", "arp", "--arp-mac", "n", "--vlan", "5"}),
+      kOk)
+      << err_;
+  EXPECT_TRUE(asked_.explain_flow().neighbour());
+  EXPECT_FALSE(asked_.explain_flow().has_protocol());
+  EXPECT_EQ(asked_.explain_flow().arp_mac(), "n");
+  EXPECT_EQ(asked_.explain_flow().vlan(), 5U);
+  EXPECT_THAT(out_, HasSubstr("port/a0 -> 10.0.0.6: ARP, who has it?, source 10.0.0.5 at m, which "
+                              "calls itself n, tagged with VLAN 5\n"));
+  EXPECT_EQ(Run({"--from", "a0", "--to", "fd00::6", "--proto", "nd"}), kOk) << err_;
+  EXPECT_TRUE(asked_.explain_flow().neighbour());
+  EXPECT_EQ(Run({"--from", "a0", "--to", "fd00::6", "--proto", "arp"}), kUsage);
+  EXPECT_THAT(err_, HasSubstr("--proto arp asks for an IPv4 address, and --to fd00::6 is none"));
+  EXPECT_EQ(Run({"--from", "a0", "--to", "fd00::6", "--icmp-type", "134"}), kOk) << err_;
+  EXPECT_EQ(asked_.explain_flow().icmp_type(), 134U);
+}
+
 TEST_F(ExplainCommand, APacketByTheTunnel) {
-  EXPECT_EQ(Run({"--from", "vtep:192.0.2.2", "--vni", "1000", "--to-mac", "m"}), kOk) << err_;
+  EXPECT_EQ(Run({"--from", "vtep:192.0.2.2", "--vni", "1000", "--dst-mac", "m"}), kOk) << err_;
   EXPECT_EQ(asked_.explain_flow().vtep(), "192.0.2.2");
   EXPECT_EQ(asked_.explain_flow().vni(), 1000U);
   EXPECT_EQ(asked_.explain_flow().dst_mac(), "m");
@@ -216,7 +239,7 @@ TEST_F(ExplainCommand, APacketByAnUplinkAndOneThatLeavesByIt) {
       "flow { from: 'uplink/pf0' packet { dst_mac: 'm' } verdict { kind: 'leaves by the uplink' "
       "uplink: 'pf0' vlan: 100 copies: 'b0' copies: 'c0' } compiled { kind: 'leaves by the uplink' "
       "uplink: 'pf0' } }";
-  EXPECT_EQ(Run({"--from", "uplink:pf0", "--vlan", "100", "--to-mac", "m"}), kOk) << err_;
+  EXPECT_EQ(Run({"--from", "uplink:pf0", "--vlan", "100", "--dst-mac", "m"}), kOk) << err_;
   EXPECT_EQ(asked_.explain_flow().uplink(), "pf0");
   EXPECT_EQ(asked_.explain_flow().vlan(), 100U);
   EXPECT_EQ(asked_.explain_flow().dst_mac(), "m");

@@ -89,7 +89,8 @@ std::string ReadWaits(const CommandTree& tree, const RawOptions& raw, Options* o
     if (o->dry_run) return "--wait and --dry-run exclude each other";
   }
   if (o->command == Options::Command::kWatch && !o->until.empty()) {
-    o->wait = raw.within.empty() ? kDefaultWait : ParseDuration(raw.within);
+    const bool given = tree.app.get_subcommand("watch")->count("--within") > 0;
+    o->wait = given ? ParseDuration(raw.within) : kDefaultWait;
     if (!o->wait) return NoTime("--within", raw.within);
   }
   return "";
@@ -107,7 +108,7 @@ std::string ReadId(const CommandTree& tree, const Options& o) {
 
 std::string CheckOfRules(const CommandTree& tree, const Options& o) {
   const CLI::App* get = tree.app.get_subcommand("get");
-  for (const char* name : {"--port", "--counters", "--limit"}) {
+  for (const char* name : {"--port", "--counters", "--limit", "--after"}) {
     if (o.kind != "rule" && get->count(name) > 0) return StrCat(name, " is of `get rules` alone");
   }
   return get->count("--port") == 0 ? "" : std::string(CheckObjectId(o.port).message());
@@ -224,7 +225,7 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
   }
 
   if (std::string wrong = CheckUtf8(tree); !wrong.empty()) return Usage(wrong);
-  if (!raw.timeout.empty()) {
+  if (tree.app.count("--timeout") > 0) {
     std::optional<std::chrono::milliseconds> timeout = ParseDuration(raw.timeout);
     if (!timeout) return Usage(NoTime("--timeout", raw.timeout));
     o.timeout = *timeout;

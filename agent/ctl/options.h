@@ -34,9 +34,10 @@ struct WatchedItem {
 struct FlowOptions {
   std::string from, to, proto;
   std::string port, vtep, uplink;  // one of them
-  std::string src, src_mac, dst_mac;
-  std::optional<uint32_t> protocol, src_port, dst_port, ttl, vni, vlan;
+  std::string src, src_mac, dst_mac, arp_mac;
+  std::optional<uint32_t> protocol, src_port, dst_port, ttl, vni, vlan, icmp_type;
   bool fragment = false;
+  bool neighbour = false;  // --proto arp or nd
 };
 
 // From the environment; "" where not set there.
@@ -89,6 +90,7 @@ struct Options {
   uint64_t epoch = 0;                         // controller forget
   bool counters = false;                      // get rules
   uint32_t limit = 1000;                      // likewise: so many at most
+  std::string after;                          // likewise: those behind this place
   std::vector<WatchedItem> watched;           // watch; empty: everything
   std::string until;                          // watch: "", "ready", "gone"
   std::string store;                          // adopt, purge

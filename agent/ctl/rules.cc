@@ -22,6 +22,7 @@ constexpr uint32_t kPage = 1000;  // agent.proto, ListRules.limit
 // What is named on the command line, by the field of the request.
 std::string OptionOf(const std::string& path) {
   if (path == "list_rules.port") return "--port";
+  if (path == "list_rules.after") return "--after";
   return path == "list_rules.match" ? "ID" : "";
 }
 
@@ -29,6 +30,7 @@ std::string OptionOf(const std::string& path) {
 int AskRules(Session& s, v1::RuleList* list) {
   const Options& o = s.options();
   s.set_describe_path(OptionOf);
+  list->set_next(o.after);
   do {
     v1::Request request;
     v1::ListRules* ask = request.mutable_list_rules();
@@ -50,6 +52,13 @@ int AskRules(Session& s, v1::RuleList* list) {
   return kOk;
 }
 
+// "3/4"; "-": not read since the start.
+std::string InHardwareText(const v1::RuleList::Rule& rule) {
+  if (rule.in_hw_count() == 0 && rule.state() == "in hardware") return "-";
+  const std::string count = StrCat(rule.in_hw_count());
+  return rule.offered() == 0 ? count : StrCat(count, "/", rule.offered());
+}
+
 }  // namespace
 
 std::string CountersText(const v1::Counters& counters) {
@@ -65,9 +74,7 @@ std::string RenderRules(const v1::RuleList& list, bool counters) {
   Table table(std::move(header));
   for (const auto& rule : list.rules()) {
     std::vector<std::string> row{rule.location(), rule.stage(), rule.owner(), rule.state(),
-                                 rule.in_hw_count() == 0 && rule.state() == "in hardware"
-                                     ? std::string("-")  // not read since
-                                     : StrCat(rule.in_hw_count())};
+                                 InHardwareText(rule)};
     if (counters && rule.has_counters()) {
       const v1::Counters& met = rule.counters();
       row.insert(row.end(), {StrCat(met.packets()), StrCat(met.bytes()),
@@ -80,8 +87,8 @@ std::string RenderRules(const v1::RuleList& list, bool counters) {
   }
   std::string out = table.Print();
   if (!list.next().empty()) {
-    StrAppend(&out, "These are the first ", list.rules_size(),
-              "; there may be more (--limit, --port, or a part of a location or an owner)\n");
+    StrAppend(&out, "Stopped at ", list.rules_size(), "; there may be more: --after ",
+              Printable(list.next()), ", --limit, --port, or a part of a location or an owner\n");
   }
   if (!list.counters_problem().empty()) {
     StrAppend(&out, "No counters: ", Printable(list.counters_problem()), "\n");
@@ -93,7 +100,7 @@ int RunGetRules(Session& s) {
   const Options& o = s.options();
   v1::RuleList list;
   if (int code = AskRules(s, &list); code != kOk) return code;
-  if (!o.id.empty() && list.rules().empty() && list.next().empty()) {
+  if (!o.id.empty() && o.after.empty() && list.rules().empty() && list.next().empty()) {
     return s.NotThere(StrCat("rule/", o.id));
   }
   if (s.table()) {

@@ -127,7 +127,10 @@ TEST_F(GetRules, AreAskedForPageByPageUntilThereAreEnough) {
   EXPECT_EQ(json["rules"].size(), 2200U);
   EXPECT_EQ(json["next"], "block-1000/0/1000/2200") << "where to go on";
   EXPECT_EQ(Run({"--limit", "2200"}), kOk) << err_;
-  EXPECT_THAT(out_, HasSubstr("These are the first 2200; there may be more (--limit, "));
+  EXPECT_THAT(out_, HasSubstr("Stopped at 2200; there may be more: --after "));
+  asked_.clear();
+  EXPECT_EQ(Run({"--after", "block-1000/0/1000/2200"}), kOk) << err_;
+  EXPECT_EQ(asked_[0].after(), "block-1000/0/1000/2200");
   EXPECT_EQ(Run({"--limit", "3000"}), kOk) << err_;
   EXPECT_THAT(out_, Not(HasSubstr("there may be more")));
   page_ = 0;  // it looked at many, and found none of these yet
@@ -147,8 +150,10 @@ TEST_F(GetRules, NoneOfThatNameAndARefusalAreTold) {
 
 TEST(GetRulesLine, ItsOptionsAreOfRulesAlone) {
   EXPECT_TRUE(ParseCommandLine({"get", "rules", "--counters", "--limit", "5"}, {}).options);
-  for (const std::vector<std::string>& more :
-       {std::vector<std::string>{"--counters"}, {"--port", "a"}, {"--limit", "5"}}) {
+  for (const std::vector<std::string>& more : {std::vector<std::string>{"--counters"},
+                                               {"--port", "a"},
+                                               {"--limit", "5"},
+                                               {"--after", "x"}}) {
     std::vector<std::string> args = {"get", "ports"};
     args.insert(args.end(), more.begin(), more.end());
     const ParsedLine line = ParseCommandLine(args, {});

@@ -179,9 +179,12 @@ class ObjectReader {
         uint32_t number = 0;
         const std::string& text = value.scalar;
         auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-        if (value.kind != YamlNode::Kind::kScalar || !value.plain || text.empty() ||
+        // With a zero before it some would read it as octal.
+        const bool zero = text.size() > 1 && text.front() == '0';
+        if (value.kind != YamlNode::Kind::kScalar || !value.plain || text.empty() || zero ||
             error != std::errc() || end != text.data() + text.size()) {
-          return Problem(value, StrCat(field->name(), " must be a whole number of 0 or more"));
+          return Problem(value, StrCat(field->name(), " must be a whole number from 0 to ",
+                                       UINT32_MAX, zero ? ", without zeros before it" : ""));
         }
         reflection->SetUInt32(message, field, number);
         return;

@@ -18,13 +18,14 @@ namespace fairlead {
 namespace {
 
 constexpr std::chrono::milliseconds kStoreDeadline{5'000};
+constexpr std::chrono::milliseconds kLookAtStoreEvery{2'000};
 constexpr std::chrono::milliseconds kNetDeadline{10'000};
 constexpr std::chrono::milliseconds kRulesDeadline{30'000};
 constexpr std::chrono::milliseconds kPlanDeadline{60'000};
 // More than the port takes for itself (run.cc).
 constexpr std::chrono::milliseconds kSlowPathDeadline{60'000};
 constexpr std::string_view kSlowPathLane = "slow path";
-constexpr std::string_view kRulesLane = "rules ";  // and the table
+constexpr std::string_view kRulesLane = "rules ";  // and which (RulesLane)
 // Its worker and sockets are let go then, so that those of many VPCs do not outlive an audit.
 constexpr std::chrono::seconds kIdleRulesLane{15};
 // To look at a NIC with all its VFs, which takes no second. What changes one may take minutes.
@@ -358,7 +359,7 @@ void LaneExecutor::ObserveNeighbours(
 void LaneExecutor::ObserveTable(const RuleTable& table, bool counted,
                                 std::function<void(absl::StatusOr<ObservedRules>)> done) {
   Ask<ObservedRules>(
-      RulesLane(table), "observe rules", kRulesDeadline,
+      RulesLane(table), StrCat("observe the rules of ", table.ToString()), kRulesDeadline,
       [table, counted](LaneContext& context) {
         return context.work->rules->Observe(table, counted);
       },
@@ -368,7 +369,7 @@ void LaneExecutor::ObserveTable(const RuleTable& table, bool counted,
 void LaneExecutor::CountRules(const RuleTable& table, std::vector<RuleToCount> rules,
                               std::function<void(absl::StatusOr<RuleCounts>)> done) {
   Ask<RuleCounts>(
-      RulesLane(table), "count rules", kRulesDeadline,
+      RulesLane(table), StrCat("count the rules of ", table.ToString()), kRulesDeadline,
       [table, rules = std::move(rules)](LaneContext& context) {
         return context.work->rules->Count(table, rules);
       },
@@ -474,11 +475,33 @@ void LaneExecutor::ReleaseVm(const std::string& vm) {
       });
 }
 
+// What becomes of its file shows before a change is lost with it.
+void LaneExecutor::LookAtStore() {
+  if (looking_at_store_ || clock_->Now() < look_at_store_) return;
+  look_at_store_ = clock_->Now() + kLookAtStoreEvery;
+  looking_at_store_ = true;
+  Ask<bool>(
+      std::string(kStoreLane), "look at the file", kStoreDeadline,
+      [store = store_](LaneContext&) -> absl::StatusOr<bool> {
+        FAIRLEAD_RETURN_IF_ERROR(store->CheckInPlace());
+        return true;
+      },
+      [this](const absl::StatusOr<bool>& result) {
+        looking_at_store_ = false;
+        const std::string before = std::exchange(
+            store_misplaced_, result.ok() ? "" : std::string(result.status().message()));
+        if (!store_misplaced_.empty() && before.empty()) {
+          spdlog::error("the store: {}", store_misplaced_);
+        }
+      });
+}
+
 std::string LaneExecutor::store_problem() const {
   const auto lane = lanes_.find(std::string(kStoreLane));
-  if (lane == lanes_.end()) return store_problem_;
+  const std::string& known = store_problem_.empty() ? store_misplaced_ : store_problem_;
+  if (lane == lanes_.end()) return known;
   const LaneStats stats = lane->second->lane->Stats();
-  if (!stats.parked) return store_problem_;
+  if (!stats.parked) return known;
   return StrCat("it has not answered for ", stats.running_for.count(), " ms");
 }
 
@@ -490,6 +513,7 @@ std::vector<LaneStats> LaneExecutor::Lanes() const {
 
 void LaneExecutor::Tick() {
   for (const auto& [name, context] : lanes_) context->lane->Tick();
+  LookAtStore();
   // Of tables there are as many as VPCs have been here.
   std::erase_if(lanes_, [now = clock_->Now()](const auto& entry) {
     const LaneContext& context = *entry.second;

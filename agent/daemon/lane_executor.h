@@ -94,6 +94,7 @@ class LaneExecutor final : public Executor {
   static std::vector<ApplyResult> ApplyAll(LaneContext& lane,
                                            const std::vector<Operation>& operations);
   std::chrono::milliseconds DeadlineOf(const std::string& lane) const;
+  void LookAtStore();
 
   Scheduler* scheduler_;
   const Clock* clock_;
@@ -101,7 +102,10 @@ class LaneExecutor final : public Executor {
   Ports ports_;
   Store* store_;
   VmEventListener on_vm_event_;
-  std::string store_problem_;
+  std::string store_problem_;    // of the last commit
+  std::string store_misplaced_;  // what the last look at its file found
+  bool looking_at_store_ = false;
+  std::chrono::steady_clock::time_point look_at_store_;  // not before
   LaneListener on_parked_;
   std::shared_ptr<LeaseTable> leases_ = std::make_shared<LeaseTable>();
   std::map<std::string, std::unique_ptr<LaneContext>> lanes_;

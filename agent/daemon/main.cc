@@ -113,7 +113,11 @@ int PrintLeases(const std::string& state_dir) {
     std::cerr << "fairleadd: look for the store " << path << ": " << error.message() << "\n";
     return kFailed;
   }
-  if (!there) return kOk;
+  if (!there && std::filesystem::is_directory(state_dir, error)) return kOk;
+  if (!there) {
+    std::cerr << "fairleadd: there is no directory " << state_dir << "\n";
+    return kFailed;
+  }
   const auto contents = [&path]() -> absl::StatusOr<StoreContents> {
     FAIRLEAD_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenSqliteStore({path}));
     return store->Load();

@@ -18,6 +18,7 @@ namespace {
 
 // Of a netdev at most 15 (IFNAMSIZ - 1, uapi/linux/if.h), of a MAC 17.
 constexpr size_t kMostUplinkName = 17;
+constexpr uint8_t kNeighbourSolicitation = 135;  // RFC 4861 section 4.3
 
 std::string Path(std::string_view field) { return StrCat("explain_flow.", field); }
 
@@ -64,7 +65,10 @@ void ReadArriving(const v1::ExplainFlow& wire, std::string_view by, Reader& in,
                                                  {"src_port", wire.has_src_port()},
                                                  {"dst_port", wire.has_dst_port()},
                                                  {"ttl", wire.has_ttl()},
-                                                 {"fragment", wire.fragment()}};
+                                                 {"fragment", wire.fragment()},
+                                                 {"neighbour", wire.neighbour()},
+                                                 {"arp_mac", !wire.arp_mac().empty()},
+                                                 {"icmp_type", wire.has_icmp_type()}};
   for (const auto& [field, set] : others) {
     if (!set) continue;
     in.Bad(field, StrCat("makes no difference by the ", by, " and MAC alone"),
@@ -72,9 +76,52 @@ void ReadArriving(const v1::ExplainFlow& wire, std::string_view by, Reader& in,
   }
 }
 
+void ReadVlan(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
+  if (wire.vlan() == 0) return;
+  const absl::StatusOr<VlanId> vlan = VlanId::Make(wire.vlan());
+  if (vlan.ok()) question.vlan = *vlan;
+  if (!vlan.ok()) in.Bad("vlan", std::string(vlan.status().message()));
+}
+
+// A question for a MAC is ARP or ND, and nothing else.
+void ReadNeighbour(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
+  question.neighbour = wire.neighbour();
+  question.arp_mac = in.Value<MacAddress>("arp_mac", wire.arp_mac());
+  const bool arp = wire.neighbour() && question.to && question.to->is_v4();
+  if (question.arp_mac && !arp) {
+    in.Bad("arp_mac", "is of ARP alone: of a question (neighbour) for an IPv4 address");
+  }
+  const std::pair<const char*, bool> others[] = {
+      {"protocol", wire.has_protocol()}, {"src_port", wire.has_src_port()},
+      {"dst_port", wire.has_dst_port()}, {"ttl", wire.has_ttl()},
+      {"fragment", wire.fragment()},     {"icmp_type", wire.has_icmp_type()}};
+  for (const auto& [field, set] : others) {
+    if (set && wire.neighbour()) in.Bad(field, "is not of a question for a MAC (neighbour)");
+  }
+}
+
+void ReadIcmpType(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
+  if (!wire.has_icmp_type() || wire.neighbour()) return;
+  question.icmp_type = in.Number<uint8_t>("icmp_type", wire.icmp_type());
+  const bool v6 = question.to && question.to->is_v6();
+  const uint8_t icmp = v6 ? kProtocolIcmp6 : kProtocolIcmp4;
+  if (wire.has_protocol() && wire.protocol() != icmp) {
+    in.Bad("icmp_type", StrCat("is of ", v6 ? "ICMPv6" : "ICMP", " (", icmp,
+                               ") alone, not of protocol ", wire.protocol()));
+  } else if (wire.fragment()) {
+    in.Bad("icmp_type", "no rule is told the type of a fragment, not even of the first");
+  } else if (v6 && wire.icmp_type() == kNeighbourSolicitation) {
+    in.Bad("icmp_type", StrCat(kNeighbourSolicitation, " is a question for a MAC: set neighbour"));
+  }
+}
+
 void ReadTunnel(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
   question.vtep = in.Value<IpAddress>("vtep", wire.vtep());
-  if (const absl::StatusOr<Vni> vni = Vni::Make(wire.vni()); vni.ok()) {
+  const char* what = question.vtep ? WhyNotRoutable(*question.vtep) : nullptr;
+  if (what != nullptr) in.Bad("vtep", StrCat("is ", what, ": no host sends from there"));
+  if (!wire.has_vni()) {
+    in.Bad("vni", StrCat("is missing: that of the packet, ", Vni::kMin, " to ", Vni::kMax));
+  } else if (const absl::StatusOr<Vni> vni = Vni::Make(wire.vni()); vni.ok()) {
     question.vni = *vni;
   } else {
     in.Bad("vni", std::string(vni.status().message()));
@@ -85,12 +132,8 @@ void ReadTunnel(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question)
 void ReadUplink(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
   question.uplink = wire.uplink();
   if (wire.uplink().size() > kMostUplinkName) in.Bad("uplink", "is no netdev's name and no MAC");
-  if (wire.vlan() != 0) {
-    const absl::StatusOr<VlanId> vlan = VlanId::Make(wire.vlan());
-    if (vlan.ok()) question.vlan = *vlan;
-    if (!vlan.ok()) in.Bad("vlan", std::string(vlan.status().message()));
-  }
-  if (wire.vni() != 0) {
+  ReadVlan(wire, in, question);
+  if (wire.has_vni()) {
     in.Bad("vni", "is of a packet by the tunnel", ViolationCode::kUnsupported);
   }
   ReadArriving(wire, "uplink, whose rules ask for VLAN", in, question);
@@ -107,23 +150,23 @@ void ReadPort(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
   if (wire.has_dst_port()) question.dst_port = in.Number<uint16_t>("dst_port", wire.dst_port());
   if (wire.has_ttl()) question.ttl = in.Number<uint8_t>("ttl", wire.ttl()).value_or(kDefaultTtl);
   question.fragment = wire.fragment();
+  ReadNeighbour(wire, in, question);
+  ReadIcmpType(wire, in, question);
+  ReadVlan(wire, in, question);
   const bool ports = wire.protocol() == kProtocolTcp || wire.protocol() == kProtocolUdp;
   for (const auto& [field, set] :
        {std::pair("src_port", wire.has_src_port()), {"dst_port", wire.has_dst_port()}}) {
-    if (set && !ports) {
-      in.Bad(field, StrCat("is of TCP (", kProtocolTcp, ") and UDP (", kProtocolUdp,
-                           ") alone, and protocol is ",
-                           wire.has_protocol() ? StrCat(wire.protocol()) : "not set"));
+    if (set && !ports && !wire.neighbour()) {
+      in.Bad(field,
+             StrCat("is of TCP (", kProtocolTcp, ") and UDP (", kProtocolUdp, ") alone, not of ",
+                    wire.has_protocol() ? StrCat("protocol ", wire.protocol())
+                                        : "the echo request that is asked about by default"));
     } else if (set && wire.fragment()) {
       in.Bad(field, "no rule is told a port of a fragment, not even of the first");
     }
   }
-  if (wire.vni() != 0) {
+  if (wire.has_vni()) {
     in.Bad("vni", "is of a packet by the tunnel; that of a port is its VPC's",
-           ViolationCode::kUnsupported);
-  }
-  if (wire.vlan() != 0) {
-    in.Bad("vlan", "is of a packet by an uplink; that of a port is its VPC's",
            ViolationCode::kUnsupported);
   }
 }
@@ -199,7 +242,12 @@ void ToProto(const FlowExplanation& explanation, v1::FlowExplanation* out) {
   if (packet.src_port) sent->set_src_port(*packet.src_port);
   if (packet.dst_port) sent->set_dst_port(*packet.dst_port);
   sent->set_fragment(packet.fragment);
-  if (packet.dst) sent->set_ttl(packet.ttl);  // of one by the tunnel it is not known
+  // Of one by the tunnel it is not known, and ARP has none.
+  if (packet.dst && !packet.arp_mac) sent->set_ttl(packet.ttl);
+  sent->set_neighbour(packet.neighbour);
+  sent->set_arp_mac(Text(packet.arp_mac));
+  if (packet.icmp_type) sent->set_icmp_type(*packet.icmp_type);
+  if (packet.vlan) sent->set_vlan(packet.vlan->value());
   if (const auto& lookup = explanation.lookup) {
     out->mutable_lookup()->set_question(lookup->question);
     out->mutable_lookup()->set_mac(Text(lookup->mac));

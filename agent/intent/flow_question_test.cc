@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/base/text.h"
 #include "agent/intent/intent_test_util.h"
+#include "agent/intent/question_test_util.h"
 #include "fairlead/v1/agent.pb.h"
 
 namespace fairlead {
@@ -17,22 +19,8 @@ auto Parse(const std::string& fields) {
   return ParseFlowQuestion(RequestFromText("explain_flow { " + fields + " }").explain_flow());
 }
 
-FlowQuestion Good(const std::string& fields) {
-  auto result = Parse(fields);
-  EXPECT_TRUE(std::holds_alternative<FlowQuestion>(result)) << fields;
-  return std::holds_alternative<FlowQuestion>(result) ? std::get<FlowQuestion>(result)
-                                                      : FlowQuestion();
-}
-
-// "path: reason", a line each.
-std::string Bad(const std::string& fields) {
-  auto result = Parse(fields);
-  std::string out;
-  if (const auto* list = std::get_if<std::vector<Violation>>(&result)) {
-    for (const Violation& violation : *list) out += violation.path + ": " + violation.reason + "\n";
-  }
-  return out;
-}
+FlowQuestion Good(const std::string& fields) { return Taken(Parse(fields)); }
+std::string Bad(const std::string& fields) { return Mistakes(Parse(fields)); }
 
 TEST(FlowQuestion, LittleIsNeeded) {
   const FlowQuestion question = Good("port: 'a0' to: '10.0.0.6'");
@@ -85,8 +73,6 @@ TEST(FlowQuestion, APacketByAnUplinkHasAMacAndMaybeAVlan) {
               HasSubstr("explain_flow.uplink: "));
   EXPECT_THAT(Bad("port: 'a0' uplink: 'pf0' to: '10.0.0.6'"),
               HasSubstr("explain_flow.uplink: excludes port"));
-  EXPECT_THAT(Bad("port: 'a0' to: '10.0.0.6' vlan: 5"),
-              HasSubstr("explain_flow.vlan: is of a packet by an uplink"));
 }
 
 TEST(FlowQuestion, EachBadFieldIsNamed) {
@@ -110,12 +96,42 @@ TEST(FlowQuestion, EachBadFieldIsNamed) {
 TEST(FlowQuestion, PortsNeedAProtocolThatHasThem) {
   const std::string port = "port: 'a0' to: '10.0.0.6' ";
   EXPECT_THAT(Bad(port + "dst_port: 80"),
-              HasSubstr("explain_flow.dst_port: is of TCP (6) and UDP (17) alone, and protocol is "
-                        "not set"));
-  EXPECT_THAT(Bad(port + "protocol: 1 src_port: 80"), HasSubstr("and protocol is 1"));
+              HasSubstr("explain_flow.dst_port: is of TCP (6) and UDP (17) alone, not of the echo "
+                        "request that is asked about by default"));
+  EXPECT_THAT(Bad(port + "protocol: 1 src_port: 80"), HasSubstr("alone, not of protocol 1"));
   EXPECT_THAT(Bad(port + "protocol: 6"), IsEmpty());
   EXPECT_THAT(Bad(port + "protocol: 17 fragment: true dst_port: 67"),
               HasSubstr("explain_flow.dst_port: no rule is told a port of a fragment"));
+}
+
+TEST(FlowQuestion, AQuestionForAMacIsNothingElse) {
+  const std::string port = "port: 'a0' to: '10.0.0.6' neighbour: true ";
+  const FlowQuestion question = Good(port + "arp_mac: '52:54:00:00:00:02' vlan: 5");
+  EXPECT_TRUE(question.neighbour);
+  EXPECT_EQ(question.arp_mac->ToString(), "52:54:00:00:00:02");
+  EXPECT_EQ(question.vlan->value(), 5U);
+  const std::string bad =
+      Bad(port + "protocol: 6 src_port: 1 dst_port: 2 ttl: 3 fragment: true icmp_type: 8");
+  for (const char* field : {"protocol", "src_port", "dst_port", "ttl", "fragment", "icmp_type"}) {
+    EXPECT_THAT(bad, HasSubstr(StrCat("explain_flow.", field, ": is not of a question for a MAC")));
+  }
+  EXPECT_THAT(Bad("port: 'a0' to: 'fd00::6' neighbour: true arp_mac: '52:54:00:00:00:02'"),
+              HasSubstr("explain_flow.arp_mac: is of ARP alone"));
+  EXPECT_THAT(Bad("port: 'a0' to: '10.0.0.6' arp_mac: '52:54:00:00:00:02'"),
+              HasSubstr("explain_flow.arp_mac: is of ARP alone"));
+  EXPECT_THAT(Bad("port: 'a0' to: '10.0.0.6' vlan: 4095"),
+              HasSubstr("explain_flow.vlan: VLAN 4095"));
+}
+
+TEST(FlowQuestion, ATypeIsOfIcmpAlone) {
+  EXPECT_EQ(Good("port: 'a0' to: '10.0.0.6' icmp_type: 13").icmp_type, 13);
+  EXPECT_EQ(Good("port: 'a0' to: 'fd00::6' protocol: 58 icmp_type: 134").icmp_type, 134);
+  EXPECT_THAT(Bad("port: 'a0' to: '10.0.0.6' icmp_type: 256"), HasSubstr("256 is out of range"));
+  EXPECT_THAT(Bad("port: 'a0' to: '10.0.0.6' protocol: 6 icmp_type: 8"),
+              HasSubstr("explain_flow.icmp_type: is of ICMP (1) alone, not of protocol 6"));
+  EXPECT_THAT(Bad("port: 'a0' to: 'fd00::6' icmp_type: 135"), HasSubstr("set neighbour"));
+  EXPECT_THAT(Bad("port: 'a0' to: '10.0.0.6' icmp_type: 8 fragment: true"),
+              HasSubstr("explain_flow.icmp_type: no rule is told the type of a fragment"));
 }
 
 TEST(FlowQuestion, WhatNoRuleOfTheTunnelAsksForIsRefusedByName) {
@@ -127,7 +143,11 @@ TEST(FlowQuestion, WhatNoRuleOfTheTunnelAsksForIsRefusedByName) {
     EXPECT_THAT(bad, HasSubstr("explain_flow." + std::string(field) + ": makes no difference"));
   }
   EXPECT_THAT(Bad("vtep: 'x'"), HasSubstr("explain_flow.vtep: 'x' is not an IPv4"));
-  EXPECT_THAT(Bad("vtep: '192.0.2.2'"), HasSubstr("explain_flow.vni: VNI 0 is out of range"));
+  EXPECT_THAT(Bad("vtep: '192.0.2.2'"), HasSubstr("explain_flow.vni: is missing"));
+  EXPECT_THAT(Bad("vtep: '192.0.2.2' vni: 0"),
+              HasSubstr("explain_flow.vni: VNI 0 is out of range"));
+  EXPECT_THAT(Bad("vtep: '0.0.0.0'"), HasSubstr("explain_flow.vtep: is the unspecified address"));
+  EXPECT_THAT(Bad("vtep: '239.1.1.1'"), HasSubstr("explain_flow.vtep: is a multicast address"));
   EXPECT_THAT(Bad("vtep: '192.0.2.2'"), HasSubstr("explain_flow.dst_mac: is missing"));
 }
 

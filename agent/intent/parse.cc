@@ -33,21 +33,6 @@ constexpr uint32_t kMaxMbps = 10'000'000;  // 10 Tbit/s, beyond any NIC
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
-// What `address` is, of those that nobody can be reached at from elsewhere; null if none.
-const char* WhyNotRoutable(const IpAddress& address) {
-  const auto bytes = address.bytes();
-  const bool broadcast = address.is_v4() && std::all_of(bytes.begin(), bytes.end(),
-                                                        [](uint8_t b) { return b == 255; });
-  // fe80::/10 (RFC 4291 section 2.5.6) says nothing without an interface.
-  const bool link_local = address.is_v6() && bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
-  return address.IsUnspecified() ? "the unspecified address"
-         : address.IsMulticast() ? "a multicast address"
-         : address.IsLoopback()  ? "a loopback address"
-         : broadcast             ? "the broadcast address"
-         : link_local            ? "a link-local address"
-                                 : nullptr;
-}
-
 // A network, or one address without a prefix length.
 absl::StatusOr<IpPrefix> ParsePrefixOrAddress(const std::string& text) {
   const absl::StatusOr<IpAddress> address = IpAddress::Parse(text);
@@ -389,6 +374,18 @@ Candidate ParseRoute(const v1::Route& route, Origin origin, Violations* out) {
 }
 
 }  // namespace
+
+const char* WhyNotRoutable(const IpAddress& address) {
+  const auto bytes = address.bytes();
+  const bool broadcast = address.is_v4() && std::all_of(bytes.begin(), bytes.end(),
+                                                        [](uint8_t b) { return b == 255; });
+  return address.IsUnspecified() ? "the unspecified address"
+         : address.IsMulticast() ? "a multicast address"
+         : address.IsLoopback()  ? "a loopback address"
+         : broadcast             ? "the broadcast address"
+         : IsLinkLocal6(address) ? "a link-local address"  // it says nothing without an interface
+                                 : nullptr;
+}
 
 bool CheckId(std::string_view id, const std::string& path, Violations* out) {
   absl::Status status = CheckObjectId(id);

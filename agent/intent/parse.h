@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <string>
 
+#include "agent/base/types.h"
 #include "agent/intent/draft.h"
 #include "agent/intent/violations.h"
 
@@ -29,6 +30,9 @@ inline constexpr size_t kMaxRoutes = 1024;      // of a VPC: each is a rule, off
 
 // True when `id` has the form of an object id; else adds a violation at `path`.
 bool CheckId(std::string_view id, const std::string& path, Violations* out);
+
+// What `address` is, of those that nobody can be reached at from elsewhere; null if none.
+const char* WhyNotRoutable(const IpAddress& address);
 
 Candidate ParsePort(const v1::Port& port, Origin origin, Violations* out);
 Candidate ParseVm(const v1::Vm& vm, Origin origin, Violations* out);

@@ -73,6 +73,7 @@ void ToProto(const RuleList& list, v1::RuleList* out) {
     item->set_state(std::string(RuleStateName(rule.state)));
     item->set_detail(rule.detail);
     item->set_in_hw_count(rule.in_hw_count);
+    item->set_offered(rule.offered);
     if (rule.counters) ToProto(*rule.counters, item->mutable_counters());
   }
   if (list.next) out->set_next(list.next->ToString());

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/intent/intent_test_util.h"
+#include "agent/intent/question_test_util.h"
 #include "fairlead/v1/agent.pb.h"
 
 namespace fairlead {
@@ -14,22 +15,8 @@ auto Parse(const std::string& fields) {
   return ParseRuleQuestion(RequestFromText("list_rules { " + fields + " }").list_rules());
 }
 
-RuleQuestion Good(const std::string& fields) {
-  auto result = Parse(fields);
-  EXPECT_TRUE(std::holds_alternative<RuleQuestion>(result)) << fields;
-  return std::holds_alternative<RuleQuestion>(result) ? std::get<RuleQuestion>(result)
-                                                      : RuleQuestion();
-}
-
-// "path: reason", a line each.
-std::string Bad(const std::string& fields) {
-  auto result = Parse(fields);
-  std::string out;
-  if (const auto* list = std::get_if<std::vector<Violation>>(&result)) {
-    for (const Violation& violation : *list) out += violation.path + ": " + violation.reason + "\n";
-  }
-  return out;
-}
+RuleQuestion Good(const std::string& fields) { return Taken(Parse(fields)); }
+std::string Bad(const std::string& fields) { return Mistakes(Parse(fields)); }
 
 TEST(RuleQuestion, NothingIsNeeded) {
   const RuleQuestion question = Good("");

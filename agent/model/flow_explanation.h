@@ -36,12 +36,16 @@ struct FlowQuestion {
   std::optional<uint16_t> src_port, dst_port;
   bool fragment = false;  // without ports
   uint8_t ttl = kDefaultTtl;
+  std::optional<uint8_t> icmp_type;  // none: an echo request
+  bool neighbour = false;            // it asks who has `to`, by ARP or ND, and is none of the above
+  std::optional<MacAddress> arp_mac;  // the sender's in the ARP; none: src_mac
   // By the tunnel:
   std::optional<IpAddress> vtep;  // who sent it
   std::optional<Vni> vni;
   // By a PF's uplink:
-  std::string uplink;          // name of the PF's netdev, or its id
-  std::optional<VlanId> vlan;  // none: untagged
+  std::string uplink;  // name of the PF's netdev, or its id
+
+  std::optional<VlanId> vlan;  // by an uplink, or the guest has put it there; none: untagged
 };
 
 // A compiled rule, compared with what was read from the kernel.
@@ -98,6 +102,10 @@ struct FlowExplanation {
     std::optional<uint16_t> src_port, dst_port;
     bool fragment = false;
     uint8_t ttl = kDefaultTtl;
+    std::optional<uint8_t> icmp_type;
+    bool neighbour = false;
+    std::optional<MacAddress> arp_mac;
+    std::optional<VlanId> vlan;
   };
   struct Lookup {
     std::string question;

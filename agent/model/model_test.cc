@@ -299,8 +299,8 @@ TEST(NamesTest, EveryValueHasANameOfItsOwn) {
   for (int i = 0; i < 4; ++i) names.insert(AttachmentPhaseName(static_cast<AttachmentPhase>(i)));
   EXPECT_EQ(names.size(), 4U);
   names.clear();
-  for (int i = 0; i < 8; ++i) names.insert(RuleStateName(static_cast<RuleState>(i)));
-  EXPECT_EQ(names.size(), 8U);
+  for (int i = 0; i < 9; ++i) names.insert(RuleStateName(static_cast<RuleState>(i)));
+  EXPECT_EQ(names.size(), 9U);
 }
 
 TEST(RefOfTest, NamesKindAndIdOfEveryObject) {

@@ -218,6 +218,11 @@ struct RuleToCount {
   RuleLocation location;
   uint16_t ethertype = kEtherAll;
 };
+// What came of it.
+struct RuleReading {
+  RuleCounters counters;
+  uint32_t in_hw_count = 0;  // devices that have it in hardware
+};
 
 enum class NeighbourState : uint8_t { kUnknown, kResolved, kUnresolved, kNoRoute };
 

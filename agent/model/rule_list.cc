@@ -7,6 +7,8 @@ std::string_view RuleStateName(RuleState state) {
   switch (state) {
     case RuleState::kInHardware:
       return "in hardware";
+    case RuleState::kInPart:
+      return "in hardware in part";
     case RuleState::kInSoftware:
       return "in software";
     case RuleState::kSlowPath:

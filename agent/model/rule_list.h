@@ -30,6 +30,7 @@ struct RuleQuestion {
 
 enum class RuleState : uint8_t {
   kInHardware,
+  kInPart,
   kInSoftware,
   kSlowPath,
   kRefused,
@@ -48,6 +49,7 @@ struct RuleView {
   RuleState state = RuleState::kMissing;
   std::string detail;
   uint32_t in_hw_count = 0;        // 0 in hardware: not read since the start
+  uint32_t offered = 0;            // to so many devices; 0: that is not known
   uint16_t ethertype = kEtherAll;  // of what stands there
   std::optional<RuleCounters> counters;
 };

@@ -212,9 +212,9 @@ absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool
   return result;
 }
 
-absl::StatusOr<std::vector<std::optional<RuleCounters>>> RuleProvider::Count(
+absl::StatusOr<std::vector<std::optional<RuleReading>>> RuleProvider::Count(
     const RuleTable& table, std::span<const RuleToCount> rules) {
-  std::vector<std::optional<RuleCounters>> counts(rules.size());
+  std::vector<std::optional<RuleReading>> counts(rules.size());
   const absl::StatusOr<TcAttachPoint> at = PointOf(table, /*to_read=*/true);
   if (absl::IsNotFound(at.status())) return counts;
   if (!at.ok()) return at.status();
@@ -227,7 +227,7 @@ absl::StatusOr<std::vector<std::optional<RuleCounters>>> RuleProvider::Count(
   for (size_t i = 0; i < counts.size() && i < seen.size(); ++i) {
     if (absl::IsNotFound(seen[i].status())) continue;
     if (!seen[i].ok()) return seen[i].status();
-    counts[i] = seen[i]->counters;
+    counts[i] = RuleReading{seen[i]->counters, seen[i]->in_hw_count};
   }
   return counts;
 }

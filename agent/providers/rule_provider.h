@@ -36,8 +36,8 @@ class RuleProvider {
   // many devices took each rule, which takes the kernel longer.
   absl::StatusOr<ObservedRules> Observe(const RuleTable& table, bool counted);
   // What rules of that table have met; result i belongs to rule i, none: it is not there.
-  absl::StatusOr<std::vector<std::optional<RuleCounters>>> Count(
-      const RuleTable& table, std::span<const RuleToCount> rules);
+  absl::StatusOr<std::vector<std::optional<RuleReading>>> Count(const RuleTable& table,
+                                                                std::span<const RuleToCount> rules);
 
  private:
   absl::Status Replace(TcChange& put, const absl::Status& refusal);

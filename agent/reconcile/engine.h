@@ -192,7 +192,7 @@ class Engine {
   // The port on this host that has a MAC in a VPC, asked for or come with its VF.
   std::optional<std::string> PortWithMac(const std::string& vpc, const MacAddress& mac) const;
 
-  using Counts = std::map<RuleLocation, RuleCounters>;
+  using Counts = std::map<RuleLocation, RuleReading>;
   // What came by the tunnel and was dropped, in packets.
   struct TunnelDrops {
     uint64_t unknown_vni = 0;
@@ -505,6 +505,7 @@ class Engine {
   void OnBlockMadeAnew(const RuleTable& block);
   void TakeDriver(const ResourceKey& binding);
   bool BlockInUse(const RuleTable& block) const;
+  size_t BoundOn(const RuleTable& block) const;  // ports that are attached by it
   bool BlockBeingRead(const Attachment& attachment) const;
   bool TablesKnown(const std::optional<RuleTable>& block) const;  // TablesOf(block)
   // "" once every NIC that carries a port of the VPC was observed, or hangs.

@@ -18,7 +18,11 @@ constexpr size_t kRulesPerBatch = 4096;
 
 }  // namespace
 
-std::string RulesLane(const RuleTable& table) { return absl::StrCat("rules ", table.ToString()); }
+std::string RulesLane(const RuleTable& table) {
+  const std::string name = table.ToString();
+  if (!table.is_block()) return absl::StrCat("rules ", name);
+  return absl::StrCat("rules ", StableHash(name) % kBlockLanes);
+}
 
 std::string LaneOf(const Resource& resource) {
   struct Visitor {
@@ -133,6 +137,7 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
   absl::Status error;
   std::string step;
   Unit* unit = FindUnit(ref);
+  if (unit != nullptr) unit->rules_refused.clear();
   for (size_t i = 0; i < operations.size() && i < results.size(); ++i) {
     const Operation& operation = operations[i];
     ApplyResult& result = results[i];
@@ -153,6 +158,11 @@ void Engine::OnApplied(const UnitRef& ref, const std::vector<Operation>& operati
       // It may stand all the same: the answer was lost, or the way back failed.
       DistrustTable(rule->rule.location.table);
       if (unit != nullptr) unit->scanned = false;
+    }
+    const bool judged =
+        !absl::IsDeadlineExceeded(result.status) && !absl::IsUnavailable(result.status);
+    if (!result.status.ok() && judged && rule != nullptr && unit != nullptr) {
+      unit->rules_refused[rule->rule.location] = std::string(result.status.message());
     }
     if (result.status.ok() && result.observed && result.observed->table_is_new) {
       OnBlockMadeAnew(*std::get<RepresentorSpec>(result.observed->spec).block);

@@ -31,7 +31,7 @@ RuleCounters Sum(const std::vector<RuleLocation>& rules, const Engine::Counts& c
   RuleCounters sum;
   for (const RuleLocation& rule : rules) {
     const auto it = counts.find(rule);
-    if (it != counts.end()) sum += it->second;
+    if (it != counts.end()) sum += it->second.counters;
   }
   return sum;
 }
@@ -50,14 +50,14 @@ void Engine::CountRules(const std::vector<RuleToCount>& rules,
   if (rules.empty()) return done(Counts());
   auto inquiry = std::make_shared<CountInquiry>(std::move(done));
   for (const RuleToCount& rule : rules) inquiry->open[rule.location.table].push_back(rule);
-  EndAfter<CountInquiry>(*executor_, config_.count_within, inquiry,
-                         [within = config_.count_within](const CountInquiry& late) {
-                           std::vector<std::string> tables;
-                           for (const auto& [table, rules] : late.open)
-                             tables.push_back(table.ToString());
-                           return StrCat("the counters of ", StrJoin(tables, ", "),
-                                         " were not read within ", within.count(), " ms");
-                         });
+  EndAfter(
+      *executor_, config_.count_within, inquiry,
+      [within = config_.count_within](const CountInquiry& late) {
+        std::vector<std::string> tables;
+        for (const auto& [table, rules] : late.open) tables.push_back(table.ToString());
+        return absl::DeadlineExceededError(StrCat("the counters of ", StrJoin(tables, ", "),
+                                                  " were not read within ", within.count(), " ms"));
+      });
   for (const auto& [table, of_table] : std::map(inquiry->open)) {
     table_reads_.Count(
         table, of_table, [inquiry] { return inquiry->over(); },
@@ -88,10 +88,10 @@ void Engine::CountTunnelDrops(std::function<void(absl::StatusOr<TunnelDrops>)> d
     if (!counts.ok()) return done(counts.status());
     TunnelDrops drops;
     for (const auto& [at, met] : *counts) {
-      if (at == end) drops.unknown_vni = met.all.packets;
+      if (at == end) drops.unknown_vni = met.counters.all.packets;
       const StoredObject* owner = world_.FindByOrdinal(at.handle);
       const Vpc* vpc = owner == nullptr ? nullptr : std::get_if<Vpc>(&owner->object);
-      if (at != end && vpc != nullptr) drops.by_vpc[vpc->id] = met.all.packets;
+      if (at != end && vpc != nullptr) drops.by_vpc[vpc->id] = met.counters.all.packets;
     }
     done(std::move(drops));
   });

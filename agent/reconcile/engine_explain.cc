@@ -27,7 +27,8 @@ struct Engine::FlowInquiry : Inquiry<FlowExplanation> {
   using Inquiry::Inquiry;
   FlowQuestion question;
   RuleTable table;
-  absl::Status error;  // of the last reading
+  absl::Status error;                     // of the last reading
+  std::optional<FlowExplanation> walked;  // all but counters
 };
 
 FlowHost Engine::HostOfFlow() const {
@@ -121,14 +122,19 @@ void Engine::ExplainFlow(const FlowQuestion& question,
   auto inquiry = std::make_shared<FlowInquiry>(std::move(done));
   inquiry->question = question;
   inquiry->table = scene->table;
-  EndAfter<FlowInquiry>(
-      *executor_, config_.explain_within, inquiry,
-      [within = config_.explain_within](const FlowInquiry& late) {
-        return StrCat("the kernel's rules of ", late.table.ToString(),
-                      " were not read and compared within ", within.count(), " ms",
-                      late.error.ok() ? "; the agent's status says which of its lanes is held up"
-                                      : StrCat(": ", late.error.message()));
-      });
+  EndAfter(*executor_, config_.explain_within, inquiry,
+           [within = config_.explain_within](FlowInquiry& late) -> absl::StatusOr<FlowExplanation> {
+             if (late.walked) {
+               late.walked->counters_problem =
+                   StrCat("they were not read within the ", within.count(), " ms of the question");
+               return *std::move(late.walked);
+             }
+             return absl::DeadlineExceededError(
+                 StrCat("the kernel's rules of ", late.table.ToString(),
+                        " were not read and compared within ", within.count(), " ms",
+                        late.error.ok() ? "; the agent's status says which of its lanes is held up"
+                                        : StrCat(": ", late.error.message())));
+           });
   ReadForFlow(inquiry);
 }
 
@@ -203,13 +209,15 @@ void Engine::EndFlow(const std::shared_ptr<FlowInquiry>& inquiry, FlowExplanatio
             explanation);
   // What nobody has told of is repaired now, not with the next audit.
   if (!explanation.disagreements.empty()) OnTableChanged(inquiry->table);
-  CountRules(there, [inquiry, explanation = std::move(explanation)](
-                        const absl::StatusOr<Counts>& counts) mutable {
+  inquiry->walked = std::move(explanation);
+  CountRules(there, [inquiry](const absl::StatusOr<Counts>& counts) {
+    if (inquiry->over()) return;
+    FlowExplanation explanation = *std::move(inquiry->walked);
     if (!counts.ok()) explanation.counters_problem = std::string(counts.status().message());
     for (FlowStep& step : explanation.steps) {
       if (!counts.ok()) break;
       const auto met = counts->find(step.location);
-      if (met != counts->end()) step.counters = met->second;
+      if (met != counts->end()) step.counters = met->second.counters;
     }
     inquiry->End(std::move(explanation));
   });

@@ -18,13 +18,25 @@ namespace {
 // Looked at for one page, before others have their turn.
 constexpr size_t kRulesPerPage = 5000;
 
-// Whether a failure's text is about the rule there (agent/providers/rule_provider.cc).
-bool Names(const std::string& text, const RuleLocation& at) {
-  const std::string words = StrCat("the rule ", at.ToString());
-  const size_t found = text.find(words);
-  if (found == std::string::npos) return false;
-  const size_t end = found + words.size();
-  return end == text.size() || text[end] < '0' || text[end] > '9';
+// Where it runs, once it is known how many devices have it.
+void JudgeCount(RuleView& view) {
+  if (view.state != RuleState::kInHardware || view.in_hw_count == 0) return;
+  if (view.in_hw_count >= view.offered) return;
+  view.state = RuleState::kInPart;
+  view.detail =
+      StrCat("in hardware for ", view.in_hw_count, " of the ", view.offered, " ports of its block");
+}
+
+// By a count that was read just now: devices that come to a block take its rules, of which the
+// kernel tells nobody.
+void JudgeAnew(RuleView& view) {
+  if (view.state != RuleState::kInHardware && view.state != RuleState::kInPart &&
+      view.state != RuleState::kInSoftware) {
+    return;
+  }
+  view.state = view.in_hw_count > 0 ? RuleState::kInHardware : RuleState::kInSoftware;
+  view.detail.clear();
+  JudgeCount(view);
 }
 
 }  // namespace
@@ -127,8 +139,13 @@ void Engine::RuleLister::JudgeMissing(RuleView& view) const {
   if (claimant == e_.claimant_.end()) return;
   const auto unit = e_.units_.find(claimant->second);
   if (unit == e_.units_.end()) return;
+  const auto refused = unit->second.rules_refused.find(view.location);
+  if (refused != unit->second.rules_refused.end()) {
+    view.state = RuleState::kRefused;
+    view.detail = refused->second;
+    return;
+  }
   view.detail = std::string(unit->second.error.message());
-  if (Names(view.detail, view.location)) view.state = RuleState::kRefused;
   if (view.detail.empty()) view.detail = "the agent is at work on it";
 }
 
@@ -162,7 +179,9 @@ RuleView Engine::RuleLister::ViewOf(const RuleLocation& at, std::string owner) c
   view.stage = StageOf(e_.world_, at.table, at.chain);
   const std::optional<FlowRule> wanted = WantedAt(at);
   if (wanted) view.text = wanted->ToString().substr(at.ToString().size() + 1);
+  if (wanted) view.offered = static_cast<uint32_t>(OfferedTo(*wanted, e_.BoundOn(at.table)));
   Judge(wanted, view);
+  JudgeCount(view);
   return view;
 }
 
@@ -208,7 +227,10 @@ void Engine::ListRules(const RuleQuestion& question,
     for (RuleView& rule : list->rules) {
       if (!counts.ok()) break;
       const auto met = counts->find(rule.location);
-      if (met != counts->end()) rule.counters = met->second;
+      if (met == counts->end()) continue;
+      rule.counters = met->second.counters;
+      rule.in_hw_count = met->second.in_hw_count;
+      JudgeAnew(rule);
     }
     done(std::move(*list));
   });

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
 #include "agent/base/text.h"
+#include "agent/compile/explain_flow.h"
 #include "agent/reconcile/engine.h"
 
 namespace fairlead {
@@ -311,12 +312,6 @@ std::string Engine::WhyRulesNotInHardware(const UnitRef& of, const Attachment& a
   const auto unit = units_.find(of);
   const auto of_vpc = bound_of_vpc_.find(attachment.vpc);
   if (unit == units_.end() || of_vpc == bound_of_vpc_.end()) return "";
-  // Every representor of the block takes a delivery but the port's own: a NIC sends no
-  // frame back to the VF that it came from.
-  const auto others = static_cast<size_t>(
-      std::count_if(of_vpc->second.begin(), of_vpc->second.end(), [&](const std::string& port) {
-        return port != attachment.port && AttachmentOf(port)->block() == attachment.block();
-      }));
   for (const ResourceKey& key : unit->second.keys) {
     const auto wanted = wanted_.find(key);
     if (key.kind != ResourceKind::kFlowRule || wanted == wanted_.end()) continue;
@@ -332,6 +327,7 @@ std::string Engine::WhyRulesNotInHardware(const UnitRef& of, const Attachment& a
                           " must run in hardware and runs in software");
     }
     if (BlockBeingRead(attachment)) continue;  // the count may be of before a port came
+    const size_t others = OfferedTo(spec->rule, BoundOn(spec->rule.location.table));
     if (seen->in_hw_count >= others) continue;
     return absl::StrCat("the rule ", key.rule.ToString(), " must run in hardware and does for ",
                         seen->in_hw_count, " of the ", others, " other ports of its VPC here");

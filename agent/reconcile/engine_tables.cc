@@ -18,6 +18,14 @@ bool Engine::BlockBeingRead(const Attachment& attachment) const {
   return scope != table_scope_.end() && scope->second.in_flight;
 }
 
+size_t Engine::BoundOn(const RuleTable& block) const {
+  const auto leases = leases_of_block_.find(block);
+  if (leases == leases_of_block_.end()) return 0;
+  return static_cast<size_t>(
+      std::count_if(leases->second.begin(), leases->second.end(),
+                    [&](const VfId& vf) { return bound_.contains(attachments_.at(vf).port); }));
+}
+
 bool Engine::BlockInUse(const RuleTable& block) const {
   const auto leases = leases_of_block_.find(block);
   if (leases == leases_of_block_.end()) return false;

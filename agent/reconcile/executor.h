@@ -96,7 +96,7 @@ class Executor {
   virtual void ObserveTable(const RuleTable& table, bool counted,
                             std::function<void(absl::StatusOr<ObservedRules>)> done) = 0;
   // Of rules of one table; result i belongs to rule i, none: it is not there.
-  using RuleCounts = std::vector<std::optional<RuleCounters>>;
+  using RuleCounts = std::vector<std::optional<RuleReading>>;
   virtual void CountRules(const RuleTable& table, std::vector<RuleToCount> rules,
                           std::function<void(absl::StatusOr<RuleCounts>)> done) = 0;
   // Connects first when there is no session.
@@ -123,8 +123,10 @@ class Executor {
   virtual void ReleaseVm(const std::string& vm) = 0;
 };
 
-// The lane that a resource's operations go to: "rules <table>", "net", "pf <mac>",
-// "vm <id>".
+// The lane that a resource's operations go to: "rules tunnel", "rules uplink@<mac>", "rules <n>" of
+// a block, "net", "pf <mac>", "vm <id>". Blocks share kBlockLanes lanes, each of them always the
+// same: a host may have thousands, and each lane is a thread.
+inline constexpr uint64_t kBlockLanes = 64;
 std::string LaneOf(const Resource& resource);
 std::string RulesLane(const RuleTable& table);
 

@@ -31,13 +31,12 @@ class Inquiry {
   Done done_;
 };
 
-// Ends it with kDeadlineExceeded and the words of `late`, unless it is over by then.
-template <typename Asked>
+// Ends it with what `late` makes of it, unless it is over by then.
+template <typename Asked, typename Late>
 void EndAfter(Executor& executor, std::chrono::milliseconds within,
-              const std::shared_ptr<Asked>& inquiry,
-              std::function<std::string(const Asked& inquiry)> late) {
+              const std::shared_ptr<Asked>& inquiry, Late late) {
   executor.After(within, [inquiry, late = std::move(late)] {
-    if (!inquiry->over()) inquiry->End(absl::DeadlineExceededError(late(*inquiry)));
+    if (!inquiry->over()) inquiry->End(late(*inquiry));
   });
 }
 

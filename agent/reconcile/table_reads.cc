@@ -41,32 +41,36 @@ void TableReads::CountNext(const RuleTable& table) {
     return;
   }
   counting->second.under_way = true;
-  std::vector<RuleToCount> rules;
+  auto places = std::make_shared<Places>();
+  std::vector<RuleToCount> rules;  // each once, whoever asks
   for (const Counter& counter : *asked) {
-    rules.insert(rules.end(), counter.rules.begin(), counter.rules.end());
+    for (const RuleToCount& rule : counter.rules) {
+      if (places->try_emplace(rule.location, rules.size()).second) rules.push_back(rule);
+    }
   }
   executor_->CountRules(table, std::move(rules),
-                        [this, alive = std::weak_ptr<bool>(alive_), table,
-                         asked](const absl::StatusOr<Executor::RuleCounts>& counts) {
+                        [this, alive = std::weak_ptr<bool>(alive_), table, asked,
+                         places](const absl::StatusOr<Executor::RuleCounts>& counts) {
                           if (alive.expired()) return;
                           CountNext(table);
-                          Share(*asked, counts);
+                          Share(*asked, *places, counts);
                         });
 }
 
-// The counts come in the order in which they were asked for.
-void TableReads::Share(const std::vector<Counter>& asked,
+void TableReads::Share(const std::vector<Counter>& asked, const Places& places,
                        const absl::StatusOr<Executor::RuleCounts>& counts) {
-  size_t next = 0;
   for (const Counter& counter : asked) {
-    const size_t first = std::exchange(next, next + counter.rules.size());
     if (counter.over()) continue;
     if (!counts.ok()) {
       counter.done(counts.status());
       continue;
     }
-    counter.done(Executor::RuleCounts(counts->begin() + static_cast<ptrdiff_t>(first),
-                                      counts->begin() + static_cast<ptrdiff_t>(next)));
+    Executor::RuleCounts own;
+    for (const RuleToCount& rule : counter.rules) {
+      const size_t place = places.at(rule.location);
+      own.push_back(place < counts->size() ? (*counts)[place] : std::nullopt);
+    }
+    counter.done(std::move(own));
   }
 }
 

@@ -49,7 +49,8 @@ class TableReads {
     std::vector<Counter> waiting;
   };
   void CountNext(const RuleTable& table);
-  static void Share(const std::vector<Counter>& asked,
+  using Places = std::map<RuleLocation, size_t>;  // of each rule, among those that are read
+  static void Share(const std::vector<Counter>& asked, const Places& places,
                     const absl::StatusOr<Executor::RuleCounts>& counts);
 
   Executor* executor_;

@@ -73,9 +73,10 @@ struct Unit {
   bool settled = false;    // the last comparison found nothing to do, or gave up
   int attempts = 0;        // failures in a row
   std::optional<std::chrono::steady_clock::time_point> retry_at;
-  absl::Status error;     // of the last failure; OK when there is none
-  std::string step;       // what failed or is under way
-  std::string waits_for;  // what it waits for, for people
+  absl::Status error;                                 // of the last failure; OK when there is none
+  std::map<RuleLocation, std::string> rules_refused;  // by the kernel, with its words; last try
+  std::string step;                                   // what failed or is under way
+  std::string waits_for;                              // what it waits for, for people
   ErrorRecord last_error;
   uint32_t drifts = 0;       // that were noticed and not mended yet
   bool since_start = false;  // the store knew it when the agent started

@@ -20,6 +20,9 @@ namespace fairlead {
 namespace {
 
 // "FLed", in SQLite's header (sqlite.org/fileformat2.html, offset 68).
+constexpr char kBeginAnew[] =
+    "move it away with its -wal, let the controller send its intents again, and adopt what the old "
+    "one made";
 constexpr int64_t kApplicationId = 0x464c6564;
 constexpr int kBusyMilliseconds = 2000;
 
@@ -193,13 +196,13 @@ class SqliteStore final : public Store {
   uint32_t id() const override { return id_; }
   absl::StatusOr<StoreContents> Load() override;
   absl::Status Commit(const StoreBatch& batch) override;
+  absl::Status CheckInPlace() override;
 
  private:
   absl::StatusOr<bool> CheckWhoseFile();
   absl::Status MakeTables();
   absl::Status FirstNumbers();
   absl::Status CheckIntegrity();
-  absl::Status CheckInPlace();
   absl::StatusOr<uint64_t> Meta(std::string_view name, uint64_t least, uint64_t most);
   absl::Status SetMeta(std::string_view name, uint64_t value);
   absl::Status LoadObjects(StoreContents& contents);
@@ -223,7 +226,11 @@ class SqliteStore final : public Store {
 
 // Whether it is a store of this version; else it is new and empty.
 absl::StatusOr<bool> SqliteStore::CheckWhoseFile() {
-  FAIRLEAD_ASSIGN_OR_RETURN(const int64_t application, db_.Integer("PRAGMA application_id"));
+  const absl::StatusOr<int64_t> read = db_.Integer("PRAGMA application_id");
+  if (!read.ok() && absl::IsDataLoss(read.status())) {
+    return absl::Status(read.status().code(), StrCat(read.status().message(), "; ", kBeginAnew));
+  }
+  FAIRLEAD_ASSIGN_OR_RETURN(const int64_t application, read);
   FAIRLEAD_ASSIGN_OR_RETURN(const int64_t version, db_.Integer("PRAGMA user_version"));
   FAIRLEAD_ASSIGN_OR_RETURN(const int64_t tables,
                             db_.Integer("SELECT count(*) FROM sqlite_schema"));
@@ -234,12 +241,11 @@ absl::StatusOr<bool> SqliteStore::CheckWhoseFile() {
                application, "); it is left alone, give the agent another path"));
   }
   if (version == kSchemaVersion) return true;
-  return absl::FailedPreconditionError(StrCat(
-      "store ", db_.path(), ": it has schema version ", version, " and this agent knows version ",
-      kSchemaVersion, " alone; ",
-      version > kSchemaVersion ? "install a newer agent" : "install the agent that wrote it",
-      ", or move the file away with its -wal, let the controller send its intents again, and adopt "
-      "what the old one made"));
+  return absl::FailedPreconditionError(
+      StrCat("store ", db_.path(), ": it has schema version ", version,
+             " and this agent knows version ", kSchemaVersion, " alone; ",
+             version > kSchemaVersion ? "install a newer agent" : "install the agent that wrote it",
+             ", or ", kBeginAnew));
 }
 
 // In one transaction: a cut leaves the file empty.
@@ -271,10 +277,8 @@ absl::Status SqliteStore::CheckIntegrity() {
   FAIRLEAD_ASSIGN_OR_RETURN(const std::string found, db_.Text("PRAGMA quick_check(1)"));
   if (found == "ok") return absl::OkStatus();
   return PeerError(absl::StatusCode::kDataLoss,
-                   StrCat("store ", db_.path(),
-                          ": it is damaged; move it away with its -wal, let the controller "
-                          "send its intents again, and adopt what the old one made"),
-                   found);
+                   StrCat("store ", db_.path(), ": it is damaged; ", kBeginAnew),
+                   found.substr(found.rfind('\n') + 1));  // "*** in database main ***" before it
 }
 
 absl::Status SqliteStore::Start(int checkpoint_pages) {

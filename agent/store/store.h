@@ -91,6 +91,9 @@ class Store {
   virtual uint32_t id() const = 0;
   virtual absl::StatusOr<StoreContents> Load() = 0;
   virtual absl::Status Commit(const StoreBatch& batch) = 0;
+  // Whether what is committed is where the next start looks for it; writes nothing. kDataLoss: the
+  // file was removed, replaced, cut or overwritten.
+  virtual absl::Status CheckInPlace() = 0;
 };
 
 struct StoreOptions {

@@ -110,7 +110,10 @@ absl::StatusOr<uint64_t> YamlFields::ParseNumber(const std::string& text, uint64
                                                  uint64_t most) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most) {
+  // With a zero before it some would read it as octal.
+  const bool zero = text.size() > 1 && text.front() == '0';
+  if (error != std::errc() || end != text.data() + text.size() || zero || value < least ||
+      value > most) {
     return absl::InvalidArgumentError(
         StrCat("must be a whole number from ", least, " to ", most, ", not ", Quoted(text)));
   }

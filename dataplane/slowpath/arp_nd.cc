@@ -43,16 +43,6 @@ NdOptions ReadOptions(Reader in) {
   return out;
 }
 
-// ff02::1:ff00:0/104 and the last three octets (RFC 4291 section 2.7.1).
-IpAddress SolicitedNode(const IpAddress& target) {
-  std::array<uint8_t, 16> out{0xff, 0x02};
-  out[11] = 1;
-  out[12] = 0xff;
-  const Bytes t = target.bytes();
-  std::copy(t.begin() + 13, t.end(), out.begin() + 13);
-  return *IpAddress::FromBytes(out);
-}
-
 }  // namespace
 
 Answer AnswerArp(const Query& query) {
@@ -96,7 +86,7 @@ Answer AnswerNeighbourSolicitation(const Query& query, const Ip6& ip) {
   }
   const NdOptions options = ReadOptions(in);
   const bool probe = ip.source.IsUnspecified();
-  if (!options.good || (ip.destination != SolicitedNode(target) && ip.destination != target) ||
+  if (!options.good || (ip.destination != SolicitedNodeOf(target) && ip.destination != target) ||
       (probe && (options.source || ip.destination == target))) {
     return {Verdict::kMalformed};
   }

@@ -224,15 +224,6 @@ std::vector<uint8_t> Icmp6Frame(const Addressing& to, uint8_t hop_limit, Writer 
   return Ip6Frame(to, hop_limit, kProtocolIcmp6, message.bytes());
 }
 
-bool IsLinkLocal6(const IpAddress& address) {
-  return address.is_v6() && address.bytes()[0] == 0xfe && (address.bytes()[1] & 0xc0) == 0x80;
-}
-
-MacAddress MulticastMac6(const IpAddress& group) {
-  const Bytes b = group.bytes();
-  return MacAddress({0x33, 0x33, b[12], b[13], b[14], b[15]});
-}
-
 IpAddress GatewayLinkLocal() {
   const std::array<uint8_t, 6>& mac = kGatewayMac.bytes();
   std::array<uint8_t, 16> out{0xfe, 0x80};

@@ -131,9 +131,6 @@ std::vector<uint8_t> UdpFrame(const Addressing& to, uint16_t source_port, uint16
 std::vector<uint8_t> Icmp4Frame(const Addressing& to, uint8_t tos, Writer message);
 std::vector<uint8_t> Icmp6Frame(const Addressing& to, uint8_t hop_limit, Writer message);
 
-bool IsLinkLocal6(const IpAddress& address);  // fe80::/10, RFC 4291 section 2.5.6
-// 33:33 and the last four octets (RFC 2464 section 7).
-MacAddress MulticastMac6(const IpAddress& group);
 // fe80:: and the modified EUI-64 of kGatewayMac (RFC 4291 appendix A): the router's own address
 // on every link.
 IpAddress GatewayLinkLocal();

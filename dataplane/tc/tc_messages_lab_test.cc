@@ -128,8 +128,6 @@ class TcMessagesTest : public ::testing::Test {
     vpc_.ordinal = 1;
     vpc_.tunnel.device = "flvx";
     vpc_.tunnel.ifindex = ::if_nametoindex("flvx");
-    vpc_.tunnel.local = *IpAddress::Parse("192.0.2.1");
-    vpc_.peers = {*IpPrefix::Parse("192.0.2.0/24"), *IpPrefix::Parse("198.51.100.7/32")};
     ASSERT_TRUE(port_->AddClsact(representor_, BlockIndexOf(vpc_.vni)).ok());
     ASSERT_TRUE(port_->AddClsact(vpc_.tunnel.ifindex, 0).ok());
     monitor_ = UniqueFd(::socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -156,6 +154,11 @@ class TcMessagesTest : public ::testing::Test {
       out.push_back(words.lines());
     }
   }
+  // Of the hosts that the tunnel is between: this one, all that may send, and one that is sent to.
+  struct Underlay {
+    std::string local, network, other, vtep;
+  };
+  void CompareOverlay(const Underlay& underlay);
   void Compare(const FlowRule& rule, const std::string& words);
   // Each rule with what `tc` is told, by place; there is nothing else in either.
   void CompareAll(const std::vector<FlowRule>& rules,
@@ -229,7 +232,10 @@ BoundPort TcMessagesTest::Port(uint32_t ordinal, uint32_t representor, const cha
   return port;
 }
 
-TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
+void TcMessagesTest::CompareOverlay(const Underlay& underlay) {
+  vpc_.tunnel.local = *IpAddress::Parse(underlay.local);
+  vpc_.peers = {*IpPrefix::Parse(underlay.network),
+                IpPrefix::Host(*IpAddress::Parse(underlay.other))};
   Subnet subnet;
   subnet.id = "s";
   subnet.prefix4 = *IpPrefix::Parse("10.0.0.0/24");
@@ -247,7 +253,7 @@ TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
   Endpoint endpoint;
   endpoint.mac = *MacAddress::Parse(kFarMac);
   endpoint.addresses = {*IpAddress::Parse("10.0.0.5"), *IpAddress::Parse("fd00:1::5")};
-  endpoint.vtep = *IpAddress::Parse("192.0.2.2");
+  endpoint.vtep = *IpAddress::Parse(underlay.vtep);
   const auto route = [](const char* prefix) {
     Route out;
     out.prefix = *IpPrefix::Parse(prefix);
@@ -265,14 +271,15 @@ TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
     rules.insert(rules.end(), more.begin(), more.end());
   }
 
-  const std::string outer = " enc_key_id 100 enc_dst_ip 192.0.2.1 enc_dst_port 4789";
-  const std::string from_one = StrCat(outer, " enc_src_ip 192.0.2.0/24 dst_mac ");
-  const std::string from_other = StrCat(outer, " enc_src_ip 198.51.100.7 dst_mac ");
+  const std::string outer =
+      StrCat(" enc_key_id 100 enc_dst_ip ", underlay.local, " enc_dst_port 4789");
+  const std::string from_one = StrCat(outer, " enc_src_ip ", underlay.network, " dst_mac ");
+  const std::string from_other = StrCat(outer, " enc_src_ip ", underlay.other, " dst_mac ");
   const std::string to_port = "action mirred egress redirect dev flrep";
   const std::string decap = StrCat(" action tunnel_key unset pipe ", to_port);
   const std::string to_tunnel =
-      "action tunnel_key set src_ip 192.0.2.1 dst_ip 192.0.2.2 id 100 dst_port 4789 ttl 64 nocsum "
-      "pipe action mirred egress redirect dev flvx";
+      StrCat("action tunnel_key set src_ip ", underlay.local, " dst_ip ", underlay.vtep,
+             " id 100 dst_port 4789 ttl 64 nocsum pipe action mirred egress redirect dev flvx");
   const auto route4 = [](const char* mac) {
     return StrCat("action pedit ex munge eth src set 02:66:6c:00:00:01 munge eth dst set ", mac,
                   " munge ip ttl dec pipe action csum ip4h pipe ");
@@ -350,6 +357,14 @@ TEST_F(TcMessagesTest, EveryRuleIsAskedForAsTcDoes) {
       {"tunnel/0/65000/1", "protocol all flower action drop"},
   };
   CompareAll(rules, words);
+}
+
+TEST_F(TcMessagesTest, EveryRuleOverIpv4IsAskedForAsTcDoes) {
+  CompareOverlay({"192.0.2.1", "192.0.2.0/24", "198.51.100.7", "192.0.2.2"});
+}
+
+TEST_F(TcMessagesTest, EveryRuleOverIpv6IsAskedForAsTcDoes) {
+  CompareOverlay({"2001:db8::1", "2001:db8::/64", "2001:db8:7::7", "2001:db8::2"});
 }
 
 // Two ports, the second without an address, and what `tc` is told: of each place without its

@@ -150,6 +150,17 @@ TEST_F(DurabilityTest, WhileTheDiskHangsChangesAreRefusedAndTheOneInItIsAnswered
 // On a real disk, where files can go.
 class ReplacedStoreTest : public AgentTest {};
 
+TEST_F(ReplacedStoreTest, AFileThatIsNotThereAnyMoreIsSaidBeforeAChangeIsRefused) {
+  Begin();
+  const std::string path = host->config.state_dir + "/store.sqlite";
+  std::filesystem::rename(path, path + ".away");
+  host->WaitUntil("it is said", [&] {
+    return host->Host().store_problem().find("removed or replaced") != std::string::npos;
+  });
+  std::filesystem::rename(path + ".away", path);
+  host->WaitUntil("all is well", [&] { return host->Host().store_problem().empty(); });
+}
+
 TEST_F(ReplacedStoreTest, WhatWouldGoIntoAFileThatIsNotThereAnyMoreIsRefused) {
   Begin();
   const std::string path = host->config.state_dir + "/store.sqlite";

@@ -76,7 +76,7 @@ TEST_F(HangTest, RulesOfOneVpcThatDoNotComeBackHoldUpNoOther) {
   host->AddVm("a");
   host->Attach("a", "red", "10.0.0.5");
   host->WaitUntil("its rules are being made",
-                  [&] { return !LaneOf("rules block-1000").running().empty(); });
+                  [&] { return !LaneOf(RulesLane({.vni = *Vni::Make(1000)})).running().empty(); });
   Attached("b", "blue", "10.0.0.5");
   host->Detach("b", "blue");
   host->WaitGone("b-blue");

@@ -135,6 +135,44 @@ TEST_F(RulesTest, ThatTheKernelRefusedHaveItsWordsAndOthersOfTheirOwnerDoNot) {
   EXPECT_EQ(states.count("missing"), 0U);
 }
 
+TEST_F(RulesTest, TwoThatTheKernelRefusedHaveItsWordsEach) {
+  Begin({}, TryOnce);
+  Attached("a", "red", "10.0.0.5");
+  host->network->FailNext("Put", absl::ResourceExhaustedError("the table is full"));
+  host->network->FailNext("Put", absl::InvalidArgumentError("no such key"));
+  PutEndpoint("far", "10.0.0.20", "192.0.2.2", v1::OBJECT_STATE_DEGRADED);
+  std::vector<std::string> refused;
+  for (const Rule& rule : RulesOf("endpoint/far")) {
+    if (rule.state() == "refused") refused.push_back(rule.detail());
+  }
+  EXPECT_THAT(refused,
+              UnorderedElementsAre(HasSubstr("the table is full"), HasSubstr("no such key")));
+}
+
+TEST_F(RulesTest, ThatFewerDevicesHaveThanWereOfferedThemAreInHardwareInPart) {
+  Begin({.offload_capable = true});
+  TwoAttached();
+  Attached("c", "red", "10.0.0.7");
+  const auto delivery = [&](bool counted) {
+    for (const Rule& rule : RulesOf("port/a-red", counted)) {
+      if (rule.stage() == "subnet red-1" && rule.text().find("redirect") != std::string::npos) {
+        return rule;
+      }
+    }
+    return Rule();
+  };
+  const Rule whole = delivery(/*counted=*/true);
+  EXPECT_EQ(whole.state(), "in hardware") << whole.ShortDebugString();
+  EXPECT_EQ(whole.in_hw_count(), 2U) << "its own VF does not take it";
+  EXPECT_EQ(whole.offered(), 2U);
+  FakeRtnetlinkPort links(host->network);
+  host->network->SetOffloadCapable(links.GetLink("pf0rep2")->ifindex, false);
+  const Rule part = delivery(/*counted=*/true);
+  EXPECT_EQ(part.state(), "in hardware in part") << part.ShortDebugString();
+  EXPECT_EQ(part.in_hw_count(), 1U);
+  EXPECT_EQ(part.detail(), "in hardware for 1 of the 2 ports of its block");
+}
+
 TEST_F(RulesTest, OfOthersAreToldAsTheirs) {
   Begin();
   Attached("a", "red", "10.0.0.5");

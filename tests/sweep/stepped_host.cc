@@ -32,6 +32,7 @@ class FaultyStore final : public Store {
       return status;
     });
   }
+  absl::Status CheckInPlace() override { return store_->CheckInPlace(); }
 
  private:
   std::unique_ptr<Store> store_;

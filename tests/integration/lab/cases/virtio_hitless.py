@@ -98,7 +98,7 @@ def rehearse(s):
     lasting = before.keys() & filters().keys()
     s.agent.detach("b", "red")
     ping = SteadyPing(s.a, FAR, EVERY)
-    Round(s, {}).run()
+    Round(s, {}).run(0)
     ping.stop()
     s.settle_mover()
     now = filters()

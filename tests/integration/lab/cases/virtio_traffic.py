@@ -144,13 +144,15 @@ def table(s):
     packet("the host's address, by the gateway", DROPPED, GATEWAY_MAC, A1, LOCAL["address"])
     packet("an answer of a DHCP server", DROPPED, m["b1"], A1, B1, to_port=68)
     packet("an answer of a DHCPv6 server", DROPPED, m["b1"], A1V6, B1V6, to_port=546)
-    cell("VLAN-tagged", DROPPED, lambda mark: frames.tagged(frames.ip(m["a1"], m["b1"], A1, B1, UDP, mark), 5))
+    cell("VLAN-tagged", DROPPED, lambda mark: frames.tagged(frames.ip(m["a1"], m["b1"], A1, B1, UDP, mark), 5),
+         question=["--to", B1, "--dst-mac", m["b1"], "--proto", "udp", "--vlan", 5])
     cell("neither IP nor ARP", DROPPED, lambda mark: frames.ethernet(m["a1"], m["b1"], 0x88B5, mark + bytes(40)))
 
     def asks(name, target, who):
         expected = answered(f"a reply of {who}", lambda f, t=target, w=who: f.ethertype == ARP and f.raw[21] == 2 and
                             f.raw[28:32] == frames.address(t) and f.raw[22:28] == frames.mac(w)) if who else UNANSWERED
-        cell(name, expected, lambda mark: frames.arp(m["a1"], BROADCAST, m["a1"], A1, target) + mark)
+        cell(name, expected, lambda mark: frames.arp(m["a1"], BROADCAST, m["a1"], A1, target) + mark,
+             question=["--to", target, "--proto", "arp"])
 
     asks("ARP for a port here", B1, m["b1"])
     asks("ARP for an endpoint", FAR1, far1)
@@ -158,16 +160,20 @@ def table(s):
     asks("ARP for an address of nobody", "10.0.0.77", None)
     asks("ARP for another subnet's", A2, None)
     asks("ARP for the host", LOCAL["address"], None)
-    cell("ARP with another's address", UNANSWERED, lambda mark: frames.arp(m["a1"], BROADCAST, m["a1"], B1, FAR1) + mark)
-    cell("ARP with another's MAC", UNANSWERED, lambda mark: frames.arp(m["a1"], BROADCAST, m["b1"], A1, FAR1) + mark)
+    cell("ARP with another's address", UNANSWERED, lambda mark: frames.arp(m["a1"], BROADCAST, m["a1"], B1, FAR1) + mark,
+         question=["--to", FAR1, "--proto", "arp", "--src", B1])
+    cell("ARP with another's MAC", UNANSWERED, lambda mark: frames.arp(m["a1"], BROADCAST, m["b1"], A1, FAR1) + mark,
+         question=["--to", FAR1, "--proto", "arp", "--arp-mac", m["b1"]])
     cell("an ARP reply that nobody asked for", UNANSWERED,
-         lambda mark: frames.arp(m["a1"], m["b1"], m["a1"], FAR1, B1, reply=True) + mark)
+         lambda mark: frames.arp(m["a1"], m["b1"], m["a1"], FAR1, B1, reply=True) + mark,
+         question=["--to", B1, "--proto", "arp", "--src", FAR1, "--dst-mac", m["b1"]])
 
     def solicits(name, target, who, source=A1V6):
         multicast, group = frames.solicited(target)
         expected = answered(f"an advertisement of {who}", lambda f, t=target, w=who: f.icmp == 136 and
                             f.raw[62:78] == frames.address(t) and f.raw[80:86] == frames.mac(w)) if who else UNANSWERED
-        cell(name, expected, lambda mark: frames.nd(m["a1"], multicast, source, group, 135, target, m["a1"]))
+        cell(name, expected, lambda mark: frames.nd(m["a1"], multicast, source, group, 135, target, m["a1"]),
+             question=["--to", target, "--proto", "nd", "--src", source])
 
     solicits("ND for a port here", B1V6, m["b1"])
     solicits("ND for an endpoint", FAR1V6, far1)
@@ -175,9 +181,11 @@ def table(s):
     solicits("ND for an address of nobody", "fd00:10::77", None)
     solicits("ND with another's address", FAR1V6, None, source=B1V6)
     cell("a neighbour advertisement that nobody asked for", DROPPED, lambda mark: frames.nd(
-        m["a1"], m["b1"], A1V6, B1V6, 136, FAR1V6, m["a1"], 0x20000000))
+        m["a1"], m["b1"], A1V6, B1V6, 136, FAR1V6, m["a1"], 0x20000000),
+         question=["--to", B1V6, "--dst-mac", m["b1"], "--icmp-type", 136])
     cell("a router advertisement", DROPPED, lambda mark: frames.ip(
-        m["a1"], m["b1"], A1V6, B1V6, ICMP6, bytes(12) + mark, ttl=255, kind=134))
+        m["a1"], m["b1"], A1V6, B1V6, ICMP6, bytes(12) + mark, ttl=255, kind=134),
+         question=["--to", B1V6, "--dst-mac", m["b1"], "--icmp-type", 134])
     return cells
 
 
@@ -283,7 +291,7 @@ def jumbo(s):
 
 
 def explained(s):
-    """`explain flow` says of each packet of the table what became of it."""
+    """`explain flow` says of each packet of the table what became of it, and by which path."""
     fars = {far.name: far for far in (s.far1, s.far2, s.blue)}
     bad, asked = [], 0
     for name, sender, _, _, expected, question in table(s):
@@ -301,9 +309,15 @@ def explained(s):
              (far.host["address"], far.vni, far.mac) == (verdict["vtep"], verdict["vni"], out["dst_mac"])), None)}
         if told["at"]:
             told |= {"src": out["src_mac"], "dst": out["dst_mac"], "ttl": out["ttl"]}
-        kind = "slow path" if expected.get("answer") else "dropped"
+        asks = flow["packet"].get("neighbour")  # the slow path takes it, answered or not
+        kind = "slow path" if asks or expected.get("answer") else "dropped"
         if told != {word: expected[word] for word in told} or (not told["at"] and verdict["kind"] != kind):
             bad.append(f"{name}: {verdict}, {out}")
+        if asks and bool(flow["lookup"].get("mac")) != bool(expected.get("answer")):
+            bad.append(f"{name}: {flow['lookup']}")
+        path = "slow path" if kind == "slow path" and not told["at"] else "software"
+        if flow.get("path") != path:
+            bad.append(f"{name}: path {flow.get('path')}, not {path}: {flow.get('path_why')}")
         if flow.get("disagreements"):
             bad.append(f"{name}: kernel and compiled rules disagree: {flow['disagreements'][:3]}")
     need(not bad, f"{len(bad)} of {asked} packets:\n    " + "\n    ".join(bad))
@@ -334,6 +348,11 @@ def from_the_tunnel(s):
         run("ip", "netns", "exec", REMOTE["netns"], "python3", "-IS", "-c", code)
         time.sleep(1)
         heard[name] = [where for where, seen in ears.stop().items() for f in seen if MARK + b"in" in f.raw]
+    for name, (vni, _, frame) in outer.items():
+        told = json.loads(s.agent.ctl("explain", "flow", "--from", f"vtep:{REMOTE['address']}", "--vni", vni, "--dst-mac",
+                                      ":".join(f"{octet:02x}" for octet in frame[:6]), "-o", "json").stdout)["verdict"]
+        if name != "tagged":  # that is not asked about by the tunnel
+            need(told["kind"] == ("delivered" if heard[name] else "dropped"), f"{name}: explain flow says {told}")
     need(heard.pop("right") == ["a1"] * 3, "the right one did not arrive three times")
     need(not any(heard.values()), f"heard: {heard}")
     counted = dropped_by_the_tunnel()

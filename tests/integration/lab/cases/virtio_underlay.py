@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suite lab-underlay: one VM's traffic over each kind of tunnel, on a real kernel: VXLAN over IPv6, Geneve over IPv4, and
+"""Suite lab-underlay: one VM's traffic over each kind of tunnel, on a real kernel: VXLAN and Geneve over IPv6, Geneve over IPv4, and
 what is seen of it on the wire."""
 import ipaddress
 import json
@@ -127,6 +127,13 @@ def vxlan_over_ipv6(s):
     return traffic(s, "vxlan", LOCAL6)
 
 
+def geneve_over_ipv6(s):
+    """Geneve over IPv6, once the agent was started again with that."""
+    s.become("geneve", LOCAL6, REMOTE6)
+    need(device("fl-geneve0")["mtu"] == PF["mtu"] - 70, f"MTU {device('fl-geneve0')['mtu']}")
+    return traffic(s, "geneve", LOCAL6)
+
+
 def geneve_over_ipv4(s):
     """The same VM, once the agent was started again with Geneve over IPv4; the old device is gone."""
     s.become("geneve", LOCAL["address"], REMOTE["address"], f'peers: ["{REMOTE["address"]}/32"]')
@@ -159,7 +166,7 @@ def strangers(s):
     need(heard == {"right": 3, "stranger": 0, "unknown": 0}, f"heard: {heard}")
     now = drops(s)
     need(now[0] >= unknown + 3 and now[1] >= of_vpc + 3, f"dropped before {unknown}, {of_vpc}, and then {now}")
-    told = s.agent.ctl("explain", "flow", "--from", f"vtep:{STRANGER}", "--vni", VNI, "--to-mac", mac).stdout
+    told = s.agent.ctl("explain", "flow", "--from", f"vtep:{STRANGER}", "--vni", VNI, "--dst-mac", mac).stdout
     need("tunnel.peers" in told and STRANGER in told, f"explain flow does not say why: {told}")
     need("of an unknown VNI" in s.agent.ctl("status", check=False).stdout, "fairleadctl status does not tell the drops")
     ip("-n", REMOTE["netns"], "address", "del", f"{STRANGER}/24", "dev", REMOTE["netdev"])
@@ -181,5 +188,5 @@ def an_underlay_that_shrinks(s):
     need(FACTS["inner_mtu"] <= 8000 and s.a.ping(FAR) == 5, "the far end does not answer at the end")
 
 
-GROUPS = [[vxlan_over_ipv6, geneve_over_ipv4, strangers, an_underlay_that_shrinks]]
-KEEPS = {vxlan_over_ipv6, geneve_over_ipv4, strangers, an_underlay_that_shrinks}
+GROUPS = [[vxlan_over_ipv6, geneve_over_ipv6, geneve_over_ipv4, strangers, an_underlay_that_shrinks]]
+KEEPS = {vxlan_over_ipv6, geneve_over_ipv6, geneve_over_ipv4, strangers, an_underlay_that_shrinks}
