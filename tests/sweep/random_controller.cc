@@ -29,7 +29,9 @@ bool RandomController::Ask(v1::Request request) {
   request.set_controller_id("sweep");
   request.set_request_id(StrCat("s", ++requests_));
   v1::Reply reply;
-  for (int i = 0; i < 50; ++i) {
+  // A storm may hold the store's lane for 200 s (RandomHost::Options).
+  const auto patient = [&] { return reply.has_rejected() && on_.storm.rages; };
+  for (int i = 0; i < 50 || (patient() && i < 3000); ++i) {
     if (!on_.host.running()) on_.Revive();
     reply = on_.host.Repeat(request);
     if (reply.has_accepted() || reply.has_taken_over()) return true;
