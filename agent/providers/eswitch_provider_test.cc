@@ -38,6 +38,19 @@ class Recorder final : public DevlinkPort {
                                const DevlinkPortFunction& wanted) override {
     return port_.SetPortFunction(device, index, wanted);
   }
+  absl::StatusOr<std::vector<DevlinkRate>> ListRates(const DevlinkHandle& device) override {
+    return port_.ListRates(device);
+  }
+  absl::Status SetRate(const DevlinkHandle& device, const DevlinkRateId& id,
+                       const DevlinkRateSettings& wanted) override {
+    return port_.SetRate(device, id, wanted);
+  }
+  absl::Status AddRateNode(const DevlinkHandle& device, const std::string& name) override {
+    return port_.AddRateNode(device, name);
+  }
+  absl::Status DeleteRateNode(const DevlinkHandle& device, const std::string& name) override {
+    return port_.DeleteRateNode(device, name);
+  }
   absl::StatusOr<DevlinkInfo> GetInfo(const DevlinkHandle& device) override {
     return port_.GetInfo(device);
   }

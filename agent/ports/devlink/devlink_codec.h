@@ -34,6 +34,7 @@ struct OneSetting {
 // In the order of their effect, which is the kernel's; none for nothing.
 std::vector<OneSetting<DevlinkEswitch>> OneByOne(const DevlinkEswitch& wanted);
 std::vector<OneSetting<DevlinkPortFunction>> OneByOne(const DevlinkPortFunction& wanted);
+std::vector<OneSetting<DevlinkRateSettings>> OneByOne(const DevlinkRateSettings& wanted);
 
 Message ListDevicesRequest(uint16_t family);
 Message GetDeviceRequest(uint16_t family, const DevlinkHandle& device);
@@ -45,12 +46,25 @@ Message ListPortsRequest(uint16_t family, const DevlinkHandle& device);
 Message GetPortRequest(uint16_t family, const DevlinkHandle& device, uint32_t index);
 Message SetPortFunctionRequest(uint16_t family, const DevlinkHandle& device, uint32_t index,
                                const DevlinkPortFunction& wanted);
+// Old kernels (6.1) answer with the rates of all devices.
+Message ListRatesRequest(uint16_t family, const DevlinkHandle& device);
+Message SetRateRequest(uint16_t family, const DevlinkHandle& device, const DevlinkRateId& id,
+                       const DevlinkRateSettings& wanted);
+Message AddRateNodeRequest(uint16_t family, const DevlinkHandle& device, const std::string& name);
+Message DeleteRateNodeRequest(uint16_t family, const DevlinkHandle& device,
+                              const std::string& name);
 Message GetInfoRequest(uint16_t family, const DevlinkHandle& device);
 Message ReloadRequest(uint16_t family, const DevlinkHandle& device);
 
 absl::StatusOr<DevlinkDevice> DecodeDevlinkDevice(Bytes payload);
 absl::StatusOr<DevlinkEswitch> DecodeEswitch(Bytes payload);
 absl::StatusOr<DevlinkPortInfo> DecodeDevlinkPort(Bytes payload);
+// A rate, and of which device.
+struct RateOfDevice {
+  DevlinkHandle device;
+  DevlinkRate rate;
+};
+absl::StatusOr<RateOfDevice> DecodeDevlinkRate(Bytes payload);
 absl::StatusOr<DevlinkInfo> DecodeDevlinkInfo(Bytes payload);
 // Empty for a message of no interest: the group carries much else.
 absl::StatusOr<std::optional<DevlinkPort::Event>> DecodeDevlinkEvent(uint16_t family,

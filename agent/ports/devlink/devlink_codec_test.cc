@@ -204,6 +204,68 @@ TEST(DecodeDevlinkPort, AnInfinibandAddressIsNoMac) {
   EXPECT_FALSE(port->function->hw_addr.has_value());
 }
 
+Message Rate(uint16_t type) {
+  Message message = GenericRequest(kFamily, DEVLINK_CMD_RATE_NEW, 1, 0);
+  message.PutString(DEVLINK_ATTR_BUS_NAME, kDevice.bus)
+      .PutString(DEVLINK_ATTR_DEV_NAME, kDevice.device)
+      .PutU16(DEVLINK_ATTR_RATE_TYPE, type);
+  return message;
+}
+
+TEST(DecodeDevlinkRate, ReadsLeavesAndNodes) {
+  Message leaf = Rate(DEVLINK_RATE_TYPE_LEAF);
+  leaf.PutU32(DEVLINK_ATTR_PORT_INDEX, 128)
+      .PutU64(DEVLINK_ATTR_RATE_TX_SHARE, 125'000)
+      .PutU64(DEVLINK_ATTR_RATE_TX_MAX, 12'500'000'000)
+      .PutString(DEVLINK_ATTR_RATE_PARENT_NODE_NAME, "tenant-1");
+  const auto read = DecodeDevlinkRate(Payload(leaf));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->device, kDevice);
+  EXPECT_EQ(read->rate,
+            (DevlinkRate{DevlinkRateId::Leaf(128), 125'000, 12'500'000'000, "tenant-1"}));
+  Message node = Rate(DEVLINK_RATE_TYPE_NODE);
+  node.PutString(DEVLINK_ATTR_RATE_NODE_NAME, "tenant-1");
+  EXPECT_EQ(DecodeDevlinkRate(Payload(node))->rate,
+            (DevlinkRate{*DevlinkRateId::Node("tenant-1"), 0, 0, ""}));
+}
+
+TEST(DecodeDevlinkRate, WhatNamesNoPlaceInTheTreeIsRefused) {
+  for (const int type : {int{DEVLINK_RATE_TYPE_LEAF}, int{DEVLINK_RATE_TYPE_NODE}, 2}) {
+    EXPECT_TRUE(
+        absl::IsDataLoss(DecodeDevlinkRate(Payload(Rate(static_cast<uint16_t>(type)))).status()))
+        << type;
+  }
+}
+
+TEST(SetRateRequest, HasTheKernelsTypesAndNumbers) {
+  const Message leaf =
+      SetRateRequest(kFamily, kDevice, DevlinkRateId::Leaf(128), {{}, 125'000, {}});
+  EXPECT_EQ(GenericCommand(Payload(leaf)), DEVLINK_CMD_RATE_SET);
+  DecodeError error;
+  const AttributeSet set(GenericAttributes(Payload(leaf)), &error);
+  EXPECT_EQ(set.U32(DEVLINK_ATTR_PORT_INDEX), 128U);
+  EXPECT_EQ(set.U64(DEVLINK_ATTR_RATE_TX_MAX), 125'000U);
+  EXPECT_FALSE(set.Has(DEVLINK_ATTR_RATE_TX_SHARE) || set.Has(DEVLINK_ATTR_RATE_NODE_NAME) ||
+               set.Has(DEVLINK_ATTR_RATE_PARENT_NODE_NAME));
+  const Message node =
+      SetRateRequest(kFamily, kDevice, *DevlinkRateId::Node("gold"), {1, {}, std::string()});
+  const AttributeSet other(GenericAttributes(Payload(node)), &error);
+  EXPECT_EQ(other.String(DEVLINK_ATTR_RATE_NODE_NAME, 255), "gold");
+  EXPECT_EQ(other.String(DEVLINK_ATTR_RATE_PARENT_NODE_NAME, 255), "") << "none from now on";
+  EXPECT_FALSE(other.Has(DEVLINK_ATTR_PORT_INDEX));
+  EXPECT_TRUE(error.ok());
+}
+
+TEST(OneByOne, RatesGoShareFirstAndByTheirNames) {
+  std::vector<std::string> names;
+  for (const auto& one : OneByOne(DevlinkRateSettings{125'000, 0, "gold"})) {
+    names.push_back(one.what);
+  }
+  EXPECT_THAT(names, ElementsAre("tx_share 125000 bytes/s", "tx_max 0 bytes/s", "parent gold"));
+  EXPECT_EQ(OneByOne(DevlinkRateSettings{{}, {}, ""}).front().what, "no parent");
+  EXPECT_TRUE(OneByOne(DevlinkRateSettings{}).empty());
+}
+
 TEST(Decode, WhatIsMalformedIsRefused) {
   const auto refused = [](const absl::Status& status) {
     return status.code() == absl::StatusCode::kDataLoss;

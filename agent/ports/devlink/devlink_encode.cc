@@ -62,6 +62,21 @@ std::vector<OneSetting<DevlinkPortFunction>> OneByOne(const DevlinkPortFunction&
   return settings;
 }
 
+std::vector<OneSetting<DevlinkRateSettings>> OneByOne(const DevlinkRateSettings& wanted) {
+  std::vector<OneSetting<DevlinkRateSettings>> settings;
+  const auto add = [&](auto DevlinkRateSettings::*field, std::string what) {
+    if (!(wanted.*field)) return;
+    DevlinkRateSettings one;
+    one.*field = wanted.*field;
+    settings.push_back({std::move(what), std::move(one)});
+  };
+  add(&DevlinkRateSettings::share, StrCat("tx_share ", wanted.share.value_or(0), " bytes/s"));
+  add(&DevlinkRateSettings::max, StrCat("tx_max ", wanted.max.value_or(0), " bytes/s"));
+  const std::string parent = wanted.parent.value_or("");
+  add(&DevlinkRateSettings::parent, parent.empty() ? "no parent" : StrCat("parent ", parent));
+  return settings;
+}
+
 Message ListDevicesRequest(uint16_t family) {
   return GenericRequest(family, DEVLINK_CMD_GET, DEVLINK_GENL_VERSION, NLM_F_DUMP);
 }
@@ -123,6 +138,37 @@ Message SetPortFunctionRequest(uint16_t family, const DevlinkHandle& device, uin
                   *wanted.active ? DEVLINK_PORT_FN_STATE_ACTIVE : DEVLINK_PORT_FN_STATE_INACTIVE);
   }
   message.End();
+  return message;
+}
+
+Message ListRatesRequest(uint16_t family, const DevlinkHandle& device) {
+  return Request(family, DEVLINK_CMD_RATE_GET, device, NLM_F_DUMP);
+}
+
+Message SetRateRequest(uint16_t family, const DevlinkHandle& device, const DevlinkRateId& id,
+                       const DevlinkRateSettings& wanted) {
+  Message message = Request(family, DEVLINK_CMD_RATE_SET, device);
+  if (id.port) {
+    message.PutU32(DEVLINK_ATTR_PORT_INDEX, *id.port);
+  } else {
+    message.PutString(DEVLINK_ATTR_RATE_NODE_NAME, id.node);
+  }
+  if (wanted.share) message.PutU64(DEVLINK_ATTR_RATE_TX_SHARE, *wanted.share);
+  if (wanted.max) message.PutU64(DEVLINK_ATTR_RATE_TX_MAX, *wanted.max);
+  if (wanted.parent) message.PutString(DEVLINK_ATTR_RATE_PARENT_NODE_NAME, *wanted.parent);
+  return message;
+}
+
+Message AddRateNodeRequest(uint16_t family, const DevlinkHandle& device, const std::string& name) {
+  Message message = Request(family, DEVLINK_CMD_RATE_NEW, device);
+  message.PutString(DEVLINK_ATTR_RATE_NODE_NAME, name);
+  return message;
+}
+
+Message DeleteRateNodeRequest(uint16_t family, const DevlinkHandle& device,
+                              const std::string& name) {
+  Message message = Request(family, DEVLINK_CMD_RATE_DEL, device);
+  message.PutString(DEVLINK_ATTR_RATE_NODE_NAME, name);
   return message;
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/ports/devlink/devlink_port.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
 #include "agent/base/text.h"
 
 namespace fairlead {
@@ -20,6 +23,24 @@ absl::StatusOr<DevlinkHandle> DevlinkHandle::Parse(std::string_view text) {
 DevlinkHandle DevlinkHandle::Pci(const PciAddress& address) { return {"pci", address.ToString()}; }
 
 std::string DevlinkHandle::ToString() const { return StrCat(bus, "/", device); }
+
+DevlinkRateId DevlinkRateId::Leaf(uint32_t port) { return {port, ""}; }
+
+absl::StatusOr<DevlinkRateId> DevlinkRateId::Node(std::string_view name) {
+  const bool digits = std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
+  const bool shown = std::all_of(name.begin(), name.end(), absl::ascii_isgraph);
+  if (name.empty() || name.size() > kMaxNode || digits || !shown || name == "." || name == ".." ||
+      name.find('/') != std::string_view::npos) {
+    return absl::InvalidArgumentError(
+        StrCat(Quoted(name), " cannot name a rate node: that takes 1 to ", kMaxNode,
+               " letters, digits and signs, no space, no '/', and not digits alone"));
+  }
+  return DevlinkRateId{std::nullopt, std::string(name)};
+}
+
+std::string DevlinkRateId::ToString() const {
+  return port ? StrCat("leaf ", *port) : StrCat("node ", node);
+}
 
 std::string_view Name(DevlinkFlavour flavour) {
   switch (flavour) {

@@ -5,13 +5,13 @@
 // Numbers and names as in uapi/linux/devlink.h; behaviour as in net/devlink of the
 // kernels 6.1 to 7.2.
 //
-// Left for later: rates (leaves and nodes), parameters, health, flashing.
+// Left for later: events of rates, parameters, health, flashing.
 //
 // Threading: calls block; call from a lane. One instance belongs to one thread at
 // a time (its own netlink socket). SetEswitch, Reload and SetPortFunction run the
 // driver's work inside the call, which may take minutes: give the lane a deadline.
 // Errors: SystemError with the kernel's errno and its extended-ACK text.
-//   kNotFound           ENODEV: no such device or port
+//   kNotFound           ENODEV: no such device, port, leaf or node
 //   kUnimplemented      EOPNOTSUPP, or a kernel without devlink. Drivers answer so
 //                       for what they cannot do now, too ("Can't set encapsulation
 //                       when flows are configured"): only the words tell
@@ -146,6 +146,40 @@ struct DevlinkInfo {
   friend bool operator==(const DevlinkInfo&, const DevlinkInfo&) = default;
 };
 
+// A place in what schedules a device's transmission (devlink-rate(8), net/devlink/rate.c): a
+// leaf is one function's, by its port; a node has leaves below it, and nodes where the driver
+// knows such (netdevsim; of mlx5 7.2 alone). Drivers have them in switchdev mode only.
+struct DevlinkRateId {
+  std::optional<uint32_t> port;  // of a leaf: its port's index
+  std::string node;              // of a node: its name; "" = a leaf
+
+  // The kernel's messages have room for it, and tools show it whole.
+  static constexpr size_t kMaxNode = 255;
+  static DevlinkRateId Leaf(uint32_t port);
+  // kInvalidArgument: empty, only digits (which devlink takes for a port), too long, or with
+  // characters that no file has (the driver may make one of that name) or no terminal shows.
+  static absl::StatusOr<DevlinkRateId> Node(std::string_view name);
+  std::string ToString() const;  // "leaf 128", "node tenant-1"
+  friend auto operator<=>(const DevlinkRateId&, const DevlinkRateId&) = default;
+};
+
+// What is set of one. Drivers count in 1 Mbit/s (125,000 bytes a second) and refuse what is not a
+// multiple of it, or more than the link carries.
+struct DevlinkRateSettings {
+  std::optional<uint64_t> share;      // bytes a second that it has when others want more; 0: none
+  std::optional<uint64_t> max;        // bytes a second at most; 0: no limit
+  std::optional<std::string> parent;  // the node that it is below; "" = none
+  friend bool operator==(const DevlinkRateSettings&, const DevlinkRateSettings&) = default;
+};
+
+struct DevlinkRate {
+  DevlinkRateId id;
+  uint64_t share = 0;  // as in DevlinkRateSettings, like the next two
+  uint64_t max = 0;
+  std::string parent;
+  friend bool operator==(const DevlinkRate&, const DevlinkRate&) = default;
+};
+
 class DevlinkPort {
  public:
   virtual ~DevlinkPort() = default;
@@ -167,6 +201,18 @@ class DevlinkPort {
   // kInvalidArgument for `attached`.
   virtual absl::Status SetPortFunction(const DevlinkHandle& device, uint32_t index,
                                        const DevlinkPortFunction& wanted) = 0;
+
+  // Leaves and nodes, in no order; none in legacy mode, and where the driver has none.
+  virtual absl::StatusOr<std::vector<DevlinkRate>> ListRates(const DevlinkHandle& device) = 0;
+  // Sets what is there, one after another: share, max, parent; as SetEswitch otherwise. What is
+  // not there stays as it is. kNotFound also where the parent is not there.
+  virtual absl::Status SetRate(const DevlinkHandle& device, const DevlinkRateId& id,
+                               const DevlinkRateSettings& wanted) = 0;
+  // With no share, no limit and no parent. kAlreadyExists: there is one of that name. A device
+  // that has nodes changes no mode (EBUSY).
+  virtual absl::Status AddRateNode(const DevlinkHandle& device, const std::string& name) = 0;
+  // kUnavailable (EBUSY): something is below it.
+  virtual absl::Status DeleteRateNode(const DevlinkHandle& device, const std::string& name) = 0;
 
   virtual absl::StatusOr<DevlinkInfo> GetInfo(const DevlinkHandle& device) = 0;
   // Takes the driver down and up again (driver_reinit): netdevs, VFs of some drivers

@@ -39,6 +39,18 @@ TEST(DevlinkHandle, IsABusAndADevice) {
   }
 }
 
+TEST(DevlinkRateId, ANodesNameIsOneThatDevlinkTakesForNoPort) {
+  EXPECT_EQ(DevlinkRateId::Node("tenant-1")->ToString(), "node tenant-1");
+  EXPECT_EQ(DevlinkRateId::Leaf(128).ToString(), "leaf 128");
+  EXPECT_TRUE(DevlinkRateId::Node("1a").ok());
+  for (const std::string& bad :
+       {std::string(), std::string("128"), std::string("a b"), std::string("a/b"),
+        std::string(".."), std::string("\x1b[2J"), std::string(256, 'a'), std::string("a\0b", 3)}) {
+    const auto node = DevlinkRateId::Node(bad);
+    EXPECT_EQ(node.status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+}
+
 TEST(Names, AreThoseOfTheDevlinkCommand) {
   EXPECT_EQ(Name(EswitchMode::kSwitchdevInactive), "switchdev_inactive");
   EXPECT_EQ(Name(EswitchInlineMode::kTransport), "transport");

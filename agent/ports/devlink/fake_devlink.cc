@@ -19,6 +19,7 @@ using State = FakeNetwork::State;
 constexpr uint32_t kNetdevsimVfIndex = 128;
 // mlx5 counts vports from the PF's, 0; VF i is vport i + 1 (mlx5/vport.h).
 constexpr uint32_t kMlx5VfIndex = 1;
+constexpr uint64_t kBytesOfMbit = 125'000;
 
 bool InHardware(const FakeNetwork::FilterTable& table) {
   return std::any_of(table.begin(), table.end(), [](const auto& entry) {
@@ -129,6 +130,10 @@ void FakeDevlink::AddPort(State& state, Device& device, DevlinkPortInfo port, st
   port.ifindex = there.info.ifindex;
   event.port = Shown(state, port);
   events_.push_back(std::move(event));
+  if (port.flavour == DevlinkFlavour::kPciVf) {
+    const DevlinkRateId leaf = DevlinkRateId::Leaf(port.index);
+    device.rates[leaf] = {leaf, 0, 0, ""};
+  }
   device.ports[port.index] = std::move(port);
 }
 
@@ -170,6 +175,7 @@ void FakeDevlink::RemovePorts(State& state, Device& device, std::optional<Devlin
       continue;
     }
     state.EraseLink(it->second.ifindex);
+    device.rates.erase(DevlinkRateId::Leaf(it->first));
     DevlinkPort::Event event;
     event.kind = DevlinkPort::Event::Kind::kPortGone;
     event.device.handle = device.options.handle;
@@ -285,6 +291,11 @@ absl::StatusOr<DevlinkEswitch> FakeDevlink::GetEswitch(const DevlinkHandle& hand
 absl::Status FakeDevlink::SetMode(State& state, Device& device, EswitchMode mode,
                                   std::string_view asked) {
   const EswitchMode old = *device.eswitch.mode;
+  // net/devlink/rate.c devlink_rate_nodes_check, before the driver is asked.
+  if (std::any_of(device.rates.begin(), device.rates.end(),
+                  [](const auto& rate) { return !rate.first.port; })) {
+    return SystemError(EBUSY, asked, "Rate node(s) exists.");
+  }
   if (mode == old) return absl::OkStatus();
   if (device.options.nic == FakeNic::kNetdevsim) {
     if (mode == EswitchMode::kSwitchdevInactive) return SystemError(EINVAL, asked);
@@ -374,6 +385,109 @@ absl::Status FakeDevlink::SetPortFunction(const DevlinkHandle& handle, uint32_t 
       event.port = Shown(state, port->second);
       events_.push_back(std::move(event));
     }
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<std::vector<DevlinkRate>> FakeDevlink::ListRates(const DevlinkHandle& handle) {
+  const std::string call = StrCat("ListRates(", handle.ToString(), ")");
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  return With([&](State&) -> absl::StatusOr<std::vector<DevlinkRate>> {
+    FAIRLEAD_ASSIGN_OR_RETURN(const Device* device, Find(handle, call));
+    std::vector<DevlinkRate> rates;
+    for (const auto& [id, rate] : device->rates) rates.push_back(rate);
+    return rates;
+  });
+}
+
+// drivers/net/netdevsim/dev.c nsim_rate_bytes_to_units, mlx5/core/esw/qos.c
+// esw_qos_devlink_rate_to_mbps; then net/devlink/rate.c devlink_nl_rate_parent_node_set.
+absl::Status FakeDevlink::SetOne(Device& device, DevlinkRate& rate, const DevlinkRateSettings& one,
+                                 std::string_view asked) {
+  const bool netdevsim = device.options.nic == FakeNic::kNetdevsim;
+  const std::string driver = netdevsim ? "netdevsim: " : "mlx5_core: ";
+  const uint64_t most = netdevsim ? 5000 : 100'000;
+  for (const std::optional<uint64_t>& bytes : {one.share, one.max}) {
+    if (!bytes) continue;
+    if (*bytes % kBytesOfMbit != 0) {
+      return SystemError(EINVAL, asked,
+                         StrCat(driver, "TX rate value not in link speed units of 1Mbps."));
+    }
+    if (*bytes / kBytesOfMbit > most) {
+      return SystemError(EINVAL, asked,
+                         StrCat(driver, "TX rate value exceed link maximum speed ", most, "Mbps."));
+    }
+  }
+  if (one.share) rate.share = *one.share;
+  if (one.max) rate.max = *one.max;
+  if (!one.parent) return absl::OkStatus();
+  const bool node = !rate.id.port;
+  if (node && !netdevsim) {
+    return SystemError(EOPNOTSUPP, asked, "Parent set isn't supported for the nodes");
+  }
+  if (!one.parent->empty()) {
+    if (!device.rates.contains({{}, *one.parent})) return SystemError(ENODEV, asked);
+    if (node && *one.parent == rate.id.node) {
+      return SystemError(EINVAL, asked, "Parent to self is not allowed");
+    }
+    const std::string* above = &device.rates.at({{}, *one.parent}).parent;
+    for (; node && !above->empty(); above = &device.rates.at({{}, *above}).parent) {
+      if (*above == rate.id.node) {
+        return SystemError(EEXIST, asked, "Node is already a parent of parent node.");
+      }
+    }
+  }
+  rate.parent = *one.parent;
+  return absl::OkStatus();
+}
+
+absl::Status FakeDevlink::SetRate(const DevlinkHandle& handle, const DevlinkRateId& id,
+                                  const DevlinkRateSettings& wanted) {
+  FAIRLEAD_RETURN_IF_ERROR(
+      network_->Enter(StrCat("SetRate(", handle.ToString(), ", ", id.ToString(), ")")));
+  return With([&](State&) -> absl::Status {
+    for (const auto& one : netlink::OneByOne(wanted)) {
+      const std::string asked =
+          StrCat("set ", one.what, " of the rate ", id.ToString(), " of ", handle.ToString());
+      FAIRLEAD_ASSIGN_OR_RETURN(Device * device, Find(handle, asked));
+      const auto rate = device->rates.find(id);
+      if (rate == device->rates.end()) return SystemError(ENODEV, asked);
+      FAIRLEAD_RETURN_IF_ERROR(SetOne(*device, rate->second, one.value, asked));
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status FakeDevlink::AddRateNode(const DevlinkHandle& handle, const std::string& name) {
+  const std::string call = StrCat("AddRateNode(", handle.ToString(), ", ", name, ")");
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  FAIRLEAD_ASSIGN_OR_RETURN(const DevlinkRateId id, DevlinkRateId::Node(name));
+  return With([&](State&) -> absl::Status {
+    FAIRLEAD_ASSIGN_OR_RETURN(Device * device, Find(handle, call));
+    if (device->rates.contains(id)) return SystemError(EEXIST, call);
+    if (*device->eswitch.mode == EswitchMode::kLegacy) {
+      return SystemError(EOPNOTSUPP, call,
+                         device->options.nic == FakeNic::kNetdevsim
+                             ? "netdevsim: Node creation allowed only in switchdev mode."
+                             : "mlx5_core: Rate node creation supported only in switchdev mode");
+    }
+    device->rates[id] = {id, 0, 0, ""};
+    return absl::OkStatus();
+  });
+}
+
+absl::Status FakeDevlink::DeleteRateNode(const DevlinkHandle& handle, const std::string& name) {
+  const std::string call = StrCat("DeleteRateNode(", handle.ToString(), ", ", name, ")");
+  FAIRLEAD_RETURN_IF_ERROR(network_->Enter(call));
+  FAIRLEAD_ASSIGN_OR_RETURN(const DevlinkRateId id, DevlinkRateId::Node(name));
+  return With([&](State&) -> absl::Status {
+    FAIRLEAD_ASSIGN_OR_RETURN(Device * device, Find(handle, call));
+    if (!device->rates.contains(id)) return SystemError(ENODEV, call);
+    if (std::any_of(device->rates.begin(), device->rates.end(),
+                    [&](const auto& rate) { return rate.second.parent == name; })) {
+      return SystemError(EBUSY, call, "Node has children. Cannot delete node.");
+    }
+    device->rates.erase(id);
     return absl::OkStatus();
   });
 }

@@ -10,12 +10,14 @@
 //   kNetdevsim  (drivers/net/netdevsim/dev.c, bus.c) ports of indices 0.. and, of
 //               VFs, 128..; PF number 0; only the mode can be set of the eswitch and
 //               nothing of functions; without VFs switchdev falls back to legacy; a
-//               reload takes the VFs, and may be told to fail
+//               reload takes the VFs, and may be told to fail; nodes below nodes, in a
+//               link of 5 Gbit/s
 //   kMlx5       (mlx5/core/eswitch_offloads.c, en_tc.c, esw/devlink_port.c) rules in
 //               hardware refuse another mode (EBUSY) and another encapsulation;
 //               inline mode "none" only; MAC and RoCE of functions; no migration,
 //               IPsec or state of VFs; without VFs it stays as it is. Its uplink is
-//               no port of the PF's device. What a reload does is a guess
+//               no port of the PF's device. What a reload does is a guess. No node
+//               below a node (esw/qos.c of 6.12), in a link of 100 Gbit/s
 //
 // Threading: safe from any thread; its state is under the network's lock.
 // Subscribers are called on the thread that caused the event, after the change is
@@ -83,6 +85,11 @@ class FakeDevlink {
   absl::StatusOr<DevlinkPortInfo> GetPort(const DevlinkHandle& handle, uint32_t index);
   absl::Status SetPortFunction(const DevlinkHandle& handle, uint32_t index,
                                const DevlinkPortFunction& wanted);
+  absl::StatusOr<std::vector<DevlinkRate>> ListRates(const DevlinkHandle& handle);
+  absl::Status SetRate(const DevlinkHandle& handle, const DevlinkRateId& id,
+                       const DevlinkRateSettings& wanted);
+  absl::Status AddRateNode(const DevlinkHandle& handle, const std::string& name);
+  absl::Status DeleteRateNode(const DevlinkHandle& handle, const std::string& name);
   absl::StatusOr<DevlinkInfo> GetInfo(const DevlinkHandle& handle);
   absl::Status Reload(const DevlinkHandle& handle);
   using Callback = std::function<void(const DevlinkPort::Event&)>;
@@ -98,6 +105,7 @@ class FakeDevlink {
     bool reload_fails = false;
     bool reload_forbidden = false;
     std::map<uint32_t, DevlinkPortInfo> ports;  // name of the netdev: the network's
+    std::map<DevlinkRateId, DevlinkRate> rates;
   };
   using State = FakeNetwork::State;
 
@@ -114,6 +122,8 @@ class FakeDevlink {
   absl::Status SetMode(State& state, Device& device, EswitchMode mode, std::string_view asked);
   absl::Status SetOne(State& state, Device& device, const DevlinkEswitch& one,
                       std::string_view asked);
+  static absl::Status SetOne(Device& device, DevlinkRate& rate, const DevlinkRateSettings& one,
+                             std::string_view asked);
   void AddPort(State& state, Device& device, DevlinkPortInfo port, std::string netdev,
                bool offload);
   void AddPhysicalPorts(State& state, Device& device);

@@ -47,6 +47,23 @@ absl::Status FakeDevlinkPort::SetPortFunction(const DevlinkHandle& device, uint3
   return devlink_->SetPortFunction(device, index, wanted);
 }
 
+absl::StatusOr<std::vector<DevlinkRate>> FakeDevlinkPort::ListRates(const DevlinkHandle& device) {
+  return devlink_->ListRates(device);
+}
+
+absl::Status FakeDevlinkPort::SetRate(const DevlinkHandle& device, const DevlinkRateId& id,
+                                      const DevlinkRateSettings& wanted) {
+  return devlink_->SetRate(device, id, wanted);
+}
+
+absl::Status FakeDevlinkPort::AddRateNode(const DevlinkHandle& device, const std::string& name) {
+  return devlink_->AddRateNode(device, name);
+}
+
+absl::Status FakeDevlinkPort::DeleteRateNode(const DevlinkHandle& device, const std::string& name) {
+  return devlink_->DeleteRateNode(device, name);
+}
+
 absl::StatusOr<DevlinkInfo> FakeDevlinkPort::GetInfo(const DevlinkHandle& device) {
   return devlink_->GetInfo(device);
 }

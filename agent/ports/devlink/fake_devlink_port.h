@@ -26,6 +26,11 @@ class FakeDevlinkPort final : public DevlinkPort {
   absl::StatusOr<DevlinkPortInfo> GetPort(const DevlinkHandle& device, uint32_t index) override;
   absl::Status SetPortFunction(const DevlinkHandle& device, uint32_t index,
                                const DevlinkPortFunction& wanted) override;
+  absl::StatusOr<std::vector<DevlinkRate>> ListRates(const DevlinkHandle& device) override;
+  absl::Status SetRate(const DevlinkHandle& device, const DevlinkRateId& id,
+                       const DevlinkRateSettings& wanted) override;
+  absl::Status AddRateNode(const DevlinkHandle& device, const std::string& name) override;
+  absl::Status DeleteRateNode(const DevlinkHandle& device, const std::string& name) override;
   absl::StatusOr<DevlinkInfo> GetInfo(const DevlinkHandle& device) override;
   absl::Status Reload(const DevlinkHandle& device) override;
   absl::StatusOr<std::unique_ptr<Subscription>> Subscribe(

@@ -11,6 +11,7 @@
 #include "agent/base/error.h"
 #include "agent/base/text.h"
 #include "agent/ports/devlink/devlink_contract.h"
+#include "agent/ports/devlink/devlink_rate_contract.h"
 #include "agent/ports/devlink/fake_netdevsim_env.h"
 #include "agent/ports/tc/fake_tc_port.h"
 
@@ -22,6 +23,7 @@ using ::testing::HasSubstr;
 using Kind = DevlinkPort::Event::Kind;
 
 INSTANTIATE_TEST_SUITE_P(Fake, DevlinkContract, ::testing::Values(FakeNetdevsimEnv::Make));
+INSTANTIATE_TEST_SUITE_P(Fake, DevlinkRateContract, ::testing::Values(FakeNetdevsimEnv::Make));
 
 // A ConnectX as mlx5_core drives it.
 class FakeMlx5Test : public ::testing::Test {

@@ -78,25 +78,34 @@ absl::Status LinuxDevlinkPort::SetEswitch(const DevlinkHandle& device,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<DevlinkPortInfo>> LinuxDevlinkPort::ListPorts(
-    const DevlinkHandle& device) {
-  const std::string asked = StrCat("list the ports of ", device.ToString());
+template <typename T, typename Decode, typename DeviceOf>
+absl::StatusOr<std::vector<T>> LinuxDevlinkPort::List(Message request, const DevlinkHandle& device,
+                                                      const std::string& asked, Decode decode,
+                                                      DeviceOf device_of) {
   FAIRLEAD_ASSIGN_OR_RETURN(const auto family, Family());
-  Message request = netlink::ListPortsRequest(family.id, device);
   const Answer answer = socket_->Transact(request);
   FAIRLEAD_RETURN_IF_ERROR(answer.ToStatus(asked));
-  std::vector<DevlinkPortInfo> ports;
+  std::vector<T> found;
   for (const netlink::OwnedMessage& reply : answer.replies) {
     if (reply.type != family.id) continue;
-    auto port = netlink::DecodeDevlinkPort(reply.payload);
-    if (!port.ok()) return Annotate(port.status(), asked);
-    if (port->device == device) ports.push_back(*std::move(port));
+    absl::StatusOr<T> one = decode(reply.payload);
+    if (!one.ok()) return Annotate(one.status(), asked);
+    if (device_of(*one) == device) found.push_back(*std::move(one));
   }
-  if (!ports.empty()) return ports;
+  if (!found.empty()) return found;
   // A kernel that tells of all devices says nothing of one that is not there.
   Message there = netlink::GetDeviceRequest(family.id, device);
   FAIRLEAD_RETURN_IF_ERROR(socket_->Transact(there).ToStatus(asked));
-  return ports;
+  return found;
+}
+
+absl::StatusOr<std::vector<DevlinkPortInfo>> LinuxDevlinkPort::ListPorts(
+    const DevlinkHandle& device) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const auto family, Family());
+  return List<DevlinkPortInfo>(netlink::ListPortsRequest(family.id, device), device,
+                               StrCat("list the ports of ", device.ToString()),
+                               netlink::DecodeDevlinkPort,
+                               [](const DevlinkPortInfo& port) { return port.device; });
 }
 
 absl::StatusOr<DevlinkPortInfo> LinuxDevlinkPort::GetPort(const DevlinkHandle& device,
@@ -117,6 +126,47 @@ absl::Status LinuxDevlinkPort::SetPortFunction(const DevlinkHandle& device, uint
         socket_->Transact(request).ToStatus(StrCat("set ", one.what, " of ", Of(device, index))));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<DevlinkRate>> LinuxDevlinkPort::ListRates(const DevlinkHandle& device) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const auto family, Family());
+  FAIRLEAD_ASSIGN_OR_RETURN(
+      const auto found,
+      List<netlink::RateOfDevice>(netlink::ListRatesRequest(family.id, device), device,
+                                  StrCat("list the rates of ", device.ToString()),
+                                  netlink::DecodeDevlinkRate,
+                                  [](const netlink::RateOfDevice& of) { return of.device; }));
+  std::vector<DevlinkRate> rates;
+  for (const netlink::RateOfDevice& of : found) rates.push_back(of.rate);
+  return rates;
+}
+
+absl::Status LinuxDevlinkPort::SetRate(const DevlinkHandle& device, const DevlinkRateId& id,
+                                       const DevlinkRateSettings& wanted) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const auto family, Family());
+  for (const auto& one : netlink::OneByOne(wanted)) {
+    Message request = netlink::SetRateRequest(family.id, device, id, one.value);
+    FAIRLEAD_RETURN_IF_ERROR(socket_->Transact(request).ToStatus(
+        StrCat("set ", one.what, " of the rate ", id.ToString(), " of ", device.ToString())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LinuxDevlinkPort::AddRateNode(const DevlinkHandle& device, const std::string& name) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const DevlinkRateId node, DevlinkRateId::Node(name));
+  FAIRLEAD_ASSIGN_OR_RETURN(const auto family, Family());
+  Message request = netlink::AddRateNodeRequest(family.id, device, node.node);
+  return socket_->Transact(request).ToStatus(
+      StrCat("make the rate ", node.ToString(), " of ", device.ToString()));
+}
+
+absl::Status LinuxDevlinkPort::DeleteRateNode(const DevlinkHandle& device,
+                                              const std::string& name) {
+  FAIRLEAD_ASSIGN_OR_RETURN(const DevlinkRateId node, DevlinkRateId::Node(name));
+  FAIRLEAD_ASSIGN_OR_RETURN(const auto family, Family());
+  Message request = netlink::DeleteRateNodeRequest(family.id, device, node.node);
+  return socket_->Transact(request).ToStatus(
+      StrCat("take away the rate ", node.ToString(), " of ", device.ToString()));
 }
 
 absl::StatusOr<DevlinkInfo> LinuxDevlinkPort::GetInfo(const DevlinkHandle& device) {

@@ -29,6 +29,11 @@ class LinuxDevlinkPort final : public DevlinkPort {
   absl::StatusOr<DevlinkPortInfo> GetPort(const DevlinkHandle& device, uint32_t index) override;
   absl::Status SetPortFunction(const DevlinkHandle& device, uint32_t index,
                                const DevlinkPortFunction& wanted) override;
+  absl::StatusOr<std::vector<DevlinkRate>> ListRates(const DevlinkHandle& device) override;
+  absl::Status SetRate(const DevlinkHandle& device, const DevlinkRateId& id,
+                       const DevlinkRateSettings& wanted) override;
+  absl::Status AddRateNode(const DevlinkHandle& device, const std::string& name) override;
+  absl::Status DeleteRateNode(const DevlinkHandle& device, const std::string& name) override;
   absl::StatusOr<DevlinkInfo> GetInfo(const DevlinkHandle& device) override;
   absl::Status Reload(const DevlinkHandle& device) override;
   absl::StatusOr<std::unique_ptr<Subscription>> Subscribe(
@@ -37,6 +42,10 @@ class LinuxDevlinkPort final : public DevlinkPort {
  private:
   explicit LinuxDevlinkPort(std::unique_ptr<netlink::RequestSocket> socket)
       : socket_(std::move(socket)) {}
+  // A dump of one device's things; `device_of` tells whose one is.
+  template <typename T, typename Decode, typename DeviceOf>
+  absl::StatusOr<std::vector<T>> List(netlink::Message request, const DevlinkHandle& device,
+                                      const std::string& asked, Decode decode, DeviceOf device_of);
   // Asks the kernel once; a failure is asked again.
   absl::StatusOr<netlink::GenericFamily> Family();
 

@@ -8,6 +8,7 @@
 
 #include "agent/base/error.h"
 #include "agent/ports/devlink/devlink_contract.h"
+#include "agent/ports/devlink/devlink_rate_contract.h"
 #include "agent/ports/devlink/linux_devlink_port.h"
 #include "agent/ports/devlink/test_netdevsim_env.h"
 #include "agent/ports/netlink/test_namespace.h"
@@ -16,6 +17,7 @@ namespace fairlead {
 namespace {
 
 INSTANTIATE_TEST_SUITE_P(Linux, DevlinkContract, ::testing::Values(NetdevsimEnv::Make));
+INSTANTIATE_TEST_SUITE_P(Linux, DevlinkRateContract, ::testing::Values(NetdevsimEnv::Make));
 
 TEST(LinuxDevlinkPort, ANamespaceWithoutDevicesHasNone) {
   auto port = LinuxDevlinkPort::Create();

@@ -197,6 +197,22 @@ class FaultyDevlinkPort final : public DevlinkPort {
     return calls_.Change("SetPortFunction", StrCat(device.ToString(), ", ", index),
                          [&] { return port_->SetPortFunction(device, index, wanted); });
   }
+  absl::StatusOr<std::vector<DevlinkRate>> ListRates(const DevlinkHandle& device) override {
+    return calls_.Look("ListRates", device.ToString(), [&] { return port_->ListRates(device); });
+  }
+  absl::Status SetRate(const DevlinkHandle& device, const DevlinkRateId& id,
+                       const DevlinkRateSettings& wanted) override {
+    return calls_.Change("SetRate", StrCat(device.ToString(), ", ", id.ToString()),
+                         [&] { return port_->SetRate(device, id, wanted); });
+  }
+  absl::Status AddRateNode(const DevlinkHandle& device, const std::string& name) override {
+    return calls_.Change("AddRateNode", StrCat(device.ToString(), ", ", name),
+                         [&] { return port_->AddRateNode(device, name); });
+  }
+  absl::Status DeleteRateNode(const DevlinkHandle& device, const std::string& name) override {
+    return calls_.Change("DeleteRateNode", StrCat(device.ToString(), ", ", name),
+                         [&] { return port_->DeleteRateNode(device, name); });
+  }
   absl::StatusOr<DevlinkInfo> GetInfo(const DevlinkHandle& device) override {
     return calls_.Look("GetInfo", device.ToString(), [&] { return port_->GetInfo(device); });
   }

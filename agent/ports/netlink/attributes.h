@@ -97,6 +97,7 @@ class AttributeSet {
   std::optional<uint8_t> U8(uint16_t type) const { return Number<uint8_t>(type); }
   std::optional<uint16_t> U16(uint16_t type) const { return Number<uint16_t>(type); }
   std::optional<uint32_t> U32(uint16_t type) const { return Number<uint32_t>(type); }
+  std::optional<uint64_t> U64(uint16_t type) const { return Number<uint64_t>(type); }
   std::optional<uint16_t> Be16(uint16_t type) const;
   std::optional<uint32_t> Be32(uint16_t type) const;
   // Up to the first NUL; longer than `max` is an error.

@@ -49,6 +49,7 @@ class Message {
   Message& PutU8(uint16_t type, uint8_t value) { return PutStruct(type, value); }
   Message& PutU16(uint16_t type, uint16_t value) { return PutStruct(type, value); }
   Message& PutU32(uint16_t type, uint32_t value) { return PutStruct(type, value); }
+  Message& PutU64(uint16_t type, uint64_t value) { return PutStruct(type, value); }
   Message& PutBe16(uint16_t type, uint16_t value);
   Message& PutBe32(uint16_t type, uint32_t value);
   Message& PutString(uint16_t type, std::string_view text);  // with its NUL
