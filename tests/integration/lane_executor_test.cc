@@ -68,6 +68,19 @@ class LaneExecutorTest : public ::testing::Test {
 };
 
 // sriov-cni 219 and 313: what came late was done to a VF that had another owner by then.
+TEST(RulesLane, OfBlocksThereAreAFewAndEachIsAlwaysTheSame) {
+  std::set<std::string> lanes;
+  for (uint32_t vni = 1; vni <= 2000; ++vni) {
+    const RuleTable block{RuleTable::Kind::kVpcBlock, *Vni::Make(vni)};
+    EXPECT_EQ(RulesLane(block), RulesLane(block));
+    lanes.insert(RulesLane(block));
+  }
+  EXPECT_EQ(lanes.size(), kBlockLanes) << "2000 VPCs use all of them";
+  const std::string tunnel = RulesLane({RuleTable::Kind::kTunnelIngress});
+  EXPECT_EQ(tunnel, "rules tunnel");
+  EXPECT_FALSE(lanes.contains(tunnel));
+}
+
 TEST_F(LaneExecutorTest, WhatWaitedLongerThanItsLeaseIsRefusedAndDoneToNothing) {
   machine_.pci.SetNumVfs(FakeMachine::PfAddress(), 2).IgnoreError();
   std::optional<absl::Status> first, late, next;

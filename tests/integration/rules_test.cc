@@ -296,6 +296,22 @@ TEST_F(RulesTest, AnExplanationTellsWhatEachRuleOnTheWayHasMet) {
   EXPECT_EQ(flow.counters_problem(), "");
 }
 
+TEST_F(RulesTest, AnExplanationWhoseCountersAreLateIsTold) {
+  Begin({}, [](DaemonConfig& config) {
+    config.engine.explain_within = std::chrono::milliseconds(2'000);
+    config.engine.count_within = std::chrono::milliseconds(60'000);
+  });
+  TwoAttached();
+  v1::Request request;
+  request.mutable_explain_flow()->set_port("a-red");
+  request.mutable_explain_flow()->set_to("10.0.0.6");
+  Gate gate(*host->network, "Get(filter");
+  const v1::FlowExplanation flow = host->Send(request).flow();
+  EXPECT_EQ(flow.verdict().kind(), "delivered") << flow.ShortDebugString();
+  EXPECT_EQ(flow.counters_problem(), "they were not read within the 2000 ms of the question");
+  for (const auto& step : flow.steps()) EXPECT_FALSE(step.has_counters());
+}
+
 // Where the kernel is held up, those who ask are told, and do not pile up behind it.
 TEST_F(RulesTest, ThatCannotBeReadAreListedAndOneReadingServesAllWhoAsk) {
   Begin({},
