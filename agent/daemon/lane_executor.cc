@@ -475,19 +475,21 @@ void LaneExecutor::ReleaseVm(const std::string& vm) {
       });
 }
 
-// What becomes of its file shows before a change is lost with it.
+// What becomes of its file shows before a change is lost with it, and that it takes changes again
+// before one is sent.
 void LaneExecutor::LookAtStore() {
   if (looking_at_store_ || clock_->Now() < look_at_store_) return;
   look_at_store_ = clock_->Now() + kLookAtStoreEvery;
   looking_at_store_ = true;
   Ask<bool>(
       std::string(kStoreLane), "look at the file", kStoreDeadline,
-      [store = store_](LaneContext&) -> absl::StatusOr<bool> {
-        FAIRLEAD_RETURN_IF_ERROR(store->CheckInPlace());
-        return true;
+      [store = store_, refused = !store_problem_.empty()](LaneContext&) -> absl::StatusOr<bool> {
+        FAIRLEAD_RETURN_IF_ERROR(refused ? store->Probe() : store->CheckInPlace());
+        return refused;
       },
       [this](const absl::StatusOr<bool>& result) {
         looking_at_store_ = false;
+        if (result.ok() && *result) store_problem_.clear();
         const std::string before = std::exchange(
             store_misplaced_, result.ok() ? "" : std::string(result.status().message()));
         if (!store_misplaced_.empty() && before.empty()) {

@@ -107,19 +107,9 @@ int Ended(const absl::Status& status) {
 // an agent that runs is refused.
 int PrintLeases(const std::string& state_dir) {
   const std::string path = StrCat(state_dir, "/store.sqlite");
-  std::error_code error;
-  const bool there = std::filesystem::exists(path, error);
-  if (error) {
-    std::cerr << "fairleadd: look for the store " << path << ": " << error.message() << "\n";
-    return kFailed;
-  }
-  if (!there && std::filesystem::is_directory(state_dir, error)) return kOk;
-  if (!there) {
-    std::cerr << "fairleadd: there is no directory " << state_dir << "\n";
-    return kFailed;
-  }
   const auto contents = [&path]() -> absl::StatusOr<StoreContents> {
-    FAIRLEAD_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenSqliteStore({path}));
+    FAIRLEAD_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store,
+                              OpenSqliteStore({.path = path, .read_only = true}));
     return store->Load();
   }();
   if (!contents.ok()) {
@@ -162,13 +152,15 @@ int Main(int argc, char** argv) {
   bool check = false;
   CLI::Option* config_file =
       app.add_option("-c,--config", path, "The configuration file")->capture_default_str();
-  app.add_flag("--check", check, "Only say whether the configuration, or the model, is good");
+  CLI::Option* only_check =
+      app.add_flag("--check", check, "Only say whether the configuration, or the model, is good");
   std::string leases;
   CLI::Option* print_leases =
       app.add_option("--leases", leases,
                      "Only print what the store in this folder, of an agent that does not run, "
                      "has leased, a VF a line")
-          ->excludes(config_file);
+          ->excludes(config_file)
+          ->excludes(only_check);
   std::string model, latency = "none";
   SimulationOptions simulation;
   simulation.run_dir = DefaultRunDir();

@@ -3,10 +3,15 @@
 #include <fcntl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "agent/base/error.h"
@@ -72,6 +77,9 @@ constexpr char kNextOrdinal[] = "next_ordinal";
 constexpr char kNextLease[] = "next_lease";
 constexpr char kNextTransaction[] = "next_transaction";
 constexpr char kScrubs[] = "scrubs";
+// 1 while an agent has it open that has committed something: from then on there is a log, which
+// goes when the store is closed. Without this, one whose log was lost would seem whole.
+constexpr char kUnclosed[] = "unclosed";
 // "taken_over:<store id>": one of the two.
 constexpr char kTakenOver[] = "taken_over:";
 constexpr uint64_t kKept = 1, kPurged = 2;
@@ -141,6 +149,51 @@ absl::StatusOr<ObjectKind> KindFromName(std::string_view name) {
       StrCat("the store holds an object of kind ", Quoted(name), ", which this version has not"));
 }
 
+// Of a file, as SQLite's VFS has it; false: it has not as much.
+bool ReadHead(const StoreOptions& options, const std::string& path, std::span<uint8_t> out) {
+  sqlite3_vfs* vfs = sqlite3_vfs_find(options.vfs.empty() ? nullptr : options.vfs.c_str());
+  int there = 0;
+  if (vfs == nullptr ||
+      vfs->xAccess(vfs, path.c_str(), SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there == 0) {
+    return false;
+  }
+  const std::unique_ptr<const char, void (*)(const char*)> name(
+      sqlite3_create_filename(path.c_str(), "", "", 0, nullptr),
+      [](const char* made) { sqlite3_free_filename(const_cast<char*>(made)); });
+  std::vector<std::max_align_t> space(
+      static_cast<size_t>(vfs->szOsFile) / sizeof(std::max_align_t) + 1);
+  auto* file = reinterpret_cast<sqlite3_file*>(space.data());
+  int flags = 0;
+  const int opened =
+      vfs->xOpen(vfs, name.get(), file, SQLITE_OPEN_READONLY | SQLITE_OPEN_WAL, &flags);
+  const bool read =
+      opened == SQLITE_OK &&
+      file->pMethods->xRead(file, out.data(), static_cast<int>(out.size()), 0) == SQLITE_OK;
+  if (file->pMethods != nullptr) file->pMethods->xClose(file);
+  return read;
+}
+
+// Whether a log is there and begins as SQLite's do, which takes one that does not for no log
+// (sqlite.org/fileformat2.html, section 4.1: magic, version, ... and a checksum of these).
+bool HasLog(const StoreOptions& options) {
+  std::array<uint8_t, 32> head{};
+  if (!ReadHead(options, StrCat(options.path, "-wal"), head)) return false;
+  const auto number = [&](size_t at, bool big) {
+    uint32_t value = 0;
+    for (size_t i = 0; i < 4; ++i) value = value << 8 | head[at + (big ? i : 3 - i)];
+    return value;
+  };
+  const uint32_t magic = number(0, /*big=*/true);
+  if ((magic & ~1U) != 0x377f0682) return false;
+  const bool big = (magic & 1U) != 0;  // how the checksum takes its words
+  uint32_t s0 = 0, s1 = 0;
+  for (size_t at = 0; at < 24; at += 8) {
+    s0 += number(at, big) + s1;
+    s1 += number(at + 4, big) + s0;
+  }
+  return s0 == number(24, /*big=*/true) && s1 == number(28, /*big=*/true);
+}
+
 // SQLite would make the file with the umask's mode, and does not sync its folder.
 absl::Status MakeFile(const std::string& path) {
   if (path.empty()) return absl::InvalidArgumentError("the store has no path");
@@ -190,19 +243,24 @@ absl::Status MakeFile(const std::string& path) {
 class SqliteStore final : public Store {
  public:
   explicit SqliteStore(Database db) : db_(std::move(db)) {}
+  ~SqliteStore() override;
 
-  absl::Status Start(int checkpoint_pages);
+  // `has_log`: before it was opened.
+  absl::Status Start(const StoreOptions& options, bool has_log);
 
   uint32_t id() const override { return id_; }
   absl::StatusOr<StoreContents> Load() override;
   absl::Status Commit(const StoreBatch& batch) override;
   absl::Status CheckInPlace() override;
+  absl::Status Probe() override;
 
  private:
   absl::StatusOr<bool> CheckWhoseFile();
   absl::Status MakeTables();
   absl::Status FirstNumbers();
   absl::Status CheckIntegrity();
+  absl::StatusOr<bool> IsUnclosed();
+  absl::Status MarkUnclosed();
   absl::StatusOr<uint64_t> Meta(std::string_view name, uint64_t least, uint64_t most);
   absl::Status SetMeta(std::string_view name, uint64_t value);
   absl::Status LoadObjects(StoreContents& contents);
@@ -222,6 +280,10 @@ class SqliteStore final : public Store {
   Statements statements_;
   uint32_t id_ = 0;
   int64_t size_seen_ = 0;  // of the file, in bytes; it never shrinks
+  bool read_only_ = false;
+  bool opened_ = false;
+  bool unclosed_ = false;  // as kUnclosed says
+  bool marked_ = false;    // and in the file itself, not in the log alone
 };
 
 // Whether it is a store of this version; else it is new and empty.
@@ -281,30 +343,75 @@ absl::Status SqliteStore::CheckIntegrity() {
                    found.substr(found.rfind('\n') + 1));  // "*** in database main ***" before it
 }
 
-absl::Status SqliteStore::Start(int checkpoint_pages) {
+absl::StatusOr<bool> SqliteStore::IsUnclosed() {
+  Statement& get = statements_.get_meta;
+  const absl::StatusOr<bool> row = get.Bind(1, std::string_view(kUnclosed)).Step();
+  const bool unclosed = row.ok() && *row && get.Integer(0) != 0;
+  get.Reset();
+  FAIRLEAD_RETURN_IF_ERROR(row.status());
+  return unclosed;
+}
+
+// Before anything else is committed, and in the file, not in the log alone.
+absl::Status SqliteStore::MarkUnclosed() {
+  if (marked_) return absl::OkStatus();
+  FAIRLEAD_RETURN_IF_ERROR(SetMeta(kUnclosed, 1));
+  unclosed_ = true;
+  const int code =
+      sqlite3_wal_checkpoint_v2(db_.get(), nullptr, SQLITE_CHECKPOINT_FULL, nullptr, nullptr);
+  if (code != SQLITE_OK) return db_.Error(code, StrCat("store ", db_.path(), ": mark it as open"));
+  marked_ = true;
+  return absl::OkStatus();
+}
+
+// The log goes with the mark, or not at all.
+SqliteStore::~SqliteStore() {
+  if (!opened_ || read_only_) return;
+  if (unclosed_ && !SetMeta(kUnclosed, 0).ok()) return;
+  sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
+}
+
+absl::Status SqliteStore::Start(const StoreOptions& options, bool has_log) {
+  read_only_ = options.read_only;
+  sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   sqlite3_busy_timeout(db_.get(), kBusyMilliseconds);
   sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
-  sqlite3_wal_autocheckpoint(db_.get(), checkpoint_pages);
+  sqlite3_wal_autocheckpoint(db_.get(), options.checkpoint_pages);
   // Two agents on one store would hand out the same VF twice.
   FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA locking_mode = EXCLUSIVE"));
   // Before anything is written: the file may be somebody else's.
   FAIRLEAD_ASSIGN_OR_RETURN(const bool made, CheckWhoseFile());
+  if (!made && read_only_) {
+    return absl::NotFoundError(StrCat("store ", db_.path(), ": nothing was ever stored in it"));
+  }
+  FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON"));
+  // Without a log still: from the first on the file is one that can be told from an empty one.
+  if (!made && options.path != ":memory:") FAIRLEAD_RETURN_IF_ERROR(MakeTables());
   FAIRLEAD_ASSIGN_OR_RETURN(const std::string mode, db_.Text("PRAGMA journal_mode = WAL"));
   if (mode != "wal") {
     return absl::FailedPreconditionError(StrCat(
         "store ", db_.path(), ": SQLite cannot keep a write-ahead log here (it stays in mode '",
         mode, "'); put it on a local file system"));
   }
-  FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON"));
   FAIRLEAD_RETURN_IF_ERROR(CheckIntegrity());
-  if (!made) FAIRLEAD_RETURN_IF_ERROR(MakeTables());
   FAIRLEAD_ASSIGN_OR_RETURN(statements_, PrepareAll(db_));
   FAIRLEAD_ASSIGN_OR_RETURN(const uint64_t id, Meta(kStoreId, 1, UINT32_MAX));
   id_ = static_cast<uint32_t>(id);
+  FAIRLEAD_ASSIGN_OR_RETURN(unclosed_, IsUnclosed());
+  if (unclosed_ && !has_log) {
+    return absl::DataLossError(
+        StrCat("store ", db_.path(),
+               ": its agent was killed, and its -wal, which has what was stored last, is not there "
+               "any more, or damaged: put it back, or ",
+               kBeginAnew));
+  }
+  FAIRLEAD_RETURN_IF_ERROR(CheckInPlace());
   // Takes the lock now, not at the first intent.
   FAIRLEAD_RETURN_IF_ERROR(statements_.begin.Run());
-  return statements_.rollback.Run();
+  FAIRLEAD_RETURN_IF_ERROR(statements_.rollback.Run());
+  opened_ = true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<uint64_t> SqliteStore::Meta(std::string_view name, uint64_t least, uint64_t most) {
@@ -550,7 +657,7 @@ absl::Status SqliteStore::CheckInPlace() {
   std::array<char, kFileHead.size()> head{};
   if (sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
       file == nullptr || file->pMethods == nullptr ||
-      file->pMethods->xFileSize(file, &size) != SQLITE_OK || size == 0) {
+      file->pMethods->xFileSize(file, &size) != SQLITE_OK) {
     return absl::OkStatus();  // SQLite says itself what is wrong with it
   }
   if (size < size_seen_) return lost(StrCat("cut from ", size_seen_, " to ", size, " bytes"));
@@ -563,7 +670,9 @@ absl::Status SqliteStore::CheckInPlace() {
 }
 
 absl::Status SqliteStore::Commit(const StoreBatch& batch) {
+  if (read_only_) return absl::FailedPreconditionError("the store was opened to be read");
   FAIRLEAD_RETURN_IF_ERROR(CheckInPlace());
+  FAIRLEAD_RETURN_IF_ERROR(MarkUnclosed());
   FAIRLEAD_RETURN_IF_ERROR(statements_.begin.Run());
   if (absl::Status status = Write(batch); !status.ok()) {
     Rollback();
@@ -576,6 +685,12 @@ absl::Status SqliteStore::Commit(const StoreBatch& batch) {
     return Annotate(status, "not stored, but a power cut now may bring it back");
   }
   return status;
+}
+
+absl::Status SqliteStore::Probe() {
+  if (read_only_) return absl::FailedPreconditionError("the store was opened to be read");
+  FAIRLEAD_RETURN_IF_ERROR(CheckInPlace());
+  return Scrub();
 }
 
 // Some failures make SQLite roll back by itself.
@@ -597,10 +712,15 @@ absl::Status SqliteStore::Scrub() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const StoreOptions& options) {
-  FAIRLEAD_RETURN_IF_ERROR(MakeFile(options.path));
+  if (!options.read_only) {
+    FAIRLEAD_RETURN_IF_ERROR(MakeFile(options.path));
+  } else if (::access(options.path.c_str(), F_OK) != 0) {
+    return SystemError(errno, StrCat("open the store ", options.path));
+  }
+  const bool has_log = HasLog(options);
   FAIRLEAD_ASSIGN_OR_RETURN(Database db, Database::Open(options.path, options.vfs));
   auto store = std::make_unique<SqliteStore>(std::move(db));
-  FAIRLEAD_RETURN_IF_ERROR(store->Start(options.checkpoint_pages));
+  FAIRLEAD_RETURN_IF_ERROR(store->Start(options, has_log));
   return store;
 }
 

@@ -94,6 +94,8 @@ class Store {
   // Whether what is committed is where the next start looks for it; writes nothing. kDataLoss: the
   // file was removed, replaced, cut or overwritten.
   virtual absl::Status CheckInPlace() = 0;
+  // Whether it takes changes, tried by one that changes nothing that Load tells of.
+  virtual absl::Status Probe() = 0;
 };
 
 struct StoreOptions {
@@ -102,6 +104,9 @@ struct StoreOptions {
   // Size of the write-ahead log, in pages, from which on it is folded into the
   // database file.
   int checkpoint_pages = 1000;
+  // Only to be read: nothing of its files is changed, and Commit and Probe are refused. kNotFound:
+  // there is none.
+  bool read_only = false;
 };
 // Makes the file (mode 0600) if there is none. Holds it alone until destroyed: a
 // second agent, or a sqlite3 shell, finds it locked.

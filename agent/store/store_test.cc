@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <iterator>
 
 #include "agent/store/sqlite.h"
 #include "agent/store/test_contents.h"
@@ -117,6 +119,91 @@ TEST_F(StoreTest, AFileThatIsDamagedWhileItIsOpenTakesNothingMore) {
     const absl::Status refused = (*store)->Commit(OneVpc("b", 2));
     EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;
     EXPECT_THAT(refused.message(), ::testing::HasSubstr(cut ? "to 100 bytes" : "overwritten"));
+  }
+}
+
+// As a killed agent leaves it: the file, and a log with all that was stored.
+TEST_F(StoreTest, AFileWhoseLogIsLostIsNotTakenForAWholeOrANewStore) {
+  const std::string file = path_, kept = path_ + "-killed";
+  {
+    auto store = Open();
+    ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
+    std::filesystem::copy_file(file, kept);
+    std::filesystem::copy_file(file + "-wal", kept + "-wal");
+  }
+  using Harm = std::function<void(const std::string& log)>;
+  const std::pair<const char*, Harm> harms[] = {
+      {"none", [](const std::string&) {}},
+      {"removed", [](const std::string& log) { std::filesystem::remove(log); }},
+      {"emptied", [](const std::string& log) { std::filesystem::resize_file(log, 0); }},
+      {"cut", [](const std::string& log) { std::filesystem::resize_file(log, 31); }},
+      {"head overwritten",
+       [](const std::string& log) {
+         std::fstream out(log, std::ios::in | std::ios::out);
+         out.seekp(16) << "salt";
+       }},
+      {"overwritten", [](const std::string& log) { std::ofstream(log) << std::string(4000, 'x'); }},
+  };
+  for (const auto& [name, harm] : harms) {
+    SCOPED_TRACE(name);
+    path_ = StrCat(kept, "-", std::string_view(name).substr(0, 2));
+    std::filesystem::copy_file(kept, path_, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy_file(kept + "-wal", path_ + "-wal",
+                               std::filesystem::copy_options::overwrite_existing);
+    harm(path_ + "-wal");
+    auto store = Open();
+    if (std::string_view(name) == "none") {
+      ASSERT_TRUE(store.ok()) << store.status();
+      EXPECT_EQ((*store)->Load()->objects.size(), 1U);
+      store = absl::UnknownError("closed, with nothing stored meanwhile");
+      EXPECT_TRUE(Open().ok());
+      continue;
+    }
+    EXPECT_TRUE(absl::IsDataLoss(store.status())) << store.status();
+    EXPECT_THAT(store.status().message(), ::testing::HasSubstr("put it back"));
+  }
+  path_ = file;  // closed as it should be
+  EXPECT_TRUE(Open().ok());
+}
+
+TEST_F(StoreTest, ToReadChangesNothing) {
+  StoreOptions options;
+  options.path = path_;
+  options.read_only = true;
+  EXPECT_TRUE(absl::IsNotFound(OpenSqliteStore(options).status())) << "none is made";
+  EXPECT_FALSE(std::filesystem::exists(path_));
+  {
+    auto store = Open();
+    ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
+    std::filesystem::copy_file(path_, path_ + "-killed");
+    std::filesystem::copy_file(path_ + "-wal", path_ + "-killed-wal");
+  }
+  options.path = path_ + "-killed";
+  const auto content = [](const std::string& path) {
+    std::ifstream in(path);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const std::string file = content(options.path), log = content(options.path + "-wal");
+  {
+    auto store = OpenSqliteStore(options);
+    ASSERT_TRUE(store.ok()) << store.status();
+    EXPECT_EQ((*store)->Load()->objects.size(), 1U);
+    EXPECT_FALSE((*store)->Commit(OneVpc("b", 2)).ok());
+  }
+  EXPECT_EQ(content(options.path), file);
+  EXPECT_EQ(content(options.path + "-wal"), log);
+}
+
+TEST_F(StoreTest, AnEmptiedFileTakesNothingMore) {
+  for (const int size : {0, 1}) {
+    std::filesystem::remove(path_);
+    auto store = Open();
+    ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
+    std::filesystem::resize_file(path_, static_cast<uintmax_t>(size));
+    EXPECT_TRUE(absl::IsDataLoss((*store)->CheckInPlace())) << size;
+    EXPECT_TRUE(absl::IsDataLoss((*store)->Commit(OneVpc("b", 2)))) << size;
+    store = absl::UnknownError("closed");
+    std::filesystem::remove(path_ + "-wal");
   }
 }
 

@@ -33,6 +33,7 @@ class FaultyStore final : public Store {
     });
   }
   absl::Status CheckInPlace() override { return store_->CheckInPlace(); }
+  absl::Status Probe() override { return store_->Probe(); }
 
  private:
   std::unique_ptr<Store> store_;
