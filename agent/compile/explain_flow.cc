@@ -62,7 +62,8 @@ class Explainer {
     } else if (real.outcome.kind == FlowOutcome::Kind::kSent && scene_.begun.packet.dst_mac) {
       // Of what arrives from elsewhere nobody has said them.
       if (scene_.begun.packet.src_mac) {
-        out_.out = {real.outcome.src_mac, real.outcome.dst_mac, real.outcome.ttl};
+        const uint8_t ttl = scene_.packet.ethertype == kEtherArp ? 0 : real.outcome.ttl;
+        out_.out = {real.outcome.src_mac, real.outcome.dst_mac, ttl};
       }
       out_.header = real.outcome.header;
     }
@@ -133,6 +134,7 @@ class Explainer {
     if (chain != scene_.chains.end()) step.stage = chain->second.name;
     step.rule = rule.ToString().substr(rule.location.ToString().size() + 1);
     step.does = WhatItDoes(rule);
+    step.to_cpu = !rule.actions.empty() && std::holds_alternative<ActionTrap>(rule.actions.back());
     const RuleEvidence* seen = Seen(rule);
     step.standing = StandingOf(rule, seen);
     step.offered = OfferedTo(rule, scene_.ports.size());
@@ -291,7 +293,7 @@ class Explainer {
       return "a guest is no DHCP server: nothing that it sends to a client's port leaves it";
     }
     if (rule.match.ethertype == kEtherVlan) {
-      return "a guest sends no tagged frames: its port says which network they are of";
+      return "no frame of an overlay or of a guest has a tag: its port or its VNI says whose it is";
     }
     if (rule.match.icmpv6_type) {
       return "what a guest says of routers and neighbours reaches nobody";
@@ -357,6 +359,12 @@ void JudgePath(const ObservedResource* next_hop, FlowExplanation& explanation) {
   explanation.path = FlowPath::kHardware;
   for (const FlowStep& step : explanation.steps) {
     if (!step.reached) continue;
+    if (step.to_cpu) {
+      explanation.path = FlowPath::kSlowPath;
+      explanation.path_why =
+          StrCat(step.location.ToString(), " hands it to the host, where nobody takes it");
+      return;
+    }
     if (step.standing == RuleStanding::kSoftware) {
       explanation.path = FlowPath::kSoftware;
       explanation.path_why = StrCat(step.location.ToString(), " runs in software");

@@ -286,7 +286,8 @@ TEST_F(ExplainFlowTest, WhatAGuestSaysOfRoutersAndWhatItTagsIsDroppedAndSaidWhy)
   question = From("a", "10.0.0.6");
   question.vlan = *VlanId::Make(5);
   EXPECT_EQ(Explain(question).verdict.kind, Kind::kDropped);
-  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("a guest sends no tagged frames"));
+  EXPECT_THAT(Explain(question).verdict.why,
+              HasSubstr("no frame of an overlay or of a guest has a tag"));
   question = From("a", "10.0.0.1");
   question.icmp_type = 13;
   EXPECT_EQ(Explain(question).verdict.why, "the gateway answers pings and nothing else");

@@ -30,6 +30,7 @@ class ExplainProvider : public ExplainFixture {
       pf.id = id;
       pf.netdev = id == kPf ? "pf0" : "pf1";
       pf.ifindex = id == kPf ? 10 : 11;
+      pf.eswitch.mode = EswitchMode::kSwitchdev;
     }
     Put(Vpc{"lan", {}, *VlanId::Make(100)}, 2);
     Put(Vpc{"plain", {}, {}, true}, 3);
@@ -192,6 +193,22 @@ TEST_F(ExplainProvider, WhatMeetsNoRuleIsRefusedByName) {
   bound_.erase("b");  // ready, on a NIC that keeps VLANs by itself
   EXPECT_THAT(WhyRefused(From("b", "10.0.0.1")), HasSubstr("its NIC forwards by MAC and VLAN"));
   EXPECT_THAT(WhyRefused(FromUplink("eth9", 100, Mac(1))), HasSubstr("'eth9' is no PF"));
+}
+
+TEST_F(ExplainProvider, ByTheUplinkOfANicWithoutAnEswitchNoRuleIsMet) {
+  pfs_[kPf].eswitch.mode = EswitchMode::kLegacy;
+  EXPECT_THAT(WhyRefused(FromUplink("pf0", 100, Mac(1))),
+              HasSubstr("pf0 forwards by MAC and VLAN: its packets meet no rule of this host"));
+}
+
+TEST_F(ExplainProvider, AnArpThatLiesIsHandedToTheHostAndDroppedThere) {
+  FlowQuestion question = From("a", "10.0.0.2");
+  question.neighbour = true;
+  EXPECT_EQ(Explain(question).verdict.kind, Kind::kUplink) << "and not by hardware alone";
+  EXPECT_EQ(Explain(question).out->ttl, 0) << "ARP has none";
+  question.src = Ip("10.0.0.77");
+  EXPECT_EQ(Explain(question).verdict.kind, Kind::kDropped);
+  EXPECT_EQ(Explain(question).path, FlowPath::kSlowPath);
 }
 
 }  // namespace

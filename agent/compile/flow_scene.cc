@@ -243,6 +243,10 @@ absl::Status SceneBuilder::FromUplink() {
         StrCat(Quoted(q_.uplink), " is no PF that the configuration lists and this host has"));
   }
   if (!q_.dst_mac) return absl::InvalidArgumentError("a packet by an uplink has a MAC");
+  if (pf->serves() == PfFacts::Serves::kVlan) {
+    return absl::FailedPreconditionError(
+        StrCat(pf->netdev, " forwards by MAC and VLAN: its packets meet no rule of this host"));
+  }
   scene_.uplink = pf->netdev;
   scene_.begun.from = StrCat("uplink/", pf->netdev);
   scene_.begun.packet.dst_mac = q_.dst_mac;
@@ -250,7 +254,7 @@ absl::Status SceneBuilder::FromUplink() {
   FlowPacket& packet = scene_.packet;
   packet.in = {DeviceRef::Kind::kUplink, {pf->id, 0}, pf->ifindex};
   packet.dst_mac = *q_.dst_mac;
-  packet.vlan = q_.vlan;
+  scene_.begun.packet.vlan = packet.vlan = q_.vlan;
   packet.ethertype = q_.vlan ? kEtherVlan : kEtherIpv4;
   const std::optional<ObjectRef> vpc = q_.vlan ? world_.OwnerOfVlan(*q_.vlan) : world_.FlatVpc();
   if (!vpc) {
@@ -294,6 +298,8 @@ absl::Status SceneBuilder::FromTunnel() {
   packet.outer_src = q_.vtep;
   packet.outer_dst = tunnel.local;
   packet.outer_udp_port = tunnel.udp_port;
+  scene_.begun.packet.vlan = packet.vlan = q_.vlan;
+  if (q_.vlan) packet.ethertype = kEtherVlan;
   const std::optional<ObjectRef> vpc = world_.OwnerOfVni(*q_.vni);
   if (!vpc) {
     AddChain(0, StrCat("no VPC of this host has the VNI ", q_.vni->value()));

@@ -57,7 +57,8 @@ void Indented(std::string* out, std::string_view indent, std::string_view text) 
 std::string PacketText(const v1::FlowExplanation& flow) {
   const auto& packet = flow.packet();
   std::string out = flow.from();
-  if (packet.dst().empty()) return StrCat(out, " -> ", packet.dst_mac());
+  const std::string tag = packet.vlan() == 0 ? "" : StrCat(", tagged with VLAN ", packet.vlan());
+  if (packet.dst().empty()) return StrCat(out, " -> ", packet.dst_mac(), tag);
   StrAppend(&out, " -> ", packet.dst(), ": ",
             !packet.neighbour()        ? ProtocolText(packet.protocol())
             : packet.arp_mac().empty() ? "ND, who has it?"
@@ -71,8 +72,7 @@ std::string PacketText(const v1::FlowExplanation& flow) {
     StrAppend(&out, ", which calls itself ", packet.arp_mac());
   }
   if (packet.has_ttl()) StrAppend(&out, ", TTL ", packet.ttl());
-  if (packet.vlan() != 0) StrAppend(&out, ", tagged with VLAN ", packet.vlan());
-  return out;
+  return out + tag;
 }
 
 std::string VerdictText(const v1::FlowExplanation::Verdict& verdict) {
@@ -118,6 +118,7 @@ std::string ReadFlow(FlowOptions* flow) {
     }
     if (flow->to.empty()) return "--to is needed: the address that the packet is sent to";
   }
+  if (flow->vlan == 0U) return "--vlan 0: leave it out for an untagged packet";
   const std::string& proto = flow->proto;
   if (proto.empty()) return "";
   const absl::StatusOr<IpAddress> to = IpAddress::Parse(flow->to);
@@ -169,8 +170,8 @@ std::string RenderFlow(const v1::FlowExplanation& flow) {
   }
   if (flow.has_out()) {
     Indented(&out, "  ",
-             StrCat("comes out as ", flow.out().src_mac(), " -> ", flow.out().dst_mac(), ", TTL ",
-                    flow.out().ttl()));
+             StrCat("comes out as ", flow.out().src_mac(), " -> ", flow.out().dst_mac(),
+                    flow.out().ttl() == 0 ? "" : StrCat(", TTL ", flow.out().ttl())));
   }
   if (flow.has_header()) {
     const auto& header = flow.header();

@@ -53,6 +53,13 @@ class Reader {
   Violations& out_;
 };
 
+void ReadVlan(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
+  if (wire.vlan() == 0) return;
+  const absl::StatusOr<VlanId> vlan = VlanId::Make(wire.vlan());
+  if (vlan.ok()) question.vlan = *vlan;
+  if (!vlan.ok()) in.Bad("vlan", std::string(vlan.status().message()));
+}
+
 // What comes from elsewhere is told by its destination MAC, and by nothing that only a guest has.
 void ReadArriving(const v1::ExplainFlow& wire, std::string_view by, Reader& in,
                   FlowQuestion& question) {
@@ -74,13 +81,6 @@ void ReadArriving(const v1::ExplainFlow& wire, std::string_view by, Reader& in,
     in.Bad(field, StrCat("makes no difference by the ", by, " and MAC alone"),
            ViolationCode::kUnsupported);
   }
-}
-
-void ReadVlan(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {
-  if (wire.vlan() == 0) return;
-  const absl::StatusOr<VlanId> vlan = VlanId::Make(wire.vlan());
-  if (vlan.ok()) question.vlan = *vlan;
-  if (!vlan.ok()) in.Bad("vlan", std::string(vlan.status().message()));
 }
 
 // A question for a MAC is ARP or ND, and nothing else.
@@ -126,7 +126,8 @@ void ReadTunnel(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question)
   } else {
     in.Bad("vni", std::string(vni.status().message()));
   }
-  ReadArriving(wire, "tunnel, whose rules ask for sender, VNI", in, question);
+  ReadVlan(wire, in, question);
+  ReadArriving(wire, "tunnel, whose rules ask for sender, VNI, tag", in, question);
 }
 
 void ReadUplink(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& question) {

@@ -50,6 +50,8 @@ TEST(FlowQuestion, APacketByTheTunnelHasVniAndMac) {
       Good("vtep: '192.0.2.2' vni: 16777215 dst_mac: '52:54:00:00:00:02'");
   EXPECT_EQ(question.vtep->ToString(), "192.0.2.2");
   EXPECT_EQ(question.vni->value(), 16777215U);
+  EXPECT_EQ(Good("vtep: '192.0.2.2' vni: 5 dst_mac: '52:54:00:00:00:02' vlan: 7").vlan->value(),
+            7U);
   EXPECT_TRUE(question.port.empty());
 }
 

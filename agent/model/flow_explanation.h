@@ -58,6 +58,7 @@ struct FlowStep {
   RuleLocation location;
   std::string rule;
   std::string does;
+  bool to_cpu = false;  // it takes the packet out of the NIC, to the host
   std::string owner;
   RuleStanding standing = RuleStanding::kMissing;
   uint32_t in_hw_count = 0;
@@ -114,7 +115,7 @@ struct FlowExplanation {
   };
   struct Out {
     MacAddress src_mac, dst_mac;
-    uint8_t ttl = 0;
+    uint8_t ttl = 0;  // 0: it has none
   };
   std::string from;
   Packet packet;
