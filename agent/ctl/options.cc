@@ -77,6 +77,42 @@ std::string CheckUtf8(const CommandTree& tree) {
   return "";
 }
 
+// A shell's variable that is not set must not be taken for what stands for all, or none; and what
+// begins with a zero some would read as octal.
+std::string CheckValues(const CommandTree& tree) {
+  std::vector<const CLI::App*> apps = {&tree.app};
+  for (size_t i = 0; i < apps.size(); ++i) {
+    const CLI::App* app = apps[i];
+    for (const CLI::App* sub : app->get_subcommands()) apps.push_back(sub);
+    for (const CLI::Option* option : app->get_options()) {
+      const bool word = option->get_positional();
+      const std::string name = option->get_name();
+      const bool number = option->get_type_name().starts_with("UINT");
+      for (const std::string& text : option->results()) {
+        if (text.empty() && !word && name != "--wait") return StrCat(name, ": is empty");
+        if (number && text.find_first_not_of("0123456789") != std::string::npos) {
+          return StrCat(name, " ", Quoted(text), ": must be a whole number");
+        }
+        if (number && text.size() > 1 && text.front() == '0') {
+          return StrCat(name, " ", Quoted(text), ": a number has no zeros before it");
+        }
+      }
+    }
+  }
+  return "";
+}
+
+// CLI11 takes the word after "--name=" for the value that is not there. "" or what is wrong.
+std::string CheckAssignments(const std::vector<std::string>& args) {
+  for (const std::string& word : args) {
+    if (word == "--") break;
+    if (word.starts_with("--") && word.find('=') == word.size() - 1) {
+      return StrCat(word.substr(0, word.size() - 1), ": is empty");
+    }
+  }
+  return "";
+}
+
 // "" or what is wrong.
 std::string ReadWaits(const CommandTree& tree, const RawOptions& raw, Options* o) {
   for (const char* name : {"apply", "attach", "detach", "delete"}) {
@@ -211,6 +247,7 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
     return {std::move(o), kOk, "", ""};
   }
 
+  if (std::string wrong = CheckAssignments(args); !wrong.empty()) return Usage(wrong);
   CommandTree tree(&o, &raw);
   try {
     SettleWait(&args);
@@ -225,6 +262,7 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
   }
 
   if (std::string wrong = CheckUtf8(tree); !wrong.empty()) return Usage(wrong);
+  if (std::string wrong = CheckValues(tree); !wrong.empty()) return Usage(wrong);
   if (tree.app.count("--timeout") > 0) {
     std::optional<std::chrono::milliseconds> timeout = ParseDuration(raw.timeout);
     if (!timeout) return Usage(NoTime("--timeout", raw.timeout));

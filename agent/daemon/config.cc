@@ -92,9 +92,15 @@ absl::StatusOr<uint32_t> ParseMode(const std::string& text) {
   return mode;
 }
 
-// `netdevs`: representors of all PFs so far.
+// What no two of a host's PFs and VFs share.
+struct Taken {
+  std::set<std::string> netdevs;  // of representors
+  std::set<MacAddress> macs;      // of VFs
+};
+
+// `taken` by all PFs so far.
 void ReadPf(YamlFields& reader, const YamlNode& node, const std::string& path, PfConfig* pf,
-            std::set<std::string>* netdevs) {
+            Taken* taken) {
   reader.Map(
       node, path,
       {{"mac", reader.Value<MacAddress>(&pf->mac, ParseStationMac)},
@@ -120,13 +126,16 @@ void ReadPf(YamlFields& reader, const YamlNode& node, const std::string& path, P
             reader.Map(element, at,
                        {{"vf", reader.Number<uint16_t>(&representor.vf, 0, 65534)},
                         {"netdev", reader.Value<std::string>(&representor.netdev, ParseDeviceName)},
-                        {"mac", reader.Optional<MacAddress>(
-                                    &representor.mac,
-                                    [](const std::string& t) { return MacAddress::Parse(t); })}},
+                        {"mac", reader.Optional<MacAddress>(&representor.mac, ParseStationMac)}},
                        {"vf", "netdev"});
             const bool new_vf = vfs.insert(representor.vf).second;
-            if (!netdevs->insert(representor.netdev).second || !new_vf) {
+            if (!taken->netdevs.insert(representor.netdev).second || !new_vf) {
               reader.Mistake(element, at, "names a VF or a netdev that stands above already");
+            }
+            if (representor.mac && !taken->macs.insert(*representor.mac).second) {
+              reader.Mistake(
+                  element, at,
+                  StrCat("gives its VF ", representor.mac->ToString(), ", which another VF has"));
             }
             pf->representors.push_back(std::move(representor));
           });
@@ -172,7 +181,7 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
   CompileConfig& compile = engine.compile;
   providers.hypervisor.root_ports = {"fairlead*"};
   YamlFields reader;
-  std::set<std::string> netdevs;
+  Taken taken;
   bool names_nics = false;
   FAIRLEAD_ASSIGN_OR_RETURN(const YamlNode root, ParseOneYamlDocument(yaml));
   const auto address = [](const std::string& t) { return IpAddress::Parse(t); };
@@ -201,7 +210,7 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
           names_nics = true;
           reader.List(node, path, kMostPfs, [&](const YamlNode& e, const std::string& at) {
             PfConfig pf;
-            ReadPf(reader, e, at, &pf, &netdevs);
+            ReadPf(reader, e, at, &pf, &taken);
             if (providers.FindPf(pf.mac) != nullptr) {
               reader.Mistake(e, at, "has the MAC of a PF that stands above already");
             }
@@ -289,6 +298,10 @@ absl::StatusOr<DaemonConfig> ParseConfig(std::string_view yaml) {
                       {"replug_after", reader.Millis(&engine.replug_after)}});
         }}},
       {"tunnel"});
+  for (const PfConfig& pf : providers.pfs) {
+    if (!taken.macs.contains(pf.mac)) continue;
+    reader.Mistake(root, "pfs", StrCat("a VF and a PF have one MAC, ", pf.mac.ToString()));
+  }
   if (!names_nics) reader.Mistake(root, "pfs", "is missing, and so is hotplug_ports");
   FAIRLEAD_RETURN_IF_ERROR(reader.Result());
   if (providers.pfs.empty() && providers.hotplug_ports.empty()) {

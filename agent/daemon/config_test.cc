@@ -199,6 +199,20 @@ TEST(ConfigTest, APfOrRepresentorStandsOnce) {
               HasSubstr("stands above already"));
 }
 
+TEST(ConfigTest, NoTwoFunctionsOfAHostHaveOneMac) {
+  const auto with = [](const std::string& macs) {
+    return "pfs:\n  - mac: \"52:54:00:00:00:01\"\n    vfs: 4\n    representors: [" + macs +
+           "]\ntunnel: {local: 192.0.2.1}\n";
+  };
+  EXPECT_THAT(ErrorOf(with("{vf: 0, netdev: a, mac: \"52:54:00:00:01:00\"},"
+                           "{vf: 1, netdev: b, mac: \"52:54:00:00:01:00\"}")),
+              HasSubstr("which another VF has"));
+  EXPECT_THAT(ErrorOf(with("{vf: 0, netdev: a, mac: \"52:54:00:00:00:01\"}")),
+              HasSubstr("a VF and a PF have one MAC"));
+  EXPECT_THAT(ErrorOf(with("{vf: 0, netdev: a, mac: \"53:54:00:00:00:01\"}")),
+              HasSubstr("pfs[0].representors[0].mac"));
+}
+
 TEST(ConfigTest, OfAnEswitchOnlyWhatIsNamedIsAskedFor) {
   const auto pf = [](const std::string& eswitch) {
     return "pfs:\n  - {mac: \"52:54:00:00:00:01\", vfs: 4, eswitch: " + eswitch +
