@@ -65,6 +65,7 @@ class RandomController {
   Dice& dice_;
   Wanted wanted_;
   int requests_ = 0;
+  std::string refusal_;  // the last that was for good
 };
 
 }  // namespace fairlead

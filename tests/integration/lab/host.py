@@ -149,9 +149,11 @@ def read(path):
 
 
 # ---- the agent ---------------------------------------------------------------------------------------------------------
-def agent_config(vfs=None, pf=(), more="", timing=None, state_dir="/run/fairlead/state", tunnel=None):
+def agent_config(vfs=None, pf=(), more="", timing=None, state_dir="/run/fairlead/state", tunnel=None,
+                 own_slow_path=True):
     """What an operator would write for this host. `vfs`: the pool, all that the PF has unless given. `pf`: more lines of
-    the PF's entry, `more`: more keys of the file; `timing`: of timing_ms; `tunnel`: what stands within its braces."""
+    the PF's entry, `more`: more keys of the file; `timing`: of timing_ms; `tunnel`: what stands within its braces;
+    `own_slow_path`: the one that these cases start, not an installed one."""
     tunnel = tunnel or f'local: {LOCAL["address"]}, port: {VXLAN_PORT}, mtu: {FACTS["inner_mtu"]}'
     lines = [f'mac: "{PF["mac"]}"', f"vfs: {vfs or PF['max_vfs']}", *pf]
     if "representor" in VFS[0]:
@@ -162,7 +164,7 @@ def agent_config(vfs=None, pf=(), more="", timing=None, state_dir="/run/fairlead
     return (f'state_dir: {state_dir}\n'
             f'pfs:\n  - {entry}\n'
             f'tunnel: {{{tunnel}}}\n'
-            f'slow_path: {{socket: {SlowPath.SOCKET}}}\n'
+            + (f'slow_path: {{socket: {SlowPath.SOCKET}}}\n' if own_slow_path else "") +
             f'hypervisor:\n  monitor: {FACTS["paths"]["vm_run"]}/{{vm}}/qmp.sock\n  root_ports: ["rp*"]\n'
             + more + (f"timing_ms:\n{times}" if times else ""))
 

@@ -35,7 +35,7 @@ class Packaged(Agent):
 
     def __init__(self, **config):
         self.systemd = Systemd()
-        self.config, self.pool = agent_config(**config), PF["max_vfs"]
+        self.config, self.pool = agent_config(own_slow_path=False, **config), PF["max_vfs"]
         (self.version, deb), self.newer = versions()
         done = self.install(deb)
         need("name this host's NICs" in done, f"the installation does not say what is to be done: {done}")
