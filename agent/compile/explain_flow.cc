@@ -10,8 +10,6 @@
 namespace fairlead {
 namespace {
 
-constexpr uint8_t kRouterSolicitation = 133;  // RFC 4861 section 4.1
-
 // So many strangers on a packet's way are told one by one.
 constexpr size_t kMostTold = 16;
 
@@ -281,9 +279,7 @@ class Explainer {
       case kPrioDhcp6:
         return "the slow path answers DHCP";
       default:  // ARP and ND
-        return scene_.packet.icmpv6_type == kRouterSolicitation
-                   ? "the slow path answers with a router advertisement"
-                   : scene_.asked;
+        return scene_.asked;
     }
   }
 

@@ -58,7 +58,7 @@ struct FlowScene {
     std::string why;   // why its end drops the packet, if it does; "" = not by what is asked for
   };
   std::map<uint32_t, Chain> chains;  // that the packet may meet
-  // What the slow path does about such a packet; `asked`: for a MAC.
+  // What the slow path does about such a packet; `asked`: for a MAC, or a router.
   std::string expired, for_gateway, asked;
   struct StaticRoute {
     std::string words;  // "route/nat, 0.0.0.0/0 by 10.0.0.9"

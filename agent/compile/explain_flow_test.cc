@@ -266,6 +266,15 @@ TEST_F(ExplainFlowTest, AQuestionInAnothersNameIsAnsweredNothing) {
   question.arp_mac.reset();
   question.src = Ip("0.0.0.0");
   EXPECT_TRUE(Explain(question).lookup->mac) << "a probe names no sender";
+  question.arp_mac = Mac(22);
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("is not the frame's")) << "but its MAC";
+  question.arp_mac.reset();
+  question.src_mac = Mac(22);
+  EXPECT_FALSE(Explain(question).lookup->mac);
+  question = From("a", "10.0.0.20");
+  question.neighbour = true;
+  question.vlan = *VlanId::Make(5);
+  EXPECT_FALSE(Explain(question).lookup->mac) << "nobody is asked by a frame with a tag";
   question = From("a", "fd00:0:0:1::6");
   question.neighbour = true;
   question.src = Ip("fd00:0:0:1::7");
@@ -281,8 +290,17 @@ TEST_F(ExplainFlowTest, WhatAGuestSaysOfRoutersAndWhatItTagsIsDroppedAndSaidWhy)
   EXPECT_EQ(Explain(question).verdict.why,
             "what a guest says of routers and neighbours reaches nobody");
   question.icmp_type = 133;
+  question.ttl = 255;
   EXPECT_EQ(Explain(question).verdict.kind, Kind::kSlowPath);
-  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("router advertisement"));
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("answers with a router advertisement"));
+  question.src = Ip("fe80::5");
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("answers with a router advertisement"));
+  question.src = Ip("fd00:0:0:1::9");
+  EXPECT_THAT(Explain(question).verdict.why,
+              HasSubstr("answers nothing: the source address fd00:0:0:1::9 is not the port's"));
+  question.src.reset();
+  question.ttl = 64;
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("its hop limit is 64 and not 255"));
   question = From("a", "10.0.0.6");
   question.vlan = *VlanId::Make(5);
   EXPECT_EQ(Explain(question).verdict.kind, Kind::kDropped);
@@ -410,8 +428,16 @@ TEST_F(ExplainFlowTest, WhatTheSlowPathGets) {
   EXPECT_EQ(flow.verdict.kind, Kind::kSlowPath);
   EXPECT_THAT(flow.verdict.why, HasSubstr("its TTL of 1 ends at the gateway"));
   EXPECT_EQ(flow.path, FlowPath::kSlowPath);
+  question.icmp_type = 3;
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("no error is answered with an error"));
+  question.icmp_type = 13;
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("the slow path answers"));
+  question.icmp_type.reset();
   question.to = Ip("fd00:0:0:2::5");
   EXPECT_THAT(Explain(question).verdict.why, HasSubstr("its hop limit of 1 ends"));
+  question.icmp_type = 1;
+  EXPECT_THAT(Explain(question).verdict.why, HasSubstr("no error is answered with an error"));
+  question.icmp_type.reset();
   question.to = Ip("10.0.0.6");
   EXPECT_EQ(Explain(question).verdict.kind, Kind::kDelivered) << "nobody routes in a subnet";
 

@@ -12,10 +12,8 @@
 namespace fairlead {
 namespace {
 
-constexpr uint8_t kEchoRequest4 = 8;             // RFC 792
-constexpr uint8_t kEchoRequest6 = 128;           // RFC 4443 section 4.1
-constexpr uint8_t kNeighbourSolicitation = 135;  // RFC 4861 section 4.3, as the next
-constexpr uint8_t kNdHopLimit = 255;
+constexpr uint8_t kEchoRequest4 = 8;    // RFC 792
+constexpr uint8_t kEchoRequest6 = 128;  // RFC 4443 section 4.1
 constexpr MacAddress kBroadcast({0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
 
 std::string_view Family(const IpAddress& address) { return address.is_v4() ? "IPv4" : "IPv6"; }
@@ -114,13 +112,17 @@ class SceneBuilder {
   absl::Status TakePacket();
   void TakeNeighbourQuestion();
   void AnswerNeighbourQuestion();
+  void AnswerRouterSolicitation();
   void NoteTarget();
   void FindNextHop();
   FlowExplanation::Lookup AskFor(const IpAddress& next_hop);
   std::string WhyNotAdmitted() const;
+  std::string WhyNotAnswered() const;
+  bool OwnsMac(const MacAddress& mac) const;
   std::string WhyNotDelivered() const;
   std::string WhyNotRouted() const;
   void TakeRoutes();
+  bool IsIcmpError() const;
   void SayWhatIsAnswered();
 
   const FlowQuestion& q_;
@@ -165,6 +167,7 @@ absl::Status SceneBuilder::FromPort() {
     AnswerNeighbourQuestion();
   } else {
     NoteTarget();
+    if (scene_.packet.icmpv6_type == kRouterSolicitation) AnswerRouterSolicitation();
     if (!scene_.begun.packet.dst_mac) FindNextHop();
     if (!scene_.not_sent.empty()) return absl::OkStatus();
   }
@@ -403,20 +406,39 @@ void SceneBuilder::TakeNeighbourQuestion() {
   if (!out.dst_mac) out.dst_mac = MulticastMac6(packet.dst_ip);
 }
 
-// As the slow path does it (dataplane/slowpath/arp_nd.cc).
+bool SceneBuilder::OwnsMac(const MacAddress& mac) const {
+  const auto& pairs = from_->pairs;
+  return mac == from_->mac || std::any_of(pairs.begin(), pairs.end(),
+                                          [&mac](const AddressPair& p) { return p.mac == mac; });
+}
+
+// Why the slow path is asked nothing that counts, by whom the question names; "" if it is asked.
+// As it does it itself, here and below: dataplane/slowpath/arp_nd.cc.
+std::string SceneBuilder::WhyNotAnswered() const {
+  const FlowExplanation::Packet& packet = scene_.begun.packet;
+  if (packet.vlan) return "it takes no frame with a tag";
+  const bool anonymous = packet.src->IsUnspecified();  // RFC 5227 2.1.1, RFC 4862 5.4.2
+  const bool lies = packet.arp_mac && packet.arp_mac != packet.src_mac;
+  if (!lies && OwnsMac(*packet.src_mac) && (anonymous || IsLinkLocal6(*packet.src))) return "";
+  return WhyNotAdmitted();
+}
+
 void SceneBuilder::AnswerNeighbourQuestion() {
   const IpAddress& to = *q_.to;
-  const IpAddress& src = *scene_.begun.packet.src;
   const IpPrefix& prefix = *PrefixOf(*subnet_, to);
-  const bool probe = src.IsUnspecified();  // RFC 5227 section 2.1.1, RFC 4862 section 5.4.2
   FlowExplanation::Lookup lookup = AskFor(to);
-  std::string why = WhyNotAdmitted();
-  if (probe || IsLinkLocal6(src)) why.clear();
-  if (why.empty() && !prefix.Contains(to)) {
+  const auto& own = from_->addresses;
+  std::string why = WhyNotAnswered();
+  if (!why.empty()) {
+    lookup.mac.reset();
+  } else if (!prefix.Contains(to)) {
     why = StrCat(to.ToString(), " is not in ", prefix.ToString(), " of subnet ", subnet_->id);
-  } else if (const auto& own = from_->addresses;
-             why.empty() && std::find(own.begin(), own.end(), to) != own.end()) {
+  } else if (std::find(own.begin(), own.end(), to) != own.end()) {
     why = "it is the port's own";
+  } else if (scene_.begun.packet.src == to) {
+    why = "who asks for the address that it sends from announces it";
+  } else if (lookup.mac && OwnsMac(*lookup.mac)) {
+    why = "it is behind the port itself";
   }
   if (!why.empty()) {
     lookup.mac.reset();
@@ -426,6 +448,15 @@ void SceneBuilder::AnswerNeighbourQuestion() {
                         lookup.mac ? StrCat(": ", lookup.mac->ToString()) : " nothing: ",
                         lookup.mac ? "" : lookup.why);
   scene_.begun.lookup = std::move(lookup);
+}
+
+void SceneBuilder::AnswerRouterSolicitation() {
+  std::string why = WhyNotAnswered();
+  if (why.empty() && q_.ttl != kNdHopLimit) {
+    why = StrCat("its hop limit is ", q_.ttl, " and not ", kNdHopLimit);
+  }
+  scene_.asked = why.empty() ? "the slow path answers with a router advertisement"
+                             : StrCat("the slow path answers nothing: ", why);
 }
 
 // What may keep the packet from arriving though rules lead there.
@@ -565,7 +596,16 @@ void SceneBuilder::TakeRoutes() {
   if (owner && owner->kind != ObjectKind::kSubnet) Note(Trouble(*owner));
 }
 
-// As dataplane/slowpath/icmp.cc does it.
+// As dataplane/slowpath/icmp.cc does it, here and below.
+bool SceneBuilder::IsIcmpError() const {
+  if (!q_.icmp_type) return false;
+  const uint8_t type = *q_.icmp_type;
+  if (q_.to->is_v6()) return type < kEchoRequest6 || type == kRedirect;
+  constexpr uint8_t kEchoReply4 = 0, kTimestamp = 13, kAddressMaskReply = 18;  // RFC 792, RFC 950
+  return type != kEchoReply4 && type != kEchoRequest4 &&
+         (type < kTimestamp || type > kAddressMaskReply);
+}
+
 void SceneBuilder::SayWhatIsAnswered() {
   const IpAddress& to = *q_.to;
   const bool ping =
@@ -573,9 +613,14 @@ void SceneBuilder::SayWhatIsAnswered() {
       q_.icmp_type.value_or(to.is_v4() ? kEchoRequest4 : kEchoRequest6) ==
           (to.is_v4() ? kEchoRequest4 : kEchoRequest6);
   const std::optional<IpAddress>& gateway = GatewayOf(*subnet_, to);
-  if (gateway) {
-    scene_.expired = StrCat("its ", to.is_v4() ? "TTL" : "hop limit", " of ", q_.ttl,
-                            " ends at the gateway, which says so: the slow path answers",
+  const std::string ends = StrCat("its ", to.is_v4() ? "TTL" : "hop limit", " of ", q_.ttl,
+                                  " ends at the gateway, which says ");
+  if (gateway && IsLinkLocal6(*scene_.begun.packet.src)) {
+    scene_.expired = StrCat(ends, "nothing: a link-local address never leaves its link");
+  } else if (gateway && IsIcmpError()) {
+    scene_.expired = StrCat(ends, "nothing: no error is answered with an error");
+  } else if (gateway) {
+    scene_.expired = StrCat(ends, "so: the slow path answers",
                             q_.fragment ? " the first fragment" : "", ", as ", gateway->ToString());
   }
   if (to != gateway) {

@@ -89,7 +89,7 @@ std::string CheckValues(const CommandTree& tree) {
       const std::string name = option->get_name();
       const bool number = option->get_type_name().starts_with("UINT");
       for (const std::string& text : option->results()) {
-        if (text.empty() && !word && name != "--wait") return StrCat(name, ": is empty");
+        if (text.empty() && !word) return StrCat(name, ": is empty");
         if (number && text.find_first_not_of("0123456789") != std::string::npos) {
           return StrCat(name, " ", Quoted(text), ": must be a whole number");
         }

@@ -425,8 +425,9 @@ void LaneExecutor::Commit(StoreBatch batch, std::function<void(absl::Status)> do
         return true;
       },
       [this, done = std::move(done), told = std::move(told)](absl::StatusOr<bool> result) {
-        store_problem_ = result.ok() ? "" : std::string(result.status().message());
-        if (!result.ok()) spdlog::error("the store: {}", store_problem_);
+        store_refused_ = result.status();
+        if (result.ok()) store_misplaced_ = absl::OkStatus();
+        if (!result.ok()) spdlog::error("the store: {}", std::string(result.status().message()));
         for (const std::string& line : result.ok() ? told : std::vector<std::string>{}) {
           spdlog::warn("{}", line);
         }
@@ -476,34 +477,33 @@ void LaneExecutor::ReleaseVm(const std::string& vm) {
 }
 
 // What becomes of its file shows before a change is lost with it, and that it takes changes again
-// before one is sent.
+// before one is sent. What is not a matter of trying again (a damaged page) another change alone
+// shows mended.
 void LaneExecutor::LookAtStore() {
   if (looking_at_store_ || clock_->Now() < look_at_store_) return;
   look_at_store_ = clock_->Now() + kLookAtStoreEvery;
   looking_at_store_ = true;
   Ask<bool>(
       std::string(kStoreLane), "look at the file", kStoreDeadline,
-      [store = store_, refused = !store_problem_.empty()](LaneContext&) -> absl::StatusOr<bool> {
-        FAIRLEAD_RETURN_IF_ERROR(refused ? store->Probe() : store->CheckInPlace());
-        return refused;
+      [store = store_, try_it = IsTransient(store_refused_)](LaneContext&) -> absl::StatusOr<bool> {
+        FAIRLEAD_RETURN_IF_ERROR(try_it ? store->Probe() : store->CheckInPlace());
+        return try_it;
       },
       [this](const absl::StatusOr<bool>& result) {
         looking_at_store_ = false;
-        if (result.ok() && *result) store_problem_.clear();
-        const std::string before = std::exchange(
-            store_misplaced_, result.ok() ? "" : std::string(result.status().message()));
-        if (!store_misplaced_.empty() && before.empty()) {
-          spdlog::error("the store: {}", store_misplaced_);
+        if (result.ok() && *result) store_refused_ = absl::OkStatus();
+        if (!result.ok() && store_misplaced_.ok()) {
+          spdlog::error("the store: {}", std::string(result.status().message()));
         }
+        store_misplaced_ = result.status();
       });
 }
 
 std::string LaneExecutor::store_problem() const {
   const auto lane = lanes_.find(std::string(kStoreLane));
-  const std::string& known = store_problem_.empty() ? store_misplaced_ : store_problem_;
-  if (lane == lanes_.end()) return known;
-  const LaneStats stats = lane->second->lane->Stats();
-  if (!stats.parked) return known;
+  const absl::Status& known = store_refused_.ok() ? store_misplaced_ : store_refused_;
+  const LaneStats stats = lane == lanes_.end() ? LaneStats{} : lane->second->lane->Stats();
+  if (!stats.parked) return std::string(known.message());
   return StrCat("it has not answered for ", stats.running_for.count(), " ms");
 }
 

@@ -102,8 +102,8 @@ class LaneExecutor final : public Executor {
   Ports ports_;
   Store* store_;
   VmEventListener on_vm_event_;
-  std::string store_problem_;    // of the last commit
-  std::string store_misplaced_;  // what the last look at its file found
+  absl::Status store_refused_;    // of the last commit
+  absl::Status store_misplaced_;  // what the last look at its file found
   bool looking_at_store_ = false;
   std::chrono::steady_clock::time_point look_at_store_;  // not before
   LaneListener on_parked_;

@@ -112,6 +112,9 @@ int PrintLeases(const std::string& state_dir) {
                               OpenSqliteStore({.path = path, .read_only = true}));
     return store->Load();
   }();
+  // A file that an agent has made and not yet written to is there and has nothing.
+  const bool empty = absl::IsNotFound(contents.status()) && ::access(path.c_str(), F_OK) == 0;
+  if (empty) return kOk;
   if (!contents.ok()) {
     std::cerr << "fairleadd: " << contents.status().message() << "\n";
     return kFailed;

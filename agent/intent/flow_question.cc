@@ -18,7 +18,6 @@ namespace {
 
 // Of a netdev at most 15 (IFNAMSIZ - 1, uapi/linux/if.h), of a MAC 17.
 constexpr size_t kMostUplinkName = 17;
-constexpr uint8_t kNeighbourSolicitation = 135;  // RFC 4861 section 4.3
 
 std::string Path(std::string_view field) { return StrCat("explain_flow.", field); }
 
@@ -104,6 +103,9 @@ void ReadIcmpType(const v1::ExplainFlow& wire, Reader& in, FlowQuestion& questio
   if (!wire.has_icmp_type() || wire.neighbour()) return;
   question.icmp_type = in.Number<uint8_t>("icmp_type", wire.icmp_type());
   const bool v6 = question.to && question.to->is_v6();
+  const bool discovery =
+      v6 && question.icmp_type >= kRouterSolicitation && question.icmp_type <= kRedirect;
+  if (discovery && !wire.has_ttl()) question.ttl = kNdHopLimit;
   const uint8_t icmp = v6 ? kProtocolIcmp6 : kProtocolIcmp4;
   if (wire.has_protocol() && wire.protocol() != icmp) {
     in.Bad("icmp_type", StrCat("is of ", v6 ? "ICMPv6" : "ICMP", " (", icmp,

@@ -26,6 +26,10 @@ inline constexpr uint8_t kProtocolTcp = 6;
 inline constexpr uint8_t kProtocolUdp = 17;
 inline constexpr uint8_t kProtocolIcmp6 = 58;
 inline constexpr uint8_t kDefaultTtl = 64;
+// Of routers and neighbours (RFC 4861 sections 4.1 to 4.5), with the hop limit that shows that no
+// router has forwarded it.
+inline constexpr uint8_t kRouterSolicitation = 133, kNeighbourSolicitation = 135, kRedirect = 137;
+inline constexpr uint8_t kNdHopLimit = 255;
 
 struct FlowQuestion {
   std::string port;  // whose guest sends; "": it comes by the tunnel, or an uplink

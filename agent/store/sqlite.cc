@@ -39,11 +39,13 @@ absl::Status SqliteError(int code, std::string_view asked, std::string_view word
   return PeerError(status, asked, StrCat(words, " (SQLite ", code, ")", hint));
 }
 
-absl::StatusOr<Database> Database::Open(const std::string& path, const std::string& vfs) {
+absl::StatusOr<Database> Database::Open(const std::string& path, const std::string& vfs,
+                                        bool read_only) {
   Database db;
   db.path_ = path;
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+  const int mode = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+  const int code = sqlite3_open_v2(path.c_str(), &raw, mode | SQLITE_OPEN_NOMUTEX,
                                    vfs.empty() ? nullptr : vfs.c_str());
   db.db_.reset(raw);  // to be closed after a failure, too
   const std::string asked = StrCat("open the store ", path);
@@ -72,7 +74,7 @@ absl::Status Database::Execute(const char* sql) {
 }
 
 // Both step to the end: a statement that yields its row first and then fails to
-// commit ("PRAGMA journal_mode = WAL") did not do what the row says.
+// commit ("PRAGMA journal_mode = ...") did not do what the row says.
 absl::StatusOr<int64_t> Database::Integer(const char* sql) {
   FAIRLEAD_ASSIGN_OR_RETURN(Statement statement, Statement::Prepare(*this, sql));
   FAIRLEAD_ASSIGN_OR_RETURN(bool row, statement.Step());

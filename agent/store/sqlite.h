@@ -27,7 +27,8 @@ absl::Status SqliteError(int code, std::string_view asked, std::string_view word
 class Database {
  public:
   // The file must exist; `vfs` "" = the default.
-  static absl::StatusOr<Database> Open(const std::string& path, const std::string& vfs);
+  static absl::StatusOr<Database> Open(const std::string& path, const std::string& vfs,
+                                       bool read_only);
 
   // One or several statements without results.
   absl::Status Execute(const char* sql);

@@ -26,8 +26,8 @@ namespace {
 
 // "FLed", in SQLite's header (sqlite.org/fileformat2.html, offset 68).
 constexpr char kBeginAnew[] =
-    "move it away with its -wal, let the controller send its intents again, and adopt what the old "
-    "one made";
+    "move it away with its -journal, let the controller send its intents again, and adopt what the "
+    "old one made";
 constexpr int64_t kApplicationId = 0x464c6564;
 constexpr int kBusyMilliseconds = 2000;
 
@@ -66,20 +66,17 @@ CREATE TABLE answers(
   UNIQUE(controller, request_id)) STRICT;
 CREATE INDEX answers_of_controller ON answers(controller, number);
 PRAGMA application_id = 1179411812;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 )sql";
 // Grows by one with every change of the tables or of a body that body.proto does not allow.
-constexpr int64_t kSchemaVersion = 3;
-static_assert(kApplicationId == 1179411812 && kSchemaVersion == 3);  // as kTables says
+constexpr int64_t kSchemaVersion = 4;
+static_assert(kApplicationId == 1179411812 && kSchemaVersion == 4);  // as kTables says
 
 constexpr char kStoreId[] = "store_id";
 constexpr char kNextOrdinal[] = "next_ordinal";
 constexpr char kNextLease[] = "next_lease";
 constexpr char kNextTransaction[] = "next_transaction";
-constexpr char kScrubs[] = "scrubs";
-// 1 while an agent has it open that has committed something: from then on there is a log, which
-// goes when the store is closed. Without this, one whose log was lost would seem whole.
-constexpr char kUnclosed[] = "unclosed";
+constexpr char kCommits[] = "commits";  // how many there were
 // "taken_over:<store id>": one of the two.
 constexpr char kTakenOver[] = "taken_over:";
 constexpr uint64_t kKept = 1, kPurged = 2;
@@ -89,7 +86,7 @@ constexpr std::string_view kFileHead("SQLite format 3\0", 16);
 
 struct Statements {
   Statement begin, commit, rollback;
-  Statement set_meta, get_meta, scrub;
+  Statement set_meta, get_meta;
   Statement put_object, remove_object, all_objects;
   Statement put_attachment, remove_attachment, all_attachments;
   Statement put_sanitation, all_sanitation;
@@ -106,7 +103,6 @@ absl::StatusOr<Statements> PrepareAll(const Database& db) {
       {&s.rollback, "ROLLBACK"},
       {&s.set_meta, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)"},
       {&s.get_meta, "SELECT value FROM meta WHERE name = ?1"},
-      {&s.scrub, "UPDATE meta SET value = value + 1 WHERE name = 'scrubs'"},
       {&s.put_object,
        "INSERT INTO objects(kind, id, ordinal, generation, body) VALUES(?1, ?2, ?3, ?4, ?5) "
        "ON CONFLICT(kind, id) DO UPDATE SET ordinal = excluded.ordinal, "
@@ -149,65 +145,10 @@ absl::StatusOr<ObjectKind> KindFromName(std::string_view name) {
       StrCat("the store holds an object of kind ", Quoted(name), ", which this version has not"));
 }
 
-// Of a file, as SQLite's VFS has it; false: it has not as much.
-bool ReadHead(const StoreOptions& options, const std::string& path, std::span<uint8_t> out) {
-  sqlite3_vfs* vfs = sqlite3_vfs_find(options.vfs.empty() ? nullptr : options.vfs.c_str());
-  int there = 0;
-  if (vfs == nullptr ||
-      vfs->xAccess(vfs, path.c_str(), SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there == 0) {
-    return false;
-  }
-  const std::unique_ptr<const char, void (*)(const char*)> name(
-      sqlite3_create_filename(path.c_str(), "", "", 0, nullptr),
-      [](const char* made) { sqlite3_free_filename(const_cast<char*>(made)); });
-  std::vector<std::max_align_t> space(
-      static_cast<size_t>(vfs->szOsFile) / sizeof(std::max_align_t) + 1);
-  auto* file = reinterpret_cast<sqlite3_file*>(space.data());
-  int flags = 0;
-  const int opened =
-      vfs->xOpen(vfs, name.get(), file, SQLITE_OPEN_READONLY | SQLITE_OPEN_WAL, &flags);
-  const bool read =
-      opened == SQLITE_OK &&
-      file->pMethods->xRead(file, out.data(), static_cast<int>(out.size()), 0) == SQLITE_OK;
-  if (file->pMethods != nullptr) file->pMethods->xClose(file);
-  return read;
-}
-
-// Whether a log is there and begins as SQLite's do, which takes one that does not for no log
-// (sqlite.org/fileformat2.html, section 4.1: magic, version, ... and a checksum of these).
-bool HasLog(const StoreOptions& options) {
-  std::array<uint8_t, 32> head{};
-  if (!ReadHead(options, StrCat(options.path, "-wal"), head)) return false;
-  const auto number = [&](size_t at, bool big) {
-    uint32_t value = 0;
-    for (size_t i = 0; i < 4; ++i) value = value << 8 | head[at + (big ? i : 3 - i)];
-    return value;
-  };
-  const uint32_t magic = number(0, /*big=*/true);
-  if ((magic & ~1U) != 0x377f0682) return false;
-  const bool big = (magic & 1U) != 0;  // how the checksum takes its words
-  uint32_t s0 = 0, s1 = 0;
-  for (size_t at = 0; at < 24; at += 8) {
-    s0 += number(at, big) + s1;
-    s1 += number(at + 4, big) + s0;
-  }
-  return s0 == number(24, /*big=*/true) && s1 == number(28, /*big=*/true);
-}
-
 // SQLite would make the file with the umask's mode, and does not sync its folder.
 absl::Status MakeFile(const std::string& path) {
   if (path.empty()) return absl::InvalidArgumentError("the store has no path");
   const std::string asked = StrCat("open the store ", path);
-  struct stat file {
-  }, log{};
-  const bool none = ::stat(path.c_str(), &file) != 0 || file.st_size == 0;
-  if (none && ::stat(StrCat(path, "-wal").c_str(), &log) == 0 && log.st_size > 0) {
-    return absl::DataLossError(StrCat(
-        asked,
-        ": the file is gone or empty, and its -wal is there; put the file back, or move "
-        "the -wal away too, let the controller send its intents again, and adopt what the old "
-        "one made"));
-  }
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid() && errno != EEXIST) {
     const int err = errno;
@@ -240,13 +181,25 @@ absl::Status MakeFile(const std::string& path) {
   return absl::OkStatus();
 }
 
+absl::Status CheckReadable(const std::string& path) {
+  const std::string asked = StrCat("open the store ", path);
+  struct stat file {
+  }, journal{};
+  if (::stat(path.c_str(), &file) != 0) return SystemError(errno, asked);
+  if (::stat(StrCat(path, "-journal").c_str(), &journal) == 0 && journal.st_size > 0) {
+    return absl::FailedPreconditionError(
+        StrCat(asked,
+               ": its agent was killed in the middle of a change, which its next start takes "
+               "back; until then it cannot be read without being changed"));
+  }
+  return absl::OkStatus();
+}
+
 class SqliteStore final : public Store {
  public:
   explicit SqliteStore(Database db) : db_(std::move(db)) {}
-  ~SqliteStore() override;
 
-  // `has_log`: before it was opened.
-  absl::Status Start(const StoreOptions& options, bool has_log);
+  absl::Status Start(const StoreOptions& options);
 
   uint32_t id() const override { return id_; }
   absl::StatusOr<StoreContents> Load() override;
@@ -259,8 +212,6 @@ class SqliteStore final : public Store {
   absl::Status MakeTables();
   absl::Status FirstNumbers();
   absl::Status CheckIntegrity();
-  absl::StatusOr<bool> IsUnclosed();
-  absl::Status MarkUnclosed();
   absl::StatusOr<uint64_t> Meta(std::string_view name, uint64_t least, uint64_t most);
   absl::Status SetMeta(std::string_view name, uint64_t value);
   absl::Status LoadObjects(StoreContents& contents);
@@ -274,16 +225,15 @@ class SqliteStore final : public Store {
   absl::Status WriteAttachment(const Attachment& attachment);
   absl::Status WriteSanitation(const SanitationRecord& record);
   void Rollback();
-  absl::Status Scrub();
+  absl::Status Confirm(const absl::Status& failed);
+  absl::Status CommitNothing();
 
   Database db_;
   Statements statements_;
   uint32_t id_ = 0;
   int64_t size_seen_ = 0;  // of the file, in bytes; it never shrinks
+  uint64_t commits_ = 0;
   bool read_only_ = false;
-  bool opened_ = false;
-  bool unclosed_ = false;  // as kUnclosed says
-  bool marked_ = false;    // and in the file itself, not in the log alone
 };
 
 // Whether it is a store of this version; else it is new and empty.
@@ -328,7 +278,7 @@ absl::Status SqliteStore::FirstNumbers() {
   FAIRLEAD_ASSIGN_OR_RETURN(
       Statement insert, Statement::Prepare(db_, "INSERT INTO meta(name, value) VALUES(?1, ?2)"));
   const std::pair<const char*, uint64_t> first[] = {
-      {kStoreId, id}, {kNextOrdinal, 1}, {kNextLease, 1}, {kNextTransaction, 1}, {kScrubs, 0}};
+      {kStoreId, id}, {kNextOrdinal, 1}, {kNextLease, 1}, {kNextTransaction, 1}, {kCommits, 0}};
   for (const auto& [name, value] : first) {
     FAIRLEAD_RETURN_IF_ERROR(insert.Bind(1, std::string_view(name)).Bind(2, value).Run());
   }
@@ -343,41 +293,11 @@ absl::Status SqliteStore::CheckIntegrity() {
                    found.substr(found.rfind('\n') + 1));  // "*** in database main ***" before it
 }
 
-absl::StatusOr<bool> SqliteStore::IsUnclosed() {
-  Statement& get = statements_.get_meta;
-  const absl::StatusOr<bool> row = get.Bind(1, std::string_view(kUnclosed)).Step();
-  const bool unclosed = row.ok() && *row && get.Integer(0) != 0;
-  get.Reset();
-  FAIRLEAD_RETURN_IF_ERROR(row.status());
-  return unclosed;
-}
-
-// Before anything else is committed, and in the file, not in the log alone.
-absl::Status SqliteStore::MarkUnclosed() {
-  if (marked_) return absl::OkStatus();
-  FAIRLEAD_RETURN_IF_ERROR(SetMeta(kUnclosed, 1));
-  unclosed_ = true;
-  const int code =
-      sqlite3_wal_checkpoint_v2(db_.get(), nullptr, SQLITE_CHECKPOINT_FULL, nullptr, nullptr);
-  if (code != SQLITE_OK) return db_.Error(code, StrCat("store ", db_.path(), ": mark it as open"));
-  marked_ = true;
-  return absl::OkStatus();
-}
-
-// The log goes with the mark, or not at all.
-SqliteStore::~SqliteStore() {
-  if (!opened_ || read_only_) return;
-  if (unclosed_ && !SetMeta(kUnclosed, 0).ok()) return;
-  sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
-}
-
-absl::Status SqliteStore::Start(const StoreOptions& options, bool has_log) {
+absl::Status SqliteStore::Start(const StoreOptions& options) {
   read_only_ = options.read_only;
-  sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   sqlite3_busy_timeout(db_.get(), kBusyMilliseconds);
   sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
-  sqlite3_wal_autocheckpoint(db_.get(), options.checkpoint_pages);
   // Two agents on one store would hand out the same VF twice.
   FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA locking_mode = EXCLUSIVE"));
   // Before anything is written: the file may be somebody else's.
@@ -386,32 +306,25 @@ absl::Status SqliteStore::Start(const StoreOptions& options, bool has_log) {
     return absl::NotFoundError(StrCat("store ", db_.path(), ": nothing was ever stored in it"));
   }
   FAIRLEAD_RETURN_IF_ERROR(db_.Execute("PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON"));
-  // Without a log still: from the first on the file is one that can be told from an empty one.
-  if (!made && options.path != ":memory:") FAIRLEAD_RETURN_IF_ERROR(MakeTables());
-  FAIRLEAD_ASSIGN_OR_RETURN(const std::string mode, db_.Text("PRAGMA journal_mode = WAL"));
-  if (mode != "wal") {
-    return absl::FailedPreconditionError(StrCat(
-        "store ", db_.path(), ": SQLite cannot keep a write-ahead log here (it stays in mode '",
-        mode, "'); put it on a local file system"));
+  if (!read_only_) {
+    FAIRLEAD_ASSIGN_OR_RETURN(const std::string mode, db_.Text("PRAGMA journal_mode = TRUNCATE"));
+    if (mode != "truncate") {
+      return absl::FailedPreconditionError(
+          StrCat("store ", db_.path(), ": SQLite cannot keep a journal here (it stays in mode '",
+                 mode, "'); put it on a local file system"));
+    }
+    if (!made) FAIRLEAD_RETURN_IF_ERROR(MakeTables());
   }
   FAIRLEAD_RETURN_IF_ERROR(CheckIntegrity());
   FAIRLEAD_ASSIGN_OR_RETURN(statements_, PrepareAll(db_));
   FAIRLEAD_ASSIGN_OR_RETURN(const uint64_t id, Meta(kStoreId, 1, UINT32_MAX));
   id_ = static_cast<uint32_t>(id);
-  FAIRLEAD_ASSIGN_OR_RETURN(unclosed_, IsUnclosed());
-  if (unclosed_ && !has_log) {
-    return absl::DataLossError(
-        StrCat("store ", db_.path(),
-               ": its agent was killed, and its -wal, which has what was stored last, is not there "
-               "any more, or damaged: put it back, or ",
-               kBeginAnew));
-  }
+  FAIRLEAD_ASSIGN_OR_RETURN(commits_, Meta(kCommits, 0, UINT64_MAX));
   FAIRLEAD_RETURN_IF_ERROR(CheckInPlace());
+  if (read_only_) return absl::OkStatus();
   // Takes the lock now, not at the first intent.
   FAIRLEAD_RETURN_IF_ERROR(statements_.begin.Run());
-  FAIRLEAD_RETURN_IF_ERROR(statements_.rollback.Run());
-  opened_ = true;
-  return absl::OkStatus();
+  return statements_.rollback.Run();
 }
 
 absl::StatusOr<uint64_t> SqliteStore::Meta(std::string_view name, uint64_t least, uint64_t most) {
@@ -597,6 +510,7 @@ absl::Status SqliteStore::WriteSanitation(const SanitationRecord& record) {
 }
 
 absl::Status SqliteStore::Write(const StoreBatch& batch) {
+  FAIRLEAD_RETURN_IF_ERROR(SetMeta(kCommits, commits_ + 1));
   if (batch.change) FAIRLEAD_RETURN_IF_ERROR(WriteChange(*batch.change));
   for (const VfId& vf : batch.released) {
     FAIRLEAD_RETURN_IF_ERROR(
@@ -672,25 +586,24 @@ absl::Status SqliteStore::CheckInPlace() {
 absl::Status SqliteStore::Commit(const StoreBatch& batch) {
   if (read_only_) return absl::FailedPreconditionError("the store was opened to be read");
   FAIRLEAD_RETURN_IF_ERROR(CheckInPlace());
-  FAIRLEAD_RETURN_IF_ERROR(MarkUnclosed());
   FAIRLEAD_RETURN_IF_ERROR(statements_.begin.Run());
   if (absl::Status status = Write(batch); !status.ok()) {
     Rollback();
     return status;
   }
   absl::Status status = statements_.commit.Run();
-  if (status.ok()) return status;
-  Rollback();
-  if (const absl::Status scrubbed = Scrub(); !scrubbed.ok()) {
-    return Annotate(status, "not stored, but a power cut now may bring it back");
+  if (!status.ok()) {
+    Rollback();
+    return Confirm(status);
   }
+  ++commits_;
   return status;
 }
 
 absl::Status SqliteStore::Probe() {
   if (read_only_) return absl::FailedPreconditionError("the store was opened to be read");
   FAIRLEAD_RETURN_IF_ERROR(CheckInPlace());
-  return Scrub();
+  return CommitNothing();
 }
 
 // Some failures make SQLite roll back by itself.
@@ -698,29 +611,42 @@ void SqliteStore::Rollback() {
   if (sqlite3_get_autocommit(db_.get()) == 0) (void)statements_.rollback.Run();
 }
 
-// When COMMIT fails at its sync, the whole transaction may lie in the log, and a
-// power cut would make recovery find it: refused, but stored. A small
-// transaction written over it ends that.
-absl::Status SqliteStore::Scrub() {
+// A COMMIT that failed at its very end, the sync of the journal that it has emptied, is in the file
+// and may or may not survive a power cut. Another one after it, which does not fail, makes it sure.
+absl::Status SqliteStore::Confirm(const absl::Status& failed) {
+  const absl::StatusOr<uint64_t> commits = Meta(kCommits, 0, UINT64_MAX);
+  if (commits.ok() && *commits == commits_) return failed;
+  if (commits.ok()) {
+    commits_ = *commits;
+    if (CommitNothing().ok()) return absl::OkStatus();
+  }
+  return Annotate(failed, "it may have been stored nevertheless");
+}
+
+absl::Status SqliteStore::CommitNothing() {
   FAIRLEAD_RETURN_IF_ERROR(statements_.begin.Run());
-  absl::Status status = statements_.scrub.Run();
+  absl::Status status = SetMeta(kCommits, commits_ + 1);
   if (status.ok()) status = statements_.commit.Run();
-  if (!status.ok()) Rollback();
+  if (!status.ok()) {
+    Rollback();
+    return status;
+  }
+  ++commits_;
   return status;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const StoreOptions& options) {
-  if (!options.read_only) {
+  if (options.read_only) {
+    FAIRLEAD_RETURN_IF_ERROR(CheckReadable(options.path));
+  } else {
     FAIRLEAD_RETURN_IF_ERROR(MakeFile(options.path));
-  } else if (::access(options.path.c_str(), F_OK) != 0) {
-    return SystemError(errno, StrCat("open the store ", options.path));
   }
-  const bool has_log = HasLog(options);
-  FAIRLEAD_ASSIGN_OR_RETURN(Database db, Database::Open(options.path, options.vfs));
+  FAIRLEAD_ASSIGN_OR_RETURN(Database db,
+                            Database::Open(options.path, options.vfs, options.read_only));
   auto store = std::make_unique<SqliteStore>(std::move(db));
-  FAIRLEAD_RETURN_IF_ERROR(store->Start(options, has_log));
+  FAIRLEAD_RETURN_IF_ERROR(store->Start(options));
   return store;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Purpose: what must survive: objects, attachments (leases and their journal), what is
-// known of VFs that were given back, controllers' epochs, answered requests. SQLite, WAL,
+// known of VFs that were given back, controllers' epochs, answered requests. SQLite, with
 // synchronous=FULL: when Commit returns OK, the batch is on disk whole; on an error, none of it is.
 //
 // Threading: blocks (fsync); one instance belongs to one thread at a time, the
@@ -101,11 +101,9 @@ class Store {
 struct StoreOptions {
   std::string path;      // of the database file; its folder must exist
   std::string vfs = "";  // SQLite VFS by name; "" = the default
-  // Size of the write-ahead log, in pages, from which on it is folded into the
-  // database file.
-  int checkpoint_pages = 1000;
   // Only to be read: nothing of its files is changed, and Commit and Probe are refused. kNotFound:
-  // there is none.
+  // there is none, or nothing was ever stored in it. kFailedPrecondition: its agent was killed in
+  // the middle of a change.
   bool read_only = false;
 };
 // Makes the file (mode 0600) if there is none. Holds it alone until destroyed: a

@@ -27,8 +27,6 @@ struct PowerCase {
 
 class StorePowerTest : public ::testing::TestWithParam<PowerCase> {
  protected:
-  // Few pages, so that the log is folded into the file several times on the way.
-  static constexpr int kCheckpointPages = 25;
   static constexpr size_t kBatches = 20;
 
   StorePowerTest() {
@@ -46,9 +44,7 @@ class StorePowerTest : public ::testing::TestWithParam<PowerCase> {
   ~StorePowerTest() override { std::filesystem::remove_all(folder_); }
 
   absl::StatusOr<std::unique_ptr<Store>> Open(const VolatileDisk& disk) {
-    return OpenSqliteStore({.path = folder_ / "state.db",
-                            .vfs = disk.vfs_name(),
-                            .checkpoint_pages = kCheckpointPages});
+    return OpenSqliteStore({.path = folder_ / "state.db", .vfs = disk.vfs_name()});
   }
 
   struct Progress {
@@ -105,7 +101,7 @@ TEST_P(StorePowerTest, WhatWasAcknowledgedSurvivesACutAtAnyOperation) {
     if (progress.tried > progress.acknowledged) ++in_flight;
     const auto seed = static_cast<uint32_t>(number);
     auto cut = disk.AfterPowerCut(GetParam().unsynced, seed);
-    // Every third time the power goes again while the log is being recovered.
+    // Every third time the power goes again while the journal is being rolled back.
     if (number % 3 == 0) {
       cut->set_fault([number](DiskOp, uint64_t again) {
         return again >= number % 7 ? SQLITE_IOERR : SQLITE_OK;
@@ -149,7 +145,7 @@ TEST_P(StorePowerTest, WhatWasRefusedDoesNotComeBackAfterACut) {
     // The power goes before the store is closed in order.
     const auto cut = disk.AfterPowerCut(GetParam().unsynced, static_cast<uint32_t>(broken));
     ExpectWhole(*cut, progress, StrCat("operation ", broken, " failed"));
-    // Past the last operation that can fail; the first ones fail in checkpoints.
+    // Past the last operation that can fail.
     if (disk.operations() <= broken) all = progress;
   }
   EXPECT_GT(refused, broken / 3);

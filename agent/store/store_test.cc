@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iterator>
 
 #include "agent/store/sqlite.h"
@@ -122,48 +121,43 @@ TEST_F(StoreTest, AFileThatIsDamagedWhileItIsOpenTakesNothingMore) {
   }
 }
 
-// As a killed agent leaves it: the file, and a log with all that was stored.
-TEST_F(StoreTest, AFileWhoseLogIsLostIsNotTakenForAWholeOrANewStore) {
-  const std::string file = path_, kept = path_ + "-killed";
-  {
-    auto store = Open();
-    ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
-    std::filesystem::copy_file(file, kept);
-    std::filesystem::copy_file(file + "-wal", kept + "-wal");
+TEST_F(StoreTest, AChangeThatAKillCutShortIsTakenBack) {
+  { ASSERT_TRUE((*Open())->Commit(OneVpc("a", 1)).ok()); }
+  // As a kill leaves it: pages are in the file already, the journal has what they were.
+  const std::string killed = path_ + "-killed";
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(path_.c_str(), &db), SQLITE_OK);
+  for (const char* sql :
+       {"PRAGMA journal_mode = TRUNCATE", "PRAGMA cache_size = 2", "BEGIN",
+        "UPDATE objects SET id = 'other'", "UPDATE meta SET value = 77 WHERE name = 'next_lease'",
+        "INSERT INTO answers(controller, request_id, answer) VALUES('c', 'r', zeroblob(400000))"}) {
+    ASSERT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
   }
-  using Harm = std::function<void(const std::string& log)>;
-  const std::pair<const char*, Harm> harms[] = {
-      {"none", [](const std::string&) {}},
-      {"removed", [](const std::string& log) { std::filesystem::remove(log); }},
-      {"emptied", [](const std::string& log) { std::filesystem::resize_file(log, 0); }},
-      {"cut", [](const std::string& log) { std::filesystem::resize_file(log, 31); }},
-      {"head overwritten",
-       [](const std::string& log) {
-         std::fstream out(log, std::ios::in | std::ios::out);
-         out.seekp(16) << "salt";
-       }},
-      {"overwritten", [](const std::string& log) { std::ofstream(log) << std::string(4000, 'x'); }},
+  std::filesystem::copy_file(path_, killed);
+  std::filesystem::copy_file(path_ + "-journal", killed + "-journal");
+  sqlite3_close(db);
+  const auto content = [](const std::string& path) {
+    std::ifstream in(path);
+    return std::string(std::istreambuf_iterator<char>(in), {});
   };
-  for (const auto& [name, harm] : harms) {
-    SCOPED_TRACE(name);
-    path_ = StrCat(kept, "-", std::string_view(name).substr(0, 2));
-    std::filesystem::copy_file(kept, path_, std::filesystem::copy_options::overwrite_existing);
-    std::filesystem::copy_file(kept + "-wal", path_ + "-wal",
-                               std::filesystem::copy_options::overwrite_existing);
-    harm(path_ + "-wal");
-    auto store = Open();
-    if (std::string_view(name) == "none") {
-      ASSERT_TRUE(store.ok()) << store.status();
-      EXPECT_EQ((*store)->Load()->objects.size(), 1U);
-      store = absl::UnknownError("closed, with nothing stored meanwhile");
-      EXPECT_TRUE(Open().ok());
-      continue;
-    }
-    EXPECT_TRUE(absl::IsDataLoss(store.status())) << store.status();
-    EXPECT_THAT(store.status().message(), ::testing::HasSubstr("put it back"));
-  }
-  path_ = file;  // closed as it should be
-  EXPECT_TRUE(Open().ok());
+  ASSERT_NE(content(killed), content(path_)) << "nothing of the change is in the file yet";
+  path_ = killed;
+  const std::string before = content(killed), journal = content(killed + "-journal");
+  StoreOptions options;
+  options.path = killed;
+  options.read_only = true;
+  const absl::Status refused = OpenSqliteStore(options).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_THAT(refused.message(), HasSubstr("killed in the middle of a change"));
+  EXPECT_EQ(content(killed), before);
+  EXPECT_EQ(content(killed + "-journal"), journal);
+  auto store = Open();
+  ASSERT_TRUE(store.ok()) << store.status();
+  const auto contents = (*store)->Load();
+  ASSERT_TRUE(contents.ok()) << contents.status();
+  EXPECT_EQ(std::get<Vpc>(contents->objects.at(0).object).id, "a");
+  EXPECT_EQ(contents->next_lease, 1U);
+  EXPECT_TRUE(contents->answers.empty());
 }
 
 TEST_F(StoreTest, ToReadChangesNothing) {
@@ -172,26 +166,33 @@ TEST_F(StoreTest, ToReadChangesNothing) {
   options.read_only = true;
   EXPECT_TRUE(absl::IsNotFound(OpenSqliteStore(options).status())) << "none is made";
   EXPECT_FALSE(std::filesystem::exists(path_));
+  std::ofstream(path_).flush();
+  EXPECT_TRUE(absl::IsNotFound(OpenSqliteStore(options).status())) << "an empty one stays so";
+  EXPECT_EQ(std::filesystem::file_size(path_), 0U);
   {
     auto store = Open();
     ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
-    std::filesystem::copy_file(path_, path_ + "-killed");
-    std::filesystem::copy_file(path_ + "-wal", path_ + "-killed-wal");
+    EXPECT_TRUE(absl::IsUnavailable(OpenSqliteStore(options).status())) << "its agent runs";
   }
-  options.path = path_ + "-killed";
-  const auto content = [](const std::string& path) {
-    std::ifstream in(path);
+  const auto content = [this] {
+    std::ifstream in(path_);
     return std::string(std::istreambuf_iterator<char>(in), {});
   };
-  const std::string file = content(options.path), log = content(options.path + "-wal");
+  const std::string before = content();
+  const auto files = [this] {
+    const std::filesystem::directory_iterator all(folder_);
+    return std::distance(begin(all), end(all));
+  };
+  const auto count = files();
   {
     auto store = OpenSqliteStore(options);
     ASSERT_TRUE(store.ok()) << store.status();
     EXPECT_EQ((*store)->Load()->objects.size(), 1U);
     EXPECT_FALSE((*store)->Commit(OneVpc("b", 2)).ok());
+    EXPECT_FALSE((*store)->Probe().ok());
   }
-  EXPECT_EQ(content(options.path), file);
-  EXPECT_EQ(content(options.path + "-wal"), log);
+  EXPECT_EQ(content(), before);
+  EXPECT_EQ(files(), count);
 }
 
 TEST_F(StoreTest, AnEmptiedFileTakesNothingMore) {
@@ -203,28 +204,7 @@ TEST_F(StoreTest, AnEmptiedFileTakesNothingMore) {
     EXPECT_TRUE(absl::IsDataLoss((*store)->CheckInPlace())) << size;
     EXPECT_TRUE(absl::IsDataLoss((*store)->Commit(OneVpc("b", 2)))) << size;
     store = absl::UnknownError("closed");
-    std::filesystem::remove(path_ + "-wal");
   }
-}
-
-TEST_F(StoreTest, ALogWithoutItsFileIsNotTakenForANewStore) {
-  {
-    auto store = Open();
-    ASSERT_TRUE(store.ok());
-    ASSERT_TRUE((*store)->Commit(OneVpc("a", 1)).ok());
-    std::filesystem::copy_file(path_ + "-wal", path_ + "-kept");
-  }
-  for (const bool empty : {false, true}) {
-    std::filesystem::remove(path_);
-    if (empty) std::ofstream file(path_);
-    std::filesystem::copy_file(path_ + "-kept", path_ + "-wal",
-                               std::filesystem::copy_options::overwrite_existing);
-    const auto again = Open();
-    EXPECT_TRUE(absl::IsDataLoss(again.status())) << again.status();
-    EXPECT_TRUE(std::filesystem::exists(path_ + "-wal"));
-  }
-  std::filesystem::remove(path_ + "-wal");
-  EXPECT_TRUE(Open().ok());
 }
 
 TEST_F(StoreTest, WhatAControllerSaidNeverGoesBack) {
@@ -339,13 +319,13 @@ TEST_F(StoreTest, AnotherSchemaIsRefusedAndLeftAlone) {
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
     return std::string(status.message());
   };
-  EXPECT_THAT(refusal("PRAGMA user_version = 4"),
-              AllOf(HasSubstr("schema version 4"), HasSubstr("install a newer agent")));
-  for (const char* version : {"PRAGMA user_version = 2", "PRAGMA user_version = 1"}) {
+  EXPECT_THAT(refusal("PRAGMA user_version = 5"),
+              AllOf(HasSubstr("schema version 5"), HasSubstr("install a newer agent")));
+  for (const char* version : {"PRAGMA user_version = 3", "PRAGMA user_version = 1"}) {
     EXPECT_THAT(refusal(version),
                 AllOf(HasSubstr("install the agent that wrote it"), HasSubstr("adopt")));
   }
-  Sql("PRAGMA user_version = 3");
+  Sql("PRAGMA user_version = 4");
   auto store = Open();
   ASSERT_TRUE(store.ok()) << store.status();
   EXPECT_EQ((*store)->id(), id);
@@ -376,7 +356,7 @@ TEST_F(StoreTest, SomebodyElsesDatabaseIsRefusedAndLeftAlone) {
   auto store = Open();
   EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(store.status().message()), HasSubstr("is not Fairlead's"));
-  EXPECT_FALSE(std::filesystem::exists(path_ + "-wal"));
+  EXPECT_FALSE(std::filesystem::exists(path_ + "-journal"));
 }
 
 TEST_F(StoreTest, AFileThatIsNoDatabaseIsDataLoss) {
@@ -415,8 +395,8 @@ TEST_F(StoreTest, ADamagedObjectIsNamed) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("vpc/web has 'vni' = 0"));
 }
 
-TEST_F(StoreTest, WhereThereIsNoLogThereIsNoStore) {
-  path_ = ":memory:";  // SQLite keeps no write-ahead log for it
+TEST_F(StoreTest, WhereThereIsNoJournalThereIsNoStore) {
+  path_ = ":memory:";  // SQLite keeps its journal in memory, too
   const auto before = std::filesystem::current_path();
   std::filesystem::current_path(folder_);
   const absl::Status status = Open().status();

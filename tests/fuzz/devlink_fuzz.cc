@@ -20,8 +20,8 @@ void DecodeAll(fairlead::netlink::Bytes payload) {
   }
   (void)netlink::DecodeEswitch(payload);
   (void)netlink::DecodeDevlinkInfo(payload);
-  if (const auto of = netlink::DecodeDevlinkRate(payload); of.ok()) {
-    if (of->rate.id.port.has_value() != of->rate.id.node.empty()) std::abort();
+  if (const auto rate = netlink::DecodeDevlinkRate(payload); rate.ok()) {
+    if (rate->id.port.has_value() != rate->id.node.empty()) std::abort();
   }
   if (const auto port = netlink::DecodeDevlinkPort(payload); port.ok()) {
     if (port->ifindex > INT32_MAX) std::abort();

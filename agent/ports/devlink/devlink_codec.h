@@ -59,12 +59,7 @@ Message ReloadRequest(uint16_t family, const DevlinkHandle& device);
 absl::StatusOr<DevlinkDevice> DecodeDevlinkDevice(Bytes payload);
 absl::StatusOr<DevlinkEswitch> DecodeEswitch(Bytes payload);
 absl::StatusOr<DevlinkPortInfo> DecodeDevlinkPort(Bytes payload);
-// A rate, and of which device.
-struct RateOfDevice {
-  DevlinkHandle device;
-  DevlinkRate rate;
-};
-absl::StatusOr<RateOfDevice> DecodeDevlinkRate(Bytes payload);
+absl::StatusOr<DevlinkRate> DecodeDevlinkRate(Bytes payload);
 absl::StatusOr<DevlinkInfo> DecodeDevlinkInfo(Bytes payload);
 // Empty for a message of no interest: the group carries much else.
 absl::StatusOr<std::optional<DevlinkPort::Event>> DecodeDevlinkEvent(uint16_t family,

@@ -220,12 +220,10 @@ TEST(DecodeDevlinkRate, ReadsLeavesAndNodes) {
       .PutString(DEVLINK_ATTR_RATE_PARENT_NODE_NAME, "tenant-1");
   const auto read = DecodeDevlinkRate(Payload(leaf));
   ASSERT_TRUE(read.ok()) << read.status();
-  EXPECT_EQ(read->device, kDevice);
-  EXPECT_EQ(read->rate,
-            (DevlinkRate{DevlinkRateId::Leaf(128), 125'000, 12'500'000'000, "tenant-1"}));
+  EXPECT_EQ(*read, (DevlinkRate{DevlinkRateId::Leaf(128), 125'000, 12'500'000'000, "tenant-1"}));
   Message node = Rate(DEVLINK_RATE_TYPE_NODE);
   node.PutString(DEVLINK_ATTR_RATE_NODE_NAME, "tenant-1");
-  EXPECT_EQ(DecodeDevlinkRate(Payload(node))->rate,
+  EXPECT_EQ(*DecodeDevlinkRate(Payload(node)),
             (DevlinkRate{*DevlinkRateId::Node("tenant-1"), 0, 0, ""}));
 }
 

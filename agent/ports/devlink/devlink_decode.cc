@@ -137,28 +137,27 @@ absl::StatusOr<DevlinkPortInfo> DecodeDevlinkPort(Bytes payload) {
   return port;
 }
 
-absl::StatusOr<RateOfDevice> DecodeDevlinkRate(Bytes payload) {
+absl::StatusOr<DevlinkRate> DecodeDevlinkRate(Bytes payload) {
   DecodeError error;
   const AttributeSet attributes(GenericAttributes(payload), &error);
-  RateOfDevice of;
-  of.device = Handle(attributes, &error);
+  DevlinkRate rate;
   const auto type = attributes.U16(DEVLINK_ATTR_RATE_TYPE);
   if (type == DEVLINK_RATE_TYPE_LEAF) {
-    of.rate.id.port = attributes.U32(DEVLINK_ATTR_PORT_INDEX);
-    if (!of.rate.id.port) error.Set("it is a leaf without a port index");
+    rate.id.port = attributes.U32(DEVLINK_ATTR_PORT_INDEX);
+    if (!rate.id.port) error.Set("it is a leaf without a port index");
   } else if (type == DEVLINK_RATE_TYPE_NODE) {
-    of.rate.id.node =
+    rate.id.node =
         attributes.String(DEVLINK_ATTR_RATE_NODE_NAME, DevlinkRateId::kMaxNode).value_or("");
-    if (of.rate.id.node.empty()) error.Set("it is a node without a name");
+    if (rate.id.node.empty()) error.Set("it is a node without a name");
   } else {
     error.Set("it is neither a leaf nor a node");
   }
-  of.rate.share = attributes.U64(DEVLINK_ATTR_RATE_TX_SHARE).value_or(0);
-  of.rate.max = attributes.U64(DEVLINK_ATTR_RATE_TX_MAX).value_or(0);
-  of.rate.parent =
+  rate.share = attributes.U64(DEVLINK_ATTR_RATE_TX_SHARE).value_or(0);
+  rate.max = attributes.U64(DEVLINK_ATTR_RATE_TX_MAX).value_or(0);
+  rate.parent =
       attributes.String(DEVLINK_ATTR_RATE_PARENT_NODE_NAME, DevlinkRateId::kMaxNode).value_or("");
   if (!error.ok()) return error.ToStatus("a devlink rate");
-  return of;
+  return rate;
 }
 
 absl::StatusOr<DevlinkInfo> DecodeDevlinkInfo(Bytes payload) {

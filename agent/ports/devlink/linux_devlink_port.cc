@@ -78,19 +78,23 @@ absl::Status LinuxDevlinkPort::SetEswitch(const DevlinkHandle& device,
   return absl::OkStatus();
 }
 
-template <typename T, typename Decode, typename DeviceOf>
+template <typename T>
 absl::StatusOr<std::vector<T>> LinuxDevlinkPort::List(Message request, const DevlinkHandle& device,
-                                                      const std::string& asked, Decode decode,
-                                                      DeviceOf device_of) {
+                                                      const std::string& asked,
+                                                      absl::StatusOr<T> (*decode)(netlink::Bytes)) {
   FAIRLEAD_ASSIGN_OR_RETURN(const auto family, Family());
   const Answer answer = socket_->Transact(request);
   FAIRLEAD_RETURN_IF_ERROR(answer.ToStatus(asked));
   std::vector<T> found;
   for (const netlink::OwnedMessage& reply : answer.replies) {
     if (reply.type != family.id) continue;
+    // Older kernels (6.1) tell of all devices; what is said of others need not be understood.
+    const auto of = netlink::DecodeDevlinkDevice(reply.payload);
+    if (!of.ok()) return Annotate(of.status(), asked);
+    if (of->handle != device) continue;
     absl::StatusOr<T> one = decode(reply.payload);
     if (!one.ok()) return Annotate(one.status(), asked);
-    if (device_of(*one) == device) found.push_back(*std::move(one));
+    found.push_back(*std::move(one));
   }
   if (!found.empty()) return found;
   // A kernel that tells of all devices says nothing of one that is not there.
@@ -104,8 +108,7 @@ absl::StatusOr<std::vector<DevlinkPortInfo>> LinuxDevlinkPort::ListPorts(
   FAIRLEAD_ASSIGN_OR_RETURN(const auto family, Family());
   return List<DevlinkPortInfo>(netlink::ListPortsRequest(family.id, device), device,
                                StrCat("list the ports of ", device.ToString()),
-                               netlink::DecodeDevlinkPort,
-                               [](const DevlinkPortInfo& port) { return port.device; });
+                               netlink::DecodeDevlinkPort);
 }
 
 absl::StatusOr<DevlinkPortInfo> LinuxDevlinkPort::GetPort(const DevlinkHandle& device,
@@ -130,15 +133,9 @@ absl::Status LinuxDevlinkPort::SetPortFunction(const DevlinkHandle& device, uint
 
 absl::StatusOr<std::vector<DevlinkRate>> LinuxDevlinkPort::ListRates(const DevlinkHandle& device) {
   FAIRLEAD_ASSIGN_OR_RETURN(const auto family, Family());
-  FAIRLEAD_ASSIGN_OR_RETURN(
-      const auto found,
-      List<netlink::RateOfDevice>(netlink::ListRatesRequest(family.id, device), device,
-                                  StrCat("list the rates of ", device.ToString()),
-                                  netlink::DecodeDevlinkRate,
-                                  [](const netlink::RateOfDevice& of) { return of.device; }));
-  std::vector<DevlinkRate> rates;
-  for (const netlink::RateOfDevice& of : found) rates.push_back(of.rate);
-  return rates;
+  return List<DevlinkRate>(netlink::ListRatesRequest(family.id, device), device,
+                           StrCat("list the rates of ", device.ToString()),
+                           netlink::DecodeDevlinkRate);
 }
 
 absl::Status LinuxDevlinkPort::SetRate(const DevlinkHandle& device, const DevlinkRateId& id,

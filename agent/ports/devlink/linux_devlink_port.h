@@ -42,10 +42,11 @@ class LinuxDevlinkPort final : public DevlinkPort {
  private:
   explicit LinuxDevlinkPort(std::unique_ptr<netlink::RequestSocket> socket)
       : socket_(std::move(socket)) {}
-  // A dump of one device's things; `device_of` tells whose one is.
-  template <typename T, typename Decode, typename DeviceOf>
+  // A dump of one device's things.
+  template <typename T>
   absl::StatusOr<std::vector<T>> List(netlink::Message request, const DevlinkHandle& device,
-                                      const std::string& asked, Decode decode, DeviceOf device_of);
+                                      const std::string& asked,
+                                      absl::StatusOr<T> (*decode)(netlink::Bytes));
   // Asks the kernel once; a failure is asked again.
   absl::StatusOr<netlink::GenericFamily> Family();
 
