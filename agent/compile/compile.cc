@@ -345,7 +345,13 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
 
   // Also where there is nothing to set: the VF carries the lease.
   const ResourceKey vf = VfKey(attachment.vf);
-  add(vf, VfSpec{attachment.vf, pf.can_set_vf_mac ? port.mac : std::nullopt, {}}, {});
+  VfSpec spec{attachment.vf, pf.can_set_vf_mac ? port.mac : std::nullopt, {}};
+  const auto rate = [&vf_facts](uint32_t wanted) {
+    return wanted != 0 || vf_facts.has_rate_leaf ? std::optional(wanted) : std::nullopt;
+  };
+  spec.settings.max_tx_mbps = rate(port.max_tx_mbps);
+  spec.settings.min_tx_mbps = rate(port.min_tx_mbps);
+  add(vf, spec, {});
 
   const ResourceKey representor = RepresentorKey(attachment.vf);
   const ResourceKey way_out = attachment.uplink ? UplinkKey(attachment.vf.pf) : TunnelKey();

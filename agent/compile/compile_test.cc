@@ -406,7 +406,7 @@ TEST(CompileProviderPort, ItsRulesStandOnTheUplinkAndItsBlockAndNeedNoTunnel) {
   }
   EXPECT_EQ(at_uplink, 1u);
   EXPECT_EQ(std::get<VfSpec>(wanted->at(0).spec).settings, VfSettings())
-      << "nothing of it can be set on a VF";
+      << "of a VF whose rates devlink does not show nothing is set";
 }
 
 TEST_F(CompileVlanPort, SetsWhatThePortAsksFor) {

@@ -104,11 +104,10 @@ bool WillServe(const Vpc& vpc, const PfFacts& pf) {
   return pf.wanted_eswitch.mode != EswitchMode::kLegacy;
 }
 
-// Why a PF cannot do for a port in a provider network all that it asks for; "" = it can.
+// Why a PF cannot do for a port all that it asks for; "" = it can.
 std::string WhyNotAsAsked(const Port& port, const Vpc& vpc, const PfFacts& pf) {
-  if (!vpc.is_provider()) return "";
   const bool by_rules = pf.serves() == PfFacts::Serves::kByRules;
-  if (!by_rules && port.offload == OffloadWish::kOff) {
+  if (!by_rules && vpc.is_provider() && port.offload == OffloadWish::kOff) {
     return StrCat("offload: ", PfName(pf), " itself forwards in ", SegmentName(vpc),
                   ", which cannot be switched off");
   }
@@ -122,10 +121,14 @@ std::string WhyNotAsAsked(const Port& port, const Vpc& vpc, const PfFacts& pf) {
   if (port.spoof_check == false) {
     return refuse("spoof_check", "rules always check what a port sends");
   }
-  constexpr std::string_view kNotSet = "nothing of it can be set on a VF";
-  if (port.trust) return refuse("trust", kNotSet);
-  if (port.max_tx_mbps != 0) return refuse("max_tx_mbps", kNotSet);
-  if (port.min_tx_mbps != 0) return refuse("min_tx_mbps", kNotSet);
+  if (port.trust) return refuse("trust", "it cannot be set on a VF");
+  const bool limits =
+      std::any_of(pf.vfs.begin(), pf.vfs.end(), [](const VfFacts& vf) { return vf.has_rate_leaf; });
+  constexpr std::string_view kNoRates =
+      "devlink shows no rates of its VFs (`devlink port function "
+      "rate show`), so nothing limits what one sends";
+  if (port.max_tx_mbps != 0 && !limits) return refuse("max_tx_mbps", kNoRates);
+  if (port.min_tx_mbps != 0 && !limits) return refuse("min_tx_mbps", kNoRates);
   return "";
 }
 

@@ -217,6 +217,23 @@ TEST(PlacePortTest, WhatANicWithAnEswitchCannotDoForAPortIsSaidByName) {
   EXPECT_THAT(Message(placed.status()), HasSubstr("offload: pf2 itself forwards in VLAN 100"));
 }
 
+TEST(PlacePortTest, RatesNeedANicWhoseRatesDevlinkShowsWhereRulesForward) {
+  PfFacts with = MakePf(2, 2);
+  for (VfFacts& vf : with.vfs) vf.has_rate_leaf = true;
+  Port port = MakePort();
+  port.min_tx_mbps = 5;
+  for (const Vpc& vpc : {kOverlay, kVlanNet, kFlat}) {
+    const auto place = [&](std::vector<PfFacts> pfs) {
+      return PlacePort(port, vpc, HostWith(std::move(pfs)), "vfio-pci", {}, {}, Nobody);
+    };
+    EXPECT_THAT(Message(place({MakePf(1, 2)}).status()),
+                AllOf(HasSubstr("min_tx_mbps: pf1 has representors"), HasSubstr("no rates")));
+    const auto placed = place({MakePf(1, 2), with});
+    ASSERT_TRUE(placed.ok()) << placed.status();
+    EXPECT_EQ(placed->pf, NicId(Mac(2)));
+  }
+}
+
 // The MAC of the second differs in what is not in a block's index.
 TEST(PlacePortTest, OfTwoPfsWhoseBlocksCouldNotBeToldApartOnlyOneCarriesProviderNetworks) {
   PfFacts twin = MakePf(1, 2);

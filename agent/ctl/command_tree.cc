@@ -206,8 +206,9 @@ void CommandTree::AddAttach() {
                          "In a VLAN network on a NIC without an eswitch; default: on"),
          {"on", "off"});
   sub->add_flag("--trust", o_.trust, "Likewise: the VM may change its MAC");
-  sub->add_option("--max-tx-mbps", o_.max_tx_mbps, "Likewise, Mbit/s; default: no limit");
-  sub->add_option("--min-tx-mbps", o_.min_tx_mbps, "Likewise, Mbit/s; default: none");
+  sub->add_option("--max-tx-mbps", o_.max_tx_mbps, "What it may send, Mbit/s; default: no limit");
+  sub->add_option("--min-tx-mbps", o_.min_tx_mbps,
+                  "Its share when others want more, Mbit/s; default: none");
   Choice(sub->add_option("--function", o_.function,
                          "Where its function comes from: the host's VFs, or hot-plug as a DPU "
                          "does it; default: vf"),

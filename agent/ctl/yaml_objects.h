@@ -13,7 +13,8 @@
 //     - {mac: "02:00:5e:00:01:07", prefix: 10.0.9.0/24}
 //   network: compute      # or converged
 //   offload: prefer       # or must, off
-//   spoof_check: on       # or off; with trust, max_tx_mbps, min_tx_mbps: in a VLAN network
+//   spoof_check: on       # or off; with trust: in a VLAN network
+//   max_tx_mbps: 10000    # what it may send; min_tx_mbps: its share
 //   function: vf          # or hotplug
 //   ---
 //   kind: ...

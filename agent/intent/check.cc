@@ -188,12 +188,10 @@ class Checker {
   // Only rules carry it, and nothing of this can be set where they do.
   void CheckFlat(const Candidate& c, const Port& port, const Vpc& vpc) {
     constexpr std::string_view kWhy =
-        "only a NIC with an eswitch carries it, where rules always check what a port sends and "
-        "nothing else of it can be set on a VF; leave it out";
+        "only a NIC with an eswitch carries it, where rules always check what a port sends; leave "
+        "it out";
     if (port.spoof_check == false) Refuse(c, "spoof_check", vpc, kWhy);
     if (port.trust) Refuse(c, "trust", vpc, kWhy);
-    if (port.max_tx_mbps != 0) Refuse(c, "max_tx_mbps", vpc, kWhy);
-    if (port.min_tx_mbps != 0) Refuse(c, "min_tx_mbps", vpc, kWhy);
   }
 
   // What the port asks for that its kind of network does not have in this version.
@@ -219,8 +217,8 @@ class Checker {
     if (brought && !port.allowed_pairs.empty()) refuse("allowed_pairs", why);
     if (port.spoof_check) refuse("spoof_check", why);
     if (port.trust) refuse("trust", why);
-    if (port.max_tx_mbps != 0) refuse("max_tx_mbps", why);
-    if (port.min_tx_mbps != 0) refuse("min_tx_mbps", why);
+    if (brought && port.max_tx_mbps != 0) refuse("max_tx_mbps", why);
+    if (brought && port.min_tx_mbps != 0) refuse("min_tx_mbps", why);
   }
 
   bool Resolve(const Candidate& c, std::string_view field, const ObjectRef& ref) {

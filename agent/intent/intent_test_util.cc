@@ -73,10 +73,9 @@ class Inspector {
     if (!port.vm.empty() && world_.FindVm(port.vm) == nullptr) Fail(name, "no vm");
     Station(name, port.vpc, port.subnet, port.addresses);
     if (port.mac) Mac(name, port.vpc, *port.mac);
-    const bool of_vlan = port.spoof_check || port.trust || port.max_tx_mbps || port.min_tx_mbps;
+    const bool of_vlan = port.spoof_check || port.trust;
     const Vpc* vpc = world_.FindVpc(port.vpc);
-    const bool settable = port.trust || port.max_tx_mbps || port.min_tx_mbps;
-    if (vpc != nullptr && vpc->flat && settable) Fail(name, "settings of a VLAN when flat");
+    if (vpc != nullptr && vpc->flat && port.trust) Fail(name, "settings of a VLAN when flat");
     if (of_vlan && vpc != nullptr && !vpc->is_provider())
       Fail(name, "settings of a VLAN in an overlay");
     if (port.allowed_pairs.size() > 32) Fail(name, "too many pairs");

@@ -42,6 +42,7 @@ struct VfFacts {
   // (for NICs that cannot report it) the configuration.
   std::optional<MacAddress> mac;
   VfSettings settings;               // as the PF reports them
+  bool has_rate_leaf = false;        // its rates are set and read by devlink
   std::string representor;           // netdev name, "" if none is known
   uint32_t representor_ifindex = 0;  // 0: it is not there
   uint32_t representor_mtu = 0;

@@ -19,6 +19,10 @@ absl::StatusOr<EswitchProvider::Seen> EswitchProvider::Observe(const DevlinkHand
   seen.settings = *settings;
   if (settings->mode.value_or(EswitchMode::kLegacy) == EswitchMode::kLegacy) return seen;
   FAIRLEAD_ASSIGN_OR_RETURN(seen.ports, devlink_->ListPorts(device));
+  absl::StatusOr<std::vector<DevlinkRate>> rates = devlink_->ListRates(device);
+  if (absl::IsUnimplemented(rates.status())) return seen;  // a kernel before 5.14
+  if (!rates.ok()) return rates.status();
+  seen.rates = *std::move(rates);
   return seen;
 }
 
@@ -43,6 +47,11 @@ absl::StatusOr<EswitchSettings> EswitchProvider::Put(const DevlinkHandle& device
     if (!one.empty()) FAIRLEAD_RETURN_IF_ERROR(devlink_->SetEswitch(device, one));
   }
   return devlink_->GetEswitch(device);
+}
+
+absl::Status EswitchProvider::PutRate(const DevlinkHandle& device, const DevlinkRateId& leaf,
+                                      const DevlinkRateSettings& wanted) {
+  return devlink_->SetRate(device, leaf, wanted);
 }
 
 }  // namespace fairlead

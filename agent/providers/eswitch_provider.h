@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: the eswitch of one devlink device: what it is, its representors, and making
-// it as wanted. Knows the order in which drivers take settings; decides nothing.
+// Purpose: the eswitch of one devlink device: what it is, its representors, the rates of its
+// functions, and making it as wanted. Knows the order in which drivers take settings; decides
+// nothing.
 //
 // Threading: blocks, maybe for minutes (a driver makes its representors in the call);
 // belongs to the lane of the device's PF. Ownership: borrows the port, which may be
@@ -23,6 +24,7 @@ class EswitchProvider {
   struct Seen {
     EswitchSettings settings;            // empty: it has no eswitch, or there is no devlink
     std::vector<DevlinkPortInfo> ports;  // none in legacy mode, which has no representors
+    std::vector<DevlinkRate> rates;      // likewise; none, too, where the driver has none
   };
   absl::StatusOr<Seen> Observe(const DevlinkHandle& device);
 
@@ -33,6 +35,10 @@ class EswitchProvider {
   // drivers take the first two only before there are rules. Back to legacy mode: the
   // mode first.
   absl::StatusOr<EswitchSettings> Put(const DevlinkHandle& device, const EswitchSettings& wanted);
+
+  // Of a function's leaf; what is not there stays as it is.
+  absl::Status PutRate(const DevlinkHandle& device, const DevlinkRateId& leaf,
+                       const DevlinkRateSettings& wanted);
 
  private:
   DevlinkPort* devlink_;

@@ -212,10 +212,11 @@ absl::StatusOr<PfProvider::OneVf> PfProvider::Read(const Pf& pf, const NicId& ni
       facts.mac = link->mac;
     }
   }
-  if (const std::optional<VfInfo> info = InfoOf(pf.link, index)) {
-    facts.mac = info->mac;
-    facts.settings = SettingsOf(*info);
-  }
+  const std::optional<VfInfo> info = InfoOf(pf.link, index);
+  const std::optional<DevlinkRate> leaf = LeafOf(pf, id);
+  if (info) facts.mac = info->mac;
+  facts.settings = SettingsOf(info, leaf);
+  facts.has_rate_leaf = leaf.has_value();
   FAIRLEAD_RETURN_IF_ERROR(ReadRepresentor(pf, id, result));
   if (std::optional<ObservedResource> binding = binding_.Observe(device, id)) {
     result.resources.push_back(*std::move(binding));

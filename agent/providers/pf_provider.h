@@ -94,7 +94,13 @@ class PfProvider {
   static absl::StatusOr<DevlinkPortInfo> FindRepresentorPort(const Pf& pf, const VfId& vf);
   // kNotFound: the VF has none that is known, or it is not there.
   absl::StatusOr<LinkInfo> FindRepresentor(const Pf& pf, const VfId& vf);
-  static VfSettings SettingsOf(const VfInfo& info);
+  // `leaf`: where it is there, the rates are its.
+  static VfSettings SettingsOf(const std::optional<VfInfo>& info,
+                               const std::optional<DevlinkRate>& leaf);
+  // By what the VF's rates are set on a NIC with an eswitch; none: not by devlink.
+  static std::optional<DevlinkRate> LeafOf(const Pf& pf, const VfId& vf);
+  absl::Status PutRates(const Pf& pf, const DevlinkRate& leaf, const VfSettings& wanted);
+  absl::Status ClearRates(const Pf& pf, const VfId& vf);
   // None: the PF reports nothing of it.
   static std::optional<VfInfo> InfoOf(const LinkInfo& pf, uint16_t index);
   absl::StatusOr<std::optional<VfInfo>> ReadVf(const Pf& pf, uint16_t index);

@@ -13,10 +13,54 @@
 #include "agent/providers/pf_provider.h"
 
 namespace fairlead {
+namespace {
 
-VfSettings PfProvider::SettingsOf(const VfInfo& info) {
-  return {info.vlan,        info.spoof_check, info.trust,
-          info.max_tx_mbps, info.min_tx_mbps, info.link_disabled};
+constexpr uint64_t kBytesOfMbit = 125'000;  // a second, as devlink counts
+
+// What somebody set that is no whole number of them is more than the next lower one.
+uint32_t ToMbps(uint64_t bytes) {
+  const uint64_t mbps = bytes / kBytesOfMbit + (bytes % kBytesOfMbit != 0 ? 1 : 0);
+  return static_cast<uint32_t>(std::min<uint64_t>(mbps, UINT32_MAX));
+}
+
+}  // namespace
+
+// mlx5 programs one limit by devlink and by `ip link set vf rate`: only one of them is used.
+VfSettings PfProvider::SettingsOf(const std::optional<VfInfo>& info,
+                                  const std::optional<DevlinkRate>& leaf) {
+  VfSettings settings;
+  if (info) {
+    settings = {info->vlan,        info->spoof_check, info->trust,
+                info->max_tx_mbps, info->min_tx_mbps, info->link_disabled};
+  }
+  if (leaf) {
+    settings.max_tx_mbps = ToMbps(leaf->max);
+    settings.min_tx_mbps = ToMbps(leaf->share);
+  }
+  return settings;
+}
+
+std::optional<DevlinkRate> PfProvider::LeafOf(const Pf& pf, const VfId& vf) {
+  const absl::StatusOr<DevlinkPortInfo> port = FindRepresentorPort(pf, vf);
+  if (!port.ok()) return std::nullopt;
+  const DevlinkRateId id = DevlinkRateId::Leaf(port->index);
+  const auto& rates = pf.eswitch.rates;
+  const auto leaf = std::find_if(rates.begin(), rates.end(),
+                                 [&id](const DevlinkRate& rate) { return rate.id == id; });
+  return leaf == rates.end() ? std::nullopt : std::optional<DevlinkRate>(*leaf);
+}
+
+// Each by itself: a new cap leaves the share as it is.
+absl::Status PfProvider::PutRates(const Pf& pf, const DevlinkRate& leaf, const VfSettings& wanted) {
+  DevlinkRateSettings rates;
+  if (wanted.max_tx_mbps && *wanted.max_tx_mbps * kBytesOfMbit != leaf.max) {
+    rates.max = *wanted.max_tx_mbps * kBytesOfMbit;
+  }
+  if (wanted.min_tx_mbps && *wanted.min_tx_mbps * kBytesOfMbit != leaf.share) {
+    rates.share = *wanted.min_tx_mbps * kBytesOfMbit;
+  }
+  if (!rates.max && !rates.share) return absl::OkStatus();
+  return eswitch_.PutRate(DevlinkHandle::Pci(pf.device.address), leaf.id, rates);
 }
 
 std::optional<VfInfo> PfProvider::InfoOf(const LinkInfo& pf, uint16_t index) {
@@ -34,10 +78,18 @@ absl::StatusOr<std::optional<VfInfo>> PfProvider::ReadVf(const Pf& pf, uint16_t 
 // Each by a call of its own, and only what differs: a NIC may refuse what it need not
 // be told.
 absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
-  FAIRLEAD_ASSIGN_OR_RETURN(const Pf pf, Find(wanted.vf.pf, WithVfs::kYes));
+  FAIRLEAD_ASSIGN_OR_RETURN(Pf pf, Find(wanted.vf.pf, WithVfs::kYes));
   const uint32_t link = pf.link.ifindex;
   const uint16_t index = wanted.vf.index;
   const VfSettings& set = wanted.settings;
+  const bool rates = set.max_tx_mbps || set.min_tx_mbps;
+  if (rates) FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
+  std::optional<DevlinkRate> leaf = LeafOf(pf, wanted.vf);
+  if (leaf) {
+    FAIRLEAD_RETURN_IF_ERROR(PutRates(pf, *leaf, set));
+    FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
+    leaf = LeafOf(pf, wanted.vf);
+  }
   std::optional<VfInfo> seen = InfoOf(pf.link, index);
   // A NIC that reports nothing can be told nothing; where something is wanted, that
   // shows as a difference.
@@ -62,8 +114,8 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
     if (differs(set.trust, seen->trust) && *set.trust) {
       FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfTrust(link, index, true));
     }
-    if (differs(set.max_tx_mbps, seen->max_tx_mbps) ||
-        differs(set.min_tx_mbps, seen->min_tx_mbps)) {
+    if (!leaf && (differs(set.max_tx_mbps, seen->max_tx_mbps) ||
+                  differs(set.min_tx_mbps, seen->min_tx_mbps))) {
       FAIRLEAD_RETURN_IF_ERROR(rtnetlink_->SetVfRate(link, index,
                                                      set.max_tx_mbps.value_or(seen->max_tx_mbps),
                                                      set.min_tx_mbps.value_or(seen->min_tx_mbps)));
@@ -76,7 +128,7 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
   ObservedResource observed;
   observed.key = VfKey(wanted.vf);
   observed.spec =
-      seen ? VfSpec{wanted.vf, seen->mac, SettingsOf(*seen)} : VfSpec{wanted.vf, {}, {}};
+      VfSpec{wanted.vf, seen ? std::optional(seen->mac) : std::nullopt, SettingsOf(seen, leaf)};
   return observed;
 }
 
@@ -99,10 +151,10 @@ absl::Status PfProvider::CheckUnused(const Pf& pf, const VfId& vf) {
 // The VF is given back without what its tenant had on it.
 absl::Status PfProvider::DeleteVf(const VfSpec& as, std::optional<VfCleaning>* did) {
   const VfId& vf = as.vf;
-  const absl::StatusOr<Pf> found = Find(vf.pf, WithVfs::kNo);
+  absl::StatusOr<Pf> found = Find(vf.pf, WithVfs::kNo);
   if (absl::IsNotFound(found.status())) return absl::OkStatus();
   if (!found.ok()) return found.status();
-  const Pf& pf = *found;
+  Pf& pf = *found;
   if (vf.index >= pf.device.virtfns.size()) return absl::OkStatus();
   // A write that hung must not come back when somebody else has the VF.
   FAIRLEAD_RETURN_IF_ERROR(binding_.CheckIdle(pf.device.virtfns[vf.index]));
@@ -116,10 +168,31 @@ absl::Status PfProvider::DeleteVf(const VfSpec& as, std::optional<VfCleaning>* d
   if (!reset.ok()) cleaning.reset_words = std::string(reset.message());
   // A write that goes on in the kernel is left alone. Else the rest is cleared all the same.
   const bool hangs = absl::IsDeadlineExceeded(reset);
-  const absl::Status cleared =
+  absl::Status cleared =
       hangs ? reset : ClearVf(pf, vf.index, as.mac.value_or(MacAddress()), cleaning);
+  if (!hangs) cleared.Update(ClearRates(pf, vf));
   if (did != nullptr) *did = std::move(cleaning);
   return reset.ok() || none ? cleared : reset;
+}
+
+absl::Status PfProvider::ClearRates(const Pf& pf, const VfId& vf) {
+  Pf now = pf;
+  FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(now));
+  std::optional<DevlinkRate> leaf = LeafOf(now, vf);
+  if (!leaf || (leaf->max == 0 && leaf->share == 0)) return absl::OkStatus();
+  const std::string what = StrCat("the rate of VF ", vf.index, " of ", pf.link.name);
+  VfSettings none;
+  none.max_tx_mbps = none.min_tx_mbps = 0;
+  if (absl::Status cleared = PutRates(now, *leaf, none); !cleared.ok()) {
+    return Annotate(cleared, StrCat("clear ", what));
+  }
+  FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(now));
+  leaf = LeafOf(now, vf);
+  if (!leaf || (leaf->max == 0 && leaf->share == 0)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      StrCat(what,
+             " was cleared without an error and does not read back clean: the VF is not "
+             "given on"));
 }
 
 // What the PF tells the VF is made as nobody's, and seen to be. What the NIC has no

@@ -174,5 +174,91 @@ TEST_F(LegacyPfTest, ASpoofCheckThatNeedsAMacGoesWithIt) {
   EXPECT_EQ(std::get<VfSpec>(put->spec), Wanted()) << "the next tenant has the check again";
 }
 
+// VFs of a ConnectX in switchdev mode.
+class PfRateTest : public PfProviderTest {
+ protected:
+  PfRateTest() {
+    config.pfs[0].representors.clear();
+    FakeDevlinkOptions nic;
+    nic.handle = kNic;
+    nic.mode = EswitchMode::kSwitchdev;
+    eswitch->AddDevice(nic);
+    EXPECT_TRUE(eswitch->SetVfCount(kNic, 2).ok());
+  }
+  DevlinkRate Leaf(uint16_t vf) {
+    const auto ports = devlink.ListPorts(kNic);
+    const auto port = FindVfRepresentor(*ports, {.vf = vf, .pf = {}});
+    const auto rates = devlink.ListRates(kNic);
+    const auto leaf = std::find_if(rates->begin(), rates->end(), [&](const DevlinkRate& rate) {
+      return rate.id == DevlinkRateId::Leaf(port->index);
+    });
+    return leaf == rates->end() ? DevlinkRate() : *leaf;
+  }
+  void SetLeaf(uint16_t vf, uint64_t share, uint64_t max) {
+    DevlinkRateSettings rates;
+    rates.share = share;
+    rates.max = max;
+    ASSERT_TRUE(devlink.SetRate(kNic, Leaf(vf).id, rates).ok());
+  }
+  static VfSpec Rates(std::optional<uint32_t> max, std::optional<uint32_t> min) {
+    return {{kPf, 1}, {}, {.max_tx_mbps = max, .min_tx_mbps = min}};
+  }
+
+  const DevlinkHandle kNic = DevlinkHandle::Pci(kPfPci);
+};
+
+TEST_F(PfRateTest, CapAndShareAreSetByDevlinkAndReadBackEachByItself) {
+  EXPECT_TRUE(pf.Observe(kPf)->facts.vfs[1].has_rate_leaf);
+  auto put = pf.PutVf(Rates(500, 100));
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(std::get<VfSpec>(put->spec), Rates(500, 100));
+  EXPECT_EQ(Leaf(1).max, 500U * 125'000);
+  EXPECT_EQ(Leaf(1).share, 100U * 125'000);
+  EXPECT_EQ(Leaf(0).max, 0U) << "another VF's";
+  put = pf.PutVf(Rates(700, std::nullopt));
+  ASSERT_TRUE(put.ok()) << put.status();
+  EXPECT_EQ(Leaf(1).share, 100U * 125'000) << "a new cap leaves the share";
+  const auto seen = pf.ObserveVf({kPf, 1});
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_EQ(seen->facts.settings, Rates(700, 100).settings);
+  network->ClearCalls();
+  ASSERT_TRUE(pf.PutVf(Rates(700, 100)).ok());
+  for (const std::string& call : network->Calls()) EXPECT_FALSE(call.starts_with("Set")) << call;
+}
+
+TEST_F(PfRateTest, MoreThanTheLinkCarriesIsRefusedInTheDriversWords) {
+  const absl::Status refused = pf.PutVf(Rates(200'000, 0)).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(refused.message(), HasSubstr("exceed link maximum speed 100000Mbps"));
+}
+
+TEST_F(PfRateTest, AVfIsGivenBackWithoutRates) {
+  SetLeaf(1, 125'000, 250'000);
+  SetLeaf(0, 125'000, 0);
+  const absl::Status deleted = pf.DeleteVf({{kPf, 1}});
+  EXPECT_TRUE(deleted.ok()) << deleted;
+  EXPECT_EQ(Leaf(1).max, 0U);
+  EXPECT_EQ(Leaf(1).share, 0U);
+  EXPECT_EQ(Leaf(0).share, 125'000U);
+}
+
+TEST_F(PfRateTest, RatesThatCannotBeClearedOrDoNotReadBackCleanKeepTheVf) {
+  SetLeaf(1, 125'000, 250'000);
+  network->FailWhen([](std::string_view call) { return call.starts_with("SetRate("); },
+                    SystemError(EBUSY, "set", "not now"), 1);
+  EXPECT_THAT(pf.DeleteVf({{kPf, 1}}).message(),
+              AllOf(HasSubstr("clear the rate of VF 1 of pf0"), HasSubstr("not now")));
+  bool cleared = false;
+  network->SetHook([&](std::string_view call) {
+    if (call.starts_with("SetRate(")) cleared = true;
+    if (!cleared || !call.starts_with("ListRates(")) return;
+    cleared = false;
+    network->SetHook(nullptr);
+    SetLeaf(1, 0, 125'000);
+  });
+  EXPECT_THAT(pf.DeleteVf({{kPf, 1}}).message(), HasSubstr("does not read back clean"));
+  network->SetHook(nullptr);
+}
+
 }  // namespace
 }  // namespace fairlead

@@ -106,6 +106,57 @@ TEST_F(EswitchTest, ANicInLegacyModeIsMadeReadyForAPort) {
 
 // A NIC whose VFs are just coming answers EINVAL (sriov-network-operator #1015), which by
 // itself would be asked again at the next audit only.
+TEST_F(EswitchTest, APortsRatesAreDevlinksKeptAndClearedWithIt) {
+  Begin(Nic(EswitchMode::kSwitchdev), WantSwitchdev);
+  host->AddVm("a");
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.mutable_add_vm_to_vpc()->set_max_tx_mbps(500);
+  request.mutable_add_vm_to_vpc()->set_min_tx_mbps(100);
+  ASSERT_TRUE(host->Send(request).has_accepted());
+  host->WaitReady("a-red");
+  FakeDevlinkPort devlink(host->devlink);
+  const auto leaf = [&] {  // the one that has anything; there is one port
+    DevlinkRate found;
+    const auto rates = devlink.ListRates(FakeHost::Nic());
+    for (const DevlinkRate& rate : *rates) {
+      if (rate.max != 0 || rate.share != 0) found = rate;
+    }
+    return found;
+  };
+  const DevlinkRate first = leaf();
+  EXPECT_EQ(first.max, 500U * 125'000);
+  EXPECT_EQ(first.share, 100U * 125'000);
+  EXPECT_EQ(Pf().vfs(0).max_tx_mbps(), 500U);
+
+  ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
+                    v1::Port* port = FillPort(apply, "a-red", "a", "red");
+                    port->add_addresses("10.0.0.5");
+                    port->set_max_tx_mbps(700);
+                    port->set_min_tx_mbps(100);
+                  })
+                  .has_accepted());
+  host->WaitUntil("the new cap is set", [&] { return leaf().max == 700U * 125'000; });
+  EXPECT_EQ(leaf().share, first.share);
+  host->WaitReady("a-red");
+
+  host->Detach("a", "red");
+  host->WaitGone("a-red");
+  EXPECT_EQ(leaf(), DevlinkRate()) << "the next tenant has none of it";
+}
+
+TEST_F(EswitchTest, ARateThatTheNicRefusesFailsThePortInItsDriversWords) {
+  Begin(Nic(EswitchMode::kSwitchdev), [](DaemonConfig& config) {
+    WantSwitchdev(config);
+    TryOnce(config);
+  });
+  host->AddVm("a");
+  v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+  request.mutable_add_vm_to_vpc()->set_max_tx_mbps(200'000);
+  ASSERT_TRUE(host->Send(request).has_accepted());
+  EXPECT_THAT(host->WaitFailed("a-red").reason(),
+              HasSubstr("exceed link maximum speed 100000Mbps"));
+}
+
 TEST_F(EswitchTest, TheModeIsSetBeforeTheVfsAreMadeAsANicWithNewVfsRefusesIt) {
   std::atomic<bool> made = false;
   Begin(Nic(EswitchMode::kLegacy), [&](DaemonConfig& config) {

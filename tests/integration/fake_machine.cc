@@ -228,6 +228,12 @@ std::string FakeMachine::Leftovers() const {
       StrAppend(&text, "vf ", address.ToString(), " driver '", vf->driver, "' override '",
                 vf->driver_override, "'\n");
     }
+    const auto rates = devlink->ListRates(DevlinkHandle::Pci(NicAddress(number)));
+    for (const DevlinkRate& rate : rates.value_or(std::vector<DevlinkRate>{})) {
+      if (rate.share == 0 && rate.max == 0 && rate.parent.empty()) continue;
+      StrAppend(&text, "rate of pf", number, " ", rate.id.ToString(), " ", rate.share, " ",
+                rate.max, " below '", rate.parent, "'\n");
+    }
     const absl::StatusOr<LinkInfo> link = links.GetLinkWithVfs(places_[number].ifindex);
     for (const VfInfo& vf : link.ok() && link->vfs ? *link->vfs : std::vector<VfInfo>{}) {
       StrAppend(&text, "vf ", vf.index, " of pf", number, " mac ", vf.mac.ToString(), " vlan ",

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "agent/ports/devlink/fake_devlink_port.h"
 #include "tests/integration/agent_fixture.h"
 
 namespace fairlead {
@@ -255,6 +256,39 @@ TEST_F(TakeOverTest, AProviderNetworkOnAnUplinkIsAdoptedWithItsRulesOrPurged) {
 }
 
 // The last port is gone, and the qdisc that was made for it not yet.
+TEST_F(TakeOverTest, RatesOfALostStoresPortAreKeptByAnAdoptionAndTakenByAPurge) {
+  for (const bool adopt : {true, false}) {
+    FakeHostOptions nic;
+    nic.eswitch = EswitchMode::kSwitchdev;
+    Begin(nic);
+    host->AddVm("a");
+    v1::Request request = host->AddVmRequest("a", "red", "10.0.0.5");
+    request.mutable_add_vm_to_vpc()->set_max_tx_mbps(500);
+    ASSERT_TRUE(host->Send(request).has_accepted());
+    host->WaitReady("a-red");
+    NoteStore();
+    LoseStore();
+    const auto capped = [&] {
+      const auto rates = FakeDevlinkPort(host->devlink).ListRates(FakeHost::Nic());
+      return std::any_of(rates->begin(), rates->end(),
+                         [](const DevlinkRate& rate) { return rate.max == 500U * 125'000; });
+    };
+    EXPECT_TRUE(capped());
+    if (adopt) {
+      host->MakeVpc("red", 1000, "10.0.0.0/24");
+      ASSERT_TRUE(host->Send(request).has_accepted());
+      EXPECT_TRUE(Adopt().taken_size() > 0);
+      host->WaitReady("a-red");
+      EXPECT_TRUE(capped());
+    } else {
+      SendVm("a");
+      EXPECT_GT(Purge().taken_size(), 0);
+      host->WaitUntil("the purge is done", [&] { return !capped(); });
+    }
+    host.reset();
+  }
+}
+
 TEST_F(TakeOverTest, AnUplinkThatALostStoreLeftWithoutAPortIsListedAndPurged) {
   Begin();
   const std::string before = Quiet();

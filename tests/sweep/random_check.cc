@@ -8,6 +8,7 @@
 
 #include "agent/base/text.h"
 #include "agent/model/flow_rule.h"
+#include "agent/ports/devlink/fake_devlink_port.h"
 #include "agent/ports/rtnetlink/fake_rtnetlink_port.h"
 #include "agent/ports/tc/fake_tc_port.h"
 #include "dataplane/pipeline/pipeline.h"
@@ -74,6 +75,22 @@ class Check {
     }
     if (on_.nics.igb && pf == 1) return ExpectVlan(vpc, host_.Vf(vf->index, pf));
     ExpectRules(vpc, status, pf);
+    if (on_.nics.eswitch && !on_.nics.igb) ExpectCap(port, vf->index, pf);
+  }
+
+  void ExpectCap(const v1::AddVmToVpc& port, uint16_t vf, uint16_t pf) {
+    FakeDevlinkPort devlink(host_.devlink);
+    const DevlinkHandle nic = FakeMachine::Nic(pf);
+    const auto ports = devlink.ListPorts(nic);
+    const auto rates = devlink.ListRates(nic);
+    ASSERT_TRUE(ports.ok() && rates.ok());
+    const auto own = FindVfRepresentor(*ports, {.vf = vf, .pf = {}});
+    ASSERT_TRUE(own.ok()) << own.status();
+    for (const DevlinkRate& rate : *rates) {
+      if (rate.id != DevlinkRateId::Leaf(own->index)) continue;
+      EXPECT_EQ(rate.max, uint64_t{port.max_tx_mbps()} * 125'000);
+      EXPECT_EQ(rate.share, 0U);
+    }
   }
 
   // On a NIC that forwards by MAC and VLAN.

@@ -54,6 +54,8 @@ class RandomController {
   bool Ask(v1::Request request);
   bool TakeOver(v1::TakeOver::Mode mode, const std::string& store);
   v1::Reply Release(const std::string& vf, bool force);
+  // Of what is listed as somebody else's.
+  std::set<std::string> ListedStores();
   void SendVms();
   void SendAllAgain();
   bool PutNetwork(const v1::Vpc& vpc);
@@ -65,7 +67,8 @@ class RandomController {
   Dice& dice_;
   Wanted wanted_;
   int requests_ = 0;
-  std::string refusal_;  // the last that was for good
+  std::string refusal_;         // the last that was for good
+  std::set<std::string> lost_;  // stores
 };
 
 }  // namespace fairlead

@@ -19,6 +19,13 @@ v1::Request AttachWithMac(SteppedHost& host) {
   request.mutable_add_vm_to_vpc()->set_mac("52:54:00:00:aa:01");
   return request;
 }
+// Where devlink shows rates.
+v1::Request AttachWithRates(SteppedHost& host) {
+  v1::Request request = Attach(host);
+  request.mutable_add_vm_to_vpc()->set_max_tx_mbps(500);
+  request.mutable_add_vm_to_vpc()->set_min_tx_mbps(100);
+  return request;
+}
 v1::Request Detach(SteppedHost&) {
   v1::Request request;
   request.mutable_remove_vm_from_vpc()->set_vm("a");
@@ -157,7 +164,7 @@ std::vector<Scenario> Attaches() {
   return {{"Attach", {}, Overlay, Attach, true},
           {"AttachBesideAnother", {}, OverlayWithNeighbour, Attach, true},
           {"AttachWithMac", {.can_set_vf_mac = true}, Overlay, AttachWithMac, true},
-          {"AttachSwitchdev", kSwitchdev, Overlay, Attach, true},
+          {"AttachSwitchdev", kSwitchdev, Overlay, AttachWithRates, true},
           {"AttachVlan", {.first_igb = 0}, Vlan, AttachWithMac, true},
           {"AttachVlanByUplink", {}, Vlan, Attach, true}};
 }
@@ -165,7 +172,7 @@ std::vector<Scenario> Attaches() {
 std::vector<Scenario> Detaches() {
   return {{"Detach", {}, Then(Overlay, Attach), Detach, false},
           {"DetachBesideAnother", {}, Then(OverlayWithNeighbour, Attach), Detach, false},
-          {"DetachSwitchdev", kSwitchdev, Then(Overlay, Attach), Detach, false},
+          {"DetachSwitchdev", kSwitchdev, Then(Overlay, AttachWithRates), Detach, false},
           {"DetachVlan", {.first_igb = 0}, Then(Vlan, AttachWithMac), Detach, false},
           {"DetachFlatByUplink", {}, Then(Flat, Attach), Detach, false}};
 }
@@ -178,7 +185,8 @@ std::vector<Scenario> Quarantines() {
 std::vector<Scenario> Moves() {
   return {{"MoveToAnotherVm", {}, Then(TwoVpcs, Attach), ToAnotherVm, true},
           {"MoveToAnotherVpc", {}, Then(TwoVpcs, Attach), ToAnotherVpc, true},
-          {"MoveToAnotherVpcSwitchdev", kSwitchdev, Then(TwoVpcs, Attach), ToAnotherVpc, true}};
+          {"MoveToAnotherVpcSwitchdev", kSwitchdev, Then(TwoVpcs, AttachWithRates), ToAnotherVpc,
+           true}};
 }
 
 std::vector<Scenario> Hotplugs() {
@@ -193,7 +201,7 @@ std::vector<Scenario> TakeOvers() {
           {"AdoptVlan", igb, LostStore(Vlan, AttachWithMac, true), Adopt, true},
           {"AdoptVlanByUplink", {}, LostStore(Vlan, Attach, true), Adopt, true},
           {"Purge", {}, LostStore(Overlay, Attach, false), Purge, false},
-          {"PurgeSwitchdev", kSwitchdev, LostStore(Overlay, Attach, false), Purge, false},
+          {"PurgeSwitchdev", kSwitchdev, LostStore(Overlay, AttachWithRates, false), Purge, false},
           {"PurgeVlan", igb, LostStore(Vlan, AttachWithMac, false), Purge, false},
           {"PurgeVlanByUplink", {}, LostStore(Vlan, Attach, false), Purge, false}};
 }
