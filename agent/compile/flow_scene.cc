@@ -118,6 +118,7 @@ class SceneBuilder {
   FlowExplanation::Lookup AskFor(const IpAddress& next_hop);
   std::string WhyNotAdmitted() const;
   std::string WhyNotAnswered() const;
+  std::string WhyNotTold(const IpAddress& to, const FlowExplanation::Lookup& known) const;
   bool OwnsMac(const MacAddress& mac) const;
   std::string WhyNotDelivered() const;
   std::string WhyNotRouted() const;
@@ -423,23 +424,26 @@ std::string SceneBuilder::WhyNotAnswered() const {
   return WhyNotAdmitted();
 }
 
+// Why a port that may ask is not told who has the address, though that is known; "" if it is.
+std::string SceneBuilder::WhyNotTold(const IpAddress& to,
+                                     const FlowExplanation::Lookup& known) const {
+  const IpPrefix& prefix = *PrefixOf(*subnet_, to);
+  if (!prefix.Contains(to)) {
+    return StrCat(to.ToString(), " is not in ", prefix.ToString(), " of subnet ", subnet_->id);
+  }
+  const auto& own = from_->addresses;
+  if (std::find(own.begin(), own.end(), to) != own.end()) return "it is the port's own";
+  if (scene_.begun.packet.src == to) {
+    return "who asks for the address that it sends from announces it";
+  }
+  return known.mac && OwnsMac(*known.mac) ? "it is behind the port itself" : "";
+}
+
 void SceneBuilder::AnswerNeighbourQuestion() {
   const IpAddress& to = *q_.to;
-  const IpPrefix& prefix = *PrefixOf(*subnet_, to);
   FlowExplanation::Lookup lookup = AskFor(to);
-  const auto& own = from_->addresses;
   std::string why = WhyNotAnswered();
-  if (!why.empty()) {
-    lookup.mac.reset();
-  } else if (!prefix.Contains(to)) {
-    why = StrCat(to.ToString(), " is not in ", prefix.ToString(), " of subnet ", subnet_->id);
-  } else if (std::find(own.begin(), own.end(), to) != own.end()) {
-    why = "it is the port's own";
-  } else if (scene_.begun.packet.src == to) {
-    why = "who asks for the address that it sends from announces it";
-  } else if (lookup.mac && OwnsMac(*lookup.mac)) {
-    why = "it is behind the port itself";
-  }
+  if (why.empty()) why = WhyNotTold(to, lookup);
   if (!why.empty()) {
     lookup.mac.reset();
     lookup.why = why;

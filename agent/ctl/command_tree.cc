@@ -273,7 +273,8 @@ void CommandTree::AddExplain() {
   sub->add_option("--arp-mac", flow.arp_mac, "The sender's MAC in the ARP; default: --src-mac");
   sub->add_option("--dst-mac", flow.dst_mac,
                   "Default: what the guest is told when it asks for its next hop");
-  sub->add_option("--ttl", flow.ttl, "Its TTL or hop limit; default: 64");
+  sub->add_option("--ttl", flow.ttl,
+                  "Its TTL or hop limit; default: 64, of router and neighbour discovery 255");
   sub->add_flag("--fragment", flow.fragment, "It comes in fragments, whose ports no rule sees");
   sub->add_option("--vni", flow.vni, "The VNI of a packet by the tunnel");
   sub->add_option("--vlan", flow.vlan,

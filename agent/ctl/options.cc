@@ -61,41 +61,34 @@ std::string CheckTaken(const CommandTree& tree) {
                 Quoted(word), "; `fairleadctl", line, " --help` lists what there is");
 }
 
-// Messages take nothing else; the name of a file may be anything.
-std::string CheckUtf8(const CommandTree& tree) {
-  std::vector<const CLI::App*> apps = {&tree.app};
-  for (size_t i = 0; i < apps.size(); ++i) {
-    const CLI::App* app = apps[i];
-    for (const CLI::App* sub : app->get_subcommands()) apps.push_back(sub);
-    for (const CLI::Option* option : app->get_options()) {
-      if (tree.ValuesOf(option).from == Values::From::kFile) continue;
-      for (const std::string& text : option->results()) {
-        if (!IsUtf8(text)) return StrCat(option->get_name(), ": is not UTF-8");
-      }
-    }
+// What is wrong with a value of the option; "" = nothing. A shell's variable that is not set must
+// not be taken for what stands for all, or none; what begins with a zero some would read as octal.
+std::string CheckValue(const CommandTree& tree, const CLI::Option* option,
+                       const std::string& text) {
+  const std::string name = option->get_name();
+  if (text.empty() && !option->get_positional()) return StrCat(name, ": is empty");
+  // Messages take nothing else; the name of a file may be anything.
+  if (tree.ValuesOf(option).from != Values::From::kFile && !IsUtf8(text)) {
+    return StrCat(name, ": is not UTF-8");
+  }
+  if (!option->get_type_name().starts_with("UINT")) return "";
+  if (text.find_first_not_of("0123456789") != std::string::npos) {
+    return StrCat(name, " ", Quoted(text), ": must be a whole number");
+  }
+  if (text.size() > 1 && text.front() == '0') {
+    return StrCat(name, " ", Quoted(text), ": a number has no zeros before it");
   }
   return "";
 }
 
-// A shell's variable that is not set must not be taken for what stands for all, or none; and what
-// begins with a zero some would read as octal.
 std::string CheckValues(const CommandTree& tree) {
   std::vector<const CLI::App*> apps = {&tree.app};
   for (size_t i = 0; i < apps.size(); ++i) {
     const CLI::App* app = apps[i];
     for (const CLI::App* sub : app->get_subcommands()) apps.push_back(sub);
     for (const CLI::Option* option : app->get_options()) {
-      const bool word = option->get_positional();
-      const std::string name = option->get_name();
-      const bool number = option->get_type_name().starts_with("UINT");
       for (const std::string& text : option->results()) {
-        if (text.empty() && !word) return StrCat(name, ": is empty");
-        if (number && text.find_first_not_of("0123456789") != std::string::npos) {
-          return StrCat(name, " ", Quoted(text), ": must be a whole number");
-        }
-        if (number && text.size() > 1 && text.front() == '0') {
-          return StrCat(name, " ", Quoted(text), ": a number has no zeros before it");
-        }
+        if (std::string wrong = CheckValue(tree, option, text); !wrong.empty()) return wrong;
       }
     }
   }
@@ -261,7 +254,6 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
     return {std::nullopt, help ? kOk : kUsage, out.str(), err.str()};
   }
 
-  if (std::string wrong = CheckUtf8(tree); !wrong.empty()) return Usage(wrong);
   if (std::string wrong = CheckValues(tree); !wrong.empty()) return Usage(wrong);
   if (tree.app.count("--timeout") > 0) {
     std::optional<std::chrono::milliseconds> timeout = ParseDuration(raw.timeout);

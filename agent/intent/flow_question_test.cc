@@ -128,6 +128,9 @@ TEST(FlowQuestion, AQuestionForAMacIsNothingElse) {
 TEST(FlowQuestion, ATypeIsOfIcmpAlone) {
   EXPECT_EQ(Good("port: 'a0' to: '10.0.0.6' icmp_type: 13").icmp_type, 13);
   EXPECT_EQ(Good("port: 'a0' to: 'fd00::6' protocol: 58 icmp_type: 134").icmp_type, 134);
+  EXPECT_EQ(Good("port: 'a0' to: 'ff02::2' icmp_type: 133").ttl, 255) << "as a guest's stack does";
+  EXPECT_EQ(Good("port: 'a0' to: 'ff02::2' icmp_type: 133 ttl: 64").ttl, 64);
+  EXPECT_EQ(Good("port: 'a0' to: 'fd00::6' icmp_type: 128").ttl, 64);
   EXPECT_THAT(Bad("port: 'a0' to: '10.0.0.6' icmp_type: 256"), HasSubstr("256 is out of range"));
   EXPECT_THAT(Bad("port: 'a0' to: '10.0.0.6' protocol: 6 icmp_type: 8"),
               HasSubstr("explain_flow.icmp_type: is of ICMP (1) alone, not of protocol 6"));

@@ -99,8 +99,9 @@ class PfProvider {
                                const std::optional<DevlinkRate>& leaf);
   // By what the VF's rates are set on a NIC with an eswitch; none: not by devlink.
   static std::optional<DevlinkRate> LeafOf(const Pf& pf, const VfId& vf);
+  absl::StatusOr<std::optional<DevlinkRate>> ReadLeaf(Pf& pf, const VfId& vf);
   absl::Status PutRates(const Pf& pf, const DevlinkRate& leaf, const VfSettings& wanted);
-  absl::Status ClearRates(const Pf& pf, const VfId& vf);
+  absl::Status ClearRates(Pf& pf, const VfId& vf);
   // None: the PF reports nothing of it.
   static std::optional<VfInfo> InfoOf(const LinkInfo& pf, uint16_t index);
   absl::StatusOr<std::optional<VfInfo>> ReadVf(const Pf& pf, uint16_t index);

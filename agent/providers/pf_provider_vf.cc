@@ -15,11 +15,9 @@
 namespace fairlead {
 namespace {
 
-constexpr uint64_t kBytesOfMbit = 125'000;  // a second, as devlink counts
-
 // What somebody set that is no whole number of them is more than the next lower one.
 uint32_t ToMbps(uint64_t bytes) {
-  const uint64_t mbps = bytes / kBytesOfMbit + (bytes % kBytesOfMbit != 0 ? 1 : 0);
+  const uint64_t mbps = bytes / kDevlinkMbit + (bytes % kDevlinkMbit != 0 ? 1 : 0);
   return static_cast<uint32_t>(std::min<uint64_t>(mbps, UINT32_MAX));
 }
 
@@ -50,14 +48,19 @@ std::optional<DevlinkRate> PfProvider::LeafOf(const Pf& pf, const VfId& vf) {
   return leaf == rates.end() ? std::nullopt : std::optional<DevlinkRate>(*leaf);
 }
 
+absl::StatusOr<std::optional<DevlinkRate>> PfProvider::ReadLeaf(Pf& pf, const VfId& vf) {
+  FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
+  return LeafOf(pf, vf);
+}
+
 // Each by itself: a new cap leaves the share as it is.
 absl::Status PfProvider::PutRates(const Pf& pf, const DevlinkRate& leaf, const VfSettings& wanted) {
   DevlinkRateSettings rates;
-  if (wanted.max_tx_mbps && *wanted.max_tx_mbps * kBytesOfMbit != leaf.max) {
-    rates.max = *wanted.max_tx_mbps * kBytesOfMbit;
+  if (wanted.max_tx_mbps && *wanted.max_tx_mbps * kDevlinkMbit != leaf.max) {
+    rates.max = *wanted.max_tx_mbps * kDevlinkMbit;
   }
-  if (wanted.min_tx_mbps && *wanted.min_tx_mbps * kBytesOfMbit != leaf.share) {
-    rates.share = *wanted.min_tx_mbps * kBytesOfMbit;
+  if (wanted.min_tx_mbps && *wanted.min_tx_mbps * kDevlinkMbit != leaf.share) {
+    rates.share = *wanted.min_tx_mbps * kDevlinkMbit;
   }
   if (!rates.max && !rates.share) return absl::OkStatus();
   return eswitch_.PutRate(DevlinkHandle::Pci(pf.device.address), leaf.id, rates);
@@ -82,13 +85,13 @@ absl::StatusOr<ObservedResource> PfProvider::PutVf(const VfSpec& wanted) {
   const uint32_t link = pf.link.ifindex;
   const uint16_t index = wanted.vf.index;
   const VfSettings& set = wanted.settings;
-  const bool rates = set.max_tx_mbps || set.min_tx_mbps;
-  if (rates) FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
-  std::optional<DevlinkRate> leaf = LeafOf(pf, wanted.vf);
+  std::optional<DevlinkRate> leaf;
+  if (set.max_tx_mbps || set.min_tx_mbps) {
+    FAIRLEAD_ASSIGN_OR_RETURN(leaf, ReadLeaf(pf, wanted.vf));
+  }
   if (leaf) {
     FAIRLEAD_RETURN_IF_ERROR(PutRates(pf, *leaf, set));
-    FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(pf));
-    leaf = LeafOf(pf, wanted.vf);
+    FAIRLEAD_ASSIGN_OR_RETURN(leaf, ReadLeaf(pf, wanted.vf));
   }
   std::optional<VfInfo> seen = InfoOf(pf.link, index);
   // A NIC that reports nothing can be told nothing; where something is wanted, that
@@ -168,26 +171,23 @@ absl::Status PfProvider::DeleteVf(const VfSpec& as, std::optional<VfCleaning>* d
   if (!reset.ok()) cleaning.reset_words = std::string(reset.message());
   // A write that goes on in the kernel is left alone. Else the rest is cleared all the same.
   const bool hangs = absl::IsDeadlineExceeded(reset);
-  absl::Status cleared =
-      hangs ? reset : ClearVf(pf, vf.index, as.mac.value_or(MacAddress()), cleaning);
-  if (!hangs) cleared.Update(ClearRates(pf, vf));
+  // By devlink first: what it has cleared need not be by the VF's rate.
+  absl::Status cleared = hangs ? reset : ClearRates(pf, vf);
+  if (!hangs) cleared.Update(ClearVf(pf, vf.index, as.mac.value_or(MacAddress()), cleaning));
   if (did != nullptr) *did = std::move(cleaning);
   return reset.ok() || none ? cleared : reset;
 }
 
-absl::Status PfProvider::ClearRates(const Pf& pf, const VfId& vf) {
-  Pf now = pf;
-  FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(now));
-  std::optional<DevlinkRate> leaf = LeafOf(now, vf);
+absl::Status PfProvider::ClearRates(Pf& pf, const VfId& vf) {
+  FAIRLEAD_ASSIGN_OR_RETURN(std::optional<DevlinkRate> leaf, ReadLeaf(pf, vf));
   if (!leaf || (leaf->max == 0 && leaf->share == 0)) return absl::OkStatus();
   const std::string what = StrCat("the rate of VF ", vf.index, " of ", pf.link.name);
   VfSettings none;
   none.max_tx_mbps = none.min_tx_mbps = 0;
-  if (absl::Status cleared = PutRates(now, *leaf, none); !cleared.ok()) {
+  if (absl::Status cleared = PutRates(pf, *leaf, none); !cleared.ok()) {
     return Annotate(cleared, StrCat("clear ", what));
   }
-  FAIRLEAD_RETURN_IF_ERROR(ReadEswitch(now));
-  leaf = LeafOf(now, vf);
+  FAIRLEAD_ASSIGN_OR_RETURN(leaf, ReadLeaf(pf, vf));
   if (!leaf || (leaf->max == 0 && leaf->share == 0)) return absl::OkStatus();
   return absl::FailedPreconditionError(
       StrCat(what,

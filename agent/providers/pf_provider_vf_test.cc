@@ -207,17 +207,18 @@ class PfRateTest : public PfProviderTest {
   const DevlinkHandle kNic = DevlinkHandle::Pci(kPfPci);
 };
 
+// neutron 1962844: a max rate zeroed the min rate.
 TEST_F(PfRateTest, CapAndShareAreSetByDevlinkAndReadBackEachByItself) {
   EXPECT_TRUE(pf.Observe(kPf)->facts.vfs[1].has_rate_leaf);
   auto put = pf.PutVf(Rates(500, 100));
   ASSERT_TRUE(put.ok()) << put.status();
   EXPECT_EQ(std::get<VfSpec>(put->spec), Rates(500, 100));
-  EXPECT_EQ(Leaf(1).max, 500U * 125'000);
-  EXPECT_EQ(Leaf(1).share, 100U * 125'000);
+  EXPECT_EQ(Leaf(1).max, 500U * kDevlinkMbit);
+  EXPECT_EQ(Leaf(1).share, 100U * kDevlinkMbit);
   EXPECT_EQ(Leaf(0).max, 0U) << "another VF's";
   put = pf.PutVf(Rates(700, std::nullopt));
   ASSERT_TRUE(put.ok()) << put.status();
-  EXPECT_EQ(Leaf(1).share, 100U * 125'000) << "a new cap leaves the share";
+  EXPECT_EQ(Leaf(1).share, 100U * kDevlinkMbit) << "a new cap leaves the share";
   const auto seen = pf.ObserveVf({kPf, 1});
   ASSERT_TRUE(seen.ok()) << seen.status();
   EXPECT_EQ(seen->facts.settings, Rates(700, 100).settings);

@@ -6,10 +6,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstddef>
 #include <filesystem>
 #include <memory>
-#include <span>
 #include <utility>
 #include <vector>
 

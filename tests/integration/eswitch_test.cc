@@ -104,8 +104,6 @@ TEST_F(EswitchTest, ANicInLegacyModeIsMadeReadyForAPort) {
   EXPECT_EQ(pf.eswitch_wanted().inline_(), "");
 }
 
-// A NIC whose VFs are just coming answers EINVAL (sriov-network-operator #1015), which by
-// itself would be asked again at the next audit only.
 TEST_F(EswitchTest, APortsRatesAreDevlinksKeptAndClearedWithIt) {
   Begin(Nic(EswitchMode::kSwitchdev), WantSwitchdev);
   host->AddVm("a");
@@ -124,8 +122,8 @@ TEST_F(EswitchTest, APortsRatesAreDevlinksKeptAndClearedWithIt) {
     return found;
   };
   const DevlinkRate first = leaf();
-  EXPECT_EQ(first.max, 500U * 125'000);
-  EXPECT_EQ(first.share, 100U * 125'000);
+  EXPECT_EQ(first.max, 500U * kDevlinkMbit);
+  EXPECT_EQ(first.share, 100U * kDevlinkMbit);
   EXPECT_EQ(Pf().vfs(0).max_tx_mbps(), 500U);
 
   ASSERT_TRUE(host->Apply([](v1::Apply& apply) {
@@ -135,7 +133,7 @@ TEST_F(EswitchTest, APortsRatesAreDevlinksKeptAndClearedWithIt) {
                     port->set_min_tx_mbps(100);
                   })
                   .has_accepted());
-  host->WaitUntil("the new cap is set", [&] { return leaf().max == 700U * 125'000; });
+  host->WaitUntil("the new cap is set", [&] { return leaf().max == 700U * kDevlinkMbit; });
   EXPECT_EQ(leaf().share, first.share);
   host->WaitReady("a-red");
 
@@ -157,6 +155,8 @@ TEST_F(EswitchTest, ARateThatTheNicRefusesFailsThePortInItsDriversWords) {
               HasSubstr("exceed link maximum speed 100000Mbps"));
 }
 
+// A NIC whose VFs are just coming answers EINVAL (sriov-network-operator #1015), which by
+// itself would be asked again at the next audit only.
 TEST_F(EswitchTest, TheModeIsSetBeforeTheVfsAreMadeAsANicWithNewVfsRefusesIt) {
   std::atomic<bool> made = false;
   Begin(Nic(EswitchMode::kLegacy), [&](DaemonConfig& config) {

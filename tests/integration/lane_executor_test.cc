@@ -67,7 +67,6 @@ class LaneExecutorTest : public ::testing::Test {
                          [](const LaneStats&) {}};
 };
 
-// sriov-cni 219 and 313: what came late was done to a VF that had another owner by then.
 TEST(RulesLane, OfBlocksThereAreAFewAndEachIsAlwaysTheSame) {
   std::set<std::string> lanes;
   for (uint32_t vni = 1; vni <= 2000; ++vni) {
@@ -81,6 +80,7 @@ TEST(RulesLane, OfBlocksThereAreAFewAndEachIsAlwaysTheSame) {
   EXPECT_FALSE(lanes.contains(tunnel));
 }
 
+// sriov-cni 219 and 313: what came late was done to a VF that had another owner by then.
 TEST_F(LaneExecutorTest, WhatWaitedLongerThanItsLeaseIsRefusedAndDoneToNothing) {
   machine_.pci.SetNumVfs(FakeMachine::PfAddress(), 2).IgnoreError();
   std::optional<absl::Status> first, late, next;

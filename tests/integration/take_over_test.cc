@@ -255,7 +255,6 @@ TEST_F(TakeOverTest, AProviderNetworkOnAnUplinkIsAdoptedWithItsRulesOrPurged) {
   }
 }
 
-// The last port is gone, and the qdisc that was made for it not yet.
 TEST_F(TakeOverTest, RatesOfALostStoresPortAreKeptByAnAdoptionAndTakenByAPurge) {
   for (const bool adopt : {true, false}) {
     FakeHostOptions nic;
@@ -271,7 +270,7 @@ TEST_F(TakeOverTest, RatesOfALostStoresPortAreKeptByAnAdoptionAndTakenByAPurge) 
     const auto capped = [&] {
       const auto rates = FakeDevlinkPort(host->devlink).ListRates(FakeHost::Nic());
       return std::any_of(rates->begin(), rates->end(),
-                         [](const DevlinkRate& rate) { return rate.max == 500U * 125'000; });
+                         [](const DevlinkRate& rate) { return rate.max == 500U * kDevlinkMbit; });
     };
     EXPECT_TRUE(capped());
     if (adopt) {
@@ -289,6 +288,7 @@ TEST_F(TakeOverTest, RatesOfALostStoresPortAreKeptByAnAdoptionAndTakenByAPurge) 
   }
 }
 
+// The last port is gone, and the qdisc that was made for it not yet.
 TEST_F(TakeOverTest, AnUplinkThatALostStoreLeftWithoutAPortIsListedAndPurged) {
   Begin();
   const std::string before = Quiet();

@@ -88,7 +88,7 @@ class Check {
     ASSERT_TRUE(own.ok()) << own.status();
     for (const DevlinkRate& rate : *rates) {
       if (rate.id != DevlinkRateId::Leaf(own->index)) continue;
-      EXPECT_EQ(rate.max, uint64_t{port.max_tx_mbps()} * 125'000);
+      EXPECT_EQ(rate.max, uint64_t{port.max_tx_mbps()} * kDevlinkMbit);
       EXPECT_EQ(rate.share, 0U);
     }
   }

@@ -163,8 +163,11 @@ struct DevlinkRateId {
   friend auto operator<=>(const DevlinkRateId&, const DevlinkRateId&) = default;
 };
 
-// What is set of one. Drivers count in 1 Mbit/s (125,000 bytes a second) and refuse what is not a
-// multiple of it, or more than the link carries.
+// 1 Mbit/s (10^6 bits), as devlink counts: bytes a second.
+inline constexpr uint64_t kDevlinkMbit = 125'000;
+
+// What is set of one. Drivers count in kDevlinkMbit and refuse what is not a multiple of it, or
+// more than the link carries.
 struct DevlinkRateSettings {
   std::optional<uint64_t> share;      // bytes a second that it has when others want more; 0: none
   std::optional<uint64_t> max;        // bytes a second at most; 0: no limit

@@ -11,8 +11,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr uint64_t kMbit = 125'000;  // bytes a second
-
 std::string Text(const absl::Status& status) { return std::string(status.message()); }
 
 TEST_P(DevlinkRateContract, EachVfHasALeafThatIsFree) {
@@ -27,23 +25,27 @@ TEST_P(DevlinkRateContract, EachVfHasALeafThatIsFree) {
 }
 
 TEST_P(DevlinkRateContract, ShareAndCapAreReadBackAndEachLeavesTheOtherAlone) {
-  ASSERT_TRUE(port().SetRate(device_, leaves_[0], {100 * kMbit, 1000 * kMbit, {}}).ok());
-  EXPECT_EQ(Rates()[leaves_[0]], (DevlinkRate{leaves_[0], 100 * kMbit, 1000 * kMbit, ""}));
-  ASSERT_TRUE(port().SetRate(device_, leaves_[0], {{}, 2000 * kMbit, {}}).ok());
-  EXPECT_EQ(Rates()[leaves_[0]], (DevlinkRate{leaves_[0], 100 * kMbit, 2000 * kMbit, ""}));
-  ASSERT_TRUE(port().SetRate(device_, leaves_[0], {200 * kMbit, {}, {}}).ok());
-  EXPECT_EQ(Rates()[leaves_[0]], (DevlinkRate{leaves_[0], 200 * kMbit, 2000 * kMbit, ""}));
+  ASSERT_TRUE(
+      port().SetRate(device_, leaves_[0], {100 * kDevlinkMbit, 1000 * kDevlinkMbit, {}}).ok());
+  EXPECT_EQ(Rates()[leaves_[0]],
+            (DevlinkRate{leaves_[0], 100 * kDevlinkMbit, 1000 * kDevlinkMbit, ""}));
+  ASSERT_TRUE(port().SetRate(device_, leaves_[0], {{}, 2000 * kDevlinkMbit, {}}).ok());
+  EXPECT_EQ(Rates()[leaves_[0]],
+            (DevlinkRate{leaves_[0], 100 * kDevlinkMbit, 2000 * kDevlinkMbit, ""}));
+  ASSERT_TRUE(port().SetRate(device_, leaves_[0], {200 * kDevlinkMbit, {}, {}}).ok());
+  EXPECT_EQ(Rates()[leaves_[0]],
+            (DevlinkRate{leaves_[0], 200 * kDevlinkMbit, 2000 * kDevlinkMbit, ""}));
   EXPECT_EQ(Rates()[leaves_[1]], (DevlinkRate{leaves_[1], 0, 0, ""})) << "another's";
   ASSERT_TRUE(port().SetRate(device_, leaves_[0], {0, 0, {}}).ok());
   EXPECT_EQ(Rates()[leaves_[0]], (DevlinkRate{leaves_[0], 0, 0, ""}));
 }
 
 TEST_P(DevlinkRateContract, WhatIsNoMultipleOfTheUnitOrMoreThanTheLinkIsRefusedInTheKernelsWords) {
-  const absl::Status odd = port().SetRate(device_, leaves_[0], {{}, kMbit + 1, {}});
+  const absl::Status odd = port().SetRate(device_, leaves_[0], {{}, kDevlinkMbit + 1, {}});
   EXPECT_EQ(ErrnoOf(odd), EINVAL) << odd;
   EXPECT_THAT(Text(odd), HasSubstr("TX rate value not in link speed units of 1Mbps"));
   EXPECT_THAT(Text(odd), HasSubstr("tx_max 125001 bytes/s"));
-  const absl::Status much = port().SetRate(device_, leaves_[0], {1'000'000 * kMbit, {}, {}});
+  const absl::Status much = port().SetRate(device_, leaves_[0], {1'000'000 * kDevlinkMbit, {}, {}});
   EXPECT_EQ(ErrnoOf(much), EINVAL) << much;
   EXPECT_THAT(Text(much), HasSubstr("exceed link maximum speed 5000Mbps"));
   EXPECT_EQ(Rates()[leaves_[0]], (DevlinkRate{leaves_[0], 0, 0, ""}));
@@ -52,8 +54,10 @@ TEST_P(DevlinkRateContract, WhatIsNoMultipleOfTheUnitOrMoreThanTheLinkIsRefusedI
 TEST_P(DevlinkRateContract, ANodeIsMadeSetAndTakenAway) {
   ASSERT_TRUE(port().AddRateNode(device_, "tenant-1").ok());
   EXPECT_EQ(Rates()[Node("tenant-1")], (DevlinkRate{Node("tenant-1"), 0, 0, ""}));
-  ASSERT_TRUE(port().SetRate(device_, Node("tenant-1"), {10 * kMbit, 50 * kMbit, {}}).ok());
-  EXPECT_EQ(Rates()[Node("tenant-1")], (DevlinkRate{Node("tenant-1"), 10 * kMbit, 50 * kMbit, ""}));
+  ASSERT_TRUE(
+      port().SetRate(device_, Node("tenant-1"), {10 * kDevlinkMbit, 50 * kDevlinkMbit, {}}).ok());
+  EXPECT_EQ(Rates()[Node("tenant-1")],
+            (DevlinkRate{Node("tenant-1"), 10 * kDevlinkMbit, 50 * kDevlinkMbit, ""}));
   EXPECT_EQ(ErrnoOf(port().AddRateNode(device_, "tenant-1")), EEXIST);
   ASSERT_TRUE(port().DeleteRateNode(device_, "tenant-1").ok());
   EXPECT_EQ(Rates().size(), 2U);
@@ -66,8 +70,8 @@ TEST_P(DevlinkRateContract, LeavesGoBelowNodesMoveAndComeBack) {
     ASSERT_TRUE(port().AddRateNode(device_, node).ok());
   }
   for (const DevlinkRateId& leaf : leaves_) {
-    ASSERT_TRUE(port().SetRate(device_, leaf, {{}, 20 * kMbit, "tenant-1"}).ok());
-    EXPECT_EQ(Rates()[leaf], (DevlinkRate{leaf, 0, 20 * kMbit, "tenant-1"}));
+    ASSERT_TRUE(port().SetRate(device_, leaf, {{}, 20 * kDevlinkMbit, "tenant-1"}).ok());
+    EXPECT_EQ(Rates()[leaf], (DevlinkRate{leaf, 0, 20 * kDevlinkMbit, "tenant-1"}));
   }
   const absl::Status busy = port().DeleteRateNode(device_, "tenant-1");
   EXPECT_EQ(ErrnoOf(busy), EBUSY) << busy;
@@ -76,7 +80,7 @@ TEST_P(DevlinkRateContract, LeavesGoBelowNodesMoveAndComeBack) {
   EXPECT_EQ(Rates()[leaves_[0]].parent, "tenant-2");
   EXPECT_EQ(Rates()[leaves_[1]].parent, "tenant-1");
   ASSERT_TRUE(port().SetRate(device_, leaves_[1], Below("")).ok());
-  EXPECT_EQ(Rates()[leaves_[1]], (DevlinkRate{leaves_[1], 0, 20 * kMbit, ""}));
+  EXPECT_EQ(Rates()[leaves_[1]], (DevlinkRate{leaves_[1], 0, 20 * kDevlinkMbit, ""}));
   EXPECT_TRUE(port().DeleteRateNode(device_, "tenant-1").ok());
   const absl::Status nowhere = port().SetRate(device_, leaves_[1], Below("tenant-1"));
   EXPECT_TRUE(absl::IsNotFound(nowhere)) << nowhere;

@@ -19,7 +19,6 @@ using State = FakeNetwork::State;
 constexpr uint32_t kNetdevsimVfIndex = 128;
 // mlx5 counts vports from the PF's, 0; VF i is vport i + 1 (mlx5/vport.h).
 constexpr uint32_t kMlx5VfIndex = 1;
-constexpr uint64_t kBytesOfMbit = 125'000;
 
 bool InHardware(const FakeNetwork::FilterTable& table) {
   return std::any_of(table.begin(), table.end(), [](const auto& entry) {
@@ -409,11 +408,11 @@ absl::Status FakeDevlink::SetOne(Device& device, DevlinkRate& rate, const Devlin
   const uint64_t most = netdevsim ? 5000 : 100'000;
   for (const std::optional<uint64_t>& bytes : {one.share, one.max}) {
     if (!bytes) continue;
-    if (*bytes % kBytesOfMbit != 0) {
+    if (*bytes % kDevlinkMbit != 0) {
       return SystemError(EINVAL, asked,
                          StrCat(driver, "TX rate value not in link speed units of 1Mbps."));
     }
-    if (*bytes / kBytesOfMbit > most) {
+    if (*bytes / kDevlinkMbit > most) {
       return SystemError(EINVAL, asked,
                          StrCat(driver, "TX rate value exceed link maximum speed ", most, "Mbps."));
     }
