@@ -27,22 +27,23 @@ set(FAIRLEAD_ALLOWED_ports_netlink base absl nl threads)
 set(FAIRLEAD_ALLOWED_ports_rtnetlink base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_tc base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_devlink base absl nl threads ports_netlink)
+set(FAIRLEAD_ALLOWED_ports_conntrack base absl nl threads ports_netlink)
 set(FAIRLEAD_ALLOWED_ports_qmp base absl json threads)
 set(FAIRLEAD_ALLOWED_slow_path_wire base model proto absl protobuf)
 set(FAIRLEAD_ALLOWED_ports_slow_path base model slow_path_wire absl threads)
 # Any port with faults: for tests.
-set(FAIRLEAD_ALLOWED_ports_fault base absl ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_qmp
-    ports_slow_path)
+set(FAIRLEAD_ALLOWED_ports_fault base absl ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_conntrack
+    ports_qmp ports_slow_path)
 set(FAIRLEAD_ALLOWED_dataplane_tc base model absl ports_tc)
 set(FAIRLEAD_ALLOWED_providers base model pipeline absl ports_sysfs ports_rtnetlink ports_tc ports_devlink ports_qmp
     dataplane_tc)
 set(FAIRLEAD_ALLOWED_reconcile base model store pipeline compile plan absl)
 set(FAIRLEAD_ALLOWED_daemon base model proto intent store pipeline compile plan reconcile runtime
-    transport ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_qmp ports_slow_path dataplane_tc providers absl protobuf yaml_tree spdlog
+    transport ports_sysfs ports_uevent ports_rtnetlink ports_tc ports_devlink ports_conntrack ports_qmp ports_slow_path dataplane_tc providers absl protobuf yaml_tree spdlog
     cli11 systemd threads)
 # The agent on the ports' fakes, which this library alone may use outside of tests.
 set(FAIRLEAD_ALLOWED_simulate base model absl yaml_tree runtime transport daemon ports_sysfs ports_rtnetlink ports_tc
-    ports_devlink ports_qmp ports_slow_path ports_uevent threads)
+    ports_devlink ports_conntrack ports_qmp ports_slow_path ports_uevent threads)
 # fairlead-slowpath, a process of its own: what it was told, what guests ask, and sockets.
 set(FAIRLEAD_ALLOWED_slowpath base model slow_path_wire runtime absl spdlog)
 set(FAIRLEAD_ALLOWED_ctl base proto transport absl protobuf json yaml_tree cli11)

@@ -288,10 +288,39 @@ absl::StatusOr<BoundPort> BindPort(const StoredObject& object, const Attachment&
   out.addresses = port->addresses;
   out.pairs = port->allowed_pairs;
   out.offload = port->offload;
+  out.security_groups = port->security_groups;
+  out.policy = port->policy;
   return out;
 }
 
 namespace {
+
+VpcContext OverlayOf(const CompileConfig& config, const PortContext& context,
+                     const HostFacts& facts) {
+  return {*std::get<Vpc>(context.vpc->object).vni, context.vpc->ordinal, *facts.tunnel,
+          config.tunnel.peers, context.policies};
+}
+
+// What is in place before a frame is led through the chains of security groups, so that none of
+// the frames that pass meanwhile is lost there.
+std::vector<ResourceKey> BeforeAdmission(const CompileConfig& config, const PortContext& context,
+                                         const HostFacts& facts, const BoundPort& bound,
+                                         const std::vector<FlowRule>& own) {
+  std::vector<ResourceKey> keys;
+  if (context.policies == nullptr) return keys;
+  const auto add = [&keys](const FlowRule& rule) {
+    const bool ends = rule.location.priority == kPrioDefaultDrop;
+    if (rule.location.chain != 0 && !ends) keys.push_back(FlowRuleKey(rule.location));
+  };
+  const VpcContext vpc = OverlayOf(config, context, facts);
+  const auto& subnet = std::get<Subnet>(context.subnet->object);
+  for (const FlowRule& rule : own) add(rule);
+  for (const FlowRule& rule : CompileVpcRules(vpc)) add(rule);
+  for (const FlowRule& rule : CompileSubnetRules(vpc, subnet, context.subnet->ordinal)) add(rule);
+  const uint32_t policy = bound.policy == 0 ? vpc.ordinal : bound.policy;
+  for (const FlowRule& rule : CompilePolicyRules(vpc, policy)) add(rule);
+  return keys;
+}
 
 // Those of a port that has a representor in a block.
 absl::StatusOr<std::vector<FlowRule>> CompileRulesOf(const CompileConfig& config,
@@ -308,8 +337,7 @@ absl::StatusOr<std::vector<FlowRule>> CompileRulesOf(const CompileConfig& config
         StrCat("the tunnel device ", config.tunnel.device, " is not there yet"));
   }
   const auto& subnet = std::get<Subnet>(context.subnet->object);
-  return CompilePortRules({*std::get<Vpc>(context.vpc->object).vni, context.vpc->ordinal,
-                           *facts.tunnel, config.tunnel.peers},
+  return CompilePortRules(OverlayOf(config, context, facts),
                           ContextOf(subnet, context.subnet->ordinal), bound);
 }
 
@@ -363,9 +391,14 @@ absl::StatusOr<std::vector<Resource>> CompilePort(const CompileConfig& config,
   });
   std::optional<ResourceKey> proven;
   if (proof != rules.end()) proven = FlowRuleKey(proof->location);
+  const std::vector<ResourceKey> before_admission =
+      BeforeAdmission(config, context, facts, bound, rules);
   for (FlowRule& rule : rules) {
     const ResourceKey key = FlowRuleKey(rule.location);
     std::vector<ResourceKey> depends{representor};
+    if (rule.location.chain == 0) {
+      depends.insert(depends.end(), before_admission.begin(), before_admission.end());
+    }
     // A NIC that takes nothing says so in words of its own; of the others it just takes none.
     if (proven && key != *proven) depends.push_back(*proven);
     if (!rule.location.table.is_block()) depends.push_back(way_out);
@@ -407,11 +440,16 @@ std::vector<Resource> CompileEndpoint(const VpcContext& vpc, const SubnetContext
       any_bound_vf);
 }
 
-Resource CompileRoute(const VpcContext& vpc, const StoredObject& route, const NextHop& next_hop,
-                      const VfId& any_bound_vf) {
+std::vector<Resource> CompileRoute(const VpcContext& vpc, const StoredObject& route,
+                                   const NextHop& next_hop, const VfId& any_bound_vf) {
   const auto* port = std::get_if<const BoundPort*>(&next_hop);
-  return SharedRule(CompileRouteRule(vpc, std::get<Route>(route.object), route.ordinal, next_hop),
-                    port == nullptr ? any_bound_vf : (*port)->vf);
+  return SharedRules(CompileRouteRules(vpc, std::get<Route>(route.object), route.ordinal, next_hop),
+                     port == nullptr ? any_bound_vf : (*port)->vf);
+}
+
+std::vector<Resource> CompilePolicy(const VpcContext& vpc, uint32_t number,
+                                    const VfId& any_bound_vf) {
+  return SharedRules(CompilePolicyRules(vpc, number), any_bound_vf);
 }
 
 }  // namespace fairlead

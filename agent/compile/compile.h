@@ -95,6 +95,7 @@ struct PortContext {
   const StoredObject* vpc = nullptr;
   const StoredObject* subnet = nullptr;
   const Attachment* attachment = nullptr;
+  const VpcPolicies* policies = nullptr;  // of the VPC; null: it has no security groups
 };
 // The port's MAC: the wanted one, or the VF's own. kFailedPrecondition when the
 // NIC can neither set nor show one.
@@ -121,7 +122,9 @@ std::vector<Resource> CompileSubnet(const VpcContext& vpc, const StoredObject& s
 // Its rules. The neighbour of its VTEP is not part of it: many endpoints share one.
 std::vector<Resource> CompileEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
                                       const StoredObject& endpoint, const VfId& any_bound_vf);
-Resource CompileRoute(const VpcContext& vpc, const StoredObject& route, const NextHop& next_hop,
-                      const VfId& any_bound_vf);
+std::vector<Resource> CompileRoute(const VpcContext& vpc, const StoredObject& route,
+                                   const NextHop& next_hop, const VfId& any_bound_vf);
+std::vector<Resource> CompilePolicy(const VpcContext& vpc, uint32_t number,
+                                    const VfId& any_bound_vf);
 
 }  // namespace fairlead

@@ -275,7 +275,8 @@ TEST(CompileRouteTest, ARuleStandsOnWhatItSendsTo) {
   const VpcContext vpc{*kVpc.vni, 4, *c.facts.tunnel};
   const VfId any{Mac(0xff01), 0};
   const auto compile = [&](const char* prefix, const NextHop& next_hop) {
-    return CompileRoute(vpc, {Route{"r", "v", *IpPrefix::Parse(prefix), {}}, 1, 40}, next_hop, any);
+    return CompileRoute(vpc, {Route{"r", "v", *IpPrefix::Parse(prefix), {}}, 1, 40}, next_hop, any)
+        .at(0);
   };
   const RuleTable block{RuleTable::Kind::kVpcBlock, *kVpc.vni};
   const Resource to_port = compile("10.8.0.0/16", &port);

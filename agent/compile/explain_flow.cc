@@ -291,7 +291,7 @@ class Explainer {
     if (rule.match.ethertype == kEtherVlan) {
       return "no frame of an overlay or of a guest has a tag: its port or its VNI says whose it is";
     }
-    if (rule.match.icmpv6_type) {
+    if (rule.match.protocol == kProtocolIcmp6 && rule.location.chain == 0) {
       return "what a guest says of routers and neighbours reaches nobody";
     }
     if (const auto* route = StaticRouteOf(rule)) return route->why;

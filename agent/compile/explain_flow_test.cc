@@ -117,7 +117,7 @@ class ExplainFlowTest : public ExplainFixture {
       }
       for (const StoredObject* stored : world_.RoutesOfVpc(id)) {
         const auto& route = std::get<Route>(stored->object);
-        AddCompiled({CompileRouteRule(context, route, stored->ordinal, NextHopOf(route))});
+        AddCompiled(CompileRouteRules(context, route, stored->ordinal, NextHopOf(route)));
       }
     }
     Stand();

@@ -168,7 +168,9 @@ absl::Status SceneBuilder::FromPort() {
     AnswerNeighbourQuestion();
   } else {
     NoteTarget();
-    if (scene_.packet.icmpv6_type == kRouterSolicitation) AnswerRouterSolicitation();
+    const FlowPacket& packet = scene_.packet;
+    if (packet.protocol == kProtocolIcmp6 && packet.icmp_type == kRouterSolicitation)
+      AnswerRouterSolicitation();
     if (!scene_.begun.packet.dst_mac) FindNextHop();
     if (!scene_.not_sent.empty()) return absl::OkStatus();
   }
@@ -373,11 +375,14 @@ absl::Status SceneBuilder::TakePacket() {
   packet.src_ip = *src;
   packet.dst_ip = to;
   packet.ttl = q_.ttl;
+  packet.protocol = out.protocol;
   if (q_.neighbour) TakeNeighbourQuestion();
   if (!q_.neighbour && !q_.fragment) {  // flower sees no further than to that header
-    const bool icmp6 = to.is_v6() && out.protocol == kProtocolIcmp6;
-    if (icmp6) packet.icmpv6_type = q_.icmp_type.value_or(kEchoRequest6);
-    if (out.protocol == kProtocolUdp) packet.udp_dst_port = q_.dst_port;
+    if (out.protocol == (to.is_v4() ? kProtocolIcmp4 : kProtocolIcmp6)) {
+      packet.icmp_type = q_.icmp_type.value_or(to.is_v4() ? kEchoRequest4 : kEchoRequest6);
+      packet.icmp_code = 0;
+    }
+    if (out.protocol == kProtocolUdp || out.protocol == kProtocolTcp) packet.dst_port = q_.dst_port;
   }
   if (q_.vlan) {
     packet.ethertype = kEtherVlan;
@@ -394,6 +399,7 @@ void SceneBuilder::TakeNeighbourQuestion() {
   out.neighbour = true;
   if (to.is_v4()) {
     out.protocol.reset();
+    packet.protocol.reset();
     out.arp_mac = q_.arp_mac.value_or(*out.src_mac);
     if (!out.dst_mac) out.dst_mac = kBroadcast;
     packet.ethertype = kEtherArp;
@@ -402,7 +408,8 @@ void SceneBuilder::TakeNeighbourQuestion() {
     return;
   }
   packet.dst_ip = SolicitedNodeOf(to);
-  packet.icmpv6_type = kNeighbourSolicitation;
+  packet.protocol = kProtocolIcmp6;
+  packet.icmp_type = kNeighbourSolicitation;
   packet.ttl = out.ttl = kNdHopLimit;
   if (!out.dst_mac) out.dst_mac = MulticastMac6(packet.dst_ip);
 }

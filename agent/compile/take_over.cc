@@ -100,7 +100,8 @@ class Adoption {
       const RuleLocation& at = rule.location;
       if (at.chain == 0 && at.priority == kPrioDefaultDrop) continue;
       places_[{at.table, at.priority, rule.match_hash}].insert({at.chain, at.handle});
-      highest_ = std::max({highest_, at.handle, at.chain});
+      highest_ =
+          std::max({highest_, fairlead::OwnerOf(fairlead::PlaceOf(at)), OrdinalOfChain(at.chain)});
     }
     for (const FoundObjects::Device& device : found.devices) {
       const auto name = ParseGuestDeviceId(device.id);
@@ -256,8 +257,8 @@ class Adoption {
     }
     for (const StoredObject* route : own_.world->RoutesOfVpc(id)) {
       // What it matches does not depend on where it leads.
-      ChooseByRules(RefOf(route->object), {CompileRouteRule(vpc, std::get<Route>(route->object),
-                                                            route->ordinal, NextHop())});
+      ChooseByRules(RefOf(route->object), CompileRouteRules(vpc, std::get<Route>(route->object),
+                                                            route->ordinal, NextHop()));
     }
   }
 

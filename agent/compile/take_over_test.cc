@@ -100,7 +100,7 @@ TEST_F(TakeOverPlanTest, ObjectsGetBackTheNumbersThatTheirRulesHave) {
   FindRules(CompileVpcRules(red));
   const Route out{"out", "red", *IpPrefix::Parse("0.0.0.0/0"), Ip("10.0.0.9")};
   Accept(out);
-  FindRules({CompileRouteRule(red, out, 45, &far)});
+  FindRules(CompileRouteRules(red, out, 45, &far));
   const OwnState own = Own();
   const absl::StatusOr<TakeOver> plan = PlanAdoption(found_, own);
   ASSERT_TRUE(plan.ok()) << plan.status();

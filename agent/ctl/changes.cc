@@ -161,6 +161,7 @@ int Change::Attach() {
   add->set_trust(o_.trust);
   add->set_max_tx_mbps(o_.max_tx_mbps);
   add->set_min_tx_mbps(o_.min_tx_mbps);
+  add->mutable_security_groups()->Assign(o_.security_groups.begin(), o_.security_groups.end());
   if (ParseFunction(o_.function, &number)) {
     add->set_function(static_cast<v1::FunctionSource>(number));
   }

@@ -209,6 +209,9 @@ void CommandTree::AddAttach() {
   sub->add_option("--max-tx-mbps", o_.max_tx_mbps, "What it may send, Mbit/s; default: no limit");
   sub->add_option("--min-tx-mbps", o_.min_tx_mbps,
                   "Its share when others want more, Mbit/s; default: none");
+  Note(sub->add_option("--security-group", o_.security_groups,
+                       "What may pass to and from it; may be repeated; default: as its VPC has it"),
+       Values::From::kIds, {"security-group"});
   Choice(sub->add_option("--function", o_.function,
                          "Where its function comes from: the host's VFs, or hot-plug as a DPU "
                          "does it; default: vf"),

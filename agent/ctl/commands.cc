@@ -94,7 +94,8 @@ int DescribeOne(Session& s, const std::string& ref, std::string* text, Descripti
     return kOk;
   }
   // With what belongs to it, which only the whole list tells.
-  const bool alone = kind == "port" || kind == "endpoint" || kind == "route";
+  const bool alone =
+      kind == "port" || kind == "endpoint" || kind == "route" || kind == "security-group";
   v1::Get what;
   if (alone) {
     what.set_kind(WireKind(kind));

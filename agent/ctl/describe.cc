@@ -10,6 +10,33 @@ namespace {
 std::string Number(uint64_t value) { return value == 0 ? "" : StrCat(value); }
 std::string Rate(uint32_t mbps) { return mbps == 0 ? "" : StrCat(mbps, " Mbit/s"); }
 
+// "ingress tcp 22 from 10.0.0.0/8"
+std::string AllowedText(const v1::SecurityRule& rule) {
+  const bool ingress = rule.direction() == v1::DIRECTION_INGRESS;
+  std::string text = ingress ? "ingress" : "egress";
+  if (rule.family() != v1::ADDRESS_FAMILY_UNSPECIFIED && rule.remote_prefix().empty()) {
+    text += rule.family() == v1::ADDRESS_FAMILY_IPV4 ? " ipv4" : " ipv6";
+  }
+  const uint32_t protocol = rule.protocol();
+  StrAppend(&text, !rule.has_protocol() ? " any"
+                   : protocol == 1      ? " icmp"
+                   : protocol == 6      ? " tcp"
+                   : protocol == 17     ? " udp"
+                   : protocol == 58     ? " icmpv6"
+                                        : StrCat(" protocol ", protocol));
+  if (rule.has_port_min()) StrAppend(&text, " ", rule.port_min());
+  if (rule.has_port_max() && rule.port_max() != rule.port_min()) {
+    StrAppend(&text, "-", rule.port_max());
+  }
+  if (rule.has_icmp_type()) StrAppend(&text, " type ", rule.icmp_type());
+  if (rule.has_icmp_code()) StrAppend(&text, " code ", rule.icmp_code());
+  StrAppend(&text, ingress ? " from " : " to ",
+            !rule.remote_group().empty()    ? "security-group/" + rule.remote_group()
+            : !rule.remote_prefix().empty() ? rule.remote_prefix()
+                                            : "anybody");
+  return text;
+}
+
 void AddObject(const v1::Object& object, Facts* facts) {
   switch (object.object_case()) {
     case v1::Object::kVpc:
@@ -41,6 +68,7 @@ void AddObject(const v1::Object& object, Facts* facts) {
       facts->Add("Spoof check", port.spoof_check() == v1::SPOOF_CHECK_ON    ? "on"
                                 : port.spoof_check() == v1::SPOOF_CHECK_OFF ? "off"
                                                                             : "");
+      facts->Add("Groups", StrJoin(port.security_groups(), ", "));
       facts->Add("Trust", port.trust() ? "on" : "");
       facts->Add("At most", Rate(port.max_tx_mbps()));
       facts->Add("At least", Rate(port.min_tx_mbps()));
@@ -54,11 +82,19 @@ void AddObject(const v1::Object& object, Facts* facts) {
       facts->Add("MAC", object.endpoint().mac());
       facts->Add("Addresses", StrJoin(object.endpoint().addresses(), ", "));
       facts->Add("VTEP", object.endpoint().vtep());
+      facts->Add("Groups", StrJoin(object.endpoint().security_groups(), ", "));
       break;
     case v1::Object::kRoute:
       facts->Add("VPC", object.route().vpc());
       facts->Add("Prefix", object.route().prefix());
       facts->Add("Next hop", object.route().next_hop());
+      break;
+    case v1::Object::kSecurityGroup:
+      facts->Add("VPC", object.security_group().vpc());
+      facts->Add("Kind", object.security_group().stateless() ? "stateless" : "stateful");
+      for (const v1::SecurityRule& rule : object.security_group().rules()) {
+        facts->Add("Allows", AllowedText(rule));
+      }
       break;
     case v1::Object::OBJECT_NOT_SET:
       break;

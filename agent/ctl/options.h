@@ -84,6 +84,7 @@ struct Options {
   std::string function, spoof_check;          // attach
   bool trust = false;                         // attach
   uint32_t max_tx_mbps = 0, min_tx_mbps = 0;  // attach
+  std::vector<std::string> security_groups;   // attach
   std::vector<std::string> addresses;         // attach
   std::vector<std::string> refs;              // delete, describe: "KIND/ID"
   std::string kind, id;                       // get: singular kind; vf; controller forget: the id

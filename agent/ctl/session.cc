@@ -18,6 +18,7 @@ v1::ObjectKind WireKind(const std::string& kind) {
   if (kind == "port") return v1::OBJECT_KIND_PORT;
   if (kind == "endpoint") return v1::OBJECT_KIND_ENDPOINT;
   if (kind == "route") return v1::OBJECT_KIND_ROUTE;
+  if (kind == "security-group") return v1::OBJECT_KIND_SECURITY_GROUP;
   return v1::OBJECT_KIND_UNSPECIFIED;
 }
 

@@ -27,6 +27,8 @@ std::string KindText(int kind) {
       return "endpoint";
     case v1::OBJECT_KIND_ROUTE:
       return "route";
+    case v1::OBJECT_KIND_SECURITY_GROUP:
+      return "security-group";
     default:
       return StrCat("kind-", kind);
   }
@@ -65,6 +67,8 @@ std::vector<std::string> Header(int kind, bool wide) {
       return {"ID", "VM", "VPC", "SUBNET", "MAC", "ADDRESSES", "STATE", "VF", "RULES", "REASON"};
     case v1::OBJECT_KIND_ROUTE:
       return {"ID", "VPC", "PREFIX", "NEXT-HOP", "STATE", "REASON"};
+    case v1::OBJECT_KIND_SECURITY_GROUP:
+      return {"ID", "VPC", "KIND", "RULES", "STATE", "REASON"};
     default:
       return {"ID", "VPC", "MAC", "ADDRESSES", "VTEP", "STATE", "REASON"};
   }
@@ -110,6 +114,15 @@ std::vector<std::string> Cells(const v1::Object& object, const v1::ObjectStatus&
       const v1::Route& route = object.route();
       return {route.id(), route.vpc(), route.prefix(), route.next_hop(), state, status.reason()};
     }
+    case v1::Object::kSecurityGroup: {
+      const v1::SecurityGroup& group = object.security_group();
+      return {group.id(),
+              group.vpc(),
+              group.stateless() ? "stateless" : "stateful",
+              StrCat(group.rules_size()),
+              state,
+              status.reason()};
+    }
     case v1::Object::OBJECT_NOT_SET:
       break;
   }
@@ -136,6 +149,8 @@ std::string RefTextOf(const v1::Object& object) {
       return "endpoint/" + object.endpoint().id();
     case v1::Object::kRoute:
       return "route/" + object.route().id();
+    case v1::Object::kSecurityGroup:
+      return "security-group/" + object.security_group().id();
     case v1::Object::OBJECT_NOT_SET:
       break;
   }

@@ -16,6 +16,9 @@
 namespace fairlead {
 namespace {
 
+bool ParseDirection(std::string_view text, int* out);
+bool ParseFamily(std::string_view text, int* out);
+
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
@@ -87,7 +90,7 @@ class ObjectReader {
   }
 
  private:
-  static constexpr char kKinds[] = "Vpc, Subnet, Vm, Port, Endpoint, Route";
+  static constexpr char kKinds[] = "Vpc, Subnet, Vm, Port, Endpoint, Route, SecurityGroup";
 
   static Message* Make(const std::string& kind, v1::Object* object) {
     if (kind == "Vpc") return object->mutable_vpc();
@@ -96,6 +99,7 @@ class ObjectReader {
     if (kind == "Port") return object->mutable_port();
     if (kind == "Endpoint") return object->mutable_endpoint();
     if (kind == "Route") return object->mutable_route();
+    if (kind == "SecurityGroup") return object->mutable_security_group();
     return nullptr;
   }
 
@@ -200,6 +204,8 @@ class ObjectReader {
             {"offload", ParseOffload, "must, prefer or off"},
             {"spoof_check", ParseSpoofCheck, "on or off"},
             {"function", ParseFunction, "vf or hotplug"},
+            {"direction", ParseDirection, "ingress or egress"},
+            {"family", ParseFamily, "ipv4 or ipv6"},
         };
         const auto* words = std::find_if(std::begin(kWords), std::end(kWords),
                                          [&](const Words& w) { return field->name() == w.field; });
@@ -243,6 +249,20 @@ class ObjectReader {
   std::vector<YamlProblem>& problems_;
   bool too_many_ = false;
 };
+
+bool ParseDirection(std::string_view text, int* out) {
+  *out = text == "ingress"  ? v1::DIRECTION_INGRESS
+         : text == "egress" ? v1::DIRECTION_EGRESS
+                            : v1::DIRECTION_UNSPECIFIED;
+  return *out != v1::DIRECTION_UNSPECIFIED;
+}
+
+bool ParseFamily(std::string_view text, int* out) {
+  *out = text == "ipv4"   ? v1::ADDRESS_FAMILY_IPV4
+         : text == "ipv6" ? v1::ADDRESS_FAMILY_IPV6
+                          : v1::ADDRESS_FAMILY_UNSPECIFIED;
+  return *out != v1::ADDRESS_FAMILY_UNSPECIFIED;
+}
 
 }  // namespace
 

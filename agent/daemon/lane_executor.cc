@@ -25,6 +25,7 @@ constexpr std::chrono::milliseconds kPlanDeadline{60'000};
 // More than the port takes for itself (run.cc).
 constexpr std::chrono::milliseconds kSlowPathDeadline{60'000};
 constexpr std::string_view kSlowPathLane = "slow path";
+constexpr std::string_view kConnectionsLane = "connections";
 constexpr std::string_view kRulesLane = "rules ";  // and which (RulesLane)
 // Its worker and sockets are let go then, so that those of many VPCs do not outlive an audit.
 constexpr std::chrono::seconds kIdleRulesLane{15};
@@ -50,6 +51,7 @@ struct LaneExecutor::LaneContext {
     std::unique_ptr<RuleProvider> rules;
     std::unique_ptr<VmProvider> vm;
     std::unique_ptr<SlowPathSocket> slow_path;
+    std::unique_ptr<ConntrackPort> conntrack;
   };
   std::shared_ptr<Work> work = std::make_shared<Work>();
   std::unique_ptr<Lane> lane;
@@ -83,6 +85,8 @@ absl::StatusOr<LaneExecutor::LaneContext*> LaneExecutor::LaneOf(const std::strin
         [listener = on_vm_event_, vm](const QmpEvent& event) { listener(vm, event); });
   } else if (name == kSlowPathLane) {
     FAIRLEAD_ASSIGN_OR_RETURN(work.slow_path, ports_.slow_path(config_->slow_path_socket));
+  } else if (name == kConnectionsLane) {
+    FAIRLEAD_ASSIGN_OR_RETURN(work.conntrack, ports_.conntrack());
   } else if (name != kStoreLane && name != "plan") {
     FAIRLEAD_ASSIGN_OR_RETURN(work.rtnetlink, ports_.rtnetlink());
     FAIRLEAD_ASSIGN_OR_RETURN(work.tc, ports_.tc());
@@ -374,6 +378,28 @@ void LaneExecutor::CountRules(const RuleTable& table, std::vector<RuleToCount> r
         return context.work->rules->Count(table, rules);
       },
       std::move(done));
+}
+
+void LaneExecutor::ObserveConnections(
+    uint16_t zone, std::function<void(absl::StatusOr<std::vector<Connection>>)> done) {
+  Ask<std::vector<Connection>>(
+      std::string(kConnectionsLane), StrCat("list the connections of zone ", zone), kRulesDeadline,
+      [zone](LaneContext& context) { return context.work->conntrack->Dump(zone); },
+      std::move(done));
+}
+
+void LaneExecutor::DeleteConnections(uint16_t zone, std::vector<Connection> connections,
+                                     std::function<void(absl::Status)> done) {
+  struct Deleted {};
+  Ask<Deleted>(
+      std::string(kConnectionsLane), StrCat("delete connections of zone ", zone), kRulesDeadline,
+      [connections = std::move(connections)](LaneContext& context) -> absl::StatusOr<Deleted> {
+        for (const absl::Status& deleted : context.work->conntrack->Delete(connections)) {
+          FAIRLEAD_RETURN_IF_ERROR(deleted);
+        }
+        return Deleted();
+      },
+      [done = std::move(done)](const absl::StatusOr<Deleted>& deleted) { done(deleted.status()); });
 }
 
 void LaneExecutor::TellSlowPath(SlowPathTelling telling,

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/ports/conntrack/conntrack_port.h"
 #include "agent/ports/devlink/devlink_port.h"
 #include "agent/ports/qmp/qmp_port.h"
 #include "agent/ports/rtnetlink/rtnetlink_port.h"
@@ -38,6 +39,7 @@ struct Ports {
   std::function<absl::StatusOr<std::unique_ptr<RtnetlinkPort>>()> rtnetlink;
   std::function<absl::StatusOr<std::unique_ptr<TcPort>>()> tc;
   std::function<absl::StatusOr<std::unique_ptr<DevlinkPort>>()> devlink;  // may be empty
+  std::function<absl::StatusOr<std::unique_ptr<ConntrackPort>>()> conntrack;
   // To the slow path whose control socket has this path.
   std::function<absl::StatusOr<std::unique_ptr<SlowPathSocket>>(const std::string& path)> slow_path;
 };
@@ -65,6 +67,10 @@ class LaneExecutor final : public Executor {
                     std::function<void(absl::StatusOr<ObservedRules>)> done) override;
   void CountRules(const RuleTable& table, std::vector<RuleToCount> rules,
                   std::function<void(absl::StatusOr<RuleCounts>)> done) override;
+  void ObserveConnections(
+      uint16_t zone, std::function<void(absl::StatusOr<std::vector<Connection>>)> done) override;
+  void DeleteConnections(uint16_t zone, std::vector<Connection> connections,
+                         std::function<void(absl::Status)> done) override;
   void ObserveVm(const std::string& vm, const Uuid& uuid,
                  std::function<void(absl::StatusOr<VmObservation>)> done) override;
   void TellSlowPath(SlowPathTelling telling,

@@ -16,6 +16,7 @@
 #include "agent/daemon/agent.h"
 #include "agent/daemon/private_folder.h"
 #include "agent/daemon/service_manager.h"
+#include "agent/ports/conntrack/linux_conntrack_port.h"
 #include "agent/ports/devlink/linux_devlink_port.h"
 #include "agent/ports/rtnetlink/linux_rtnetlink_port.h"
 #include "agent/ports/slow_path/linux_slow_path_socket.h"
@@ -63,6 +64,7 @@ Ports KernelPorts::ports() {
   ports.uevent = &uevent_;
   ports.rtnetlink = [] { return LinuxRtnetlinkPort::Create(); };
   ports.tc = [] { return LinuxTcPort::Create(); };
+  ports.conntrack = [] { return LinuxConntrackPort::Create(); };
   ports.devlink = [] { return LinuxDevlinkPort::Create(); };
   ports.slow_path = [](const std::string& path) {
     LinuxSlowPathSocket::Options options;

@@ -38,6 +38,8 @@ std::optional<ObjectRef> RefOfProto(const v1::Object& object) {
       return ObjectRef{ObjectKind::kEndpoint, object.endpoint().id()};
     case v1::Object::kRoute:
       return ObjectRef{ObjectKind::kRoute, object.route().id()};
+    case v1::Object::kSecurityGroup:
+      return ObjectRef{ObjectKind::kSecurityGroup, object.security_group().id()};
     case v1::Object::OBJECT_NOT_SET:
       break;
   }

@@ -2,7 +2,9 @@
 #include "agent/intent/admit.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "agent/intent/check.h"
@@ -42,6 +44,28 @@ class Ordinals {
   std::set<uint32_t> taken_;
 };
 
+// The number that stands for a port's groups, in its VPC.
+class Policies {
+ public:
+  Policies(const World& world, Ordinals* ordinals) : world_(world), ordinals_(*ordinals) {}
+
+  uint32_t Of(const Port& port) {
+    if (port.security_groups.empty()) return 0;
+    const auto [made, inserted] = made_.try_emplace({port.vpc, port.security_groups}, 0);
+    if (!inserted) return made->second;
+    for (const auto& [number, ports] : world_.PoliciesOfVpc(port.vpc)) {
+      const Port* other = world_.FindPort(*ports.begin());
+      if (other->security_groups == port.security_groups) return made->second = number;
+    }
+    return made->second = ordinals_.Take();
+  }
+
+ private:
+  const World& world_;
+  Ordinals& ordinals_;
+  std::map<std::pair<std::string, std::vector<std::string>>, uint32_t> made_;
+};
+
 Change Build(Draft draft, const World& world) {
   Change change;
   // By reference, so that the order within a message has no effect.
@@ -49,7 +73,9 @@ Change Build(Draft draft, const World& world) {
     return RefOf(a.object) < RefOf(b.object);
   });
   Ordinals ordinals(world);
+  Policies policies(world, &ordinals);
   for (Candidate& c : draft.upserts) {
+    if (auto* port = std::get_if<Port>(&c.object)) port->policy = policies.Of(*port);
     const StoredObject* before = world.Find(RefOf(c.object));
     if (before == nullptr) {
       change.upserts.push_back({std::move(c.object), 1, ordinals.Take()});
@@ -119,12 +145,18 @@ std::variant<Change, std::vector<Violation>> Admit(const v1::Request& request, c
   DeriveEndpointSubnets(&draft, &overlay, &out);
   CheckResult(draft, host, &overlay, &out);
   CheckRoutes(draft, &overlay, &out);
+  CheckSecurityGroups(draft, &overlay, &out);
   if (host.facts != nullptr) CheckMacAgainstHost(draft, world, *host.facts, &out);
   CheckHotplugPorts(draft, world, limits.hotplug_ports, &out);
   if (limits.tunnel_local) CheckVtepFamilies(draft, *limits.tunnel_local, &out);
   CheckRoom(draft, world, limits, path, &out);
   if (!out.empty()) return std::move(out).Take();
-  return Build(std::move(draft), world);
+  std::vector<uint16_t> left_zones;
+  AssignZones(Overlay(world, draft), &draft, &left_zones, &out);
+  if (!out.empty()) return std::move(out).Take();
+  Change change = Build(std::move(draft), world);
+  change.left_zones = std::move(left_zones);
+  return change;
 }
 
 }  // namespace fairlead

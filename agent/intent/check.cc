@@ -93,6 +93,11 @@ class Checker {
       out_.Add(c.origin.Field(field), ViolationCode::kConflict,
                StrCat(change, "routes (", routes, "), which are of an overlay only"));
     }
+    if (std::string groups = Users({{{ObjectKind::kSecurityGroup, &world_.GroupsOfVpc(vpc.id)}}});
+        !groups.empty()) {
+      out_.Add(c.origin.Field(field), ViolationCode::kConflict,
+               StrCat(change, "security groups (", groups, "), which are of an overlay only"));
+    }
   }
 
   void Check(const Candidate& c, const Subnet& subnet) {
@@ -164,7 +169,8 @@ class Checker {
     ClaimAddresses(c, endpoint.vpc, endpoint.addresses);
   }
 
-  void Check(const Candidate&, const Route&) {}  // CheckRoutes
+  void Check(const Candidate&, const Route&) {}          // CheckRoutes
+  void Check(const Candidate&, const SecurityGroup&) {}  // CheckSecurityGroups
 
   void Refuse(const Candidate& c, std::string_view field, const Vpc& vpc, std::string_view why) {
     out_.Add(c.origin.Field(field), ViolationCode::kUnsupported,
@@ -385,7 +391,8 @@ class Checker {
     switch (removal.ref.kind) {
       case ObjectKind::kVpc:
         referrers.ids = {{ObjectKind::kSubnet, &world_.SubnetsOfVpc(id)},
-                         {ObjectKind::kPort, &world_.PortsOfVpc(id)}};
+                         {ObjectKind::kPort, &world_.PortsOfVpc(id)},
+                         {ObjectKind::kSecurityGroup, &world_.GroupsOfVpc(id)}};
         referrers.objects = {&world_.EndpointsOfVpc(id), &world_.RoutesOfVpc(id)};
         break;
       case ObjectKind::kSubnet:
@@ -398,6 +405,7 @@ class Checker {
       case ObjectKind::kPort:
       case ObjectKind::kEndpoint:
       case ObjectKind::kRoute:
+      case ObjectKind::kSecurityGroup:  // CheckSecurityGroups
         return;
     }
     std::string users = Users(referrers);

@@ -29,6 +29,16 @@ void CheckResult(const Draft& draft, const HostKnowledge& host, Overlay* overlay
 // leave behind without a place for their next hop, or within a subnet.
 void CheckRoutes(const Draft& draft, Overlay* overlay, Violations* out);
 
+// Security groups beside who names them, their VPC, and each other.
+void CheckSecurityGroups(const Draft& draft, Overlay* overlay, Violations* out);
+// A VPC's groups as the draft would leave them.
+std::vector<const SecurityGroup*> GroupsAfter(const std::string& vpc, const Draft& draft,
+                                              const Overlay& overlay);
+// Gives each VPC that the draft leaves with stateful groups its conntrack zone, and takes that of
+// others (`left`); a VPC that is not in the draft joins it for that. Of a draft without mistakes.
+void AssignZones(const Overlay& overlay, Draft* draft, std::vector<uint16_t>* left,
+                 Violations* out);
+
 // Why `address` cannot be a station's or the gateway's in `subnet`; none if it can.
 std::optional<std::string> Misfit(const Subnet& subnet, const IpAddress& address);
 

@@ -79,6 +79,10 @@ void KeepUnsaid(const Port* before, v1::Port* port) {
     port->set_spoof_check(*before->spoof_check ? v1::SPOOF_CHECK_ON : v1::SPOOF_CHECK_OFF);
   }
   for (const AddressPair& pair : before->allowed_pairs) ToProto(pair, port->add_allowed_pairs());
+  if (port->security_groups().empty()) {
+    port->mutable_security_groups()->Assign(before->security_groups.begin(),
+                                            before->security_groups.end());
+  }
   if (!port->trust()) port->set_trust(before->trust);
   if (port->max_tx_mbps() == 0) port->set_max_tx_mbps(before->max_tx_mbps);
   if (port->min_tx_mbps() == 0) port->set_min_tx_mbps(before->min_tx_mbps);
@@ -139,6 +143,7 @@ Draft Expand(const v1::AddVmToVpc& intent, const World& world, Violations* out) 
   port.set_trust(intent.trust());
   port.set_max_tx_mbps(intent.max_tx_mbps());
   port.set_min_tx_mbps(intent.min_tx_mbps());
+  *port.mutable_security_groups() = intent.security_groups();
   port.set_function(intent.function());
   KeepUnsaid(world.FindPort(port.id()), &port);
 

@@ -3,6 +3,7 @@
 
 #include <google/protobuf/text_format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -44,6 +45,16 @@ class Inspector {
   void Check(const std::string& name, const Vpc& vpc) {
     if (vpc.vni.has_value() + vpc.vlan.has_value() + vpc.flat != 1) Fail(name, "not one segment");
     Unique("segment", SegmentName(vpc), name);
+    bool stateful = false;
+    for (const std::string& id : world_.GroupsOfVpc(vpc.id)) {
+      stateful |= !world_.FindSecurityGroup(id)->stateless;
+    }
+    if (vpc.ct_zone.has_value() != stateful)
+      Fail(name, "a zone is of stateful groups, and only that");
+    if (vpc.ct_zone) {
+      Unique("zone", StrCat(*vpc.ct_zone), name);
+      if (world_.left_zones().contains(*vpc.ct_zone)) Fail(name, "its zone was not emptied");
+    }
   }
   void Check(const std::string& name, const Subnet& subnet) {
     if (world_.FindVpc(subnet.vpc) == nullptr) Fail(name, "no vpc");
@@ -73,6 +84,17 @@ class Inspector {
     if (!port.vm.empty() && world_.FindVm(port.vm) == nullptr) Fail(name, "no vm");
     Station(name, port.vpc, port.subnet, port.addresses);
     if (port.mac) Mac(name, port.vpc, *port.mac);
+    Groups(name, port.vpc, port.security_groups);
+    if ((port.policy == 0) != port.security_groups.empty()) Fail(name, "a policy without groups");
+    if (port.policy != 0) {
+      if (world_.FindByOrdinal(port.policy) != nullptr) Fail(name, "its policy is an ordinal too");
+      const std::string groups = StrCat(port.vpc, " ", StrJoin(port.security_groups, ","));
+      const std::string number = StrCat(port.policy);
+      if (policies_.try_emplace(number, groups).first->second != groups ||
+          policies_.try_emplace(groups, number).first->second != number) {
+        Fail(name, "a policy that is not its groups'");
+      }
+    }
     const bool of_vlan = port.spoof_check || port.trust;
     const Vpc* vpc = world_.FindVpc(port.vpc);
     if (vpc != nullptr && vpc->flat && port.trust) Fail(name, "settings of a VLAN when flat");
@@ -93,10 +115,29 @@ class Inspector {
   }
   void Check(const std::string& name, const Endpoint& endpoint) {
     Station(name, endpoint.vpc, endpoint.subnet, endpoint.addresses);
+    Groups(name, endpoint.vpc, endpoint.security_groups);
     Mac(name, endpoint.vpc, endpoint.mac);
     if (endpoint.addresses.empty()) Fail(name, "no address");
     const Vpc* vpc = world_.FindVpc(endpoint.vpc);
     if (vpc != nullptr && vpc->is_provider()) Fail(name, "an endpoint in a provider network");
+  }
+  void Groups(const std::string& name, const std::string& vpc,
+              const std::vector<std::string>& groups) {
+    if (!std::is_sorted(groups.begin(), groups.end())) Fail(name, "groups that are not in order");
+    for (const std::string& id : groups) {
+      const SecurityGroup* group = world_.FindSecurityGroup(id);
+      if (group == nullptr || group->vpc != vpc) Fail(name, "names a group that its vpc has not");
+    }
+  }
+  void Check(const std::string& name, const SecurityGroup& group) {
+    const Vpc* vpc = world_.FindVpc(group.vpc);
+    if (vpc == nullptr || !vpc->vni) return Fail(name, "no overlay");
+    for (const std::string& id : world_.GroupsOfVpc(group.vpc)) {
+      if (world_.FindSecurityGroup(id)->stateless != group.stateless) Fail(name, "of two kinds");
+    }
+    for (const SecurityRule& rule : group.rules) {
+      if (!rule.remote_group.empty()) Groups(name, group.vpc, {rule.remote_group});
+    }
   }
   void Check(const std::string& name, const Route& route) {
     const Vpc* vpc = world_.FindVpc(route.vpc);
@@ -146,6 +187,7 @@ class Inspector {
   }
 
   const World& world_;
+  std::map<std::string, std::string> policies_;  // groups by number, and number by groups
   std::string problem_;
   std::map<std::string, std::string> seen_;
 };

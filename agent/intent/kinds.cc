@@ -17,6 +17,8 @@ v1::ObjectKind KindToProto(ObjectKind kind) {
       return v1::OBJECT_KIND_ENDPOINT;
     case ObjectKind::kRoute:
       return v1::OBJECT_KIND_ROUTE;
+    case ObjectKind::kSecurityGroup:
+      return v1::OBJECT_KIND_SECURITY_GROUP;
   }
   return v1::OBJECT_KIND_UNSPECIFIED;
 }

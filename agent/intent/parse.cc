@@ -33,12 +33,6 @@ constexpr uint32_t kMaxMbps = 10'000'000;  // 10 Tbit/s, beyond any NIC
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
-// A network, or one address without a prefix length.
-absl::StatusOr<IpPrefix> ParsePrefixOrAddress(const std::string& text) {
-  const absl::StatusOr<IpAddress> address = IpAddress::Parse(text);
-  return IpPrefix::Parse(address.ok() ? StrCat(text, "/", address->bits()) : text);
-}
-
 // Reads one candidate's fields and notes which of them are bad.
 class Reader {
  public:
@@ -328,6 +322,7 @@ Candidate ParseEndpoint(const v1::Endpoint& endpoint, Origin origin, Violations*
                         "; a tunnel peer needs a routable unicast address"));
     }
   }
+  result.security_groups = ParseGroups(endpoint.security_groups(), &c, out);
   c.object = std::move(result);
   return c;
 }
@@ -423,6 +418,7 @@ Candidate ParsePort(const v1::Port& port, Origin origin, Violations* out) {
   if (!port.mac().empty()) result.mac = reader.Mac(port.mac());
   result.addresses = reader.Addresses(port.addresses());
   result.allowed_pairs = reader.AllowedPairs(port.allowed_pairs());
+  result.security_groups = ParseGroups(port.security_groups(), &c, out);
   switch (port.network()) {
     case v1::NETWORK_KIND_UNSPECIFIED:
     case v1::NETWORK_KIND_COMPUTE:
@@ -515,9 +511,13 @@ Draft ParseApply(const v1::Apply& apply, Violations* out) {
       case v1::Object::kRoute:
         draft.upserts.push_back(ParseRoute(object.route(), at("route"), out));
         break;
+      case v1::Object::kSecurityGroup:
+        draft.upserts.push_back(
+            ParseSecurityGroup(object.security_group(), at("security_group"), out));
+        break;
       case v1::Object::OBJECT_NOT_SET:
         out->Add(base, ViolationCode::kInvalid,
-                 "holds no object (vpc, subnet, vm, port, endpoint or route)");
+                 "holds no object (vpc, subnet, vm, port, endpoint, route or security_group)");
         break;
     }
   }

@@ -82,6 +82,7 @@ void Fill(const Port& port, v1::Object* out) {
   wire->set_trust(port.trust);
   wire->set_max_tx_mbps(port.max_tx_mbps);
   wire->set_min_tx_mbps(port.min_tx_mbps);
+  wire->mutable_security_groups()->Assign(port.security_groups.begin(), port.security_groups.end());
   wire->set_function(port.function == FunctionSource::kHotplug ? v1::FUNCTION_SOURCE_HOTPLUG
                                                                : v1::FUNCTION_SOURCE_VF);
 }
@@ -93,6 +94,8 @@ void Fill(const Endpoint& endpoint, v1::Object* out) {
   wire->set_mac(endpoint.mac.ToString());
   for (const IpAddress& address : endpoint.addresses) wire->add_addresses(address.ToString());
   wire->set_vtep(endpoint.vtep.ToString());
+  wire->mutable_security_groups()->Assign(endpoint.security_groups.begin(),
+                                          endpoint.security_groups.end());
 }
 
 void Fill(const Route& route, v1::Object* out) {
@@ -101,6 +104,29 @@ void Fill(const Route& route, v1::Object* out) {
   wire->set_vpc(route.vpc);
   wire->set_prefix(route.prefix.ToString());
   wire->set_next_hop(route.next_hop.ToString());
+}
+
+void Fill(const SecurityGroup& group, v1::Object* out) {
+  v1::SecurityGroup* wire = out->mutable_security_group();
+  wire->set_id(group.id);
+  wire->set_vpc(group.vpc);
+  wire->set_stateless(group.stateless);
+  for (const SecurityRule& rule : group.rules) {
+    v1::SecurityRule* to = wire->add_rules();
+    to->set_direction(rule.ingress ? v1::DIRECTION_INGRESS : v1::DIRECTION_EGRESS);
+    if (rule.v4) {
+      to->set_family(*rule.v4 ? v1::ADDRESS_FAMILY_IPV4 : v1::ADDRESS_FAMILY_IPV6);
+    }
+    if (rule.protocol) to->set_protocol(*rule.protocol);
+    if (rule.ports) {
+      to->set_port_min(rule.ports->first);
+      to->set_port_max(rule.ports->last);
+    }
+    if (rule.icmp_type) to->set_icmp_type(*rule.icmp_type);
+    if (rule.icmp_code) to->set_icmp_code(*rule.icmp_code);
+    if (rule.remote) to->set_remote_prefix(rule.remote->ToString());
+    to->set_remote_group(rule.remote_group);
+  }
 }
 
 }  // namespace

@@ -20,11 +20,6 @@
 
 namespace fairlead {
 
-// Numbers of the IP header's protocol field (IANA).
-inline constexpr uint8_t kProtocolIcmp4 = 1;
-inline constexpr uint8_t kProtocolTcp = 6;
-inline constexpr uint8_t kProtocolUdp = 17;
-inline constexpr uint8_t kProtocolIcmp6 = 58;
 inline constexpr uint8_t kDefaultTtl = 64;
 // Of routers and neighbours (RFC 4861 sections 4.1 to 4.5), with the hop limit that shows that no
 // router has forwarded it.

@@ -64,7 +64,43 @@ struct ActionText {
     return StrCat("mirror ", DeviceName(a.to));
   }
   std::string operator()(const ActionPass&) const { return "pass"; }
+  std::string operator()(const ActionCt& a) const {
+    return StrCat(a.commit ? "ct commit zone " : "ct zone ", a.zone);
+  }
 };
+
+std::string ProtocolName(uint8_t protocol) {
+  switch (protocol) {
+    case kProtocolIcmp4:
+      return "icmp";
+    case kProtocolTcp:
+      return "tcp";
+    case kProtocolUdp:
+      return "udp";
+    case kProtocolIcmp6:
+      return "icmpv6";
+    default:
+      return StrCat("protocol ", protocol);
+  }
+}
+
+// "443", "1024-2047"
+std::string PortsText(const PortMask& ports) {
+  const int last = ports.value | (~ports.mask & 0xffff);
+  return last == ports.value ? StrCat(last) : StrCat(ports.value, "-", last);
+}
+
+std::string_view CtStateName(CtState state) {
+  switch (state) {
+    case CtState::kNew:
+      return "new";
+    case CtState::kEstablished:
+      return "established";
+    case CtState::kRelated:
+      break;
+  }
+  return "related";
+}
 
 std::string MatchText(const RuleMatch& match) {
   std::string out = EtherName(match.ethertype);
@@ -78,8 +114,11 @@ std::string MatchText(const RuleMatch& match) {
   if (match.src_ip) StrAppend(&out, " src_ip ", match.src_ip->ToString());
   if (match.dst_ip) StrAppend(&out, " dst_ip ", match.dst_ip->ToString());
   if (match.ttl_expiring) StrAppend(&out, " ttl <2");
-  if (match.icmpv6_type) StrAppend(&out, " icmpv6_type ", *match.icmpv6_type);
-  if (match.udp_dst_port) StrAppend(&out, " udp_port ", *match.udp_dst_port);
+  if (match.protocol) StrAppend(&out, " ", ProtocolName(*match.protocol));
+  if (match.icmp_type) StrAppend(&out, " type ", *match.icmp_type);
+  if (match.icmp_code) StrAppend(&out, " code ", *match.icmp_code);
+  if (match.dst_port) StrAppend(&out, " port ", PortsText(*match.dst_port));
+  if (match.ct) StrAppend(&out, " ct ", CtStateName(*match.ct));
   if (match.vni) StrAppend(&out, " vni ", match.vni->value());
   if (match.outer_src) StrAppend(&out, " outer_src ", match.outer_src->ToString());
   if (match.outer_dst) StrAppend(&out, " outer_dst ", match.outer_dst->ToString());
@@ -138,8 +177,8 @@ class Canonical {
     Add(match.src_ip);
     Add(match.dst_ip);
     Add(static_cast<uint8_t>(match.ttl_expiring));
-    Add(match.icmpv6_type);
-    Add(match.udp_dst_port);
+    Add(false);  // the place of two matches that are no more
+    Add(false);
     Add(match.vni);
     Add(match.outer_dst);
     Add(match.outer_udp_port);
@@ -150,6 +189,11 @@ class Canonical {
     AddLater(0xf1, match.vlan);
     AddLater(0xf2, match.arp_sender_mac);
     AddLater(0xf3, match.arp_sender_ip);
+    AddLater(0xf4, match.protocol);
+    AddLater(0xf5, match.dst_port);
+    AddLater(0xf6, match.icmp_type);
+    AddLater(0xf7, match.icmp_code);
+    AddLater(0xf8, match.ct);
   }
   void Add(const ActionEncap& a) {
     Add(a.vni);
@@ -170,10 +214,13 @@ class Canonical {
   void Add(const ActionVlanPop&) {}
   void Add(const ActionMirror& a) { Add(a.to); }
   void Add(const ActionPass&) {}
+  void Add(const ActionCt& a) { Add(a.zone).Add(static_cast<uint8_t>(a.commit)); }
 
   std::string_view view() const { return {bytes_.data(), bytes_.size()}; }
 
  private:
+  void Add(const PortMask& port) { Add(port.value).Add(port.mask); }
+  void Add(CtState state) { Add(static_cast<uint8_t>(state)); }
   void Add(bool value) { Add(static_cast<uint8_t>(value)); }
   void Add(const VlanId& vlan) { Add(vlan.value()); }
   void AddText(const std::string& text) {

@@ -53,9 +53,9 @@ inline RuleTable UplinkTable(const NicId& pf) {
 
 struct RuleLocation {
   RuleTable table;
-  uint32_t chain = 0;            // 0 .. kMaxOrdinal
+  uint32_t chain = 0;            // 0 .. 2^28 - 1
   uint16_t priority = 0;         // 1 .. 65535; lower is asked first
-  uint32_t handle = 0;           // chosen by the agent; 1 .. kMaxOrdinal
+  uint32_t handle = 0;           // chosen by the agent; not 0
   std::string ToString() const;  // "block-1000/0/100/7", "tunnel/0/100/7"
   // And back; kInvalidArgument for any other text.
   static absl::StatusOr<RuleLocation> Parse(std::string_view text);
@@ -82,6 +82,11 @@ inline constexpr uint16_t kEtherVlan = 0x8100;
 inline constexpr uint16_t kEtherIpv6 = 0x86dd;
 inline constexpr uint16_t kEtherQinQ = 0x88a8;
 
+// What conntrack says of a packet. Only a packet that an ActionCt looked up is tracked: it is the
+// first of a connection (new), or belongs to one (established), or tells of one (related: an ICMP
+// error).
+enum class CtState : uint8_t { kNew, kEstablished, kRelated };
+
 // All named fields must match. An absent one matches anything.
 struct RuleMatch {
   uint16_t ethertype = kEtherAll;
@@ -97,9 +102,12 @@ struct RuleMatch {
   // Of the EtherType's family.
   std::optional<IpPrefix> src_ip;
   std::optional<IpPrefix> dst_ip;
-  bool ttl_expiring = false;             // TTL or hop limit of 0 or 1: a router may not pass it on
-  std::optional<uint8_t> icmpv6_type;    // implies IPv6
-  std::optional<uint16_t> udp_dst_port;  // of an IPv4 or IPv6 packet that is no fragment
+  bool ttl_expiring = false;         // TTL or hop limit of 0 or 1: a router may not pass it on
+  std::optional<uint8_t> protocol;   // IP protocol number
+  std::optional<PortMask> dst_port;  // of TCP or UDP, in a packet that is no fragment
+  std::optional<uint8_t> icmp_type;  // of ICMP with IPv4, of ICMPv6 with IPv6
+  std::optional<uint8_t> icmp_code;  // likewise
+  std::optional<CtState> ct;
   // The outer header, on the tunnel device.
   std::optional<Vni> vni;
   std::optional<IpPrefix> outer_src;
@@ -107,6 +115,27 @@ struct RuleMatch {
   std::optional<uint16_t> outer_udp_port;
   friend bool operator==(const RuleMatch&, const RuleMatch&) = default;
 };
+
+// IP protocol numbers (IANA).
+inline constexpr uint8_t kProtocolIcmp4 = 1;
+inline constexpr uint8_t kProtocolTcp = 6;
+inline constexpr uint8_t kProtocolUdp = 17;
+inline constexpr uint8_t kProtocolIcmp6 = 58;
+inline void MatchIcmp6(RuleMatch& match, uint8_t type) {
+  match.protocol = kProtocolIcmp6;
+  match.icmp_type = type;
+}
+inline void MatchUdp(RuleMatch& match, uint16_t port) {
+  match.protocol = kProtocolUdp;
+  match.dst_port = {port};
+}
+// Whether it matches just that.
+inline bool MatchesIcmp6(const RuleMatch& match, uint8_t type) {
+  return match.protocol == kProtocolIcmp6 && match.icmp_type == type;
+}
+inline bool MatchesUdp(const RuleMatch& match, uint16_t port) {
+  return match.protocol == kProtocolUdp && match.dst_port == PortMask{port};
+}
 
 struct ActionEncap {  // one VXLAN or Geneve header; the packet goes on to the next action
   Vni vni;
@@ -138,6 +167,13 @@ struct ActionGotoChain {  // last action
 struct ActionTrap {
   friend bool operator==(const ActionTrap&, const ActionTrap&) = default;
 };
+// Looks the packet up in a zone of conntrack, or (commit) makes its connection known there; a jump
+// to a chain follows.
+struct ActionCt {
+  uint16_t zone = 0;
+  bool commit = false;
+  friend bool operator==(const ActionCt&, const ActionCt&) = default;
+};
 struct ActionDrop {  // last action
   friend bool operator==(const ActionDrop&, const ActionDrop&) = default;
 };
@@ -160,7 +196,7 @@ struct ActionPass {
 // The hash of a rule's content counts them: a new one comes last.
 using RuleAction =
     std::variant<ActionEncap, ActionDecap, ActionRoute, ActionRedirect, ActionGotoChain, ActionTrap,
-                 ActionDrop, ActionVlanPush, ActionVlanPop, ActionMirror, ActionPass>;
+                 ActionDrop, ActionVlanPush, ActionVlanPop, ActionMirror, ActionPass, ActionCt>;
 
 struct FlowRule {
   RuleLocation location;

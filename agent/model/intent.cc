@@ -21,8 +21,23 @@ std::string_view ObjectKindName(ObjectKind kind) {
       return "endpoint";
     case ObjectKind::kRoute:
       return "route";
+    case ObjectKind::kSecurityGroup:
+      return "security-group";
   }
   return "object";
+}
+
+std::vector<PortMask> MasksOf(const PortRange& range) {
+  std::vector<PortMask> masks;
+  uint32_t next = range.first;
+  while (next <= range.last) {
+    // The largest power of two that begins here and does not reach beyond the end.
+    uint32_t size = next == 0 ? 0x10000 : next & (~next + 1);
+    while (next + size - 1 > range.last) size >>= 1;
+    masks.push_back({static_cast<uint16_t>(next), static_cast<uint16_t>(~(size - 1))});
+    next += size;
+  }
+  return masks;
 }
 
 std::string_view NetworkKindName(NetworkKind kind) {
@@ -83,5 +98,6 @@ static_assert(std::is_same_v<OfKind<ObjectKind::kVm>, Vm>);
 static_assert(std::is_same_v<OfKind<ObjectKind::kPort>, Port>);
 static_assert(std::is_same_v<OfKind<ObjectKind::kEndpoint>, Endpoint>);
 static_assert(std::is_same_v<OfKind<ObjectKind::kRoute>, Route>);
+static_assert(std::is_same_v<OfKind<ObjectKind::kSecurityGroup>, SecurityGroup>);
 
 }  // namespace fairlead

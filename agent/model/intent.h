@@ -24,6 +24,9 @@ struct Vpc {
   std::optional<Vni> vni = {};      // unique on the host
   std::optional<VlanId> vlan = {};  // unique on the host
   bool flat = false;                // one VPC of the host
+  // Where its connections are followed, since it has a stateful security group. Chosen by the agent
+  // (Admit), unique on the host, and nobody else's before it was emptied.
+  std::optional<uint16_t> ct_zone = {};
   bool is_provider() const { return vlan.has_value() || flat; }
   friend bool operator==(const Vpc&, const Vpc&) = default;
 };
@@ -78,6 +81,48 @@ struct AddressPair {
   friend auto operator<=>(const AddressPair&, const AddressPair&) = default;
 };
 
+struct PortRange {  // of TCP or UDP; first <= last
+  uint16_t first = 0, last = 0;
+  friend auto operator<=>(const PortRange&, const PortRange&) = default;
+};
+
+// Ports as a NIC can match them.
+struct PortMask {
+  uint16_t value = 0, mask = 0xffff;
+  bool Matches(uint16_t port) const { return (port & mask) == value; }
+  friend auto operator<=>(const PortMask&, const PortMask&) = default;
+};
+// The fewest masks that together match just this range: 30 at most, ascending by value.
+std::vector<PortMask> MasksOf(const PortRange& range);
+
+// Zones of the kernel's conntrack that this agent uses, 'F' in the upper octet: as many VPCs can
+// have stateful groups. A ConnectX tells no more of them apart (mlx5: 8 bits, one of the values is
+// for none).
+inline constexpr uint16_t kFirstCtZone = 0x4601;
+inline constexpr uint16_t kCtZones = 255;
+
+// What a rule of a security group allows. An absent part is not asked for; the parts fit each
+// other (Admit): ports with TCP and UDP only, an ICMP type with ICMP of the rule's family.
+struct SecurityRule {
+  bool ingress = false;    // what begins towards the group's ports; else what they begin
+  std::optional<bool> v4;  // of one family only: IPv4, or IPv6
+  std::optional<uint8_t> protocol;
+  std::optional<PortRange> ports;  // that it is addressed to
+  std::optional<uint8_t> icmp_type, icmp_code;
+  std::optional<IpPrefix> remote;  // who is at the other end
+  std::string remote_group;        // likewise; "" = none
+  friend auto operator<=>(const SecurityRule&, const SecurityRule&) = default;
+};
+
+// What may pass to and from the ports that name it.
+struct SecurityGroup {
+  std::string id;
+  std::string vpc;
+  bool stateless = false;           // as all groups of its VPC
+  std::vector<SecurityRule> rules;  // sorted, without doubles
+  friend bool operator==(const SecurityGroup&, const SecurityGroup&) = default;
+};
+
 // One NIC of a VM in a subnet. A port without a VM is kept and waits for one.
 struct Port {
   std::string id;
@@ -96,6 +141,11 @@ struct Port {
   uint32_t max_tx_mbps = 0;
   uint32_t min_tx_mbps = 0;
   FunctionSource function = FunctionSource::kVf;
+  std::vector<std::string> security_groups = {};  // of its VPC; sorted, without doubles
+  // A number for what these groups allow together, chosen by the agent (Admit): the same for all
+  // ports of the VPC that name the same groups, else an ordinal that nothing else has. 0: no
+  // groups.
+  uint32_t policy = 0;
   friend bool operator==(const Port&, const Port&) = default;
 };
 
@@ -105,8 +155,9 @@ struct Endpoint {
   std::string vpc;
   std::string subnet;  // derived from the address; never ambiguous, see Subnet
   MacAddress mac;
-  std::vector<IpAddress> addresses;  // at least one
-  IpAddress vtep;                    // outer address of the host that has it
+  std::vector<IpAddress> addresses;               // at least one
+  IpAddress vtep;                                 // outer address of the host that has it
+  std::vector<std::string> security_groups = {};  // that it is a member of; as a port's
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 
@@ -119,11 +170,11 @@ struct Route {
   friend bool operator==(const Route&, const Route&) = default;
 };
 
-enum class ObjectKind : uint8_t { kVpc, kSubnet, kVm, kPort, kEndpoint, kRoute };
-inline constexpr ObjectKind kAllObjectKinds[] = {ObjectKind::kVpc,      ObjectKind::kSubnet,
-                                                 ObjectKind::kVm,       ObjectKind::kPort,
-                                                 ObjectKind::kEndpoint, ObjectKind::kRoute};
-std::string_view ObjectKindName(ObjectKind kind);  // "vpc", "subnet", ...
+enum class ObjectKind : uint8_t { kVpc, kSubnet, kVm, kPort, kEndpoint, kRoute, kSecurityGroup };
+inline constexpr ObjectKind kAllObjectKinds[] = {
+    ObjectKind::kVpc,      ObjectKind::kSubnet, ObjectKind::kVm,           ObjectKind::kPort,
+    ObjectKind::kEndpoint, ObjectKind::kRoute,  ObjectKind::kSecurityGroup};
+std::string_view ObjectKindName(ObjectKind kind);  // "vpc", "subnet", ... "security-group"
 std::string_view NetworkKindName(NetworkKind kind);
 std::string_view OffloadWishName(OffloadWish wish);
 std::string SegmentName(const Vpc& vpc);                     // "VNI 1000", "VLAN 100", "flat"
@@ -140,7 +191,8 @@ struct ObjectRef {
   }
 };
 
-using Object = std::variant<Vpc, Subnet, Vm, Port, Endpoint, Route>;  // as kAllObjectKinds
+using Object =
+    std::variant<Vpc, Subnet, Vm, Port, Endpoint, Route, SecurityGroup>;  // as kAllObjectKinds
 ObjectRef RefOf(const Object& object);
 // The VPC that it is, or is of; "" for a VM.
 const std::string& VpcOf(const Object& object);
@@ -160,7 +212,9 @@ struct StoredObject {
   uint32_t ordinal = 0;
   friend bool operator==(const StoredObject&, const StoredObject&) = default;
 };
-// A TC chain index has 28 bits (uapi/linux/pkt_cls.h, TC_ACT_EXT_VAL_MASK).
-inline constexpr uint32_t kMaxOrdinal = (1U << 28) - 1;
+// A TC chain index has 28 bits (uapi/linux/pkt_cls.h, TC_ACT_EXT_VAL_MASK), and the topmost three
+// of them say which of an object's chains it is (dataplane/pipeline).
+inline constexpr int kOrdinalBits = 25;
+inline constexpr uint32_t kMaxOrdinal = (1U << kOrdinalBits) - 1;
 
 }  // namespace fairlead

@@ -61,20 +61,20 @@ TEST(FlowRuleTest, TextAndHashesStayTheSameOverBuilds) {
   to_slow_path.match.src_ip = *IpPrefix::Parse("10.1.0.0/16");
   to_slow_path.match.dst_ip = *IpPrefix::Parse("10.1.0.1/32");
   to_slow_path.match.ttl_expiring = true;
-  to_slow_path.match.udp_dst_port = 67;
+  MatchUdp(to_slow_path.match, 67);
   to_slow_path.actions = {ActionTrap{}};
   EXPECT_EQ(to_slow_path.ToString(),
             "block-1000/1/300/9 ip in representor(52:54:00:00:00:01/3)@12 src_mac "
             "52:54:00:00:01:0a dst_mac 02:00:00:00:00:01 src_ip 10.1.0.0/16 dst_ip 10.1.0.1/32 "
-            "ttl <2 udp_port 67 -> trap [offload prefer]");
+            "ttl <2 udp port 67 -> trap [offload prefer]");
 
   FlowRule solicitation;
   solicitation.location = {{RuleTable::Kind::kVpcBlock, VniOf(1000)}, 1, 301, 10};
   solicitation.match.ethertype = kEtherIpv6;
-  solicitation.match.icmpv6_type = 135;
+  MatchIcmp6(solicitation.match, 135);
   solicitation.actions = {ActionGotoChain{3}};
   EXPECT_EQ(solicitation.ToString(),
-            "block-1000/1/301/10 ipv6 icmpv6_type 135 -> goto 3 [offload prefer]");
+            "block-1000/1/301/10 ipv6 icmpv6 type 135 -> goto 3 [offload prefer]");
 }
 
 TEST(FlowRuleTest, EveryFieldChangesTheContentHash) {
@@ -108,10 +108,10 @@ TEST(FlowRuleTest, EveryFieldChangesTheContentHash) {
       [](FlowRule& r) { r.match.dst_ip = *IpPrefix::Parse("10.0.0.0/8"); },
       [](FlowRule& r) { r.match.dst_ip = *IpPrefix::Parse("10.0.0.0/9"); },
       [](FlowRule& r) { r.match.ttl_expiring = true; },
-      [](FlowRule& r) { r.match.icmpv6_type = 0; },
-      [](FlowRule& r) { r.match.icmpv6_type = 135; },
-      [](FlowRule& r) { r.match.udp_dst_port = 67; },
-      [](FlowRule& r) { r.match.udp_dst_port = 135; },
+      [](FlowRule& r) { MatchIcmp6(r.match, 0); },
+      [](FlowRule& r) { MatchIcmp6(r.match, 135); },
+      [](FlowRule& r) { MatchUdp(r.match, 67); },
+      [](FlowRule& r) { MatchUdp(r.match, 135); },
       [](FlowRule& r) { r.match.vni = VniOf(1); },
       [](FlowRule& r) { r.match.outer_src = *IpPrefix::Parse("10.0.0.0/8"); },
       [](FlowRule& r) { r.match.outer_src = *IpPrefix::Parse("10.0.0.0/9"); },
@@ -201,7 +201,7 @@ TEST(FlowRuleTest, TheMatchHashIsOfTablePriorityAndMatchAlone) {
   same.offload = OffloadWish::kOff;
   EXPECT_EQ(same.MatchHash(), rule.MatchHash());
   FlowRule other = rule;
-  other.match.udp_dst_port = 67;
+  MatchUdp(other.match, 67);
   EXPECT_NE(other.MatchHash(), rule.MatchHash());
 }
 
@@ -290,8 +290,8 @@ TEST(NamesTest, EveryValueHasANameOfItsOwn) {
   EXPECT_EQ(names.size(), 10U);
   names.clear();
   for (ObjectKind kind : kAllObjectKinds) names.insert(ObjectKindName(kind));
-  EXPECT_EQ(names,
-            (std::set<std::string_view>{"vpc", "subnet", "vm", "port", "endpoint", "route"}));
+  EXPECT_EQ(names, (std::set<std::string_view>{"vpc", "subnet", "vm", "port", "endpoint", "route",
+                                               "security-group"}));
   names.clear();
   for (int i = 0; i < 6; ++i) names.insert(ObjectStateName(static_cast<ObjectState>(i)));
   EXPECT_EQ(names.size(), 6U);

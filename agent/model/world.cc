@@ -2,6 +2,7 @@
 #include "agent/model/world.h"
 
 #include <iterator>
+#include <utility>
 
 #include "agent/base/text.h"
 
@@ -62,11 +63,13 @@ const T* As(const StoredObject* object) {
 
 bool World::InVpc::empty() const {
   return subnets.empty() && ports.empty() && endpoints.empty() && by_mac.empty() &&
-         by_address.empty() && routes.empty() && by_prefix.empty() && by_next_hop.empty();
+         by_address.empty() && routes.empty() && by_prefix.empty() && by_next_hop.empty() &&
+         groups.empty() && policies.empty();
 }
 
-World::World(std::vector<StoredObject> objects, uint32_t next_ordinal)
-    : next_ordinal_(next_ordinal) {
+World::World(std::vector<StoredObject> objects, uint32_t next_ordinal,
+             std::set<uint16_t> left_zones)
+    : next_ordinal_(next_ordinal), left_zones_(std::move(left_zones)) {
   by_ordinal_.reserve(objects.size());
   auto next = objects_.end();
   for (StoredObject& object : objects) next = std::next(Put(next, std::move(object)));
@@ -74,7 +77,8 @@ World::World(std::vector<StoredObject> objects, uint32_t next_ordinal)
 
 // Its indices point into its own objects.
 World::World(const World& other)
-    : World({other.objects_.begin(), other.objects_.end()}, other.next_ordinal_) {}
+    : World({other.objects_.begin(), other.objects_.end()}, other.next_ordinal_,
+            other.left_zones_) {}
 
 const StoredObject* World::FindKey(const Key& key) const {
   auto it = objects_.find(key);
@@ -99,6 +103,9 @@ const Endpoint* World::FindEndpoint(std::string_view id) const {
 }
 const Route* World::FindRoute(std::string_view id) const {
   return As<Route>(FindKey({ObjectKind::kRoute, id}));
+}
+const SecurityGroup* World::FindSecurityGroup(std::string_view id) const {
+  return As<SecurityGroup>(FindKey({ObjectKind::kSecurityGroup, id}));
 }
 const StoredObject* World::FindByOrdinal(uint32_t ordinal) const {
   auto it = by_ordinal_.find(ordinal);
@@ -129,6 +136,23 @@ const RouteSet& World::RoutesOfVpc(std::string_view vpc) const {
 const RouteSet& World::RoutesBy(std::string_view vpc, const IpAddress& next_hop) const {
   return ValueAt(ValueAt(in_vpc_, AbslView(vpc)).by_next_hop, next_hop);
 }
+const std::set<std::string>& World::GroupsOfVpc(std::string_view vpc) const {
+  return ValueAt(in_vpc_, AbslView(vpc)).groups;
+}
+const std::set<std::string>& World::PortsOfGroup(std::string_view group) const {
+  return ValueAt(in_group_, AbslView(group)).ports;
+}
+const EndpointSet& World::EndpointsOfGroup(std::string_view group) const {
+  return ValueAt(in_group_, AbslView(group)).endpoints;
+}
+const std::map<uint32_t, std::set<std::string>>& World::PoliciesOfVpc(std::string_view vpc) const {
+  return ValueAt(in_vpc_, AbslView(vpc)).policies;
+}
+SecurityMode World::SecurityModeOf(std::string_view vpc) const {
+  const Vpc* object = FindVpc(vpc);
+  if (object != nullptr && object->ct_zone) return SecurityMode::kStateful;
+  return GroupsOfVpc(vpc).empty() ? SecurityMode::kNone : SecurityMode::kStateless;
+}
 const EndpointSet& World::EndpointsOfVtep(const IpAddress& vtep) const {
   return ValueAt(endpoints_of_vtep_, vtep);
 }
@@ -147,6 +171,7 @@ std::optional<ObjectRef> World::OwnerOfUuid(const Uuid& uuid) const {
   return OwnerAt(by_uuid_, uuid);
 }
 
+std::optional<ObjectRef> World::OwnerOfZone(uint16_t zone) const { return OwnerAt(by_zone_, zone); }
 std::optional<ObjectRef> World::RouteTo(std::string_view vpc, const IpPrefix& prefix) const {
   return OwnerAt(ValueAt(in_vpc_, AbslView(vpc)).by_prefix, prefix);
 }
@@ -187,6 +212,7 @@ void World::Apply(const Change& change) {
   // The same object twice in one change: the last one counts.
   for (const StoredObject& object : change.upserts) Put(objects_.end(), object);
   next_ordinal_ = change.next_ordinal;
+  left_zones_.insert(change.left_zones.begin(), change.left_zones.end());
 }
 
 void World::Index(const StoredObject& stored, bool add) {
@@ -195,6 +221,7 @@ void World::Index(const StoredObject& stored, bool add) {
     if (vpc->vni) Claim(by_vni_, *vpc->vni, &stored, add);
     if (vpc->vlan) Claim(by_vlan_, *vpc->vlan, &stored, add);
     if (vpc->flat) Claim(flat_, true, &stored, add);
+    if (vpc->ct_zone) Claim(by_zone_, *vpc->ct_zone, &stored, add);
   } else if (const auto* subnet = std::get_if<Subnet>(&stored.object)) {
     At(in_vpc_, subnet->vpc, [&](InVpc& in) {
       Member(in.subnets, subnet->id, add);
@@ -211,7 +238,17 @@ void World::Index(const StoredObject& stored, bool add) {
       for (const IpAddress& address : port->addresses) {
         Claim(in.by_address, address, &stored, add);
       }
+      if (port->policy == 0) return;
+      At(in.policies, port->policy,
+         [&](std::set<std::string>& ports) { Member(ports, port->id, add); });
     });
+    for (const std::string& group : port->security_groups) {
+      At(in_group_, group, [&](InGroup& in) { Member(in.ports, port->id, add); });
+    }
+    if (port->policy != 0) {
+      At(policies_, port->policy,
+         [&](std::set<std::string>& ports) { Member(ports, port->id, add); });
+    }
     At(in_subnet_, port->subnet, [&](InSubnet& in) { Member(in.ports, port->id, add); });
     if (!port->vm.empty()) {
       At(ports_of_vm_, port->vm, [&](std::set<std::string>& in) { Member(in, port->id, add); });
@@ -226,6 +263,11 @@ void World::Index(const StoredObject& stored, bool add) {
     });
     At(in_subnet_, endpoint->subnet, [&](InSubnet& in) { Member(in.endpoints, &stored, add); });
     At(endpoints_of_vtep_, endpoint->vtep, [&](EndpointSet& in) { Member(in, &stored, add); });
+    for (const std::string& group : endpoint->security_groups) {
+      At(in_group_, group, [&](InGroup& in) { Member(in.endpoints, &stored, add); });
+    }
+  } else if (const auto* group = std::get_if<SecurityGroup>(&stored.object)) {
+    At(in_vpc_, group->vpc, [&](InVpc& in) { Member(in.groups, group->id, add); });
   } else if (const auto* route = std::get_if<Route>(&stored.object)) {
     At(in_vpc_, route->vpc, [&](InVpc& in) {
       Member(in.routes, &stored, add);

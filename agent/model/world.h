@@ -27,6 +27,8 @@ struct Change {
   std::vector<StoredObject> upserts;  // with new generation and ordinal
   std::vector<ObjectRef> removes;     // of objects that are there
   uint32_t next_ordinal = 1;          // the counter after this change
+  // Conntrack zones that a VPC had until now: nobody else's before they were emptied.
+  std::vector<uint16_t> left_zones = {};
   bool empty() const { return upserts.empty() && removes.empty(); }
 };
 
@@ -44,11 +46,15 @@ using ObjectSet = absl::btree_set<const StoredObject*, ById>;
 using EndpointSet = ObjectSet;  // each holds an Endpoint
 using RouteSet = ObjectSet;     // each holds a Route
 
+// How a VPC's security groups judge: packets, or connections. None: it has no groups.
+enum class SecurityMode : uint8_t { kNone, kStateless, kStateful };
+
 class World {
  public:
   World() = default;
   // Fastest where `objects` are in ascending order of their ids within each kind.
-  World(std::vector<StoredObject> objects, uint32_t next_ordinal);
+  World(std::vector<StoredObject> objects, uint32_t next_ordinal,
+        std::set<uint16_t> left_zones = {});
   World(const World& other);
   World(World&&) = default;
   World& operator=(const World& other) { return *this = World(other); }
@@ -61,6 +67,7 @@ class World {
   const Port* FindPort(std::string_view id) const;
   const Endpoint* FindEndpoint(std::string_view id) const;
   const Route* FindRoute(std::string_view id) const;
+  const SecurityGroup* FindSecurityGroup(std::string_view id) const;
   const StoredObject* FindByOrdinal(uint32_t ordinal) const;
 
   // Ids, or endpoints and routes by their ids, ascending. Empty set when there is no such parent.
@@ -73,6 +80,19 @@ class World {
   const RouteSet& RoutesOfVpc(std::string_view vpc) const;
   // Those whose next hop it is.
   const RouteSet& RoutesBy(std::string_view vpc, const IpAddress& next_hop) const;
+  const std::set<std::string>& GroupsOfVpc(std::string_view vpc) const;
+  // A security group's members.
+  const std::set<std::string>& PortsOfGroup(std::string_view group) const;
+  const EndpointSet& EndpointsOfGroup(std::string_view group) const;
+  // Port::policy numbers of the VPC, each with the ports that have it.
+  const std::map<uint32_t, std::set<std::string>>& PoliciesOfVpc(std::string_view vpc) const;
+  SecurityMode SecurityModeOf(std::string_view vpc) const;
+  // Conntrack zones that no VPC has any more and that were not emptied yet.
+  const std::set<uint16_t>& left_zones() const { return left_zones_; }
+  std::optional<ObjectRef> OwnerOfZone(uint16_t zone) const;
+  bool ZoneInUse(uint16_t zone) const {
+    return by_zone_.contains(zone) || left_zones_.contains(zone);
+  }
   // Endpoints behind an outer address, of all VPCs.
   const EndpointSet& EndpointsOfVtep(const IpAddress& vtep) const;
   void ForEachVtep(const std::function<void(const IpAddress&)>& fn) const;  // ascending
@@ -93,11 +113,15 @@ class World {
   void ForEach(const std::function<void(const StoredObject&)>& fn) const;  // by ref, ascending
 
   uint32_t next_ordinal() const { return next_ordinal_; }
-  // True while some object has it (a wrapped counter skips these).
-  bool OrdinalInUse(uint32_t ordinal) const { return FindByOrdinal(ordinal) != nullptr; }
+  // True while some object or policy has it (a wrapped counter skips these).
+  bool OrdinalInUse(uint32_t ordinal) const {
+    return FindByOrdinal(ordinal) != nullptr || policies_.contains(ordinal);
+  }
 
   // Applies an admitted change. Upserts replace; removes of absent are ignored.
   void Apply(const Change& change);
+  // It was emptied.
+  void ForgetZone(uint16_t zone) { left_zones_.erase(zone); }
 
  private:
   using Key = std::pair<ObjectKind, std::string_view>;
@@ -123,9 +147,17 @@ class World {
     RouteSet routes;
     std::map<IpPrefix, const StoredObject*> by_prefix;  // the routes
     std::map<IpAddress, RouteSet> by_next_hop;          // likewise
+    std::set<std::string> groups;
+    std::map<uint32_t, std::set<std::string>> policies;
     bool empty() const;
   };
   struct InSubnet {
+    std::set<std::string> ports;
+    EndpointSet endpoints;
+    bool empty() const { return ports.empty() && endpoints.empty(); }
+  };
+
+  struct InGroup {
     std::set<std::string> ports;
     EndpointSet endpoints;
     bool empty() const { return ports.empty() && endpoints.empty(); }
@@ -146,6 +178,10 @@ class World {
   std::map<VlanId, const StoredObject*> by_vlan_;
   std::map<bool, const StoredObject*> flat_;  // of true only
   std::map<Uuid, const StoredObject*> by_uuid_;
+  std::map<uint16_t, const StoredObject*> by_zone_;
+  std::set<uint16_t> left_zones_;
+  absl::flat_hash_map<std::string, InGroup> in_group_;
+  std::map<uint32_t, std::set<std::string>> policies_;  // of all VPCs: ports
   absl::flat_hash_map<uint32_t, const StoredObject*> by_ordinal_;
 };
 

@@ -105,6 +105,15 @@ class PlanningExecutor final : public Executor {
   }
   void CountRules(const RuleTable&, std::vector<RuleToCount>,
                   std::function<void(absl::StatusOr<RuleCounts>)> /*done*/) override {}
+  // What becomes of connections is no part of a plan: none is known to it.
+  void ObserveConnections(
+      uint16_t, std::function<void(absl::StatusOr<std::vector<Connection>>)> done) override {
+    Later([done = std::move(done)] { done(std::vector<Connection>()); });
+  }
+  void DeleteConnections(uint16_t, std::vector<Connection>,
+                         std::function<void(absl::Status)> done) override {
+    Later([done = std::move(done)] { done(absl::OkStatus()); });
+  }
   void ObserveVm(const std::string& vm, const Uuid&,
                  std::function<void(absl::StatusOr<VmObservation>)> done) override {
     const auto it = vms_.find(vm);
@@ -223,6 +232,7 @@ class DryRunner : private Engine::Listener {
     copy.next_transaction_ = real.next_transaction_;
     copy.observed_ = Uncounted(real.observed_);
     copy.sweeps_ = real.sweeps_;
+    copy.policies_ = real.policies_;
     copy.wanted_ = real.wanted_;
     copy.claimant_ = real.claimant_;
     copy.start_.complete = true;
@@ -289,7 +299,7 @@ class DryRunner : private Engine::Listener {
     if (const Endpoint* endpoint = copy_.EndpointOfRule(key.rule)) {
       return absl::StrCat("endpoint/", endpoint->id);
     }
-    const auto removed = removed_by_ordinal_.find(key.rule.handle);
+    const auto removed = removed_by_ordinal_.find(fairlead::OwnerOf(PlaceOf(key.rule)));
     return removed == removed_by_ordinal_.end() ? "" : removed->second.ToString();
   }
 

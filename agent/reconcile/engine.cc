@@ -29,6 +29,7 @@ UnitRef RefOfObject(const ObjectRef& ref) {
     case ObjectKind::kRoute:
       return {UnitKind::kRoute, ref.id};
     case ObjectKind::kVm:
+    case ObjectKind::kSecurityGroup:  // policies have units
       break;
   }
   return {UnitKind::kHost, ""};  // a VM has no resources of its own
@@ -36,7 +37,7 @@ UnitRef RefOfObject(const ObjectRef& ref) {
 
 bool IsNetworkUnit(UnitKind kind) {
   return kind == UnitKind::kVpc || kind == UnitKind::kSubnet || kind == UnitKind::kRoute ||
-         kind == UnitKind::kEndpoint || kind == UnitKind::kEndpoints;
+         kind == UnitKind::kEndpoint || kind == UnitKind::kEndpoints || kind == UnitKind::kPolicy;
 }
 
 }  // namespace
@@ -61,6 +62,8 @@ std::string UnitRef::ToString() const {
       return absl::StrCat("endpoint/", id);
     case UnitKind::kEndpoints:
       return absl::StrCat("endpoints/", id);
+    case UnitKind::kPolicy:
+      return absl::StrCat("policy/", id);
     case UnitKind::kPort:
       return absl::StrCat("port/", id);
     case UnitKind::kOrphans:
@@ -76,7 +79,8 @@ Engine::~Engine() = default;
 
 void Engine::Start(StoreContents contents) {
   started_at_ = clock_->Now();
-  world_ = World(std::move(contents.objects), contents.next_ordinal);
+  world_ =
+      World(std::move(contents.objects), contents.next_ordinal, std::move(contents.left_zones));
   next_lease_ = contents.next_lease;
   next_transaction_ = contents.next_transaction;
   for (const TakenOverStore& store : contents.taken_over) {
@@ -103,13 +107,18 @@ void Engine::Start(StoreContents contents) {
   world_.ForEach([this](const StoredObject& stored) {
     const ObjectRef ref = RefOf(stored.object);
     if (ref.kind == ObjectKind::kVm || ref.kind == ObjectKind::kEndpoint) return;
-    if (ref.kind == ObjectKind::kVpc) MarkEndpoints(ref.id);
+    if (ref.kind == ObjectKind::kSecurityGroup) return;
+    if (ref.kind == ObjectKind::kVpc) {
+      MarkEndpoints(ref.id);
+      RefreshPolicies(ref.id);
+    }
     UnitOf(RefOfObject(ref), VpcOf(stored.object));
     MarkDirty(RefOfObject(ref));
   });
   world_.ForEachVtep([this](const IpAddress& vtep) {
     MarkDirty({UnitKind::kVtep, vtep.ToString()});
   });
+  for (const uint16_t zone : world_.left_zones()) MarkZone(zone, "");
   MarkHost();
   for (auto& [ref, unit] : units_) unit.since_start = true;
   Audit();
@@ -119,6 +128,7 @@ void Engine::Start(StoreContents contents) {
 void Engine::OnChange(const Change& change) {
   // What the changed objects touched before, and touch after, is looked at again.
   std::set<std::string> vms, vteps, moved_vpcs, rerouted;   // the last: subnets
+  std::set<std::string> judged_anew;                        // VPCs with other groups or members
   std::map<std::string, std::vector<IpAddress>> next_hops;  // maybe, by VPC
   const auto note_addresses = [&](const auto& station) {
     std::vector<IpAddress>& of_vpc = next_hops[station.vpc];
@@ -128,9 +138,15 @@ void Engine::OnChange(const Change& change) {
     if (const auto* p = std::get_if<Port>(&object)) {
       if (!p->vm.empty()) vms.insert(p->vm);
       note_addresses(*p);
+      if (p->policy != 0) judged_anew.insert(p->vpc);
     } else if (const auto* e = std::get_if<Endpoint>(&object)) {
       vteps.insert(e->vtep.ToString());
       note_addresses(*e);
+      if (!e->security_groups.empty()) judged_anew.insert(e->vpc);
+    } else if (const auto* vpc = std::get_if<Vpc>(&object)) {
+      judged_anew.insert(vpc->id);
+    } else if (const auto* group = std::get_if<SecurityGroup>(&object)) {
+      judged_anew.insert(group->vpc);
     }
   };
   for (const StoredObject& stored : change.upserts) {
@@ -162,11 +178,28 @@ void Engine::OnChange(const Change& change) {
       removed_.insert_or_assign(ref, old->object);
     }
   }
+  std::map<uint16_t, std::string> zones_before;  // whose those were that are left
+  for (const uint16_t zone : change.left_zones) {
+    if (const auto owner = world_.OwnerOfZone(zone)) zones_before[zone] = owner->id;
+  }
   world_.Apply(change);
 
+  for (const uint16_t zone : change.left_zones) {
+    const auto known = zones_.find(zone);
+    MarkZone(zone, known == zones_.end() ? zones_before[zone] : known->second.vpc);
+  }
+  for (const std::string& vpc : judged_anew) {
+    RefreshPolicies(vpc);
+    MarkConnections(vpc);
+    AnnounceGroups(vpc);
+  }
   for (const StoredObject& stored : change.upserts) MarkSlowPath(stored.object);
   for (const StoredObject& stored : change.upserts) {
     const ObjectRef ref = RefOf(stored.object);
+    if (ref.kind == ObjectKind::kSecurityGroup) {
+      Announce(ref);
+      continue;
+    }
     if (ref.kind == ObjectKind::kVm) {
       vms.insert(ref.id);
       for (const std::string& port : world_.PortsOfVm(ref.id)) MarkDirty({UnitKind::kPort, port});
@@ -194,7 +227,7 @@ void Engine::OnChange(const Change& change) {
     Announce(ref);
   }
   for (const ObjectRef& ref : change.removes) {
-    if (ref.kind == ObjectKind::kVm) {
+    if (ref.kind == ObjectKind::kVm || ref.kind == ObjectKind::kSecurityGroup) {
       Announce(ref);
       continue;
     }
@@ -271,6 +304,7 @@ void Engine::MarkVpcNetwork(const std::string& vpc) {
     const Unit* unit = UnitOfObject(ref);
     if (unit != nullptr && unit->vpc == vpc) MarkDirty(unit->ref);
   }
+  MarkPolicies(vpc);
   const auto it = bound_of_vpc_.find(vpc);
   if (it == bound_of_vpc_.end()) return;
   for (const std::string& id : it->second) MarkDirty({UnitKind::kPort, id});
@@ -427,6 +461,7 @@ void Engine::SetSettled(Unit& unit, bool settled) {
   if (count > 0) return;
   const auto waiting = waiting_on_vpc_.find(unit.vpc);
   unsettled_of_vpc_.erase(unit.vpc);
+  if (!zones_.empty()) JudgeZonesSoon();
   if (waiting == waiting_on_vpc_.end()) return;
   const std::set<std::string> ports = std::move(waiting->second);
   waiting_on_vpc_.erase(waiting);

@@ -268,6 +268,41 @@ class Engine {
   absl::StatusOr<std::vector<Resource>> CompileNetwork(const Unit& unit) const;
   // The blocks of the VPC that are here: of a port that is being taken apart maybe that of a VNI
   // which it had before.
+  // --- security groups (engine_policies.cc)
+  // What the groups of a VPC allow, after a change of them or of who names them.
+  void RefreshPolicies(const std::string& vpc);
+  void MarkPolicies(const std::string& vpc);
+  UnitRef PolicyRef(const std::string& vpc, uint32_t number) const;
+  static uint32_t PolicyNumber(const UnitRef& ref);
+  bool IsPolicy(const UnitRef& ref) const;  // it is still wanted
+  void AddOldEnds(std::vector<Resource> ends, std::vector<Resource>& wanted) const;
+  bool KeepsOldEnds(const Unit& unit, const std::vector<Resource>& wanted) const;
+  void AnnounceGroups(const std::string& vpc);
+  ObjectStatus StatusOfGroup(const ObjectRef& ref) const;
+
+  // --- connections that are not allowed any more (engine_connections.cc)
+  struct ZoneState {
+    std::string vpc;      // whose it is, or was
+    uint64_t asked = 0;   // how often something changed
+    uint64_t judged = 0;  // up to which of these its connections were looked at since
+    bool due = false;
+    bool in_flight = false;
+    bool retry_due = false;  // a timer looks again
+    absl::Status error;
+  };
+  void MarkConnections(const std::string& vpc);
+  void MarkZone(uint16_t zone, const std::string& vpc);
+  void JudgeZonesSoon();
+  void JudgeZones();
+  bool MayJudge(const ZoneState& state) const;
+  void OnConnections(uint16_t zone, uint64_t asked, absl::StatusOr<std::vector<Connection>> seen);
+  void ZoneFailed(uint16_t zone, const absl::Status& why);
+  void ZoneJudged(uint16_t zone, uint64_t asked);
+  // "" = all are.
+  std::string WhyConnectionsUnjudged(const std::string& vpc) const;
+  // What of a port that goes is still known to conntrack; "" = nothing.
+  std::string ConnectionsLeft(const Attachment& attachment);
+
   std::set<RuleTable> BlocksOf(const std::string& vpc) const;
   // Why rules of these blocks are not compiled yet; OK = they may be.
   absl::Status WhyNotToCompile(const std::set<RuleTable>& blocks) const;
@@ -326,6 +361,8 @@ class Engine {
   // What a VPC's endpoints are compiled with; none: nothing is wanted of them here. An error:
   // not yet known.
   absl::StatusOr<std::optional<EndpointContext>> EndpointContextOf(const std::string& vpc) const;
+  // What an overlay's rules are compiled with.
+  VpcContext OverlayContextOf(const StoredObject& vpc, const TunnelFacts& tunnel) const;
   SubnetContext SubnetContextOf(const std::string& id) const;
   absl::StatusOr<std::vector<Resource>> CompileEndpointUnit(const Unit& unit) const;
   // Why no rule leads to an endpoint; OK = they do.
@@ -615,7 +652,12 @@ class Engine {
   uint64_t next_transaction_ = 1;
 
   Observed observed_;
-  std::map<std::string, Sweep> sweeps_;  // by VPC
+  std::map<std::string, Sweep> sweeps_;          // by VPC
+  std::map<std::string, VpcPolicies> policies_;  // by VPC, of those with security groups
+  std::map<uint16_t, ZoneState> zones_;
+  bool zones_scheduled_ = false;
+  std::map<Lease, uint64_t> zone_of_release_;  // ZoneState::asked that it waits for
+  std::map<std::string, std::set<std::string>> waiting_on_zone_;  // ports, by VPC
   mutable std::set<std::string> asked_;  // endpoints that were said to be not known yet
   std::map<std::string, ErrorRecord> errors_at_rest_;  // of endpoints, if anything went wrong
   std::map<ResourceKey, Resource> wanted_;             // of all units, as last compiled

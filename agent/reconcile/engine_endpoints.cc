@@ -37,8 +37,8 @@ absl::StatusOr<std::optional<Engine::EndpointContext>> Engine::EndpointContextOf
   if (const std::string nic = UnobservedNicOf(vpc); !nic.empty()) {
     return absl::UnavailableError(nic);
   }
-  const VpcContext context{*network.vni, stored->ordinal, *facts_.tunnel};
-  return EndpointContext{context, bound_.at(*bound->second.begin()).vf};
+  return EndpointContext{OverlayContextOf(*stored, *facts_.tunnel),
+                         bound_.at(*bound->second.begin()).vf};
 }
 
 SubnetContext Engine::SubnetContextOf(const std::string& id) const {
@@ -85,7 +85,7 @@ Unit& Engine::WakeEndpoint(const StoredObject& stored) {
   if (!network.vni) return unit;
   TunnelFacts tunnel = facts_.tunnel.value_or(TunnelFacts());
   if (!facts_.tunnel) tunnel.local = config_.compile.tunnel.local;
-  const VpcContext context{*network.vni, vpc->ordinal, tunnel};
+  const VpcContext context = OverlayContextOf(*vpc, tunnel);
   const SubnetContext subnet = SubnetContextOf(endpoint.subnet);
   // Also where it was wanted before something that it has in common with others changed.
   const SubnetContext most{subnet.ordinal, true, true};
@@ -155,6 +155,10 @@ void Engine::SweepEndpoints(Unit& unit) {
     }
     sweep.vni = vni;
     observed_.RenewNone({RuleTable::Kind::kVpcBlock, vni});
+    observed_.RenewNone(kTunnelTable, [&](const RulePlace& place) {
+      const Endpoint* endpoint = EndpointOfRule(At(kTunnelTable, place));
+      return endpoint != nullptr && endpoint->vpc == vpc;
+    });
   }
   const EndpointSet& endpoints = world_.EndpointsOfVpc(vpc);
   std::string subnet;
@@ -170,6 +174,7 @@ void Engine::SweepEndpoints(Unit& unit) {
   }
   if (it == endpoints.end()) {
     TakeUnrenewed(vpc, {RuleTable::Kind::kVpcBlock, *sweep.vni});
+    TakeUnrenewed(vpc, kTunnelTable);
     return EndSweep(unit, sweep);
   }
   sweep.next = std::get<Endpoint>((*it)->object).id;
@@ -203,8 +208,9 @@ void Engine::TakeUnrenewed(const std::string& vpc, const RuleTable& block) {
   }
   for (const RulePlace& place : left) {
     const RuleLocation at = At(block, place);
-    const StoredObject* owner = world_.FindByOrdinal(place.handle);
+    const StoredObject* owner = world_.FindByOrdinal(OwnerOf(place));
     const Endpoint* endpoint = AsEndpoint(owner);
+    if (!block.is_block() && (endpoint == nullptr || endpoint->vpc != vpc)) continue;
     const bool kept = kept_.contains(observed_.FindRule(at)->mark);
     const ResourceKey key = FlowRuleKey(at);
     if (!kept && endpoint != nullptr && endpoint->vpc == vpc && !claimant_.contains(key)) {
@@ -318,7 +324,7 @@ ObjectState Engine::StateOf(const StoredObject& stored) const {
 }
 
 const Endpoint* Engine::EndpointOfRule(const RuleLocation& at) const {
-  return AsEndpoint(world_.FindByOrdinal(at.handle));
+  return AsEndpoint(world_.FindByOrdinal(OwnerOf(PlaceOf(at))));
 }
 
 bool Engine::Claimed(const RuleLocation& at) const {

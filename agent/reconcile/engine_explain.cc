@@ -89,14 +89,14 @@ std::vector<FlowRule> Engine::CompiledForFlow(const FlowScene& scene, ObservedRu
     const bool there = now != seen.rules.end() && now->place == place;
     if (there && now->seen.ours && now->seen.content_hash == rule.content_hash) continue;
     if (EndpointOfRule(At(scene.table, place)) != nullptr) {
-      endpoints.insert(world_.FindByOrdinal(place.handle));
+      endpoints.insert(world_.FindByOrdinal(OwnerOf(place)));
     }
   }
   const auto asked_of = [&](const RulePlace& place) {
     const auto rule = known.find(place);
     return rule == known.end() || !rule->second.claimed ||
            EndpointOfRule(At(scene.table, place)) == nullptr ||
-           endpoints.contains(world_.FindByOrdinal(place.handle));
+           endpoints.contains(world_.FindByOrdinal(OwnerOf(place)));
   };
   std::erase_if(seen.rules, [&](const ObservedRule& rule) { return !asked_of(rule.place); });
   const absl::StatusOr<std::optional<EndpointContext>> context = EndpointContextOf(vpc->id);

@@ -61,6 +61,7 @@ void Engine::ReconcileNetwork(Unit& unit) {
       unit.step.clear();
       unit.waits_for = held;
       SetSettled(unit, true);
+      if (KeepsOldEnds(unit, *wanted)) RetryLater(unit);
       if (ref.kind == UnitKind::kVpc) {
         for (const std::string& id : world_.SubnetsOfVpc(ref.id)) {
           const Unit* subnet = FindUnit({UnitKind::kSubnet, id});
@@ -88,6 +89,10 @@ void Engine::ReconcileNetwork(Unit& unit) {
         return Announce({kind, ref.id});
       }
       break;
+    case UnitKind::kPolicy:
+      AnnounceGroups(unit.vpc);
+      if (unit.settled && unit.keys.empty() && !IsPolicy(ref)) units_.erase(ref);
+      return;
     default:
       return;
   }
@@ -241,17 +246,32 @@ absl::StatusOr<std::vector<Resource>> Engine::CompileShared(const Unit& unit) co
       if (!compiled) wanted.push_back(std::move(drop));
     }
   } else {
-    const VpcContext context{*vpc->vni, stored_vpc->ordinal, *facts_.tunnel};
+    const VpcContext context = OverlayContextOf(*stored_vpc, *facts_.tunnel);
     if (unit.ref.kind == UnitKind::kVpc) {
       wanted = CompileVpc(context, any_vf);
+    } else if (unit.ref.kind == UnitKind::kPolicy) {
+      wanted = IsPolicy(unit.ref) ? CompilePolicy(context, PolicyNumber(unit.ref), any_vf)
+                                  : ends_led_to();
     } else {
       const StoredObject* stored = world_.Find({ObjectKind::kSubnet, unit.ref.id});
       wanted = stored == nullptr ? ends_led_to() : CompileSubnet(context, *stored, any_vf);
     }
   }
+  if (stored_vpc != nullptr && !vpc->is_provider()) AddOldEnds(drops(now), wanted);
   std::vector<Resource> of_before = drops(before);
   std::move(of_before.begin(), of_before.end(), std::back_inserter(wanted));
   return wanted;
+}
+
+// Ends of chains that security groups led to, as long as a rule may lead there.
+void Engine::AddOldEnds(std::vector<Resource> ends, std::vector<Resource>& wanted) const {
+  std::erase_if(ends, [&](const Resource& end) {
+    const RuleLocation& at = end.key.rule;
+    const bool still = std::any_of(wanted.begin(), wanted.end(),
+                                   [&](const Resource& now) { return now.key == end.key; });
+    return still || at.chain == 0 || at.chain != at.handle || !LeadsToChain(at.table, at.chain);
+  });
+  std::move(ends.begin(), ends.end(), std::back_inserter(wanted));
 }
 
 std::set<RuleTable> Engine::BlocksOf(const std::string& vpc) const {

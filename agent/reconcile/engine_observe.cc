@@ -102,7 +102,7 @@ void Engine::TakeRule(const RuleLocation& at, const RuleEvidence* now, const std
     Announce({ObjectKind::kEndpoint, endpoint->id}, /*anyway=*/true);
     return AnnouncePortsOf(endpoint->subnet);
   }
-  if (rests) WakeEndpoint(*world_.FindByOrdinal(at.handle));
+  if (rests) WakeEndpoint(*world_.FindByOrdinal(OwnerOf(PlaceOf(at))));
   const ResourceKey key = FlowRuleKey(at);
   if (saw && before != nullptr) {
     NoteDrift(key, now == nullptr ? std::nullopt : std::optional(RuleResource(at, *now, foreign)));

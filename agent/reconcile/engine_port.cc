@@ -235,6 +235,8 @@ absl::StatusOr<std::vector<Resource>> Engine::CompilePortUnit(const StoredObject
   context.vpc = world_.Find({ObjectKind::kVpc, port.vpc});
   context.subnet = world_.Find({ObjectKind::kSubnet, port.subnet});
   context.attachment = &attachment;
+  const auto policies = policies_.find(port.vpc);
+  if (policies != policies_.end()) context.policies = &policies->second;
   return CompilePort(config_.compile, context, facts_);
 }
 

@@ -92,6 +92,11 @@ void Engine::Teardown(Unit& unit, Attachment& attachment) {
     RetryLater(unit);
     return;
   }
+  unit.waits_for = ConnectionsLeft(attachment);
+  if (!unit.waits_for.empty()) {
+    unit.step = "connections";
+    return;
+  }
   // What hot-plug brought goes back to whoever brought it.
   if (unit.fresh_lease || attachment.vf.pf.is_hotplug_port()) return EndLease(unit, attachment);
   if (std::optional<SanitationRecord> record = Sanitize(unit, attachment)) {
@@ -154,6 +159,7 @@ std::string Engine::StillSentTo(const Attachment& attachment) const {
   for (const RuleTable& table : TablesOf(attachment.block())) {
     for (const auto& [place, rule] : observed_.TableOf(table).rules) {
       if (!rule.ours || (place.chain == 0 && place.priority == kPrioDefaultDrop)) continue;
+      if (StageOfChain(place.chain) != Stage::kDeliver) continue;  // it sends to no device
       if (!table.is_block() && of_others.contains(place.handle)) continue;
       const RuleLocation at = At(table, place);
       if (!Claimed(at)) return at.ToString();

@@ -115,7 +115,7 @@ std::optional<FlowRule> Engine::RuleLister::WantedAt(const RuleLocation& at) con
   const auto context = e_.EndpointContextOf(endpoint->vpc);
   if (!context.ok() || !*context) return std::nullopt;
   for (FlowRule& rule : CompileEndpointRules((*context)->vpc, e_.SubnetContextOf(endpoint->subnet),
-                                             *endpoint, at.handle)) {
+                                             *endpoint, fairlead::OwnerOf(PlaceOf(at)))) {
     if (rule.location == at) return std::move(rule);
   }
   return std::nullopt;

@@ -110,6 +110,8 @@ ObjectStatus Engine::MakeStatus(const ObjectRef& ref) const {
     return status;
   }
 
+  if (ref.kind == ObjectKind::kSecurityGroup) return StatusOfGroup(ref);
+
   const Unit* const found = UnitOfObject(ref);
   if (found == nullptr) {
     if (object != nullptr && ref.kind == ObjectKind::kEndpoint) return StatusAtRest(*object);
@@ -368,7 +370,7 @@ std::string Engine::WhyNotInHardware(const Attachment& attachment) const {
     for (const auto& [place, rule] : seen.rules) {
       if (rule.hardware != RuleHardware::kSoftware) continue;
       const RuleLocation at = At(block, place);
-      const StoredObject* owner = world_.FindByOrdinal(place.handle);
+      const StoredObject* owner = world_.FindByOrdinal(OwnerOf(place));
       if (owner == nullptr || !reached(owner->object) || !Claimed(at)) continue;
       return absl::StrCat("the rule ", at.ToString(), " of ", RefOf(owner->object).ToString(),
                           " runs in software");

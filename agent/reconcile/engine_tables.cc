@@ -50,7 +50,8 @@ bool Engine::TablesKnown(const std::optional<RuleTable>& block) const {
 bool Engine::LeadsToChain(const RuleTable& table, uint32_t chain) const {
   for (const auto& [at, seen] : observed_.TableOf(table).rules) {
     if (!seen.ours || at.chain == chain || at.priority == kPrioDefaultDrop) continue;
-    if (seen.claimed) continue;  // it delivers
+    // Of an endpoint: it delivers, or is a member's.
+    if (seen.claimed && StageOfChain(at.chain) == Stage::kDeliver) continue;
     // What a rule does shows in its hash alone: one that is not as wanted may lead
     // anywhere.
     const auto wanted = wanted_.find(FlowRuleKey(At(table, at)));

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "agent/base/connection.h"
 #include "agent/model/facts.h"
 #include "agent/model/resource.h"
 #include "agent/model/sanitation.h"
@@ -99,6 +100,12 @@ class Executor {
   using RuleCounts = std::vector<std::optional<RuleReading>>;
   virtual void CountRules(const RuleTable& table, std::vector<RuleToCount> rules,
                           std::function<void(absl::StatusOr<RuleCounts>)> done) = 0;
+  // All that conntrack knows in a zone.
+  virtual void ObserveConnections(
+      uint16_t zone, std::function<void(absl::StatusOr<std::vector<Connection>>)> done) = 0;
+  // Those that are gone already are as good as deleted.
+  virtual void DeleteConnections(uint16_t zone, std::vector<Connection> connections,
+                                 std::function<void(absl::Status)> done) = 0;
   // Connects first when there is no session.
   virtual void ObserveVm(const std::string& vm, const Uuid& uuid,
                          std::function<void(absl::StatusOr<VmObservation>)> done) = 0;

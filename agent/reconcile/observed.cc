@@ -142,6 +142,14 @@ void Observed::ClaimNone(const RuleTable& table) {
   for (auto& [place, rule] : it->second.rules) rule.claimed = rule.renewed = false;
 }
 
+void Observed::RenewNone(const RuleTable& table, const std::function<bool(const RulePlace&)>& of) {
+  const auto it = tables_.find(table);
+  if (it == tables_.end()) return;
+  for (auto& [place, rule] : it->second.rules) {
+    if (rule.claimed && of(place)) rule.renewed = false;
+  }
+}
+
 void Observed::RenewNone(const RuleTable& table) {
   const auto it = tables_.find(table);
   if (it == tables_.end()) return;

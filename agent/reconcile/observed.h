@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -54,6 +55,7 @@ class Observed {
   void Claim(const RuleLocation& at, bool claimed);
   void ClaimNone(const RuleTable& table);
   void RenewNone(const RuleTable& table);
+  void RenewNone(const RuleTable& table, const std::function<bool(const RulePlace&)>& of);
   // How many took a rule is no more known.
   void CountNone();
 

@@ -253,6 +253,10 @@ Ports Machine::ports() {
   ports.tc = [network = network_] {
     return absl::StatusOr<std::unique_ptr<TcPort>>(std::make_unique<FakeTcPort>(network));
   };
+  ports.conntrack = [this] {
+    return absl::StatusOr<std::unique_ptr<ConntrackPort>>(
+        std::make_unique<FakeConntrackPort>(&conntrack_));
+  };
   ports.slow_path = [this](const std::string& /*path*/) {
     return absl::StatusOr<std::unique_ptr<SlowPathSocket>>(
         std::make_unique<FakeSlowPathSocket>(&slow_path_));

@@ -19,6 +19,7 @@
 #include <string>
 
 #include "agent/daemon/lane_executor.h"
+#include "agent/ports/conntrack/fake_conntrack.h"
 #include "agent/ports/devlink/fake_devlink.h"
 #include "agent/ports/netlink/fake_network.h"
 #include "agent/ports/qmp/fake_qmp_port.h"
@@ -79,6 +80,7 @@ class Machine {
   FakeUevents uevents_;
   FakeUeventPort uevent_port_{&uevents_};
   FakeQmpPort qmp_;
+  FakeConntrack conntrack_;
   FakeSlowPath slow_path_;
 
   std::mutex vms_mutex_;

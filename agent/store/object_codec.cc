@@ -111,6 +111,24 @@ class Fields {
     return least;
   }
 
+  template <typename T>
+  T Small(const char* name, uint32_t value) {
+    return static_cast<T>(Number(name, value, 0, std::numeric_limits<T>::max()));
+  }
+
+  // Ids, ascending, each once.
+  std::vector<std::string> Ids(const char* name,
+                               google::protobuf::RepeatedPtrField<std::string>* list) {
+    std::vector<std::string> ids;
+    for (std::string& id : *list) {
+      ids.push_back(Id(name, &id));
+      if (ids.size() > 1 && !(ids[ids.size() - 2] < ids.back())) {
+        Fail(StrCat("has '", name, "' that are not in order, or one twice"));
+      }
+    }
+    return ids;
+  }
+
   Vni VniOf(uint32_t number) {
     return Vni::Make(Number("vni", number, Vni::kMin, Vni::kMax)).value_or(Vni());
   }
@@ -232,6 +250,7 @@ void Put(const Vpc& from, pb::Vpc* to) {
   } else if (from.vni) {
     to->set_vni(from.vni->value());
   }
+  to->set_ct_zone(from.ct_zone.value_or(0));
 }
 
 void Take(Fields& fields, pb::Vpc& from, Vpc* to) {
@@ -244,6 +263,9 @@ void Take(Fields& fields, pb::Vpc& from, Vpc* to) {
   } else {
     fields.Fail("has neither 'vni' nor 'vlan' nor 'flat'");
   }
+  if (from.ct_zone() == 0) return;
+  to->ct_zone = fields.Small<uint16_t>("ct_zone", from.ct_zone());
+  if (!to->vni) fields.Fail("has a 'ct_zone', but no 'vni'");
 }
 
 void Put(const Subnet& from, pb::Subnet* to) {
@@ -287,6 +309,8 @@ void Put(const Port& from, pb::Port* to) {
   to->set_trust(from.trust);
   to->set_max_tx_mbps(from.max_tx_mbps);
   to->set_min_tx_mbps(from.min_tx_mbps);
+  to->mutable_security_groups()->Assign(from.security_groups.begin(), from.security_groups.end());
+  to->set_policy(from.policy);
 }
 
 void Take(Fields& fields, pb::Port& from, Port* to) {
@@ -309,6 +333,11 @@ void Take(Fields& fields, pb::Port& from, Port* to) {
   to->trust = from.trust();
   to->max_tx_mbps = from.max_tx_mbps();
   to->min_tx_mbps = from.min_tx_mbps();
+  to->security_groups = fields.Ids("security_groups", from.mutable_security_groups());
+  to->policy = static_cast<uint32_t>(fields.Number("policy", from.policy(), 0, kMaxOrdinal));
+  if ((to->policy == 0) != to->security_groups.empty()) {
+    fields.Fail("has a 'policy' without 'security_groups', or these without it");
+  }
 }
 
 void Put(const Endpoint& from, pb::Endpoint* to) {
@@ -317,6 +346,7 @@ void Put(const Endpoint& from, pb::Endpoint* to) {
   to->set_mac(OctetsOf(from.mac));
   for (const IpAddress& address : from.addresses) to->add_addresses(OctetsOf(address));
   to->set_vtep(OctetsOf(from.vtep));
+  to->mutable_security_groups()->Assign(from.security_groups.begin(), from.security_groups.end());
 }
 
 void Take(Fields& fields, pb::Endpoint& from, Endpoint* to) {
@@ -326,6 +356,7 @@ void Take(Fields& fields, pb::Endpoint& from, Endpoint* to) {
   to->addresses = fields.Addresses("addresses", from.addresses());
   if (to->addresses.empty()) fields.Fail("has no address");
   to->vtep = fields.Address("vtep", from.vtep());
+  to->security_groups = fields.Ids("security_groups", from.mutable_security_groups());
 }
 
 void Put(const Route& from, pb::Route* to) {
@@ -340,6 +371,59 @@ void Take(Fields& fields, pb::Route& from, Route* to) {
   to->next_hop = fields.Address("next_hop", from.next_hop());
   if (to->next_hop.is_v4() != to->prefix.address().is_v4()) {
     fields.Fail("has a 'next_hop' of another family than its 'prefix'");
+  }
+}
+
+void Put(const SecurityRule& from, pb::SecurityRule* to) {
+  to->set_ingress(from.ingress);
+  if (from.v4) to->set_family(*from.v4 ? 4 : 6);
+  if (from.protocol) to->set_protocol(*from.protocol);
+  if (from.ports) {
+    to->set_port_min(from.ports->first);
+    to->set_port_max(from.ports->last);
+  }
+  if (from.icmp_type) to->set_icmp_type(*from.icmp_type);
+  if (from.icmp_code) to->set_icmp_code(*from.icmp_code);
+  if (from.remote) to->set_remote_prefix(OctetsOf(*from.remote));
+  to->set_remote_group(from.remote_group);
+}
+
+SecurityRule Take(Fields& fields, pb::SecurityRule& from) {
+  SecurityRule to;
+  to.ingress = from.ingress();
+  if (from.family() != 0) to.v4 = from.family() == 4;
+  if (from.family() != 0 && from.family() != 4 && from.family() != 6) {
+    fields.Fail("has a 'family' that is none");
+  }
+  if (from.has_protocol()) to.protocol = fields.Small<uint8_t>("protocol", from.protocol());
+  if (from.has_port_min() != from.has_port_max() || from.port_min() > from.port_max()) {
+    fields.Fail("has a 'port_min' that does not fit its 'port_max'");
+  }
+  if (from.has_port_min()) {
+    to.ports = {fields.Small<uint16_t>("port_min", from.port_min()),
+                fields.Small<uint16_t>("port_max", from.port_max())};
+  }
+  if (from.has_icmp_type()) to.icmp_type = fields.Small<uint8_t>("icmp_type", from.icmp_type());
+  if (from.has_icmp_code()) to.icmp_code = fields.Small<uint8_t>("icmp_code", from.icmp_code());
+  if (!from.remote_prefix().empty())
+    to.remote = fields.Prefix("remote_prefix", from.remote_prefix());
+  to.remote_group = fields.Id("remote_group", from.mutable_remote_group(), /*may_be_empty=*/true);
+  return to;
+}
+
+void Put(const SecurityGroup& from, pb::SecurityGroup* to) {
+  to->set_vpc(from.vpc);
+  to->set_stateless(from.stateless);
+  for (const SecurityRule& rule : from.rules) Put(rule, to->add_rules());
+}
+
+void Take(Fields& fields, pb::SecurityGroup& from, SecurityGroup* to) {
+  to->vpc = fields.Id("vpc", from.mutable_vpc());
+  to->stateless = from.stateless();
+  for (pb::SecurityRule& rule : *from.mutable_rules()) {
+    if (!fields.CheckKnown(rule)) return;
+    to->rules.push_back(Take(fields, rule));
+    if (!fields.ok()) return;
   }
 }
 
@@ -464,6 +548,8 @@ Object DecodeKind(Fields& fields, ObjectKind kind, std::string_view id, std::str
       return DecodeNamed<pb::Endpoint, Endpoint>(fields, id, bytes);
     case ObjectKind::kRoute:
       return DecodeNamed<pb::Route, Route>(fields, id, bytes);
+    case ObjectKind::kSecurityGroup:
+      return DecodeNamed<pb::SecurityGroup, SecurityGroup>(fields, id, bytes);
   }
   fields.Fail("is of an unknown kind");
   return Vpc();
@@ -481,6 +567,9 @@ std::string EncodeObject(const Object& object) {
       return Encode<pb::Endpoint>(endpoint);
     }
     std::string operator()(const Route& route) const { return Encode<pb::Route>(route); }
+    std::string operator()(const SecurityGroup& group) const {
+      return Encode<pb::SecurityGroup>(group);
+    }
   };
   return std::visit(Encoder(), object);
 }

@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "agent/base/error.h"
 #include "agent/base/text.h"
 
 namespace fairlead {
@@ -21,6 +22,8 @@ class References {
       if (kind != ObjectKind::kEndpoint) there_.insert({kind, IdOf(stored.object)});
       if (const auto* subnet = std::get_if<Subnet>(&stored.object)) {
         vpc_of_subnet_[subnet->id] = subnet->vpc;
+      } else if (const auto* group = std::get_if<SecurityGroup>(&stored.object)) {
+        vpc_of_group_[group->id] = group->vpc;
       }
     }
   }
@@ -28,11 +31,14 @@ class References {
   absl::Status Check(const Object& object) const {
     if (const auto* subnet = std::get_if<Subnet>(&object)) return CheckVpc(object, subnet->vpc);
     if (const auto* route = std::get_if<Route>(&object)) return CheckVpc(object, route->vpc);
+    if (const auto* group = std::get_if<SecurityGroup>(&object)) return CheckGroup(*group);
     if (const auto* endpoint = std::get_if<Endpoint>(&object)) {
+      FAIRLEAD_RETURN_IF_ERROR(CheckGroups(object, endpoint->vpc, endpoint->security_groups));
       return CheckSubnet(object, endpoint->vpc, endpoint->subnet);
     }
     const auto* port = std::get_if<Port>(&object);
     if (port == nullptr) return absl::OkStatus();
+    FAIRLEAD_RETURN_IF_ERROR(CheckGroups(object, port->vpc, port->security_groups));
     if (!port->vm.empty() && !there_.contains({ObjectKind::kVm, port->vm})) {
       return Dangling(object, ObjectKind::kVm, port->vm);
     }
@@ -61,7 +67,28 @@ class References {
                                       " in vpc/", std::string(of->second)));
   }
 
+  absl::Status CheckGroups(const Object& object, std::string_view vpc,
+                           const std::vector<std::string>& groups) const {
+    for (const std::string& group : groups) {
+      const auto of = vpc_of_group_.find(std::string_view(group));
+      if (of == vpc_of_group_.end()) return Dangling(object, ObjectKind::kSecurityGroup, group);
+      if (of->second == vpc) continue;
+      return absl::DataLossError(StrCat("stored ", RefOf(object).ToString(), " is in vpc/",
+                                        std::string(vpc), ", and its security-group/", group,
+                                        " in vpc/", std::string(of->second)));
+    }
+    return absl::OkStatus();
+  }
+  absl::Status CheckGroup(const SecurityGroup& group) const {
+    for (const SecurityRule& rule : group.rules) {
+      if (rule.remote_group.empty()) continue;
+      FAIRLEAD_RETURN_IF_ERROR(CheckGroups(group, group.vpc, {rule.remote_group}));
+    }
+    return CheckVpc(group, group.vpc);
+  }
+
   absl::flat_hash_set<Key> there_;
+  absl::flat_hash_map<std::string_view, std::string_view> vpc_of_group_;
   absl::flat_hash_map<std::string_view, std::string_view> vpc_of_subnet_;
 };
 

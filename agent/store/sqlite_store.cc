@@ -78,6 +78,8 @@ constexpr char kCommits[] = "commits";  // how many there were
 // "taken_over:<store id>": one of the two.
 constexpr char kTakenOver[] = "taken_over:";
 constexpr uint64_t kKept = 1, kPurged = 2;
+// "left_zone:<conntrack zone>": 1.
+constexpr char kLeftZone[] = "left_zone:";
 
 // What each SQLite file begins with (sqlite.org/fileformat2.html, section 1.3.1).
 constexpr std::string_view kFileHead("SQLite format 3\0", 16);
@@ -91,6 +93,7 @@ struct Statements {
   Statement put_controller, remove_controller, all_controllers;
   Statement put_answer, prune_answers, remove_answers, all_answers;
   Statement taken_over;
+  Statement left_zones, remove_left_zone;
 };
 
 absl::StatusOr<Statements> PrepareAll(const Database& db) {
@@ -127,6 +130,8 @@ absl::StatusOr<Statements> PrepareAll(const Database& db) {
        "WHERE controller = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)"},
       {&s.remove_answers, "DELETE FROM answers WHERE controller = ?1"},
       {&s.taken_over, "SELECT name, value FROM meta WHERE name GLOB 'taken_over:*' ORDER BY name"},
+      {&s.left_zones, "SELECT name FROM meta WHERE name GLOB 'left_zone:*' ORDER BY name"},
+      {&s.remove_left_zone, "DELETE FROM meta WHERE name = ?1"},
       {&s.all_answers, "SELECT controller, request_id, answer FROM answers ORDER BY number"},
   };
   for (const auto& [statement, sql] : all) {
@@ -218,6 +223,7 @@ class SqliteStore final : public Store {
   absl::Status LoadControllers(StoreContents& contents);
   absl::Status LoadAnswers(StoreContents& contents);
   absl::Status LoadTakenOver(StoreContents& contents);
+  absl::Status LoadLeftZones(StoreContents& contents);
   absl::Status Write(const StoreBatch& batch);
   absl::Status WriteChange(const Change& change);
   absl::Status WriteAttachment(const Attachment& attachment);
@@ -355,6 +361,7 @@ absl::StatusOr<StoreContents> SqliteStore::Load() {
   FAIRLEAD_RETURN_IF_ERROR(LoadControllers(contents));
   FAIRLEAD_RETURN_IF_ERROR(LoadAnswers(contents));
   FAIRLEAD_RETURN_IF_ERROR(LoadTakenOver(contents));
+  FAIRLEAD_RETURN_IF_ERROR(LoadLeftZones(contents));
   return contents;
 }
 
@@ -448,6 +455,19 @@ absl::Status SqliteStore::LoadTakenOver(StoreContents& contents) {
   });
 }
 
+absl::Status SqliteStore::LoadLeftZones(StoreContents& contents) {
+  constexpr std::string_view kHead = kLeftZone;
+  return ForEachRow(statements_.left_zones, [&](const Statement& row) -> absl::Status {
+    const std::string name = row.Bytes(0);
+    uint32_t zone = 0;
+    if (!absl::SimpleAtoi(name.substr(kHead.size()), &zone) || zone < 1 || zone > UINT16_MAX) {
+      return absl::DataLossError(StrCat("store ", db_.path(), ": ", Quoted(name), " is no zone"));
+    }
+    contents.left_zones.insert(static_cast<uint16_t>(zone));
+    return absl::OkStatus();
+  });
+}
+
 absl::Status SqliteStore::WriteChange(const Change& change) {
   const auto remove = [&](const ObjectRef& ref) {
     return statements_.remove_object.Bind(1, ObjectKindName(ref.kind)).Bind(2, ref.id).Run();
@@ -475,6 +495,9 @@ absl::Status SqliteStore::WriteChange(const Change& change) {
                                  .Bind(4, stored.generation)
                                  .BindBlob(5, body)
                                  .Run());
+  }
+  for (const uint16_t zone : change.left_zones) {
+    FAIRLEAD_RETURN_IF_ERROR(SetMeta(StrCat(kLeftZone, zone), 1));
   }
   return SetMeta(kNextOrdinal, change.next_ordinal);
 }
@@ -523,6 +546,9 @@ absl::Status SqliteStore::Write(const StoreBatch& batch) {
   if (batch.next_lease) FAIRLEAD_RETURN_IF_ERROR(SetMeta(kNextLease, *batch.next_lease));
   if (batch.next_transaction) {
     FAIRLEAD_RETURN_IF_ERROR(SetMeta(kNextTransaction, *batch.next_transaction));
+  }
+  for (const uint16_t zone : batch.emptied_zones) {
+    FAIRLEAD_RETURN_IF_ERROR(statements_.remove_left_zone.Bind(1, StrCat(kLeftZone, zone)).Run());
   }
   if (batch.taken_over) {
     FAIRLEAD_RETURN_IF_ERROR(SetMeta(StrCat(kTakenOver, batch.taken_over->id),

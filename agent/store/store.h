@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,6 +66,7 @@ struct StoreContents {
   std::vector<ControllerRecord> controllers;
   std::vector<AnswerRecord> answers;  // oldest first
   std::vector<TakenOverStore> taken_over;
+  std::set<uint16_t> left_zones;  // World::left_zones
 };
 
 // One transaction.
@@ -81,6 +83,7 @@ struct StoreBatch {
       controller;  // one that is older than what is known changes nothing
   std::optional<AnswerRecord> answer;
   std::optional<TakenOverStore> taken_over;  // inserted or replaced, by id
+  std::vector<uint16_t> emptied_zones = {};  // left zones that may be used again
 };
 
 class Store {

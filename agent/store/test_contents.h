@@ -115,6 +115,22 @@ inline Object RandomObject(Random& random, ObjectKind kind, const std::string& i
                                                       : StrCat("2001:db8:", third, "::/48")),
                    RandomAddress(random, v4)};
     }
+    case ObjectKind::kSecurityGroup: {
+      SecurityGroup group{id, "vpc-1", random() % 2 != 0, {}};
+      for (uint32_t i = Below(random, 4); i > 0; --i) {
+        SecurityRule rule;
+        rule.ingress = random() % 2 != 0;
+        if (random() % 2 != 0) rule.v4 = random() % 2 != 0;
+        if (random() % 2 != 0) rule.protocol = static_cast<uint8_t>(random());
+        if (random() % 2 != 0) rule.ports = {0, static_cast<uint16_t>(random())};
+        if (random() % 2 != 0) rule.icmp_type = static_cast<uint8_t>(random());
+        if (random() % 2 != 0) rule.icmp_code = 0;
+        if (random() % 2 != 0) rule.remote = IpPrefix::Host(RandomAddress(random, true));
+        if (random() % 2 != 0) rule.remote_group = id;
+        group.rules.push_back(rule);
+      }
+      return group;
+    }
   }
   return Vpc{};
 }

@@ -22,8 +22,11 @@ bool Matches(const RuleMatch& m, const FlowPacket& p) {
   if (m.src_ip && !m.src_ip->Contains(p.src_ip)) return false;
   if (m.dst_ip && !m.dst_ip->Contains(p.dst_ip)) return false;
   if (m.ttl_expiring && p.ttl > 1) return false;
-  if (m.icmpv6_type && m.icmpv6_type != p.icmpv6_type) return false;
-  if (m.udp_dst_port && m.udp_dst_port != p.udp_dst_port) return false;
+  if (m.protocol && m.protocol != p.protocol) return false;
+  if (m.dst_port && (!p.dst_port || !m.dst_port->Matches(*p.dst_port))) return false;
+  if (m.icmp_type && m.icmp_type != p.icmp_type) return false;
+  if (m.icmp_code && m.icmp_code != p.icmp_code) return false;
+  if (m.ct && (!p.tracked || m.ct != p.connection)) return false;
   if (m.vni && m.vni != p.vni) return false;
   if (m.outer_src && (!p.outer_src || !m.outer_src->Contains(*p.outer_src))) return false;
   if (m.outer_dst && m.outer_dst != p.outer_dst) return false;
@@ -36,7 +39,7 @@ bool IsVerdict(const RuleAction& action) {
          !std::holds_alternative<ActionRoute>(action) &&
          !std::holds_alternative<ActionVlanPush>(action) &&
          !std::holds_alternative<ActionVlanPop>(action) &&
-         !std::holds_alternative<ActionMirror>(action);
+         !std::holds_alternative<ActionMirror>(action) && !std::holds_alternative<ActionCt>(action);
 }
 
 // The rule of the chain that takes the packet; null: none does.
@@ -50,10 +53,10 @@ const FlowRule* Hit(std::span<const FlowRule> rules, const RuleTable& table, uin
   for (; it != rules.end() && it->location.table == table && it->location.chain == chain; ++it) {
     if (hit != nullptr && it->location.priority != hit->location.priority) break;
     if (!Matches(it->match, packet) || (counts && !counts(*it))) continue;
-    if (hit != nullptr) {
+    if (hit != nullptr && hit->actions != it->actions) {
       faults.push_back(StrCat("ambiguous: ", hit->ToString(), " and ", it->ToString()));
     }
-    hit = &*it;
+    if (hit == nullptr) hit = &*it;
   }
   return hit;
 }
@@ -109,6 +112,14 @@ std::optional<uint32_t> Do(const FlowRule& rule, FlowPacket& packet, FlowWalk& w
       out.ttl = packet.ttl;
       out.header = around;
       out.vlan = packet.vlan;
+    } else if (const auto* ct = std::get_if<ActionCt>(&action)) {
+      if (ct->commit) {
+        if (!packet.tracked) faults.push_back(StrCat("commits what is unknown: ", rule.ToString()));
+        walk.outcome.committed = ct->zone;
+      } else if (packet.tracked) {
+        faults.push_back(StrCat("looked up twice: ", rule.ToString()));
+      }
+      packet.tracked = true;
     } else if (const auto* jump = std::get_if<ActionGotoChain>(&action)) {
       return jump->chain;
     } else if (std::holds_alternative<ActionPass>(action)) {
@@ -134,7 +145,7 @@ std::string Tag(const std::optional<VlanId>& vlan) {
 }  // namespace
 
 std::string FlowOutcome::ToString() const {
-  std::string also;
+  std::string also = committed ? StrCat(", committed in zone ", *committed) : "";
   for (const Copy& copy : copies) StrAppend(&also, ", copied to ", NameOf(copy.to), Tag(copy.vlan));
   switch (kind) {
     case Kind::kDropped:

@@ -28,8 +28,11 @@ struct FlowPacket {
   MacAddress dst_mac;
   IpAddress src_ip, dst_ip;  // of IPv4 and IPv6
   uint8_t ttl = 64;
-  std::optional<uint8_t> icmpv6_type;
-  std::optional<uint16_t> udp_dst_port;
+  std::optional<uint8_t> protocol;   // of IPv4 and IPv6
+  std::optional<uint16_t> dst_port;  // of TCP and UDP, if it is no fragment
+  std::optional<uint8_t> icmp_type, icmp_code;
+  CtState connection = CtState::kNew;        // what conntrack says when it is asked
+  bool tracked = false;                      // it was asked
   std::optional<MacAddress> arp_sender_mac;  // of ARP, like the next
   std::optional<IpAddress> arp_sender_ip;
   // The outer header, while the packet carries one.
@@ -55,6 +58,7 @@ struct FlowOutcome {
     friend bool operator==(const Copy&, const Copy&) = default;
   };
   std::vector<Copy> copies;
+  std::optional<uint16_t> committed;  // the zone that its connection was made known in
   std::string ToString() const;
   friend bool operator==(const FlowOutcome&, const FlowOutcome&) = default;
 };

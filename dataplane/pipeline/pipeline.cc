@@ -4,8 +4,12 @@
 #include <iterator>
 #include <utility>
 
+#include "dataplane/pipeline/overlay_rule.h"
+
 namespace fairlead {
 namespace {
+
+using namespace overlay;  // NOLINT: of this folder
 
 constexpr MacAddress kBroadcast({0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
 // All_DHCP_Relay_Agents_and_Servers, ff02::1:2 (RFC 8415 section 7.1), over Ethernet (RFC 2464
@@ -18,38 +22,9 @@ constexpr uint16_t kDhcp4ClientPort = 68;
 constexpr uint16_t kDhcp6ClientPort = 546;
 static_assert(kPrioDeliver + kMaxTunnelPeers <= kPrioGateway4);
 
-RuleTable BlockOf(const VpcContext& vpc) { return {RuleTable::Kind::kVpcBlock, vpc.vni}; }
-RuleTable TunnelTable() { return {RuleTable::Kind::kTunnelIngress, Vni()}; }
-
-DeviceRef Representor(const BoundPort& port) {
-  return {DeviceRef::Kind::kRepresentor, port.vf, port.representor_ifindex};
-}
 DeviceRef TunnelDevice(const TunnelFacts& tunnel) {
   return {DeviceRef::Kind::kTunnel, VfId(), tunnel.ifindex};
 }
-
-// What every rule of the tunnel device matches: mlx5.md section 1 wants outer
-// port and outer destination in each, and the VNI keeps the VPCs apart.
-void MatchOuter(const VpcContext& vpc, RuleMatch& match) {
-  match.vni = vpc.vni;
-  match.outer_dst = vpc.tunnel.local;
-  match.outer_udp_port = vpc.tunnel.udp_port;
-}
-
-FlowRule Rule(const RuleLocation& location, uint16_t ethertype, RuleAction verdict) {
-  FlowRule rule;
-  rule.location = location;
-  rule.match.ethertype = ethertype;
-  rule.actions = {std::move(verdict)};
-  return rule;
-}
-
-// The end of a chain of its own, which its number names twice.
-FlowRule EndOfChain(const VpcContext& vpc, uint32_t chain) {
-  return Rule({BlockOf(vpc), chain, kPrioDefaultDrop, chain}, kEtherAll, ActionDrop{});
-}
-
-uint16_t EtherTypeOf(const IpAddress& address) { return address.is_v4() ? kEtherIpv4 : kEtherIpv6; }
 
 bool Routed(const SubnetContext& subnet, const IpAddress& address) {
   return address.is_v4() ? subnet.routed4 : subnet.routed6;
@@ -122,23 +97,25 @@ std::vector<FlowRule> CompileVpcRules(const VpcContext& vpc) {
       {133, true}, {135, true}, {134, false}, {136, false}, {137, false}};
   uint16_t priority = kPrioNd;
   for (const NdType& nd : kNdTypes) {
-    add(0, priority++, kEtherIpv6, nd.answered ? RuleAction(ActionTrap{}) : ActionDrop{})
-        .icmpv6_type = nd.type;
+    MatchIcmp6(
+        add(0, priority++, kEtherIpv6, nd.answered ? RuleAction(ActionTrap{}) : ActionDrop{}),
+        nd.type);
   }
   RuleMatch& dhcp4 = add(0, kPrioDhcp4, kEtherIpv4, ActionTrap{});
   dhcp4.dst_mac = kBroadcast;
-  dhcp4.udp_dst_port = kDhcp4ServerPort;
+  MatchUdp(dhcp4, kDhcp4ServerPort);
   RuleMatch& dhcp6 = add(0, kPrioDhcp6, kEtherIpv6, ActionTrap{});
   dhcp6.dst_mac = kDhcp6Multicast;
-  dhcp6.udp_dst_port = kDhcp6ServerPort;
+  MatchUdp(dhcp6, kDhcp6ServerPort);
 
   // What only a server sends, and the slow path is the only one.
-  add(0, kPrioDhcpReply4, kEtherIpv4, ActionDrop{}).udp_dst_port = kDhcp4ClientPort;
-  add(0, kPrioDhcpReply6, kEtherIpv6, ActionDrop{}).udp_dst_port = kDhcp6ClientPort;
+  MatchUdp(add(0, kPrioDhcpReply4, kEtherIpv4, ActionDrop{}), kDhcp4ClientPort);
+  MatchUdp(add(0, kPrioDhcpReply6, kEtherIpv6, ActionDrop{}), kDhcp6ClientPort);
 
   add(vpc.ordinal, kPrioExpired4, kEtherIpv4, ActionTrap{}).ttl_expiring = true;
   add(vpc.ordinal, kPrioExpired6, kEtherIpv6, ActionTrap{}).ttl_expiring = true;
   out.push_back(EndOfChain(vpc, vpc.ordinal));
+  AddVpcSecurity(vpc, out);
   return out;
 }
 
@@ -171,6 +148,7 @@ std::vector<FlowRule> CompileSubnetRules(const VpcContext& vpc, const Subnet& su
     jump.match.dst_mac = kGatewayMac;
     out.push_back(std::move(jump));
   }
+  AddSubnetSecurity(vpc, subnet, ordinal, out);
   return out;
 }
 
@@ -194,16 +172,24 @@ std::vector<FlowRule> CompilePortRules(const VpcContext& vpc, const SubnetContex
   AddRoutes(vpc, subnet, port.addresses, port.mac, port.ordinal, port.offload, deliver.actions,
             out);
 
-  deliver.location = {TunnelTable(), 0, kPrioDeliver, port.ordinal};
+  const bool judged = vpc.security() != SecurityMode::kNone;
+  deliver.location = {TunnelTable(), judged ? vpc.ordinal : 0, kPrioDeliver, port.ordinal};
   MatchOuter(vpc, deliver.match);
   deliver.actions.insert(deliver.actions.begin(), ActionDecap{});
-  if (vpc.peers.empty()) out.push_back(deliver);
-  for (const IpPrefix& peers : vpc.peers) {
-    deliver.match.outer_src = peers;
+  if (vpc.peers.empty() || judged) {
     out.push_back(deliver);
-    ++deliver.location.priority;
+  } else {
+    for (const IpPrefix& peers : vpc.peers) {
+      deliver.match.outer_src = peers;
+      out.push_back(deliver);
+      ++deliver.location.priority;
+    }
   }
 
+  const std::vector<RuleAction> admitted =
+      vpc.security() == SecurityMode::kStateful
+          ? Goto(vpc, Stage::kState, subnet.ordinal, /*ct=*/true)
+          : Goto(vpc, Stage::kEgress, PolicyOf(vpc, port));
   std::vector<AddressPair> owned;
   for (const IpAddress& address : port.addresses) {
     owned.push_back({port.mac, IpPrefix::Host(address)});
@@ -214,12 +200,14 @@ std::vector<FlowRule> CompilePortRules(const VpcContext& vpc, const SubnetContex
     const bool v4 = pair.prefix.address().is_v4();
     FlowRule admit = Rule({BlockOf(vpc), 0, v4 ? next4++ : next6++, port.ordinal},
                           EtherTypeOf(pair.prefix.address()), ActionGotoChain{subnet.ordinal});
+    if (judged) admit.actions = admitted;
     admit.match.in_device = Representor(port);
     admit.match.src_mac = pair.mac.value_or(port.mac);
     admit.match.src_ip = pair.prefix;
     admit.offload = port.offload;
     out.push_back(std::move(admit));
   }
+  if (judged) AddPortSecurity(vpc, subnet, port, out);
   return out;
 }
 
@@ -234,11 +222,14 @@ std::vector<FlowRule> CompileEndpointRules(const VpcContext& vpc, const SubnetCo
   AddRoutes(vpc, subnet, endpoint.addresses, endpoint.mac, ordinal, OffloadWish::kPrefer,
             deliver.actions, out);
   out.insert(out.begin(), std::move(deliver));
+  std::vector<FlowRule> of_member = CompileMemberRules(vpc, endpoint.security_groups,
+                                                       endpoint.addresses, ordinal, /*here=*/false);
+  std::move(of_member.begin(), of_member.end(), std::back_inserter(out));
   return out;
 }
 
-FlowRule CompileRouteRule(const VpcContext& vpc, const Route& route, uint32_t ordinal,
-                          const NextHop& next_hop) {
+std::vector<FlowRule> CompileRouteRules(const VpcContext& vpc, const Route& route, uint32_t ordinal,
+                                        const NextHop& next_hop) {
   const IpAddress& network = route.prefix.address();
   const uint16_t first = network.is_v4() ? kPrioStatic4 : kPrioStatic6;
   const auto priority = static_cast<uint16_t>(first + network.bits() - route.prefix.length());
@@ -253,7 +244,9 @@ FlowRule CompileRouteRule(const VpcContext& vpc, const Route& route, uint32_t or
     rule.actions = {ActionRoute{kGatewayMac, (*endpoint)->mac}, Encap(vpc, **endpoint),
                     ActionRedirect{TunnelDevice(vpc.tunnel)}};
   }
-  return rule;
+  std::vector<FlowRule> out{std::move(rule)};
+  AddRouteSecurity(vpc, route, ordinal, next_hop, out);
+  return out;
 }
 
 bool IsStaticRoute(const RulePlace& place) {

@@ -77,7 +77,7 @@ class Network {
     }
     for (size_t i = 0; i < routes.size(); ++i) {
       const auto& [route, next_hop] = routes[i];
-      add({CompileRouteRule(vpc, route, 5000U + static_cast<uint32_t>(i), next_hop)});
+      add(CompileRouteRules(vpc, route, 5000U + static_cast<uint32_t>(i), next_hop));
     }
     return out;
   }
@@ -212,11 +212,11 @@ TEST(PipelineTest, TheOffloadWishOfAStaticRouteIsThatOfThePortItLeadsTo) {
   BoundPort& port = net.bound[0][0];
   for (const OffloadWish wish : {OffloadWish::kOff, OffloadWish::kPrefer, OffloadWish::kMust}) {
     port.offload = wish;
-    EXPECT_EQ(CompileRouteRule(net.vpc, route, 9, &port).offload, wish);
+    EXPECT_EQ(CompileRouteRules(net.vpc, route, 9, &port).at(0).offload, wish);
   }
-  EXPECT_EQ(CompileRouteRule(net.vpc, route, 9, &net.far[0][0].first).offload,
+  EXPECT_EQ(CompileRouteRules(net.vpc, route, 9, &net.far[0][0].first).at(0).offload,
             OffloadWish::kPrefer);
-  EXPECT_EQ(CompileRouteRule(net.vpc, route, 9, NextHop()).offload, OffloadWish::kPrefer);
+  EXPECT_EQ(CompileRouteRules(net.vpc, route, 9, NextHop()).at(0).offload, OffloadWish::kPrefer);
 }
 
 TEST(PipelineTest, WhatAPortDoesNotOwnDoesNotLeaveIt) {

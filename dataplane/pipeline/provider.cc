@@ -77,11 +77,11 @@ class Admission {
     FlowRule& dhcp4 = Add(kPrioDhcp4Out, kEtherIpv4, Out(vpc_));
     dhcp4.match.src_ip = Unspecified4();
     dhcp4.match.dst_mac = kBroadcast;
-    dhcp4.match.udp_dst_port = kDhcp4ServerPort;
+    MatchUdp(dhcp4.match, kDhcp4ServerPort);
     FlowRule& dhcp6 = Add(kPrioDhcp6Out, kEtherIpv6, Out(vpc_));
     dhcp6.match.src_ip = own_link_local_;
     dhcp6.match.dst_mac = kDhcp6Multicast;
-    dhcp6.match.udp_dst_port = kDhcp6ServerPort;
+    MatchUdp(dhcp6.match, kDhcp6ServerPort);
   }
 
  private:
@@ -118,11 +118,11 @@ class Admission {
     uint16_t priority = kPrioNdOwn;
     for (const Kind& kind : kinds) {
       FlowRule& rule = Add(priority++, kEtherIpv6, Deliver());
-      rule.match.icmpv6_type = kind.type;
+      MatchIcmp6(rule.match, kind.type);
       rule.match.src_ip = kind.from;
     }
     FlowRule& solicitation = Add(priority, kEtherIpv6, Out(vpc_));
-    solicitation.match.icmpv6_type = kRouterSolicitation;
+    MatchIcmp6(solicitation.match, kRouterSolicitation);
     solicitation.match.src_ip = own_link_local_;
     solicitation.match.dst_mac = kAllRouters;
   }
@@ -213,10 +213,10 @@ std::vector<FlowRule> CompileProviderVpcRules(const ProviderContext& vpc,
   add(0, kPrioVlan, kEtherVlan, {ActionDrop{}});
   add(0, kPrioQinQ, kEtherQinQ, {ActionDrop{}});
   // What only a router, or a DHCP server, sends; in a provider network the fabric has them.
-  add(0, kPrioNd + 2, kEtherIpv6, {ActionDrop{}}).icmpv6_type = kRouterAdvertisement;
-  add(0, kPrioNd + 4, kEtherIpv6, {ActionDrop{}}).icmpv6_type = kRedirect;
-  add(0, kPrioDhcpReply4, kEtherIpv4, {ActionDrop{}}).udp_dst_port = kDhcp4ClientPort;
-  add(0, kPrioDhcpReply6, kEtherIpv6, {ActionDrop{}}).udp_dst_port = kDhcp6ClientPort;
+  MatchIcmp6(add(0, kPrioNd + 2, kEtherIpv6, {ActionDrop{}}), kRouterAdvertisement);
+  MatchIcmp6(add(0, kPrioNd + 4, kEtherIpv6, {ActionDrop{}}), kRedirect);
+  MatchUdp(add(0, kPrioDhcpReply4, kEtherIpv4, {ActionDrop{}}), kDhcp4ClientPort);
+  MatchUdp(add(0, kPrioDhcpReply6, kEtherIpv6, {ActionDrop{}}), kDhcp6ClientPort);
   // A NIC that has the drop at the end of the chain, and cannot look into ARP, hands all of it to
   // the software, which has asked its own rules before this one: nobody listens there.
   add(0, kPrioArpOther, kEtherArp, {ActionTrap{}});

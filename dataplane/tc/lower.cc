@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/tc/lower.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "agent/base/error.h"
@@ -31,14 +32,15 @@ absl::Status NoDevice(const FlowRule& rule, std::string_view what) {
 
 // Where an action stands among the others.
 struct Rank {
-  static constexpr int kCopy = 2;
-  static constexpr int kVerdict = 4;
+  static constexpr int kCopy = 3;
+  static constexpr int kVerdict = 5;
   int operator()(const ActionDecap&) const { return 0; }
   int operator()(const ActionVlanPop&) const { return 0; }
-  int operator()(const ActionRoute&) const { return 1; }
+  int operator()(const ActionCt&) const { return 1; }
+  int operator()(const ActionRoute&) const { return 2; }
   int operator()(const ActionMirror&) const { return kCopy; }
-  int operator()(const ActionEncap&) const { return 3; }
-  int operator()(const ActionVlanPush&) const { return 3; }
+  int operator()(const ActionEncap&) const { return 4; }
+  int operator()(const ActionVlanPush&) const { return 4; }
   int operator()(const ActionRedirect&) const { return kVerdict; }
   int operator()(const ActionGotoChain&) const { return kVerdict; }
   int operator()(const ActionTrap&) const { return kVerdict; }
@@ -51,6 +53,14 @@ template <typename Action>
 bool BeforeLast(const FlowRule& rule) {
   const auto& actions = rule.actions;
   return actions.size() > 1 && std::holds_alternative<Action>(actions[actions.size() - 2]);
+}
+
+bool IsCt(const RuleAction& action) { return std::holds_alternative<ActionCt>(action); }
+
+// A packet that a NIC did not find goes on in software, where it would not be if rules of hardware
+// alone led there.
+bool UsesCt(const FlowRule& rule) {
+  return rule.match.ct || std::any_of(rule.actions.begin(), rule.actions.end(), IsCt);
 }
 
 absl::Status CheckVlan(const FlowRule& rule) {
@@ -102,7 +112,8 @@ absl::Status CheckOrder(const FlowRule& rule) {
     const int before = i == 0 ? -1 : RankOf(actions[i - 1]);
     if (rank < before || (rank == before && rank != Rank::kCopy)) {
       return Refuse(rule,
-                    "it must decapsulate or take the tag off, route, copy, and encapsulate or put "
+                    "it must decapsulate or take the tag off, ask conntrack, route, copy, and "
+                    "encapsulate or put "
                     "a tag on in this order, and each but copies at most once");
     }
     const auto* mirror = std::get_if<ActionMirror>(&actions[i]);
@@ -116,12 +127,20 @@ absl::Status CheckOrder(const FlowRule& rule) {
     FAIRLEAD_RETURN_IF_ERROR(CheckUplinkIngress(rule));
   }
   const DeviceRef* to = OutputOf(rule);
+  if (to != nullptr && std::any_of(actions.begin(), actions.end(), IsCt)) {
+    // mlx5: on a miss there a packet by the tunnel would lose what it came with.
+    return Refuse(rule, "after conntrack it must go on to a chain");
+  }
   if (to == nullptr) {  // mlx5: a decapsulation goes with no jump to a chain, nor with a trap
     const bool copies = std::holds_alternative<ActionPass>(actions.back()) &&
                         std::holds_alternative<ActionMirror>(actions.front());
-    return actions.size() == 1 || copies
+    const bool asks = actions.size() == 2 && std::holds_alternative<ActionCt>(actions.front()) &&
+                      std::holds_alternative<ActionGotoChain>(actions.back());
+    return actions.size() == 1 || copies || asks
                ? absl::OkStatus()
-               : Refuse(rule, "a jump to a chain, a trap or a drop must be its only action");
+               : Refuse(rule,
+                        "a jump to a chain, but for conntrack before it, a trap or a drop must be "
+                        "its only action");
   }
   const bool encap = BeforeLast<ActionEncap>(rule);
   const bool to_tunnel = to->kind == DeviceRef::Kind::kTunnel;
@@ -145,6 +164,18 @@ absl::Status CheckOrder(const FlowRule& rule) {
   }
   if (routes && !match.dst_ip) return Refuse(rule, "a rule that routes names where to");
   return absl::OkStatus();
+}
+
+uint16_t CtBitOf(CtState state) {
+  switch (state) {
+    case CtState::kNew:
+      return kCtNew;
+    case CtState::kEstablished:
+      return kCtEstablished;
+    case CtState::kRelated:
+      break;
+  }
+  return kCtRelated;
 }
 
 struct ActionLowerer {
@@ -181,6 +212,7 @@ struct ActionLowerer {
   void operator()(const ActionVlanPush& a) const { out->push_back(TcVlanPush{a.vlan.value()}); }
   void operator()(const ActionVlanPop&) const { out->push_back(TcVlanPop{}); }
   void operator()(const ActionMirror& a) const { out->push_back(TcMirror{a.to.ifindex}); }
+  void operator()(const ActionCt& a) const { out->push_back(TcCt{a.zone, a.commit}); }
   void operator()(const ActionPass&) const {
     out->push_back(TcGact{.verdict = TcGact::Verdict::kContinue, .chain = 0});
   }
@@ -199,8 +231,8 @@ TcFilter::Flags FlagsOf(const FlowRule& rule) {
   // Refused by the core on a tunnel device; by mlx5 for "indev" on the other
   // representors of a block, and for what goes to a representor on that one itself.
   // There "must" is proven by reading back in_hw.
-  const bool takes_skip_sw =
-      rule.location.table.is_block() && !rule.match.in_device && !SendsWithinBlock(rule);
+  const bool takes_skip_sw = rule.location.table.is_block() && !rule.match.in_device &&
+                             !SendsWithinBlock(rule) && !UsesCt(rule);
   return takes_skip_sw ? TcFilter::Flags::kSkipSw : TcFilter::Flags::kNone;
 }
 
@@ -256,8 +288,15 @@ absl::StatusOr<TcFilter> Lower(const FlowRule& rule, const DeviceNames& names, u
   filter.match.src_ip = match.src_ip;
   filter.match.dst_ip = match.dst_ip;
   filter.match.ttl_expiring = match.ttl_expiring;
-  filter.match.icmpv6_type = match.icmpv6_type;
-  filter.match.udp_dst_port = match.udp_dst_port;
+  filter.match.ip_proto = match.protocol;
+  if (match.dst_port) filter.match.dst_port = {match.dst_port->value, match.dst_port->mask};
+  filter.match.icmp_type = match.icmp_type;
+  filter.match.icmp_code = match.icmp_code;
+  if (match.ct) {
+    const uint16_t state = CtBitOf(*match.ct);
+    filter.match.ct_state = TcCtState{static_cast<uint16_t>(kCtTracked | state),
+                                      static_cast<uint16_t>(kCtTracked | state)};
+  }
   if (match.vni) filter.match.enc_key_id = match.vni->value();
   filter.match.enc_src = match.outer_src;
   filter.match.enc_dst = match.outer_dst;

@@ -139,12 +139,13 @@ TEST(Lower, TrapsToTheSlowPath) {
   rule.match = {};
   rule.match.ethertype = kEtherIpv4;
   rule.match.src_mac = *MacAddress::Parse("52:54:00:00:00:02");
-  rule.match.udp_dst_port = 67;
+  MatchUdp(rule.match, 67);
   rule.match.ttl_expiring = true;
   auto filter = Lower(rule, Name, kStore);
   ASSERT_TRUE(filter.ok()) << filter.status();
   EXPECT_EQ(filter->match.src_mac, rule.match.src_mac);
-  EXPECT_EQ(filter->match.udp_dst_port, 67);
+  EXPECT_EQ(filter->match.ip_proto, 17);
+  EXPECT_EQ(filter->match.dst_port, TcPortMask{67});
   EXPECT_TRUE(filter->match.ttl_expiring);
   EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcGact{TcGact::Verdict::kTrap, 0}}));
   EXPECT_EQ(filter->flags, TcFilter::Flags::kNone);
@@ -170,13 +171,14 @@ TEST(Lower, TakesEveryOtherKey) {
   rule.match.ethertype = kEtherIpv6;
   rule.match.in_device = Rep();
   rule.match.src_ip = *IpPrefix::Parse("2001:db8::/64");
-  rule.match.icmpv6_type = 135;
+  MatchIcmp6(rule.match, 135);
   auto filter = Lower(rule, Name, kStore);
   ASSERT_TRUE(filter.ok()) << filter.status();
   EXPECT_EQ(filter->match.indev, "rep0");
   EXPECT_EQ(filter->match.ethertype, 0x86dd);
   EXPECT_EQ(filter->match.src_ip, *IpPrefix::Parse("2001:db8::/64"));
-  EXPECT_EQ(filter->match.icmpv6_type, 135);
+  EXPECT_EQ(filter->match.ip_proto, 58);
+  EXPECT_EQ(filter->match.icmp_type, 135);
   EXPECT_EQ(filter->actions, (std::vector<TcAction>{TcGact{TcGact::Verdict::kGotoChain, 9}}));
 }
 

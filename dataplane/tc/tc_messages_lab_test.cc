@@ -265,9 +265,9 @@ void TcMessagesTest::CompareOverlay(const Underlay& underlay) {
        {CompileVpcRules(vpc_), CompileSubnetRules(vpc_, subnet, 2),
         CompilePortRules(vpc_, context, port), CompilePortRules(vpc_, context, software),
         CompileEndpointRules(vpc_, context, endpoint, 5),
-        std::vector<FlowRule>{CompileRouteRule(vpc_, route("0.0.0.0/0"), 7, &software),
-                              CompileRouteRule(vpc_, route("2001:db8::/32"), 8, &endpoint),
-                              CompileRouteRule(vpc_, route("203.0.113.0/24"), 9, {})}}) {
+        CompileRouteRules(vpc_, route("0.0.0.0/0"), 7, &software),
+        CompileRouteRules(vpc_, route("2001:db8::/32"), 8, &endpoint),
+        CompileRouteRules(vpc_, route("203.0.113.0/24"), 9, {})}) {
     rules.insert(rules.end(), more.begin(), more.end());
   }
 

@@ -172,6 +172,10 @@ Ports FakeMachine::ports() {
   ports.tc = [this] {
     return absl::StatusOr<std::unique_ptr<TcPort>>(std::make_unique<FakeTcPort>(network));
   };
+  ports.conntrack = [this] {
+    return absl::StatusOr<std::unique_ptr<ConntrackPort>>(
+        std::make_unique<FakeConntrackPort>(&conntrack));
+  };
   ports.slow_path = [this](const std::string& /*path*/) {
     return absl::StatusOr<std::unique_ptr<SlowPathSocket>>(
         std::make_unique<FakeSlowPathSocket>(&slow_path));

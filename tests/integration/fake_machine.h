@@ -19,6 +19,7 @@
 
 #include "agent/daemon/config.h"
 #include "agent/daemon/lane_executor.h"
+#include "agent/ports/conntrack/fake_conntrack.h"
 #include "agent/ports/devlink/fake_devlink.h"
 #include "agent/ports/netlink/fake_network.h"
 #include "agent/ports/qmp/fake_qmp_port.h"
@@ -97,6 +98,7 @@ class FakeMachine {
   FakePciHost pci;
   FakeUevents uevents;
   FakeQmpPort qmp;
+  FakeConntrack conntrack;
   FakeSlowPath slow_path;
   DaemonConfig config;
 

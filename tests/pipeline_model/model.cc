@@ -37,6 +37,57 @@ bool Has(const std::vector<IpAddress>& addresses, const IpAddress& address) {
   return false;
 }
 
+// Who is at the other end of a frame, as a rule of a group may name it: an address, and the groups
+// of its owner, if that is where the frame comes from or goes to.
+struct OtherEnd {
+  IpAddress address;
+  std::vector<std::string> groups;
+};
+
+bool Allows(const SecurityRule& rule, const Frame& frame, const OtherEnd& other) {
+  const bool v4 = frame.kind == Frame::Kind::kIpv4;
+  if (rule.v4 && *rule.v4 != v4) return false;
+  if (rule.protocol && *rule.protocol != frame.protocol()) return false;
+  if (rule.ports) {
+    const std::optional<uint16_t> port =
+        frame.protocol() == 6 ? frame.tcp_dst_port : frame.udp_dst_port;
+    if (!port || *port < rule.ports->first || *port > rule.ports->last) return false;
+  }
+  if (rule.icmp_type && (!frame.icmpv6_type || *frame.icmpv6_type != *rule.icmp_type)) return false;
+  if (rule.remote && !rule.remote->Contains(other.address)) return false;
+  if (rule.remote_group.empty()) return true;
+  for (const std::string& group : other.groups) {
+    if (group == rule.remote_group) return true;
+  }
+  return false;
+}
+
+// "What the rules of these groups allow together, and nothing else. None: whatever its VPC
+// carries."
+bool PortAllows(const Network& network, const Port& port, bool ingress, const Frame& frame,
+                const OtherEnd& other) {
+  if (port.security_groups.empty()) return true;
+  for (const std::string& id : port.security_groups) {
+    for (const SecurityRule& rule : ById(network.groups, id)->rules) {
+      if (rule.ingress == ingress && Allows(rule, frame, other)) return true;
+    }
+  }
+  return false;
+}
+
+bool HasGroups(const Network& network, const Vpc& vpc) {
+  for (const SecurityGroup& group : network.groups) {
+    if (group.vpc == vpc.id) return true;
+  }
+  return false;
+}
+bool Stateful(const Network& network, const Vpc& vpc) {
+  for (const SecurityGroup& group : network.groups) {
+    if (group.vpc == vpc.id) return !group.stateless;
+  }
+  return false;
+}
+
 Verdict Deliver(const Network& network, const Vpc& vpc, const Owner& owner, const Frame& frame) {
   Verdict out;
   out.src_mac = frame.src_mac;
@@ -113,6 +164,39 @@ Verdict Route(const Network& network, const Vpc& vpc, const Subnet& from, const 
   return Deliver(network, vpc, owner, routed);
 }
 
+// The port of this host that it would come to, were there no groups: by its MAC, or behind the
+// gateway.
+const Port* ReceiverHere(const Network& network, const Vpc& vpc, const Frame& frame) {
+  if (frame.dst_mac != kGatewayMac) {
+    for (const Port& other : network.ports) {
+      if (other.vpc == vpc.id && *other.mac == frame.dst_mac) return &other;
+    }
+    return nullptr;
+  }
+  Owner owner = OwnerOf(network, vpc, frame.dst_ip);
+  if (!owner) owner = NextHopOf(network, vpc, frame.dst_ip);
+  return owner.port;
+}
+
+// "A rule allows connections": both ends judge the first packet, by who is at the other.
+bool AllowedHere(const Network& network, const Vpc& vpc, const Port& from, const Frame& frame) {
+  OtherEnd to{frame.dst_ip, {}};
+  const Owner owner = OwnerOf(network, vpc, frame.dst_ip);
+  if (owner.port != nullptr) to.groups = owner.port->security_groups;
+  if (owner.endpoint != nullptr && owner.endpoint->vtep != network.local) {
+    to.groups = owner.endpoint->security_groups;
+  }
+  if (!PortAllows(network, from, /*ingress=*/false, frame, to)) return false;
+  const Port* receiver = ReceiverHere(network, vpc, frame);
+  if (receiver == nullptr) return true;
+  OtherEnd sender{frame.src_ip, {}};
+  const Owner source = OwnerOf(network, vpc, frame.src_ip);
+  if (source.port != nullptr) sender.groups = source.port->security_groups;
+  return PortAllows(network, *receiver, /*ingress=*/true, frame, sender);
+}
+
+Verdict FromAdmitted(const Network& network, const Vpc& vpc, const Port& port, const Frame& frame);
+
 Verdict FromPort(const Network& network, const Frame& frame) {
   const Port& port = *ById(network.ports, frame.from_port);
   const Vpc& vpc = *ById(network.vpcs, port.vpc);
@@ -136,6 +220,17 @@ Verdict FromPort(const Network& network, const Frame& frame) {
       return {};
   }
   if (!Owns(port, frame.src_mac, frame.src_ip)) return {};
+  const bool stateful = Stateful(network, vpc);
+  const bool judged = HasGroups(network, vpc) && (!stateful || frame.state == Frame::State::kNew);
+  if (judged && !AllowedHere(network, vpc, port, frame)) return {.known = false};
+  Verdict out = FromAdmitted(network, vpc, port, frame);
+  if (out.kind == Verdict::Kind::kPort || out.kind == Verdict::Kind::kRemote) {
+    out.known = stateful && judged;
+  }
+  return out;
+}
+
+Verdict FromAdmitted(const Network& network, const Vpc& vpc, const Port& port, const Frame& frame) {
   if (frame.dst_mac == kGatewayMac) {
     return Route(network, vpc, *ById(network.subnets, port.subnet), frame);
   }
@@ -152,7 +247,30 @@ Verdict FromPort(const Network& network, const Frame& frame) {
   return {};
 }
 
+Verdict ToPort(const Network& network, const Vpc& vpc, const Port& port, const Frame& frame) {
+  Verdict out = Deliver(network, vpc, {&port, nullptr}, frame);
+  out.known = false;
+  if (!HasGroups(network, vpc)) return out;
+  const bool ip = frame.kind == Frame::Kind::kIpv4 || frame.kind == Frame::Kind::kIpv6;
+  if (!ip) return {.known = false};
+  if (Stateful(network, vpc) && frame.state != Frame::State::kNew) return out;
+  OtherEnd sender{frame.src_ip, {}};
+  const Owner source = OwnerOf(network, vpc, frame.src_ip);
+  if (source.endpoint != nullptr && source.endpoint->vtep != network.local) {
+    sender.groups = source.endpoint->security_groups;
+  }
+  if (!PortAllows(network, port, /*ingress=*/true, frame, sender)) return {.known = false};
+  out.known = Stateful(network, vpc);
+  return out;
+}
+
 }  // namespace
+
+uint8_t Frame::protocol() const {
+  if (icmpv6_type) return 58;
+  if (udp_dst_port) return 17;
+  return tcp_dst_port ? 6 : 47;
+}
 
 Verdict Judge(const Network& network, const Frame& frame) {
   if (!frame.from_port.empty()) return FromPort(network, frame);
@@ -166,9 +284,8 @@ Verdict Judge(const Network& network, const Frame& frame) {
   for (const Vpc& vpc : network.vpcs) {
     if (vpc.vni != frame.vni) continue;
     for (const Port& port : network.ports) {
-      if (port.vpc == vpc.id && *port.mac == frame.dst_mac) {
-        return Deliver(network, vpc, {&port, nullptr}, frame);
-      }
+      if (port.vpc == vpc.id && *port.mac == frame.dst_mac)
+        return ToPort(network, vpc, port, frame);
     }
   }
   return {};
@@ -183,15 +300,19 @@ std::string Frame::ToString() const {
                         : from_port,
       ": ", src_mac.ToString(), " > ", dst_mac.ToString(), ", ", src_ip.ToString(), " > ",
       dst_ip.ToString(), " ttl ", ttl, icmpv6_type ? StrCat(" icmpv6 ", *icmpv6_type) : "",
-      udp_dst_port ? StrCat(" udp ", *udp_dst_port) : "");
+      udp_dst_port ? StrCat(" udp ", *udp_dst_port) : "",
+      tcp_dst_port ? StrCat(" tcp ", *tcp_dst_port) : "",
+      state == State::kNew       ? ""
+      : state == State::kRelated ? " related"
+                                 : " established");
 }
 
 std::string Verdict::ToString() const {
   const std::string as = StrCat(" from ", src_mac.ToString(), " to ", dst_mac.ToString(), " ttl ",
-                                static_cast<int>(ttl));
+                                static_cast<int>(ttl), known == true ? ", and known" : "");
   switch (kind) {
     case Kind::kDropped:
-      return "dropped";
+      return known == true ? "dropped, and known" : "dropped";
     case Kind::kSlowPath:
       return "to the slow path";
     case Kind::kPort:

@@ -23,6 +23,7 @@ struct Network {
   std::vector<Port> ports;
   std::vector<Endpoint> endpoints;
   std::vector<Route> routes;
+  std::vector<SecurityGroup> groups;
   IpAddress local;  // this host's VTEP
   uint16_t udp_port = 4789;
   std::vector<IpPrefix> peers = {};  // whose frames are taken from the tunnel; none: anyone's
@@ -37,6 +38,11 @@ struct Frame {
   uint8_t ttl = 64;
   std::optional<uint8_t> icmpv6_type;
   std::optional<uint16_t> udp_dst_port;
+  std::optional<uint16_t> tcp_dst_port;
+  // What it is of a connection, where connections are followed.
+  enum class State : uint8_t { kNew, kEstablished, kRelated };
+  State state = State::kNew;
+  uint8_t protocol() const;  // of the header that it has, or one that nothing else says of it
   Vni vni;
   IpAddress outer_src, outer_dst;
   uint16_t outer_udp_port = 0;
@@ -51,8 +57,15 @@ struct Verdict {
   IpAddress vtep;
   MacAddress src_mac, dst_mac;  // kPort, kRemote: as it arrives
   uint8_t ttl = 0;
+  // Whether its connection is known from then on, where that is not all the same: of what is
+  // delivered, and of what a group does not allow.
+  std::optional<bool> known;
   std::string ToString() const;
-  friend bool operator==(const Verdict&, const Verdict&) = default;
+  friend bool operator==(const Verdict& a, const Verdict& b) {
+    return a.kind == b.kind && a.port == b.port && a.vni == b.vni && a.vtep == b.vtep &&
+           a.src_mac == b.src_mac && a.dst_mac == b.dst_mac && a.ttl == b.ttl &&
+           (!a.known || !b.known || a.known == b.known);
+  }
 };
 
 Verdict Judge(const Network& network, const Frame& frame);

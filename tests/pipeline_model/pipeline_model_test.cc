@@ -38,6 +38,8 @@ class Compiled {
       context.tunnel.local = network.local;
       context.tunnel.udp_port = network.udp_port;
       context.peers = network.peers;
+      const VpcPolicies policies = PoliciesIn(vpc, context.ordinal);
+      if (policies.mode != SecurityMode::kNone) context.policies = &policies;
       rules.push_back(DefaultDropRule(Block(*vpc.vni)));
       Add(CompileVpcRules(context));
       for (const Subnet& subnet : network.subnets) {
@@ -45,6 +47,9 @@ class Compiled {
       }
       for (const Route& route : network.routes) {
         if (route.vpc == vpc.id) AddRoute(context, route);
+      }
+      for (const auto& [number, policy] : policies.by_number) {
+        Add(CompilePolicyRules(context, number));
       }
     }
   }
@@ -72,10 +77,14 @@ class Compiled {
     packet.src_ip = frame.src_ip;
     packet.dst_ip = frame.dst_ip;
     packet.ttl = frame.ttl;
-    packet.icmpv6_type = frame.icmpv6_type;
-    packet.udp_dst_port = frame.udp_dst_port;
+    packet.protocol = frame.protocol();
+    packet.icmp_type = frame.icmpv6_type;
+    packet.icmp_code = 0;
+    packet.dst_port = frame.udp_dst_port ? frame.udp_dst_port : frame.tcp_dst_port;
+    packet.connection = static_cast<CtState>(frame.state);
     const FlowOutcome outcome = simulator.Run(table, packet);
     Verdict out;
+    out.known = outcome.committed.has_value();
     if (outcome.kind == FlowOutcome::Kind::kTrapped) out.kind = Verdict::Kind::kSlowPath;
     if (outcome.kind != FlowOutcome::Kind::kSent) return out;
     out.src_mac = outcome.src_mac;
@@ -97,6 +106,26 @@ class Compiled {
   std::vector<FlowRule> rules;
 
  private:
+  // A number for each list of groups that ports of the VPC have, and the VPC as it is stored.
+  VpcPolicies PoliciesIn(const Vpc& vpc, uint32_t ordinal) {
+    std::vector<StoredObject> objects;
+    const auto store = [&](Object object) { objects.push_back({std::move(object), 1, next_++}); };
+    Vpc stored = vpc;
+    for (const SecurityGroup& group : network_.groups) {
+      if (group.vpc != vpc.id) continue;
+      if (!group.stateless) stored.ct_zone = kFirstCtZone;
+      store(group);
+    }
+    for (Port port : network_.ports) {
+      if (port.vpc != vpc.id || port.security_groups.empty()) continue;
+      const auto [number, added] = policies_.try_emplace({vpc.id, port.security_groups}, next_);
+      next_ += added ? 1 : 0;
+      port.policy = policy_of_[port.id] = number->second;
+      store(port);
+    }
+    objects.push_back({stored, 1, ordinal});
+    return PoliciesOf(World(std::move(objects), next_), {stored, 1, ordinal});
+  }
   void Add(std::vector<FlowRule> more) {
     std::move(more.begin(), more.end(), std::back_inserter(rules));
   }
@@ -115,6 +144,8 @@ class Compiled {
       bound.mac = *port.mac;
       bound.addresses = port.addresses;
       bound.pairs = port.allowed_pairs;
+      bound.security_groups = port.security_groups;
+      bound.policy = policy_of_[port.id];
       vfs_[port.id] = bound.vf;
       bound_[port.id] = bound;
       blocks_[port.id] = vpc.vni;
@@ -138,7 +169,9 @@ class Compiled {
     for (const Endpoint& endpoint : network_.endpoints) {
       if (has(endpoint)) next_hop = &endpoint;
     }
-    rules.push_back(CompileRouteRule(vpc, route, next_++, next_hop));
+    for (FlowRule& rule : CompileRouteRules(vpc, route, next_++, next_hop)) {
+      rules.push_back(std::move(rule));
+    }
   }
 
   const Network& network_;
@@ -146,6 +179,8 @@ class Compiled {
   std::map<std::string, BoundPort> bound_;
   std::map<std::string, VfId> vfs_;
   std::map<std::string, Vni> blocks_;
+  std::map<std::pair<std::string, std::vector<std::string>>, uint32_t> policies_;
+  std::map<std::string, uint32_t> policy_of_;
 };
 
 std::string DisagreementOf(uint64_t seed, const RuleChange& mutate, bool tell) {
@@ -188,6 +223,16 @@ TEST(PipelineModelTest, TheRandomFramesMeetEveryVerdict) {
   }
   EXPECT_GT(routed, 200);
   EXPECT_GT(by_routes, 100);
+}
+
+bool In(const FlowRule& rule, Stage stage) { return StageOfChain(rule.location.chain) == stage; }
+bool Allows(const FlowRule& rule) {
+  const bool ends = rule.location.priority == kPrioDefaultDrop;
+  return (In(rule, Stage::kEgress) || In(rule, Stage::kIngress)) && !ends;
+}
+bool JumpsTo(const FlowRule& rule, Stage stage) {
+  const auto* jump = std::get_if<ActionGotoChain>(&rule.actions.back());
+  return jump != nullptr && StageOfChain(jump->chain) == stage;
 }
 
 bool InTunnel(const FlowRule& rule) {
@@ -235,17 +280,17 @@ std::vector<Mutation> Mutations() {
       {"no trap for ARP",
        Without([](const FlowRule& r) { return Traps(r) && r.match.ethertype == kEtherArp; })},
       {"no trap for solicitations",
-       Without([](const FlowRule& r) { return r.match.icmpv6_type == 135; })},
+       Without([](const FlowRule& r) { return MatchesIcmp6(r.match, 135); })},
       {"forwards neighbour advertisements",
-       Without([](const FlowRule& r) { return r.match.icmpv6_type == 136; })},
+       Without([](const FlowRule& r) { return MatchesIcmp6(r.match, 136); })},
       {"forwards router advertisements",
-       Without([](const FlowRule& r) { return r.match.icmpv6_type == 134; })},
+       Without([](const FlowRule& r) { return MatchesIcmp6(r.match, 134); })},
       {"DHCP by unicast is trapped", Each([](FlowRule& r) {
-         if (r.match.udp_dst_port) r.match.dst_mac.reset();
+         if (r.match.dst_port) r.match.dst_mac.reset();
        })},
       {"guests may be DHCP servers",
-       Without([](const FlowRule& r) { return r.match.udp_dst_port == 68; })},
-      {"no DHCPv6", Without([](const FlowRule& r) { return r.match.udp_dst_port == 547; })},
+       Without([](const FlowRule& r) { return MatchesUdp(r.match, 68); })},
+      {"no DHCPv6", Without([](const FlowRule& r) { return MatchesUdp(r.match, 547); })},
       {"tagged frames pass from the tunnel",
        Without([](const FlowRule& r) { return InTunnel(r) && r.match.ethertype == kEtherVlan; })},
       {"double-tagged frames pass from the tunnel",
@@ -324,6 +369,74 @@ std::vector<Mutation> Mutations() {
          return IsStaticRoute(PlaceOf(r.location)) &&
                 std::holds_alternative<ActionDrop>(r.actions[0]);
        })},
+      {"a sender's policy looks at no destination", Each([](FlowRule& r) {
+         if (In(r, Stage::kEgress)) r.match.dst_ip.reset();
+       })},
+      {"a receiver's policy looks at no source", Each([](FlowRule& r) {
+         if (In(r, Stage::kIngress) && !InTunnel(r)) r.match.src_ip.reset();
+       })},
+      {"the same, of what the tunnel brings", Each([](FlowRule& r) {
+         if (In(r, Stage::kIngress) && InTunnel(r)) r.match.src_ip.reset();
+       })},
+      {"policies look at no protocol", Each([](FlowRule& r) {
+         if (Allows(r)) r.match.protocol.reset();
+       })},
+      {"policies look at no port", Each([](FlowRule& r) {
+         if (Allows(r)) r.match.dst_port.reset();
+       })},
+      {"a range of ports is its first mask", Without([](const FlowRule& r) {
+         return r.match.dst_port && r.match.dst_port->mask < 0xfff0;
+       })},
+      {"policies look at no ICMP type", Each([](FlowRule& r) {
+         if (Allows(r)) r.match.icmp_type.reset();
+       })},
+      {"members are left out", Without([](const FlowRule& r) {
+         return r.location.priority >= kPrioMember4 &&
+                r.location.priority < kPrioMember6 + kMemberSlots;
+       })},
+      {"a neighbour's policy is not asked",
+       Without([](const FlowRule& r) { return r.location.priority == kPrioReceiver; })},
+      {"the policy behind the gateway is not asked", Without([](const FlowRule& r) {
+         return r.location.priority >= kPrioReceiver4 && r.location.priority < kPrioNoReceiver4;
+       })},
+      {"the policy behind a route is not asked", Without([](const FlowRule& r) {
+         return r.location.priority >= kPrioReceiverStatic4 &&
+                r.location.priority < kPrioElsewhere4 && JumpsTo(r, Stage::kIngress);
+       })},
+      {"a route's receiver judges what is for the subnets", Without([](const FlowRule& r) {
+         return r.location.priority == kPrioNoReceiver4 || r.location.priority == kPrioNoReceiver6;
+       })},
+      {"what is new passes as established", Each([](FlowRule& r) {
+         if (r.match.ct == CtState::kEstablished) r.match.ct.reset();
+       })},
+      {"what is established is judged",
+       Without([](const FlowRule& r) { return r.match.ct == CtState::kEstablished; })},
+      {"errors about connections are dropped",
+       Without([](const FlowRule& r) { return r.match.ct == CtState::kRelated; })},
+      {"a connection is known before its receiver was asked", Each([](FlowRule& r) {
+         if (In(r, Stage::kEgress) && r.match.ct) {
+           r.actions.insert(r.actions.begin(), ActionCt{kFirstCtZone, true});
+         }
+       })},
+      {"no connection is known", Each([](FlowRule& r) {
+         const auto* ct = ActionOf<ActionCt>(r);
+         if (ct != nullptr && ct->commit) r.actions.erase(r.actions.begin());
+       })},
+      {"conntrack is not asked", Each([](FlowRule& r) {
+         const auto* ct = ActionOf<ActionCt>(r);
+         if (ct != nullptr && !ct->commit) r.actions.erase(r.actions.begin());
+       })},
+      {"one policy for all",
+       [](Rules& rules) {
+         std::map<std::pair<RuleTable, Stage>, uint32_t> first;
+         for (FlowRule& rule : rules) {
+           auto* jump = ActionOf<ActionGotoChain>(rule);
+           if (jump == nullptr) continue;
+           const Stage stage = StageOfChain(jump->chain);
+           if (stage != Stage::kEgress && stage != Stage::kIngress) continue;
+           jump->chain = first.try_emplace({rule.location.table, stage}, jump->chain).first->second;
+         }
+       }},
       {"a chain without its end", Without([](const FlowRule& r) {
          return r.location.chain != 0 && r.location.priority == kPrioDefaultDrop;
        })},

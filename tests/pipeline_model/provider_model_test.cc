@@ -65,8 +65,10 @@ class Compiled {
     packet.src_mac = frame.src_mac;
     packet.dst_mac = frame.dst_mac;
     packet.src_ip = frame.src_ip;
-    packet.icmpv6_type = frame.icmpv6_type;
-    packet.udp_dst_port = frame.udp_dst_port;
+    if (frame.icmpv6_type) packet.protocol = kProtocolIcmp6;
+    if (frame.udp_dst_port) packet.protocol = kProtocolUdp;
+    packet.icmp_type = frame.icmpv6_type;
+    packet.dst_port = frame.udp_dst_port;
     packet.arp_sender_mac = frame.arp_sender_mac;
     packet.arp_sender_ip = frame.src_ip;
     const FlowOutcome outcome = simulator.Run(table, packet);
@@ -173,7 +175,7 @@ std::vector<Mutation> Mutations() {
       {"admits any address", Each([](FlowRule& r) { r.match.src_ip.reset(); })},
       {"admits ND from any link-local address", Each([](FlowRule& r) {
          const bool own = r.match.src_ip && !r.match.src_ip->address().IsUnspecified();
-         if (r.match.icmpv6_type && own) r.match.src_ip = *IpPrefix::Parse("fe80::/10");
+         if (r.match.icmp_type && own) r.match.src_ip = *IpPrefix::Parse("fe80::/10");
        })},
       {"admits any MAC", Each([](FlowRule& r) { r.match.src_mac.reset(); })},
       {"admits from any port", Each([](FlowRule& r) { r.match.in_device.reset(); })},
@@ -189,18 +191,18 @@ std::vector<Mutation> Mutations() {
          if (r.location.priority == kPrioArpOther) r.actions = {ActionPass{}};
        })},
       {"forwards router advertisements",
-       Without([](const FlowRule& r) { return r.match.icmpv6_type == 134; })},
-      {"forwards redirects", Without([](const FlowRule& r) { return r.match.icmpv6_type == 137; })},
+       Without([](const FlowRule& r) { return MatchesIcmp6(r.match, 134); })},
+      {"forwards redirects", Without([](const FlowRule& r) { return MatchesIcmp6(r.match, 137); })},
       {"no duplicate address detection", Without([](const FlowRule& r) {
-         return r.match.icmpv6_type == 135 && r.match.src_ip->address().IsUnspecified();
+         return MatchesIcmp6(r.match, 135) && r.match.src_ip->address().IsUnspecified();
        })},
       {"guests may be DHCP servers",
-       Without([](const FlowRule& r) { return r.match.udp_dst_port == 68; })},
+       Without([](const FlowRule& r) { return MatchesUdp(r.match, 68); })},
       {"guests may be DHCPv6 servers",
-       Without([](const FlowRule& r) { return r.match.udp_dst_port == 546; })},
-      {"no DHCP", Without([](const FlowRule& r) { return r.match.udp_dst_port == 67; })},
+       Without([](const FlowRule& r) { return MatchesUdp(r.match, 546); })},
+      {"no DHCP", Without([](const FlowRule& r) { return MatchesUdp(r.match, 67); })},
       {"DHCP to one station", Each([](FlowRule& r) {
-         if (r.match.udp_dst_port == 67) r.match.dst_mac.reset();
+         if (MatchesUdp(r.match, 67)) r.match.dst_mac.reset();
        })},
       {"neighbours hear what is asked of a router",
        [](Rules& rules) {
@@ -209,7 +211,7 @@ std::vector<Mutation> Mutations() {
            if (r.location.priority == kPrioDeliver) deliver[r.location.table] = r.location.chain;
          }
          for (FlowRule& r : rules) {
-           if (r.match.icmpv6_type == 133) r.actions = {ActionGotoChain{deliver[r.location.table]}};
+           if (MatchesIcmp6(r.match, 133)) r.actions = {ActionGotoChain{deliver[r.location.table]}};
          }
        }},
       {"no copies to neighbours", Each([](FlowRule& r) {

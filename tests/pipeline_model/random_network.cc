@@ -162,6 +162,54 @@ IpAddress Outside(bool v4, Random& random) {
                               : kSix[Below(random, std::size(kSix))]);
 }
 
+SecurityRule RandomRule(const std::string& vpc, uint64_t groups, Random& random) {
+  SecurityRule rule;
+  rule.ingress = Chance(random, 50);
+  if (Chance(random, 30)) rule.v4 = Chance(random, 50);
+  if (Chance(random, 75)) {
+    constexpr uint8_t kProtocols[] = {6, 6, 6, 17, 47, 58, 58};
+    rule.protocol = kProtocols[Below(random, std::size(kProtocols))];
+    if (rule.protocol == 58) rule.v4 = false;
+    if (rule.protocol == 58 && Chance(random, 70)) rule.icmp_type = 128;
+    if ((rule.protocol == 6 || rule.protocol == 17) && Chance(random, 75)) {
+      constexpr PortRange kRanges[] = {
+          {443, 443}, {80, 443}, {1024, 65535}, {1024, 65535}, {0, 444}};
+      rule.ports = kRanges[Below(random, std::size(kRanges))];
+    }
+  }
+  if (Chance(random, 30)) {
+    rule.remote_group = StrCat(vpc, "-g", Below(random, groups));
+  } else if (Chance(random, 30)) {
+    const bool v4 = rule.v4.value_or(Chance(random, 50));
+    const uint64_t subnet = Below(random, 3);
+    rule.v4 = v4;
+    rule.remote = v4 ? *IpPrefix::Parse(StrCat("10.0.", subnet, ".0/24"))
+                     : *IpPrefix::Parse(StrCat("fd00:0:0:", subnet, "::/64"));
+  }
+  return rule;
+}
+
+// Groups of one kind, and who is in them.
+void AddGroups(const Vpc& vpc, Random& random, Network& out) {
+  const uint64_t groups = Below(random, 4);
+  const bool stateless = Chance(random, 40);
+  for (uint64_t g = 0; g < groups; ++g) {
+    SecurityGroup group{StrCat(vpc.id, "-g", g), vpc.id, stateless, {}};
+    for (uint64_t n = Below(random, 6); n > 0; --n) {
+      group.rules.push_back(RandomRule(vpc.id, groups, random));
+    }
+    out.groups.push_back(group);
+  }
+  const auto join = [&](auto& station) {
+    if (station.vpc != vpc.id) return;
+    for (uint64_t g = 0; g < groups; ++g) {
+      if (Chance(random, 40)) station.security_groups.push_back(StrCat(vpc.id, "-g", g));
+    }
+  };
+  for (Port& port : out.ports) join(port);
+  for (Endpoint& endpoint : out.endpoints) join(endpoint);
+}
+
 }  // namespace
 
 Network RandomNetwork(Random& random) {
@@ -176,6 +224,7 @@ Network RandomNetwork(Random& random) {
     const uint64_t subnets = 1 + Below(random, 3);
     for (uint64_t s = 0; s < subnets; ++s) AddSubnet(vpc, s, random, out);
     AddRoutes(vpc, random, out);
+    AddGroups(vpc, random, out);
     out.vpcs.push_back(vpc);
   }
   return out;
@@ -198,12 +247,19 @@ Frame RandomFrame(const Network& network, Random& random) {
   frame.dst_ip = RandomAddress(network, v4, random);
   constexpr uint8_t kTtls[] = {0, 1, 2, 64, 64, 64, 255};
   frame.ttl = kTtls[Below(random, std::size(kTtls))];
-  if (!v4 && Chance(random, 20)) {
-    frame.icmpv6_type = static_cast<uint8_t>(Chance(random, 80) ? 132 + Below(random, 7) : 128);
+  if (!v4 && Chance(random, 25)) {
+    frame.icmpv6_type =
+        static_cast<uint8_t>(Chance(random, 50) ? 132 + Below(random, 7) : 128 + Below(random, 2));
   } else if (Chance(random, 30)) {
     constexpr uint16_t kPorts[] = {67, 68, 547, 546, 443};
     frame.udp_dst_port = kPorts[Below(random, std::size(kPorts))];
+  } else if (Chance(random, 60)) {
+    constexpr uint16_t kPorts[] = {22, 443, 444, 1024, 50000};
+    frame.tcp_dst_port = kPorts[Below(random, std::size(kPorts))];
   }
+  frame.state = Chance(random, 70)   ? Frame::State::kNew
+                : Chance(random, 70) ? Frame::State::kEstablished
+                                     : Frame::State::kRelated;
   if (port != nullptr && Chance(random, 75)) {
     frame.from_port = port->id;
     // Mostly what the port owns: else hardly anything would get past the first table.

@@ -27,6 +27,7 @@ PortsWithFaults::PortsWithFaults(const Ports& plain, FaultPlan* plan)
   ports_.uevent = uevent_.get();
   ports_.rtnetlink = Wrapped(plain.rtnetlink, plan);
   ports_.tc = Wrapped(plain.tc, plan);
+  ports_.conntrack = Wrapped(plain.conntrack, plan);
   ports_.devlink = Wrapped(plain.devlink, plan);
   ports_.slow_path = Wrapped(plain.slow_path, plan);
 }

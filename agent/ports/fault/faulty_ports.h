@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/ports/conntrack/conntrack_port.h"
 #include "agent/ports/devlink/devlink_port.h"
 #include "agent/ports/fault/fault_plan.h"
 #include "agent/ports/qmp/qmp_port.h"
@@ -26,6 +27,7 @@ namespace fairlead {
 std::unique_ptr<RtnetlinkPort> WithFaults(std::unique_ptr<RtnetlinkPort> port, FaultPlan* plan);
 std::unique_ptr<TcPort> WithFaults(std::unique_ptr<TcPort> port, FaultPlan* plan);
 std::unique_ptr<DevlinkPort> WithFaults(std::unique_ptr<DevlinkPort> port, FaultPlan* plan);
+std::unique_ptr<ConntrackPort> WithFaults(std::unique_ptr<ConntrackPort> port, FaultPlan* plan);
 std::unique_ptr<SlowPathSocket> WithFaults(std::unique_ptr<SlowPathSocket> port, FaultPlan* plan);
 std::unique_ptr<SysfsPort> WithFaults(SysfsPort* port, FaultPlan* plan);
 std::unique_ptr<QmpPort> WithFaults(QmpPort* port, FaultPlan* plan);

@@ -36,6 +36,7 @@ using SocketPtr = std::unique_ptr<nl_sock, CloseSocket>;
 // Which part of the kernel a socket talks to (uapi/linux/netlink.h NETLINK_*).
 enum class Protocol : int {
   kRoute = 0,
+  kNetfilter = 12,
   kGeneric = 16,  // families by name, see generic.h
 };
 

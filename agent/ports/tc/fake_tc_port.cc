@@ -128,9 +128,10 @@ bool SameMask(const TcMatch& a, const TcMatch& b) {
                       match.arp_sender_mac.has_value(), match.arp_sender_ip.has_value(),
                       LengthOf(match.arp_sender_ip), match.src_ip || match.dst_ip,
                       LengthOf(match.src_ip), LengthOf(match.dst_ip), match.ttl_expiring,
-                      match.icmpv6_type.has_value(), match.udp_dst_port.has_value(),
-                      match.enc_key_id.has_value(), LengthOf(match.enc_src),
-                      match.enc_dst && match.enc_dst->is_v4(),
+                      match.ip_proto.has_value(), match.dst_port ? match.dst_port->mask : 0,
+                      match.icmp_type.has_value(), match.icmp_code.has_value(),
+                      match.ct_state ? match.ct_state->mask : 0, match.enc_key_id.has_value(),
+                      LengthOf(match.enc_src), match.enc_dst && match.enc_dst->is_v4(),
                       match.enc_dst && match.enc_dst->is_v6(), match.enc_dst_port.has_value());
   };
   return mask(a) == mask(b);
@@ -144,9 +145,10 @@ bool SameKey(const TcMatch& a, const TcMatch& b) {
   return a.dst_mac == b.dst_mac && SameMask(a, b) && a.indev == b.indev && a.src_mac == b.src_mac &&
          a.dst_group == b.dst_group && a.vlan_id == b.vlan_id &&
          a.arp_sender_mac == b.arp_sender_mac && same(a.arp_sender_ip, b.arp_sender_ip) &&
-         same(a.src_ip, b.src_ip) && same(a.dst_ip, b.dst_ip) && a.icmpv6_type == b.icmpv6_type &&
-         a.udp_dst_port == b.udp_dst_port && a.enc_key_id == b.enc_key_id &&
-         same(a.enc_src, b.enc_src) && a.enc_dst == b.enc_dst && a.enc_dst_port == b.enc_dst_port;
+         same(a.src_ip, b.src_ip) && same(a.dst_ip, b.dst_ip) && a.ip_proto == b.ip_proto &&
+         a.dst_port == b.dst_port && a.icmp_type == b.icmp_type && a.icmp_code == b.icmp_code &&
+         a.ct_state == b.ct_state && a.enc_key_id == b.enc_key_id && same(a.enc_src, b.enc_src) &&
+         a.enc_dst == b.enc_dst && a.enc_dst_port == b.enc_dst_port;
 }
 
 // Flower keeps the filters of a priority in one hash table per mask, and refuses a

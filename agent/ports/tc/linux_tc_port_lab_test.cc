@@ -124,9 +124,9 @@ TEST_F(LinuxTcPortTest, TcShowsWhatWasMeant) {
   admit.src_ip = *IpPrefix::Parse("10.1.0.7/32");
   v4.dst_ip = *IpPrefix::Parse("10.1.0.0/16");
   v6.dst_ip = *IpPrefix::Parse("2001:db8:1::/48");
-  dhcp.udp_dst_port = 67;
+  MatchUdp(dhcp, 67);
   ttl.ttl_expiring = ttl6.ttl_expiring = true;
-  solicitation.icmpv6_type = 135;
+  MatchIcmp6(solicitation, 135);
   solicitation.src_ip = *IpPrefix::Parse("fe80::7/128");
   const std::string route =
       "action pedit ex munge eth src set 02:00:00:00:00:01 munge eth dst set 52:54:00:00:01:0a "
@@ -358,7 +358,7 @@ class LinuxTcPacketTest : public LinuxTcPortTest {
       on_path.ethertype = v6 ? ETH_P_IPV6 : ETH_P_IP;
       TcMatch expiring = on_path, dhcp = on_path;
       expiring.ttl_expiring = true;
-      dhcp.udp_dst_port = v6 ? 547 : 67;
+      MatchUdp(dhcp, v6 ? 547 : 67);
       on_path.dst_ip = *IpPrefix::Parse(v6 ? "fd01::/16" : "10.2.0.0/16");
       Put(3, ++priority, dhcp, {kTrap});
       Put(3, ++priority, expiring, {kTrap});

@@ -52,7 +52,7 @@ TcFilter Sample() {
   filter.match.src_ip = *IpPrefix::Parse("10.1.0.0/20");
   filter.match.dst_ip = *IpPrefix::Parse("10.2.0.0/15");
   filter.match.ttl_expiring = true;
-  filter.match.udp_dst_port = 53;
+  MatchUdp(filter.match, 53);
   filter.match.enc_key_id = 1000;
   filter.match.enc_src = *IpPrefix::Parse("192.0.2.0/25");
   filter.match.enc_dst = *IpAddress::Parse("192.0.2.1");
@@ -403,7 +403,7 @@ INSTANTIATE_TEST_SUITE_P(
                "000000000000000008000000000000000000000008001600000000000600080008000000"},
         // protocol ip flower ip_proto udp dst_port 67/0xffff action trap
         Golden{"trap_udp", Like([](TcFilter& f) {
-                 f.match.udp_dst_port = 67;
+                 MatchUdp(f.match, 67);
                  f.actions = {TcGact{.verdict = TcGact::Verdict::kTrap, .chain = 0}};
                }),
                "0500090011000000060015000043000006002600ffff0000300003002c0001000900010067616374000"
@@ -414,7 +414,7 @@ INSTANTIATE_TEST_SUITE_P(
         Golden{"drop_icmpv6", Like([](TcFilter& f) {
                  f.match.ethertype = 0x86dd;
                  f.match.src_ip = *IpPrefix::Parse("2001:db8::7/128");
-                 f.match.icmpv6_type = 135;
+                 MatchIcmp6(f.match, 135);
                  f.actions = {TcGact{}};
                }),
                "14000e0020010db800000000000000000000000714000f00ffffffffffffffffffffffffffffffff050"
@@ -472,7 +472,7 @@ TEST(CheckFilter, KeysMustGoTogether) {
   }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.id.handle = 0; }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.id.chain = 0x10000000; }));
-  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.icmpv6_type = 135; }));
+  EXPECT_TRUE(Refused([](TcFilter& f) { MatchIcmp6(f.match, 135); }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.match.src_mac = MacAddress(); }));
   EXPECT_TRUE(
       Refused([](TcFilter& f) { f.match.src_mac = *MacAddress::Parse("01:00:5e:00:00:01"); }));
@@ -500,11 +500,33 @@ TEST(CheckFilter, FieldsOfAPacketNeedItsEtherType) {
       {[](TcMatch& m) { m.src_ip = *IpPrefix::Parse("fd00::/8"); }, false, true},
       {[](TcMatch& m) { m.dst_ip = *IpPrefix::Parse("fd00::/8"); }, false, true},
       {[](TcMatch& m) { m.ttl_expiring = true; }, true, true},
-      {[](TcMatch& m) { m.udp_dst_port = 67; }, true, true},
-      {[](TcMatch& m) { m.icmpv6_type = 135; }, false, true},
+      {[](TcMatch& m) { MatchUdp(m, 67); }, true, true},
+      {[](TcMatch& m) { MatchIcmp6(m, 135); }, false, true},
       {[](TcMatch& m) {
-         m.icmpv6_type = 135;
-         m.udp_dst_port = 67;
+         m.ip_proto = 1;
+         m.icmp_type = 8;
+         m.icmp_code = 0;
+       },
+       true, false},
+      {[](TcMatch& m) { m.ip_proto = 132; }, true, true},
+      {[](TcMatch& m) {
+         m.ct_state = TcCtState{kCtTracked, kCtTracked | kCtNew};
+       },
+       true, true},
+      {[](TcMatch& m) {
+         m.ct_state = TcCtState{kCtNew, kCtTracked};
+       },
+       false, false},
+      {[](TcMatch& m) { m.dst_port = TcPortMask{67}; }, false, false},
+      {[](TcMatch& m) {
+         m.ip_proto = 6;
+         m.dst_port = TcPortMask{0x401, 0xfc00};
+       },
+       false, false},
+      {[](TcMatch& m) { m.icmp_code = 0; }, false, false},
+      {[](TcMatch& m) {
+         MatchIcmp6(m, 135);
+         m.dst_port = TcPortMask{67};
        },
        false, false}};
   for (size_t i = 0; i < std::size(cases); ++i) {

@@ -277,9 +277,9 @@ TEST_P(TcContract, KeysAreTheSameWhenTheirMaskedBitsAre) {
   EXPECT_EQ(put(dst("0.0.0.0/0")), EEXIST);
   EXPECT_EQ(put([](TcMatch& m) { m.ttl_expiring = true; }), 0);
   EXPECT_EQ(put([](TcMatch& m) { m.ttl_expiring = true; }), EEXIST);
-  EXPECT_EQ(put([](TcMatch& m) { m.udp_dst_port = 67; }), 0);
-  EXPECT_EQ(put([](TcMatch& m) { m.udp_dst_port = 68; }), 0);
-  EXPECT_EQ(put([](TcMatch& m) { m.udp_dst_port = 67; }), EEXIST);
+  EXPECT_EQ(put([](TcMatch& m) { MatchUdp(m, 67); }), 0);
+  EXPECT_EQ(put([](TcMatch& m) { MatchUdp(m, 68); }), 0);
+  EXPECT_EQ(put([](TcMatch& m) { MatchUdp(m, 67); }), EEXIST);
   const auto mac = [](const char* text) {
     return [=](TcMatch& m) { m.src_mac = *MacAddress::Parse(text); };
   };
@@ -459,13 +459,13 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
   put(Block(), 6, match, {trap});
   match = {};
   match.ethertype = 0x86dd;
-  match.icmpv6_type = 135;
+  MatchIcmp6(match, 135);
   match.src_ip = *IpPrefix::Parse("2001:db8::/64");
   put(Block(), 7, match, {trap});
   match = {};
   match.ethertype = 0x86dd;
   match.ttl_expiring = true;
-  match.udp_dst_port = 547;
+  MatchUdp(match, 547);
   match.dst_ip = *IpPrefix::Parse("ff02::1:2/128");
   put(Block(), 8, match, {trap});
   match = {};
@@ -474,7 +474,7 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
   match.src_mac = *MacAddress::Parse("52:54:00:00:01:0b");
   match.dst_ip = *IpPrefix::Parse("0.0.0.0/0");
   match.ttl_expiring = true;
-  match.udp_dst_port = 67;
+  MatchUdp(match, 67);
   put(Block(), 9, match, {trap});
   match = {};
   match.ethertype = 0x0800;

@@ -4,6 +4,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/tc_act/tc_csum.h>
+#include <linux/tc_act/tc_ct.h>
 #include <linux/tc_act/tc_gact.h>
 #include <linux/tc_act/tc_mirred.h>
 #include <linux/tc_act/tc_pedit.h>
@@ -81,6 +82,25 @@ void PutPrefix(Message& message, const IpKey& key, const IpPrefix& prefix) {
       .Put(v4 ? key.v4_mask : key.v6_mask, MaskOf(prefix));
 }
 
+void PutTransport(Message& message, const TcMatch& match) {
+  if (match.ip_proto) message.PutU8(TCA_FLOWER_KEY_IP_PROTO, *match.ip_proto);
+  const bool icmp6 = match.ip_proto == IPPROTO_ICMPV6;
+  if (match.icmp_type) {
+    message.PutU8(icmp6 ? TCA_FLOWER_KEY_ICMPV6_TYPE : TCA_FLOWER_KEY_ICMPV4_TYPE, *match.icmp_type)
+        .PutU8(icmp6 ? TCA_FLOWER_KEY_ICMPV6_TYPE_MASK : TCA_FLOWER_KEY_ICMPV4_TYPE_MASK, 0xff);
+  }
+  if (match.icmp_code) {
+    message.PutU8(icmp6 ? TCA_FLOWER_KEY_ICMPV6_CODE : TCA_FLOWER_KEY_ICMPV4_CODE, *match.icmp_code)
+        .PutU8(icmp6 ? TCA_FLOWER_KEY_ICMPV6_CODE_MASK : TCA_FLOWER_KEY_ICMPV4_CODE_MASK, 0xff);
+  }
+  if (match.dst_port) {
+    const bool tcp = match.ip_proto == IPPROTO_TCP;
+    message.PutBe16(tcp ? TCA_FLOWER_KEY_TCP_DST : TCA_FLOWER_KEY_UDP_DST, match.dst_port->value)
+        .PutBe16(tcp ? TCA_FLOWER_KEY_TCP_DST_MASK : TCA_FLOWER_KEY_UDP_DST_MASK,
+                 match.dst_port->mask);
+  }
+}
+
 void PutMatch(Message& message, const TcMatch& match) {
   if (match.indev) message.PutString(TCA_FLOWER_INDEV, *match.indev);
   if (match.ethertype != ETH_P_ALL) {
@@ -107,15 +127,10 @@ void PutMatch(Message& message, const TcMatch& match) {
     message.PutIp(TCA_FLOWER_KEY_ARP_SIP, match.arp_sender_ip->address())
         .Put(TCA_FLOWER_KEY_ARP_SIP_MASK, MaskOf(*match.arp_sender_ip));
   }
-  if (match.icmpv6_type) {
-    message.PutU8(TCA_FLOWER_KEY_IP_PROTO, IPPROTO_ICMPV6)
-        .PutU8(TCA_FLOWER_KEY_ICMPV6_TYPE, *match.icmpv6_type)
-        .PutU8(TCA_FLOWER_KEY_ICMPV6_TYPE_MASK, 0xff);
-  }
-  if (match.udp_dst_port) {
-    message.PutU8(TCA_FLOWER_KEY_IP_PROTO, IPPROTO_UDP)
-        .PutBe16(TCA_FLOWER_KEY_UDP_DST, *match.udp_dst_port)
-        .PutBe16(TCA_FLOWER_KEY_UDP_DST_MASK, 0xffff);
+  PutTransport(message, match);
+  if (match.ct_state) {
+    message.PutU16(TCA_FLOWER_KEY_CT_STATE, match.ct_state->value)
+        .PutU16(TCA_FLOWER_KEY_CT_STATE_MASK, match.ct_state->mask);
   }
   if (match.ttl_expiring) {  // 0 and 1: all bits but the lowest are clear
     message.PutU8(TCA_FLOWER_KEY_IP_TTL, 0).PutU8(TCA_FLOWER_KEY_IP_TTL_MASK, 0xfe);
@@ -227,6 +242,16 @@ class ActionWriter {
         .PutStruct(TCA_TUNNEL_KEY_PARMS, parms)
         .End();
   }
+  void operator()(const TcCt& ct) {
+    tc_ct parms{};
+    parms.action = TC_ACT_PIPE;
+    message.PutString(TCA_ACT_KIND, "ct")
+        .Begin(TCA_ACT_OPTIONS)
+        .PutStruct(TCA_CT_PARMS, parms)
+        .PutU16(TCA_CT_ACTION, ct.commit ? TCA_CT_ACT_COMMIT : 0)
+        .PutU16(TCA_CT_ZONE, ct.zone)
+        .End();
+  }
   void operator()(const TcPedit& pedit) {
     PeditKeys keys;
     keys.Set(TCA_PEDIT_KEY_EX_HDR_TYPE_ETH, kEthSource, AsBytes(pedit.eth_src));
@@ -324,6 +349,9 @@ struct ActionCheck {
     return absl::OkStatus();
   }
   absl::Status operator()(const TcTunnelUnset&) const { return absl::OkStatus(); }
+  absl::Status operator()(const TcCt& ct) const {
+    return ct.zone != 0 ? absl::OkStatus() : Refuse("zone 0 of conntrack is the host's own");
+  }
   absl::Status operator()(const TcPedit& pedit) const {
     if (match.ethertype != (pedit.v6 ? ETH_P_IPV6 : ETH_P_IP)) {
       return Refuse("it changes a TTL in packets of another EtherType");
@@ -361,15 +389,16 @@ struct ActionCheck {
 // Where an action stands among the others: an outer header goes first and comes last, the
 // packet itself is changed in between.
 struct Rank {
-  static constexpr int kMirror = 3;
-  static constexpr int kVerdict = 5;
+  static constexpr int kMirror = 4;
+  static constexpr int kVerdict = 6;
   int operator()(const TcTunnelUnset&) const { return 0; }
   int operator()(const TcVlanPop&) const { return 0; }
-  int operator()(const TcPedit&) const { return 1; }
-  int operator()(const TcCsum&) const { return 2; }
+  int operator()(const TcCt&) const { return 1; }
+  int operator()(const TcPedit&) const { return 2; }
+  int operator()(const TcCsum&) const { return 3; }
   int operator()(const TcMirror&) const { return kMirror; }
-  int operator()(const TcTunnelSet&) const { return 4; }
-  int operator()(const TcVlanPush&) const { return 4; }
+  int operator()(const TcTunnelSet&) const { return 5; }
+  int operator()(const TcVlanPush&) const { return 5; }
   int operator()(const TcMirred&) const { return kVerdict; }
   int operator()(const TcGact&) const { return kVerdict; }
 };
@@ -393,7 +422,8 @@ absl::Status CheckActions(const TcMatch& match, const std::vector<TcAction>& act
     if (rank < before || (rank == before && rank != Rank::kMirror)) {
       return Refuse(
           "its actions are not, each but a mirror at most once and in this order: tunnel_key unset "
-          "or vlan pop, pedit, csum, mirrors, tunnel_key set or vlan push, and a redirect, drop, "
+          "or vlan pop, ct, pedit, csum, mirrors, tunnel_key set or vlan push, and a redirect, "
+          "drop, "
           "trap, continue or jump to a chain");
     }
     before = rank;
@@ -441,6 +471,24 @@ absl::Status CheckFilterId(const TcFilterId& id) {
   return absl::OkStatus();
 }
 
+absl::Status CheckTransport(const TcMatch& match) {
+  const bool ports = match.ip_proto == IPPROTO_TCP || match.ip_proto == IPPROTO_UDP;
+  if (match.dst_port && !ports) return Refuse("a port needs IP protocol TCP or UDP");
+  if (match.dst_port && (match.dst_port->value & ~match.dst_port->mask) != 0) {
+    return Refuse("its port has bits that its mask leaves out");
+  }
+  const bool icmp = match.ethertype == ETH_P_IP ? match.ip_proto == IPPROTO_ICMP
+                                                : match.ip_proto == IPPROTO_ICMPV6;
+  if (match.icmp_type && !icmp) {
+    return Refuse("an ICMP type needs IP protocol ICMP with IPv4, ICMPv6 with IPv6");
+  }
+  if (match.icmp_code && !match.icmp_type) return Refuse("an ICMP code needs a type");
+  if (match.ct_state && (match.ct_state->value & ~match.ct_state->mask) != 0) {
+    return Refuse("its state of conntrack has bits that its mask leaves out");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckFilter(const TcFilter& filter) {
   FAIRLEAD_RETURN_IF_ERROR(CheckFilterId(filter.id));
   const TcMatch& match = filter.match;
@@ -472,13 +520,9 @@ absl::Status CheckFilter(const TcFilter& filter) {
   }
   const bool ip = match.ethertype == ETH_P_IP || match.ethertype == ETH_P_IPV6;
   if (match.ttl_expiring && !ip) return Refuse("a TTL needs EtherType IPv4 or IPv6");
-  if (match.udp_dst_port && !ip) return Refuse("a UDP port needs EtherType IPv4 or IPv6");
-  if (match.icmpv6_type && match.ethertype != ETH_P_IPV6) {
-    return Refuse("an ICMPv6 type needs EtherType IPv6");
-  }
-  if (match.icmpv6_type && match.udp_dst_port) {
-    return Refuse("a packet is of ICMPv6 or of UDP, not of both");
-  }
+  if (match.ip_proto && !ip) return Refuse("an IP protocol needs EtherType IPv4 or IPv6");
+  if (match.ct_state && !ip) return Refuse("a state of conntrack needs EtherType IPv4 or IPv6");
+  FAIRLEAD_RETURN_IF_ERROR(CheckTransport(match));
   if (match.enc_key_id && *match.enc_key_id > Vni::kMax) {
     return Refuse("the tunnel key that it matches has more than 24 bits");
   }

@@ -37,6 +37,18 @@ struct TcAttachPoint {
   friend auto operator<=>(const TcAttachPoint&, const TcAttachPoint&) = default;
 };
 
+struct TcPortMask {  // ports that are `value` under `mask`
+  uint16_t value = 0, mask = 0xffff;
+  friend bool operator==(const TcPortMask&, const TcPortMask&) = default;
+};
+
+// What conntrack says of a packet that TcCt has looked up (TCA_FLOWER_KEY_CT_FLAGS_*).
+inline constexpr uint16_t kCtNew = 1, kCtEstablished = 2, kCtRelated = 4, kCtTracked = 8;
+struct TcCtState {  // bits that are set, of those that are looked at
+  uint16_t value = 0, mask = 0;
+  friend bool operator==(const TcCtState&, const TcCtState&) = default;
+};
+
 // Flower keys (uapi/linux/pkt_cls.h TCA_FLOWER_*); an absent one is not sent.
 struct TcMatch {
   uint16_t ethertype = 0x0003;       // host order; ETH_P_ALL: the filter's protocol is "all"
@@ -49,15 +61,27 @@ struct TcMatch {
   std::optional<IpPrefix> arp_sender_ip;     // IPv4
   std::optional<IpPrefix> src_ip;
   std::optional<IpPrefix> dst_ip;
-  bool ttl_expiring = false;             // TTL or hop limit: key 0, mask 0xfe
-  std::optional<uint8_t> icmpv6_type;    // implies ip_proto 58
-  std::optional<uint16_t> udp_dst_port;  // implies ip_proto 17
+  bool ttl_expiring = false;           // TTL or hop limit: key 0, mask 0xfe
+  std::optional<uint8_t> ip_proto;     // EtherType IPv4 or IPv6
+  std::optional<TcPortMask> dst_port;  // ip_proto 6 or 17
+  // ip_proto 1 with IPv4, 58 with IPv6; a code with its type only.
+  std::optional<uint8_t> icmp_type, icmp_code;
+  std::optional<TcCtState> ct_state;  // EtherType IPv4 or IPv6
   std::optional<uint32_t> enc_key_id;
   std::optional<IpPrefix> enc_src;
   std::optional<IpAddress> enc_dst;
   std::optional<uint16_t> enc_dst_port;
   friend bool operator==(const TcMatch&, const TcMatch&) = default;
 };
+
+inline void MatchUdp(TcMatch& match, uint16_t port) {
+  match.ip_proto = 17;
+  match.dst_port = TcPortMask{port};
+}
+inline void MatchIcmp6(TcMatch& match, uint8_t type) {
+  match.ip_proto = 58;
+  match.icmp_type = type;
+}
 
 struct TcTunnelSet {  // tunnel_key set
   uint32_t key_id = 0;
@@ -70,6 +94,11 @@ struct TcTunnelSet {  // tunnel_key set
 };
 struct TcTunnelUnset {
   friend bool operator==(const TcTunnelUnset&, const TcTunnelUnset&) = default;
+};
+struct TcCt {  // looks the packet up in a zone of conntrack; commit: makes its connection known
+  uint16_t zone = 0;
+  bool commit = false;
+  friend bool operator==(const TcCt&, const TcCt&) = default;
 };
 struct TcVlanPush {  // one 802.1Q tag, priority 0
   uint16_t id = 0;   // 1 to 4094
@@ -106,8 +135,8 @@ struct TcGact {
   uint32_t chain = 0;
   friend bool operator==(const TcGact&, const TcGact&) = default;
 };
-using TcAction = std::variant<TcTunnelUnset, TcVlanPop, TcPedit, TcCsum, TcMirror, TcTunnelSet,
-                              TcVlanPush, TcMirred, TcGact>;
+using TcAction = std::variant<TcTunnelUnset, TcVlanPop, TcCt, TcPedit, TcCsum, TcMirror,
+                              TcTunnelSet, TcVlanPush, TcMirred, TcGact>;
 
 struct TcFilterId {
   uint32_t chain = 0;
