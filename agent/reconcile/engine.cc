@@ -104,13 +104,14 @@ void Engine::Start(StoreContents contents) {
     }
     MarkDirty({UnitKind::kPort, attachment.port});
   }
-  world_.ForEach([this](const StoredObject& stored) {
+  std::vector<std::string> vpcs;
+  world_.ForEach([this, &vpcs](const StoredObject& stored) {
     const ObjectRef ref = RefOf(stored.object);
     if (ref.kind == ObjectKind::kVm || ref.kind == ObjectKind::kEndpoint) return;
     if (ref.kind == ObjectKind::kSecurityGroup) return;
     if (ref.kind == ObjectKind::kVpc) {
       MarkEndpoints(ref.id);
-      RefreshPolicies(ref.id);
+      vpcs.push_back(ref.id);
     }
     UnitOf(RefOfObject(ref), VpcOf(stored.object));
     MarkDirty(RefOfObject(ref));
@@ -118,6 +119,7 @@ void Engine::Start(StoreContents contents) {
   world_.ForEachVtep([this](const IpAddress& vtep) {
     MarkDirty({UnitKind::kVtep, vtep.ToString()});
   });
+  for (const std::string& vpc : vpcs) RefreshPolicies(vpc);
   for (const uint16_t zone : world_.left_zones()) MarkZone(zone, "");
   MarkHost();
   for (auto& [ref, unit] : units_) unit.since_start = true;
@@ -184,15 +186,6 @@ void Engine::OnChange(const Change& change) {
   }
   world_.Apply(change);
 
-  for (const uint16_t zone : change.left_zones) {
-    const auto known = zones_.find(zone);
-    MarkZone(zone, known == zones_.end() ? zones_before[zone] : known->second.vpc);
-  }
-  for (const std::string& vpc : judged_anew) {
-    RefreshPolicies(vpc);
-    MarkConnections(vpc);
-    AnnounceGroups(vpc);
-  }
   for (const StoredObject& stored : change.upserts) MarkSlowPath(stored.object);
   for (const StoredObject& stored : change.upserts) {
     const ObjectRef ref = RefOf(stored.object);
@@ -236,6 +229,15 @@ void Engine::OnChange(const Change& change) {
     if (Unit* unit = FindUnit(RefOfObject(ref))) unit->retry_at.reset();
     MarkDirty(RefOfObject(ref));
     Announce(ref);
+  }
+  for (const uint16_t zone : change.left_zones) {
+    const auto known = zones_.find(zone);
+    MarkZone(zone, known == zones_.end() ? zones_before[zone] : known->second.vpc);
+  }
+  for (const std::string& vpc : judged_anew) {
+    RefreshPolicies(vpc);
+    MarkConnections(vpc);
+    AnnounceGroups(vpc);
   }
   for (const std::string& vpc : moved_vpcs) {
     for (const std::string& port : world_.PortsOfVpc(vpc)) {

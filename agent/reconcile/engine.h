@@ -275,6 +275,7 @@ class Engine {
   UnitRef PolicyRef(const std::string& vpc, uint32_t number) const;
   static uint32_t PolicyNumber(const UnitRef& ref);
   bool IsPolicy(const UnitRef& ref) const;  // it is still wanted
+  void WakeJudged(const Unit& settled);
   void AddOldEnds(std::vector<Resource> ends, std::vector<Resource>& wanted) const;
   bool KeepsOldEnds(const Unit& unit, const std::vector<Resource>& wanted) const;
   void AnnounceGroups(const std::string& vpc);

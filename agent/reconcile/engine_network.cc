@@ -68,6 +68,7 @@ void Engine::ReconcileNetwork(Unit& unit) {
           if (subnet != nullptr && !subnet->waits_for.empty()) MarkDirty(subnet->ref);
         }
       }
+      WakeJudged(unit);
       break;
   }
   if (OfHost(ref.kind) && !unit.in_flight) WakeWaitingPorts();

@@ -122,6 +122,19 @@ void Engine::RefreshPolicies(const std::string& vpc) {
   if (changed) MarkConnections(vpc);
 }
 
+// Policies lead to chains of the VPC, members' rules and routes to those and to policies'.
+void Engine::WakeJudged(const Unit& settled) {
+  const bool leads = settled.ref.kind == UnitKind::kVpc || settled.ref.kind == UnitKind::kPolicy;
+  if (!leads || !policies_.contains(settled.vpc)) return;
+  std::vector<UnitRef> waiting;
+  for (const auto& [ref, unit] : units_) {
+    const bool follows = ref.kind == UnitKind::kPolicy || ref.kind == UnitKind::kRoute ||
+                         ref.kind == UnitKind::kEndpoint;
+    if (follows && unit.vpc == settled.vpc && !unit.waits_for.empty()) waiting.push_back(ref);
+  }
+  for (const UnitRef& ref : waiting) MarkDirty(ref);
+}
+
 bool Engine::KeepsOldEnds(const Unit& unit, const std::vector<Resource>& wanted) const {
   const bool shared = unit.ref.kind == UnitKind::kVpc || unit.ref.kind == UnitKind::kSubnet ||
                       unit.ref.kind == UnitKind::kPolicy;

@@ -86,8 +86,9 @@ class Words {
     netlink::ForEachAttribute(options, &error_, [this](uint16_t type, Bytes bytes) {
       if (type == TCA_FLOWER_ACT) return Actions(bytes);
       if (type == TCA_FLOWER_FLAGS && Hex(bytes) == "00000000") return;
-      const bool of_port =
-          type == TCA_FLOWER_KEY_UDP_DST_MASK || type == TCA_FLOWER_KEY_ENC_UDP_DST_PORT_MASK;
+      const bool of_port = type == TCA_FLOWER_KEY_UDP_DST_MASK ||
+                           type == TCA_FLOWER_KEY_TCP_DST_MASK ||
+                           type == TCA_FLOWER_KEY_ENC_UDP_DST_PORT_MASK;
       if (of_port && Hex(bytes) == "ffff") return;
       Add(StrCat("flower ", type), bytes, type == TCA_FLOWER_INDEV);
     });

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Purpose: ConntrackPort on the kernel, in the network namespace of the thread that makes it.
-// Threading and errors: see ConntrackPort.
+// Purpose: ConntrackPort on the kernel of the network namespace that the creating thread is in. See
+// conntrack_port.h for threading and errors. Needs the module nf_conntrack_netlink, which the
+// kernel loads by itself, and CAP_NET_ADMIN.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
+#include "absl/status/statusor.h"
 #include "agent/ports/conntrack/conntrack_port.h"
 #include "agent/ports/netlink/socket.h"
 

@@ -170,6 +170,38 @@ class FaultyTcPort final : public TcPort {
   FaultCalls calls_;
 };
 
+std::string Of(uint16_t zone, const ConnectionTuple& tuple) {
+  return StrCat("zone ", zone, " ", tuple.ToString());
+}
+
+class FaultyConntrackPort final : public ConntrackPort {
+ public:
+  FaultyConntrackPort(std::unique_ptr<ConntrackPort> port, FaultPlan* plan)
+      : port_(std::move(port)), calls_("conntrack", plan) {}
+
+  absl::StatusOr<std::vector<Connection>> Dump(uint16_t zone) override {
+    return calls_.Look("Dump", StrCat("zone ", zone), [&] { return port_->Dump(zone); });
+  }
+  absl::StatusOr<std::optional<Connection>> Find(uint16_t zone,
+                                                 const ConnectionTuple& tuple) override {
+    return calls_.Look("Find", Of(zone, tuple), [&] { return port_->Find(zone, tuple); });
+  }
+  // One by one, so that the plan comes between any two of them.
+  std::vector<absl::Status> Delete(std::span<const Connection> connections) override {
+    std::vector<absl::Status> results;
+    for (const Connection& connection : connections) {
+      results.push_back(calls_.Change("Delete", Of(connection.zone, connection.original), [&] {
+        return port_->Delete(std::span(&connection, 1)).front();
+      }));
+    }
+    return results;
+  }
+
+ private:
+  std::unique_ptr<ConntrackPort> port_;
+  FaultCalls calls_;
+};
+
 class FaultyDevlinkPort final : public DevlinkPort {
  public:
   FaultyDevlinkPort(std::unique_ptr<DevlinkPort> port, FaultPlan* plan)
@@ -229,34 +261,6 @@ class FaultyDevlinkPort final : public DevlinkPort {
   FaultCalls calls_;
 };
 
-class FaultyConntrackPort final : public ConntrackPort {
- public:
-  FaultyConntrackPort(std::unique_ptr<ConntrackPort> port, FaultPlan* plan)
-      : port_(std::move(port)), calls_("conntrack", plan) {}
-
-  absl::StatusOr<std::vector<Connection>> Dump(uint16_t zone) override {
-    return calls_.Look("Dump", StrCat(zone), [&] { return port_->Dump(zone); });
-  }
-  absl::StatusOr<std::optional<Connection>> Find(uint16_t zone,
-                                                 const ConnectionTuple& tuple) override {
-    return calls_.Look("Find", StrCat(zone), [&] { return port_->Find(zone, tuple); });
-  }
-  // One by one, as FaultyTcPort::Apply.
-  std::vector<absl::Status> Delete(std::span<const Connection> connections) override {
-    std::vector<absl::Status> results;
-    for (const Connection& connection : connections) {
-      results.push_back(calls_.Change("Delete", StrCat(connection.zone, " ", connection.id), [&] {
-        return port_->Delete(std::span(&connection, 1)).front();
-      }));
-    }
-    return results;
-  }
-
- private:
-  std::unique_ptr<ConntrackPort> port_;
-  FaultCalls calls_;
-};
-
 }  // namespace
 
 std::string PortCall::ToString() const { return StrCat(port, " ", method, "(", about, ")"); }
@@ -267,11 +271,11 @@ std::unique_ptr<RtnetlinkPort> WithFaults(std::unique_ptr<RtnetlinkPort> port, F
 std::unique_ptr<TcPort> WithFaults(std::unique_ptr<TcPort> port, FaultPlan* plan) {
   return std::make_unique<FaultyTcPort>(std::move(port), plan);
 }
-std::unique_ptr<DevlinkPort> WithFaults(std::unique_ptr<DevlinkPort> port, FaultPlan* plan) {
-  return std::make_unique<FaultyDevlinkPort>(std::move(port), plan);
-}
 std::unique_ptr<ConntrackPort> WithFaults(std::unique_ptr<ConntrackPort> port, FaultPlan* plan) {
   return std::make_unique<FaultyConntrackPort>(std::move(port), plan);
+}
+std::unique_ptr<DevlinkPort> WithFaults(std::unique_ptr<DevlinkPort> port, FaultPlan* plan) {
+  return std::make_unique<FaultyDevlinkPort>(std::move(port), plan);
 }
 
 }  // namespace fairlead

@@ -3,9 +3,9 @@
 // Purpose: each port with the faults of a plan; what is wrapped may be a fake or the kernel's.
 //
 // Threading: as of what is wrapped; a plan that blocks, blocks the caller.
-// Ownership: of the rtnetlink, tc, devlink and slow path port with the wrapper; the others and the
-// plan are borrowed and outlive it, and what it gave out. Errors: those of what is wrapped, and the
-// plan's.
+// Ownership: of the rtnetlink, tc, conntrack, devlink and slow path port with the wrapper; the
+// others and the plan are borrowed and outlive it, and what it gave out. Errors: those of what is
+// wrapped, and the plan's.
 #pragma once
 
 #include <memory>
@@ -26,8 +26,8 @@ namespace fairlead {
 
 std::unique_ptr<RtnetlinkPort> WithFaults(std::unique_ptr<RtnetlinkPort> port, FaultPlan* plan);
 std::unique_ptr<TcPort> WithFaults(std::unique_ptr<TcPort> port, FaultPlan* plan);
-std::unique_ptr<DevlinkPort> WithFaults(std::unique_ptr<DevlinkPort> port, FaultPlan* plan);
 std::unique_ptr<ConntrackPort> WithFaults(std::unique_ptr<ConntrackPort> port, FaultPlan* plan);
+std::unique_ptr<DevlinkPort> WithFaults(std::unique_ptr<DevlinkPort> port, FaultPlan* plan);
 std::unique_ptr<SlowPathSocket> WithFaults(std::unique_ptr<SlowPathSocket> port, FaultPlan* plan);
 std::unique_ptr<SysfsPort> WithFaults(SysfsPort* port, FaultPlan* plan);
 std::unique_ptr<QmpPort> WithFaults(QmpPort* port, FaultPlan* plan);

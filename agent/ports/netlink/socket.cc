@@ -22,6 +22,7 @@ namespace fairlead::netlink {
 namespace {
 
 static_assert(static_cast<int>(Protocol::kRoute) == NETLINK_ROUTE);
+static_assert(static_cast<int>(Protocol::kNetfilter) == NETLINK_NETFILTER);
 static_assert(static_cast<int>(Protocol::kGeneric) == NETLINK_GENERIC);
 
 // An acknowledgement takes about 1 KiB of the receiver's buffer (the smallest

@@ -91,6 +91,21 @@ uint32_t HardwareCount(const Users& users, const TcFilter& filter) {
   return count;
 }
 
+// States that no packet can have (fl_validate_ct_state, net/sched/cls_flower.c).
+absl::Status CheckCtState(const TcMatch& match, std::string_view asked) {
+  if (!match.ct_state) return absl::OkStatus();
+  const uint16_t state = match.ct_state->value;
+  const auto refuse = [&](std::string_view words) { return SystemError(EINVAL, asked, words); };
+  if (state != 0 && (state & kCtTracked) == 0) return refuse("no trk, so no other flag can be set");
+  const bool is_new = (state & kCtNew) != 0;
+  if (is_new && (state & kCtEstablished) != 0) return refuse("new and est are mutually exclusive");
+  if ((state & kCtInvalid) != 0 && (state & ~(kCtTracked | kCtInvalid)) != 0) {
+    return refuse("when inv is set, only trk may be set");
+  }
+  if (is_new && (state & kCtReply) != 0) return refuse("new and rpl are mutually exclusive");
+  return absl::OkStatus();
+}
+
 absl::Status CheckDevices(State& state, const TcFilter& filter, std::string_view asked) {
   if (filter.match.indev && state.FindLink(*filter.match.indev) == nullptr) {
     return SystemError(ENODEV, asked, "Interface name not found");
@@ -245,6 +260,7 @@ absl::Status MakeChange(State& state, const TcChange& change, const std::string&
     if (!table.contains(filter.id) && table.size() >= state.max_filters) {
       return SystemError(ENOSPC, call, "The table is full");
     }
+    FAIRLEAD_RETURN_IF_ERROR(CheckCtState(filter.match, call));
     FAIRLEAD_RETURN_IF_ERROR(CheckDevices(state, filter, call));
     FAIRLEAD_RETURN_IF_ERROR(CheckKey(table, filter, call));
     FAIRLEAD_RETURN_IF_ERROR(CheckOffload(state, change.at, filter, call));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The contracts on the real kernel, as root, in a network namespace of its own.
-// Needs cls_flower, cls_matchall, act_csum, act_gact, act_mirred, act_pedit, act_tunnel_key and
-// act_vlan, and iproute2's `tc` and `ip`; for hardware, netdevsim of a kernel whose simulated
+// Needs cls_flower, cls_matchall, act_csum, act_ct, act_gact, act_mirred, act_pedit, act_tunnel_key
+// and act_vlan, and iproute2's `tc` and `ip`; for hardware, netdevsim of a kernel whose simulated
 // hardware takes flower rules (7.2, not 6.12).
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -108,7 +108,15 @@ TEST_F(LinuxTcPortTest, TcShowsWhatWasMeant) {
                         .dst_port = 4789,
                         .ttl = 64,
                         .no_csum = true};
-  TcMatch admit, v4, v6, dhcp, ttl, ttl6, solicitation, group, station, arp, tagged;
+  TcMatch admit, v4, v6, dhcp, ttl, ttl6, solicitation, group, station, arp, tagged, web, fresh,
+      unreachable;
+  web.ethertype = fresh.ethertype = unreachable.ethertype = ETH_P_IP;
+  web.ip_proto = 6;
+  web.dst_port = TcPortMask{0x1f80, 0xff80};
+  fresh.ct_state = TcCtState{kCtTracked | kCtNew, kCtTracked | kCtNew | kCtRelated | kCtReply};
+  unreachable.ip_proto = 1;
+  unreachable.icmp_type = 3;
+  unreachable.icmp_code = 4;
   group.dst_group = true;
   station.dst_group = false;
   arp.ethertype = ETH_P_ARP;
@@ -124,9 +132,11 @@ TEST_F(LinuxTcPortTest, TcShowsWhatWasMeant) {
   admit.src_ip = *IpPrefix::Parse("10.1.0.7/32");
   v4.dst_ip = *IpPrefix::Parse("10.1.0.0/16");
   v6.dst_ip = *IpPrefix::Parse("2001:db8:1::/48");
-  MatchUdp(dhcp, 67);
+  dhcp.ip_proto = 17;
+  dhcp.dst_port = TcPortMask{67};
   ttl.ttl_expiring = ttl6.ttl_expiring = true;
-  MatchIcmp6(solicitation, 135);
+  solicitation.ip_proto = 58;
+  solicitation.icmp_type = 135;
   solicitation.src_ip = *IpPrefix::Parse("fe80::7/128");
   const std::string route =
       "action pedit ex munge eth src set 02:00:00:00:00:01 munge eth dst set 52:54:00:00:01:0a "
@@ -181,6 +191,15 @@ TEST_F(LinuxTcPortTest, TcShowsWhatWasMeant) {
        {TcMirror{b_}, TcGact{.verdict = TcGact::Verdict::kContinue, .chain = 0}},
        "protocol all flower dst_mac 01:00:00:00:00:00/01:00:00:00:00:00 action mirred egress "
        "mirror dev fltcb pipe action continue"},
+      {web,
+       {TcCt{.zone = 5}, TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 3}},
+       "protocol ip flower ip_proto tcp dst_port 8064/65408 action ct zone 5 pipe "
+       "action goto chain 3"},
+      {fresh,
+       {TcCt{.zone = 5, .commit = true}, Route(false), TcCsum{}, set, out},
+       "protocol ip flower ct_state +trk+new-rel-rpl action ct commit zone 5 pipe " + route4 +
+           encap + redirect},
+      {unreachable, {TcGact{}}, "protocol ip flower ip_proto icmp type 3 code 4 action drop"},
   };
   // Without what no two filters share, and what `tc` gives none.
   const auto shown = [](const char* device) {
@@ -358,7 +377,8 @@ class LinuxTcPacketTest : public LinuxTcPortTest {
       on_path.ethertype = v6 ? ETH_P_IPV6 : ETH_P_IP;
       TcMatch expiring = on_path, dhcp = on_path;
       expiring.ttl_expiring = true;
-      MatchUdp(dhcp, v6 ? 547 : 67);
+      dhcp.ip_proto = 17;
+      dhcp.dst_port = TcPortMask{static_cast<uint16_t>(v6 ? 547 : 67)};
       on_path.dst_ip = *IpPrefix::Parse(v6 ? "fd01::/16" : "10.2.0.0/16");
       Put(3, ++priority, dhcp, {kTrap});
       Put(3, ++priority, expiring, {kTrap});

@@ -10,6 +10,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/tc_act/tc_csum.h>
+#include <linux/tc_act/tc_ct.h>
 #include <linux/tc_act/tc_gact.h>
 #include <linux/tc_act/tc_mirred.h>
 #include <linux/tc_act/tc_pedit.h>
@@ -52,7 +53,8 @@ TcFilter Sample() {
   filter.match.src_ip = *IpPrefix::Parse("10.1.0.0/20");
   filter.match.dst_ip = *IpPrefix::Parse("10.2.0.0/15");
   filter.match.ttl_expiring = true;
-  MatchUdp(filter.match, 53);
+  filter.match.ip_proto = 17;
+  filter.match.dst_port = TcPortMask{53};
   filter.match.enc_key_id = 1000;
   filter.match.enc_src = *IpPrefix::Parse("192.0.2.0/25");
   filter.match.enc_dst = *IpAddress::Parse("192.0.2.1");
@@ -403,7 +405,8 @@ INSTANTIATE_TEST_SUITE_P(
                "000000000000000008000000000000000000000008001600000000000600080008000000"},
         // protocol ip flower ip_proto udp dst_port 67/0xffff action trap
         Golden{"trap_udp", Like([](TcFilter& f) {
-                 MatchUdp(f.match, 67);
+                 f.match.ip_proto = 17;
+                 f.match.dst_port = TcPortMask{67};
                  f.actions = {TcGact{.verdict = TcGact::Verdict::kTrap, .chain = 0}};
                }),
                "0500090011000000060015000043000006002600ffff0000300003002c0001000900010067616374000"
@@ -414,14 +417,64 @@ INSTANTIATE_TEST_SUITE_P(
         Golden{"drop_icmpv6", Like([](TcFilter& f) {
                  f.match.ethertype = 0x86dd;
                  f.match.src_ip = *IpPrefix::Parse("2001:db8::7/128");
-                 MatchIcmp6(f.match, 135);
+                 f.match.ip_proto = 58;
+                 f.match.icmp_type = 135;
                  f.actions = {TcGact{}};
                }),
                "14000e0020010db800000000000000000000000714000f00ffffffffffffffffffffffffffffffff050"
                "00900"
                "3a000000050037008700000005003800ff000000300003002c0001000900010067616374000000001c0"
                "00280"
-               "18000200000000000000000002000000000000000000000008001600000000000600080086dd0000"}),
+               "18000200000000000000000002000000000000000000000008001600000000000600080086dd0000"},
+        // protocol ip flower ip_proto tcp dst_port 8080/65520 action ct zone 5 pipe
+        // action goto chain 4
+        Golden{
+            "track_ports", Like([](TcFilter& f) {
+              f.match.ip_proto = 6;
+              f.match.dst_port = TcPortMask{0x1f90, 0xfff0};
+              f.actions = {TcCt{.zone = 5},
+                           TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 4}};
+            }),
+            "0500090006000000060013001f90000006002400fff00000680003003800010007000100637400002c0002"
+            "80060004000500000006000300000000001800010000000000000000000300000000000000000000002c00"
+            "02000900010067616374000000001c00028018000200000000000000000004000020000000000000000008"
+            "001600000000000600080008000000"},
+        // protocol ip flower ct_state +trk+new-rel action ct commit zone 5 pipe action goto chain 4
+        Golden{
+            "commit", Like([](TcFilter& f) {
+              f.match.ct_state = TcCtState{kCtTracked | kCtNew, kCtTracked | kCtNew | kCtRelated};
+              f.actions = {TcCt{.zone = 5, .commit = true},
+                           TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 4}};
+            }),
+            "06005b000900000006005c000d000000680003003800010007000100637400002c00028006000400050000"
+            "0006000300010000001800010000000000000000000300000000000000000000002c000200090001006761"
+            "6374000000001c000280180002000000000000000000040000200000000000000000080016000000000006"
+            "00080008000000"},
+        // protocol ip flower ip_proto icmp type 8 code 0 action drop
+        Golden{
+            "icmp_type_and_code", Like([](TcFilter& f) {
+              f.match.ip_proto = 1;
+              f.match.icmp_type = 8;
+              f.match.icmp_code = 0;
+              f.actions = {TcGact{}};
+            }),
+            "0500090001000000050033000800000005003400ff000000050031000000000005003200ff000000300003"
+            "002c0001000900010067616374000000001c00028018000200000000000000000002000000000000000000"
+            "000008001600000000000600080008000000"},
+        // protocol ipv6 flower ct_state +trk+est ip_proto icmpv6 type 1 code 4 action goto chain 4
+        Golden{
+            "established_icmpv6", Like([](TcFilter& f) {
+              f.match.ethertype = 0x86dd;
+              f.match.ct_state =
+                  TcCtState{kCtTracked | kCtEstablished, kCtTracked | kCtEstablished};
+              f.match.ip_proto = 58;
+              f.match.icmp_type = 1;
+              f.match.icmp_code = 4;
+              f.actions = {TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 4}};
+            }),
+            "06005b000a00000006005c000a000000050009003a000000050037000100000005003800ff000000050035"
+            "000400000005003600ff000000300003002c0001000900010067616374000000001c000280180002000000"
+            "00000000000004000020000000000000000008001600000000000600080086dd0000"}),
     [](const auto& param_info) { return param_info.param.name; });
 
 TEST(PutFilterRequest, VerdictsAreTheKernels) {
@@ -472,7 +525,21 @@ TEST(CheckFilter, KeysMustGoTogether) {
   }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.id.handle = 0; }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.id.chain = 0x10000000; }));
-  EXPECT_TRUE(Refused([](TcFilter& f) { MatchIcmp6(f.match, 135); }));
+  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.icmp_type = 8; })) << "UDP has none";
+  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.icmp_code = 0; }));
+  EXPECT_FALSE(Refused([](TcFilter& f) { f.match.dst_port = TcPortMask{0x1f90, 0xfff0}; }));
+  EXPECT_FALSE(Refused([](TcFilter& f) { f.match.ip_proto = 6; }));
+  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.ip_proto = 132; })) << "SCTP";
+  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.ip_proto.reset(); }));
+  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.dst_port = TcPortMask{0x1f91, 0xfff0}; }));
+  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.dst_port = TcPortMask{0, 0}; }));
+  EXPECT_FALSE(Refused([](TcFilter& f) { f.match.ct_state = TcCtState{0, kCtTracked}; }));
+  EXPECT_FALSE(Refused([](TcFilter& f) {
+    f.match.ct_state = TcCtState{0x3f, 0x3f};
+  })) << "the kernel says itself that no packet is like that";
+  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.ct_state = TcCtState{}; }));
+  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.ct_state = TcCtState{kCtNew, kCtTracked}; }));
+  EXPECT_TRUE(Refused([](TcFilter& f) { f.match.ct_state = TcCtState{0, 0x40}; }));
   EXPECT_TRUE(Refused([](TcFilter& f) { f.match.src_mac = MacAddress(); }));
   EXPECT_TRUE(
       Refused([](TcFilter& f) { f.match.src_mac = *MacAddress::Parse("01:00:5e:00:00:01"); }));
@@ -500,32 +567,32 @@ TEST(CheckFilter, FieldsOfAPacketNeedItsEtherType) {
       {[](TcMatch& m) { m.src_ip = *IpPrefix::Parse("fd00::/8"); }, false, true},
       {[](TcMatch& m) { m.dst_ip = *IpPrefix::Parse("fd00::/8"); }, false, true},
       {[](TcMatch& m) { m.ttl_expiring = true; }, true, true},
-      {[](TcMatch& m) { MatchUdp(m, 67); }, true, true},
-      {[](TcMatch& m) { MatchIcmp6(m, 135); }, false, true},
+      {[](TcMatch& m) { m.ip_proto = 50; }, true, true},
+      {[](TcMatch& m) {
+         m.ip_proto = 17;
+         m.dst_port = TcPortMask{67};
+       },
+       true, true},
+      {[](TcMatch& m) { m.dst_port = TcPortMask{67}; }, false, false},
       {[](TcMatch& m) {
          m.ip_proto = 1;
          m.icmp_type = 8;
-         m.icmp_code = 0;
        },
        true, false},
-      {[](TcMatch& m) { m.ip_proto = 132; }, true, true},
       {[](TcMatch& m) {
-         m.ct_state = TcCtState{kCtTracked, kCtTracked | kCtNew};
+         m.ip_proto = 58;
+         m.icmp_type = 135;
        },
-       true, true},
+       false, true},
       {[](TcMatch& m) {
-         m.ct_state = TcCtState{kCtNew, kCtTracked};
+         m.ip_proto = 58;
+         m.icmp_code = 4;
        },
-       false, false},
-      {[](TcMatch& m) { m.dst_port = TcPortMask{67}; }, false, false},
+       false, true},
+      {[](TcMatch& m) { m.icmp_type = 135; }, false, false},
       {[](TcMatch& m) {
-         m.ip_proto = 6;
-         m.dst_port = TcPortMask{0x401, 0xfc00};
-       },
-       false, false},
-      {[](TcMatch& m) { m.icmp_code = 0; }, false, false},
-      {[](TcMatch& m) {
-         MatchIcmp6(m, 135);
+         m.ip_proto = 58;
+         m.icmp_type = 135;
          m.dst_port = TcPortMask{67};
        },
        false, false}};
@@ -556,6 +623,18 @@ TEST(CheckFilter, ActionsHaveOneOrder) {
   EXPECT_FALSE(refused(0x86dd, {v6, set, out}));
   EXPECT_FALSE(refused(0x0003, {trap}));
   EXPECT_FALSE(refused(0x0003, {set, out}));
+  const TcCt track{.zone = 5};
+  EXPECT_FALSE(refused(0x0800, {unset, track, v4, TcCsum{}, TcMirror{10}, out}));
+  EXPECT_FALSE(refused(0x86dd, {track, TcGact{.verdict = TcGact::Verdict::kGotoChain}}));
+  EXPECT_TRUE(refused(0x0800, {track, unset, out}));
+  EXPECT_TRUE(refused(0x0800, {v4, track, TcCsum{}, out}));
+  EXPECT_TRUE(refused(0x0800, {TcMirror{10}, track, out}));
+  EXPECT_TRUE(refused(0x0800, {track, track, out}));
+  EXPECT_TRUE(refused(0x0800, {track, trap}));
+  EXPECT_TRUE(refused(0x0800, {track}));
+  EXPECT_TRUE(refused(0x0800, {TcCt{.zone = 0}, out})) << "the host's own";
+  EXPECT_TRUE(refused(0x0003, {track, out})) << "what is not IP is dropped";
+  EXPECT_TRUE(refused(0x0806, {track, out}));
 
   EXPECT_TRUE(refused(0x0800, {}));
   EXPECT_TRUE(refused(0x0800, {v4, TcCsum{}}));

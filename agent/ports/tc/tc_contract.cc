@@ -277,9 +277,40 @@ TEST_P(TcContract, KeysAreTheSameWhenTheirMaskedBitsAre) {
   EXPECT_EQ(put(dst("0.0.0.0/0")), EEXIST);
   EXPECT_EQ(put([](TcMatch& m) { m.ttl_expiring = true; }), 0);
   EXPECT_EQ(put([](TcMatch& m) { m.ttl_expiring = true; }), EEXIST);
-  EXPECT_EQ(put([](TcMatch& m) { MatchUdp(m, 67); }), 0);
-  EXPECT_EQ(put([](TcMatch& m) { MatchUdp(m, 68); }), 0);
-  EXPECT_EQ(put([](TcMatch& m) { MatchUdp(m, 67); }), EEXIST);
+  const auto port = [](uint8_t protocol, uint16_t value, uint16_t mask = 0xffff) {
+    return [=](TcMatch& m) {
+      m.ip_proto = protocol;
+      m.dst_port = TcPortMask{value, mask};
+    };
+  };
+  EXPECT_EQ(put(port(17, 67)), 0);
+  EXPECT_EQ(put(port(17, 68)), 0);
+  EXPECT_EQ(put(port(17, 67)), EEXIST);
+  EXPECT_EQ(put(port(6, 67)), 0);
+  EXPECT_EQ(put(port(6, 64, 0xfff0)), 0);
+  EXPECT_EQ(put(port(6, 64, 0xfff0)), EEXIST);
+  EXPECT_EQ(put(port(6, 64, 0xffe0)), 0);
+  const auto icmp = [](std::optional<uint8_t> type, std::optional<uint8_t> code) {
+    return [=](TcMatch& m) {
+      m.ip_proto = 1;
+      m.icmp_type = type;
+      m.icmp_code = code;
+    };
+  };
+  EXPECT_EQ(put(icmp({}, {})), 0);
+  EXPECT_EQ(put(icmp(0, {})), 0);
+  EXPECT_EQ(put(icmp(0, 0)), 0);
+  EXPECT_EQ(put(icmp({}, 0)), 0);
+  EXPECT_EQ(put(icmp(3, 0)), 0);
+  EXPECT_EQ(put(icmp(3, 1)), 0);
+  EXPECT_EQ(put(icmp(3, 0)), EEXIST);
+  const auto state = [](uint16_t value, uint16_t mask) {
+    return [=](TcMatch& m) { m.ct_state = TcCtState{value, mask}; };
+  };
+  EXPECT_EQ(put(state(kCtTracked, kCtTracked)), 0);
+  EXPECT_EQ(put(state(0, kCtTracked)), 0);
+  EXPECT_EQ(put(state(kCtTracked, kCtTracked | kCtNew)), 0);
+  EXPECT_EQ(put(state(kCtTracked, kCtTracked | kCtNew)), EEXIST);
   const auto mac = [](const char* text) {
     return [=](TcMatch& m) { m.src_mac = *MacAddress::Parse(text); };
   };
@@ -459,13 +490,15 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
   put(Block(), 6, match, {trap});
   match = {};
   match.ethertype = 0x86dd;
-  MatchIcmp6(match, 135);
+  match.ip_proto = 58;
+  match.icmp_type = 135;
   match.src_ip = *IpPrefix::Parse("2001:db8::/64");
   put(Block(), 7, match, {trap});
   match = {};
   match.ethertype = 0x86dd;
   match.ttl_expiring = true;
-  MatchUdp(match, 547);
+  match.ip_proto = 17;
+  match.dst_port = TcPortMask{547};
   match.dst_ip = *IpPrefix::Parse("ff02::1:2/128");
   put(Block(), 8, match, {trap});
   match = {};
@@ -474,7 +507,8 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
   match.src_mac = *MacAddress::Parse("52:54:00:00:01:0b");
   match.dst_ip = *IpPrefix::Parse("0.0.0.0/0");
   match.ttl_expiring = true;
-  MatchUdp(match, 67);
+  match.ip_proto = 17;
+  match.dst_port = TcPortMask{67};
   put(Block(), 9, match, {trap});
   match = {};
   match.ethertype = 0x0800;
@@ -507,6 +541,25 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
   match.arp_sender_mac = match.src_mac;
   match.arp_sender_ip = *IpPrefix::Parse("10.0.0.7/32");
   put(Block(), 18, match, {TcGact{.verdict = TcGact::Verdict::kGotoChain, .chain = 7}});
+  // Connections.
+  const TcGact next{.verdict = TcGact::Verdict::kGotoChain, .chain = 8};
+  match = {};
+  match.ethertype = 0x0800;
+  match.ip_proto = 6;
+  match.dst_port = TcPortMask{0x1f80, 0xff80};
+  put(Block(), 19, match, {TcCt{.zone = 65535}, next});
+  match.ct_state = TcCtState{kCtTracked | kCtNew, kCtTracked | kCtNew | kCtInvalid};
+  put(Block(), 20, match, {TcCt{.zone = 1, .commit = true}, next});
+  match.ip_proto = 1;
+  match.dst_port.reset();
+  match.icmp_type = 3;
+  match.icmp_code = 4;
+  match.ct_state = TcCtState{kCtTracked | kCtRelated | kCtReply, 0x3f};
+  put(Block(), 21, match, {TcCt{.zone = 1}, route, TcCsum{}, TcMirror{b_}, v4, Redirect(b_)});
+  match.ethertype = 0x86dd;
+  match.ip_proto = 58;
+  match.ct_state = TcCtState{0, kCtTracked};
+  put(Block(), 22, match, {TcCt{.zone = 1}, next});
   // From an uplink.
   match = {};
   match.ethertype = 0x8100;
@@ -531,18 +584,39 @@ TEST_P(TcContract, EveryKeyAndActionIsTaken) {
   match.ethertype = 0x0800;
   match.dst_ip = *IpPrefix::Parse("10.1.0.0/16");
   put(Ingress(b_), 2, match, {TcTunnelUnset{}, route, TcCsum{}, Redirect(a_)});
+  put(Ingress(b_), 6, match, {TcTunnelUnset{}, TcCt{.zone = 1}, route, TcCsum{}, Redirect(a_)});
 
   auto dump = port().Dump(Block());
   ASSERT_TRUE(dump.ok()) << dump.status();
-  EXPECT_EQ(dump->size(), 18u);
+  EXPECT_EQ(dump->size(), 22u);
   for (const TcFilterInfo& info : *dump) {
     EXPECT_EQ(info.cookie, Cookie(static_cast<uint8_t>(info.id.priority)))
         << "priority " << info.id.priority;
   }
-  EXPECT_EQ(port().Dump(Ingress(b_))->size(), 5u);
+  EXPECT_EQ(port().Dump(Ingress(b_))->size(), 6u);
   TcAttachPoint egress = Ingress(b_);
   egress.egress = true;
   EXPECT_EQ(port().Dump(egress)->size(), 0u);
+}
+
+TEST_P(TcContract, AStateThatNoPacketHasIsRefusedWithTheKernelsWords) {
+  ASSERT_TRUE(port().AddClsact(a_, kBlock).ok());
+  const auto put = [&](uint16_t value, uint16_t mask = 0x3f) {
+    TcFilter filter = Drop(7);
+    filter.match.ct_state = TcCtState{value, mask};
+    const absl::Status status = Put(Block(), filter);
+    if (!status.ok()) EXPECT_EQ(ErrnoOf(status), EINVAL) << status;
+    return PeerWords(status);
+  };
+  EXPECT_EQ(put(kCtNew), "no trk, so no other flag can be set");
+  EXPECT_EQ(put(kCtTracked | kCtNew | kCtEstablished), "new and est are mutually exclusive");
+  EXPECT_EQ(put(kCtTracked | kCtInvalid | kCtReply), "when inv is set, only trk may be set");
+  EXPECT_EQ(put(kCtTracked | kCtNew | kCtReply), "new and rpl are mutually exclusive");
+  EXPECT_TRUE(port().Dump(Block())->empty());
+  for (const uint16_t value : {0 | 0, kCtTracked | 0, kCtTracked | kCtNew | kCtRelated,
+                               kCtTracked | kCtEstablished | kCtReply, kCtTracked | kCtInvalid}) {
+    EXPECT_EQ(put(value), "") << value;
+  }
 }
 
 // Fairlead's own and somebody else's rule of one priority: two keys that differ in what came with

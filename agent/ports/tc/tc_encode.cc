@@ -82,22 +82,42 @@ void PutPrefix(Message& message, const IpKey& key, const IpPrefix& prefix) {
       .Put(v4 ? key.v4_mask : key.v6_mask, MaskOf(prefix));
 }
 
-void PutTransport(Message& message, const TcMatch& match) {
-  if (match.ip_proto) message.PutU8(TCA_FLOWER_KEY_IP_PROTO, *match.ip_proto);
-  const bool icmp6 = match.ip_proto == IPPROTO_ICMPV6;
+// The attributes of the fields of one IP protocol, with and without mask.
+struct PortKey {
+  uint16_t port, port_mask;
+};
+constexpr PortKey kTcp = {TCA_FLOWER_KEY_TCP_DST, TCA_FLOWER_KEY_TCP_DST_MASK};
+constexpr PortKey kUdp = {TCA_FLOWER_KEY_UDP_DST, TCA_FLOWER_KEY_UDP_DST_MASK};
+
+struct IcmpKey {
+  uint16_t type, type_mask, code, code_mask;
+};
+constexpr IcmpKey kIcmp4 = {TCA_FLOWER_KEY_ICMPV4_TYPE, TCA_FLOWER_KEY_ICMPV4_TYPE_MASK,
+                            TCA_FLOWER_KEY_ICMPV4_CODE, TCA_FLOWER_KEY_ICMPV4_CODE_MASK};
+constexpr IcmpKey kIcmp6 = {TCA_FLOWER_KEY_ICMPV6_TYPE, TCA_FLOWER_KEY_ICMPV6_TYPE_MASK,
+                            TCA_FLOWER_KEY_ICMPV6_CODE, TCA_FLOWER_KEY_ICMPV6_CODE_MASK};
+
+static_assert(kCtNew == TCA_FLOWER_KEY_CT_FLAGS_NEW);
+static_assert(kCtEstablished == TCA_FLOWER_KEY_CT_FLAGS_ESTABLISHED);
+static_assert(kCtRelated == TCA_FLOWER_KEY_CT_FLAGS_RELATED);
+static_assert(kCtTracked == TCA_FLOWER_KEY_CT_FLAGS_TRACKED);
+static_assert(kCtInvalid == TCA_FLOWER_KEY_CT_FLAGS_INVALID);
+static_assert(kCtReply == TCA_FLOWER_KEY_CT_FLAGS_REPLY);
+
+// An IP protocol and what is looked at of its header.
+void PutProtocol(Message& message, const TcMatch& match) {
+  if (!match.ip_proto) return;
+  message.PutU8(TCA_FLOWER_KEY_IP_PROTO, *match.ip_proto);
+  const IcmpKey& icmp = *match.ip_proto == IPPROTO_ICMP ? kIcmp4 : kIcmp6;
   if (match.icmp_type) {
-    message.PutU8(icmp6 ? TCA_FLOWER_KEY_ICMPV6_TYPE : TCA_FLOWER_KEY_ICMPV4_TYPE, *match.icmp_type)
-        .PutU8(icmp6 ? TCA_FLOWER_KEY_ICMPV6_TYPE_MASK : TCA_FLOWER_KEY_ICMPV4_TYPE_MASK, 0xff);
+    message.PutU8(icmp.type, *match.icmp_type).PutU8(icmp.type_mask, 0xff);
   }
   if (match.icmp_code) {
-    message.PutU8(icmp6 ? TCA_FLOWER_KEY_ICMPV6_CODE : TCA_FLOWER_KEY_ICMPV4_CODE, *match.icmp_code)
-        .PutU8(icmp6 ? TCA_FLOWER_KEY_ICMPV6_CODE_MASK : TCA_FLOWER_KEY_ICMPV4_CODE_MASK, 0xff);
+    message.PutU8(icmp.code, *match.icmp_code).PutU8(icmp.code_mask, 0xff);
   }
   if (match.dst_port) {
-    const bool tcp = match.ip_proto == IPPROTO_TCP;
-    message.PutBe16(tcp ? TCA_FLOWER_KEY_TCP_DST : TCA_FLOWER_KEY_UDP_DST, match.dst_port->value)
-        .PutBe16(tcp ? TCA_FLOWER_KEY_TCP_DST_MASK : TCA_FLOWER_KEY_UDP_DST_MASK,
-                 match.dst_port->mask);
+    const PortKey& key = *match.ip_proto == IPPROTO_TCP ? kTcp : kUdp;
+    message.PutBe16(key.port, match.dst_port->value).PutBe16(key.port_mask, match.dst_port->mask);
   }
 }
 
@@ -127,11 +147,7 @@ void PutMatch(Message& message, const TcMatch& match) {
     message.PutIp(TCA_FLOWER_KEY_ARP_SIP, match.arp_sender_ip->address())
         .Put(TCA_FLOWER_KEY_ARP_SIP_MASK, MaskOf(*match.arp_sender_ip));
   }
-  PutTransport(message, match);
-  if (match.ct_state) {
-    message.PutU16(TCA_FLOWER_KEY_CT_STATE, match.ct_state->value)
-        .PutU16(TCA_FLOWER_KEY_CT_STATE_MASK, match.ct_state->mask);
-  }
+  PutProtocol(message, match);
   if (match.ttl_expiring) {  // 0 and 1: all bits but the lowest are clear
     message.PutU8(TCA_FLOWER_KEY_IP_TTL, 0).PutU8(TCA_FLOWER_KEY_IP_TTL_MASK, 0xfe);
   }
@@ -148,6 +164,10 @@ void PutMatch(Message& message, const TcMatch& match) {
   if (match.enc_dst_port) {
     message.PutBe16(TCA_FLOWER_KEY_ENC_UDP_DST_PORT, *match.enc_dst_port)
         .PutBe16(TCA_FLOWER_KEY_ENC_UDP_DST_PORT_MASK, 0xffff);
+  }
+  if (match.ct_state) {
+    message.PutU16(TCA_FLOWER_KEY_CT_STATE, match.ct_state->value)
+        .PutU16(TCA_FLOWER_KEY_CT_STATE_MASK, match.ct_state->mask);
   }
 }
 
@@ -340,6 +360,13 @@ absl::Status Refuse(std::string_view why) {
   return absl::InvalidArgumentError(StrCat("TC cannot hold this filter: ", why));
 }
 
+// The kernel would overlook what is outside of the mask.
+absl::Status CheckMask(std::string_view what, uint16_t value, uint16_t mask) {
+  if (mask == 0) return Refuse(StrCat("it looks at no bit of a ", what));
+  return (value & ~mask) == 0 ? absl::OkStatus()
+                              : Refuse(StrCat("a bit of its ", what, " is outside of the mask"));
+}
+
 struct ActionCheck {
   const TcMatch& match;
 
@@ -350,7 +377,10 @@ struct ActionCheck {
   }
   absl::Status operator()(const TcTunnelUnset&) const { return absl::OkStatus(); }
   absl::Status operator()(const TcCt& ct) const {
-    return ct.zone != 0 ? absl::OkStatus() : Refuse("zone 0 of conntrack is the host's own");
+    if (ct.zone == 0) return Refuse("it tracks connections in zone 0, which is the host's own");
+    return match.ethertype == ETH_P_IP || match.ethertype == ETH_P_IPV6
+               ? absl::OkStatus()
+               : Refuse("it tracks connections of another EtherType than IPv4 and IPv6");
   }
   absl::Status operator()(const TcPedit& pedit) const {
     if (match.ethertype != (pedit.v6 ? ETH_P_IPV6 : ETH_P_IP)) {
@@ -471,24 +501,6 @@ absl::Status CheckFilterId(const TcFilterId& id) {
   return absl::OkStatus();
 }
 
-absl::Status CheckTransport(const TcMatch& match) {
-  const bool ports = match.ip_proto == IPPROTO_TCP || match.ip_proto == IPPROTO_UDP;
-  if (match.dst_port && !ports) return Refuse("a port needs IP protocol TCP or UDP");
-  if (match.dst_port && (match.dst_port->value & ~match.dst_port->mask) != 0) {
-    return Refuse("its port has bits that its mask leaves out");
-  }
-  const bool icmp = match.ethertype == ETH_P_IP ? match.ip_proto == IPPROTO_ICMP
-                                                : match.ip_proto == IPPROTO_ICMPV6;
-  if (match.icmp_type && !icmp) {
-    return Refuse("an ICMP type needs IP protocol ICMP with IPv4, ICMPv6 with IPv6");
-  }
-  if (match.icmp_code && !match.icmp_type) return Refuse("an ICMP code needs a type");
-  if (match.ct_state && (match.ct_state->value & ~match.ct_state->mask) != 0) {
-    return Refuse("its state of conntrack has bits that its mask leaves out");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckFilter(const TcFilter& filter) {
   FAIRLEAD_RETURN_IF_ERROR(CheckFilterId(filter.id));
   const TcMatch& match = filter.match;
@@ -521,8 +533,26 @@ absl::Status CheckFilter(const TcFilter& filter) {
   const bool ip = match.ethertype == ETH_P_IP || match.ethertype == ETH_P_IPV6;
   if (match.ttl_expiring && !ip) return Refuse("a TTL needs EtherType IPv4 or IPv6");
   if (match.ip_proto && !ip) return Refuse("an IP protocol needs EtherType IPv4 or IPv6");
-  if (match.ct_state && !ip) return Refuse("a state of conntrack needs EtherType IPv4 or IPv6");
-  FAIRLEAD_RETURN_IF_ERROR(CheckTransport(match));
+  if (match.dst_port) {
+    if (match.ip_proto != IPPROTO_TCP && match.ip_proto != IPPROTO_UDP) {
+      return Refuse("a port needs the IP protocol TCP or UDP");
+    }
+    FAIRLEAD_RETURN_IF_ERROR(CheckMask("port", match.dst_port->value, match.dst_port->mask));
+  }
+  if (match.icmp_type || match.icmp_code) {
+    // The kernel would overlook it elsewhere.
+    const int icmp = match.ethertype == ETH_P_IP ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};
+    if (match.ip_proto != icmp) {
+      return Refuse("an ICMP type or code needs IP protocol 1 with IPv4 or 58 with IPv6");
+    }
+  }
+  if (match.ct_state) {
+    FAIRLEAD_RETURN_IF_ERROR(
+        CheckMask("connection state", match.ct_state->value, match.ct_state->mask));
+    if (match.ct_state->mask >= kCtReply << 1) {
+      return Refuse("a bit of its connection state has no meaning");
+    }
+  }
   if (match.enc_key_id && *match.enc_key_id > Vni::kMax) {
     return Refuse("the tunnel key that it matches has more than 24 bits");
   }

@@ -37,15 +37,24 @@ struct TcAttachPoint {
   friend auto operator<=>(const TcAttachPoint&, const TcAttachPoint&) = default;
 };
 
-struct TcPortMask {  // ports that are `value` under `mask`
-  uint16_t value = 0, mask = 0xffff;
+// Ports of which the bits of `mask` are those of `value`; a range of ports is one or more of these.
+struct TcPortMask {
+  uint16_t value = 0;  // none of its bits is outside of the mask
+  uint16_t mask = 0xffff;
   friend bool operator==(const TcPortMask&, const TcPortMask&) = default;
 };
 
-// What conntrack says of a packet that TcCt has looked up (TCA_FLOWER_KEY_CT_FLAGS_*).
-inline constexpr uint16_t kCtNew = 1, kCtEstablished = 2, kCtRelated = 4, kCtTracked = 8;
-struct TcCtState {  // bits that are set, of those that are looked at
-  uint16_t value = 0, mask = 0;
+// What connection tracking says of a packet that went through TcCt, bit by bit
+// (uapi/linux/pkt_cls.h TCA_FLOWER_KEY_CT_FLAGS_*).
+inline constexpr uint16_t kCtNew = 1 << 0;          // of a connection that is not committed yet
+inline constexpr uint16_t kCtEstablished = 1 << 1;  // of one that is
+inline constexpr uint16_t kCtRelated = 1 << 2;      // an ICMP error about one
+inline constexpr uint16_t kCtTracked = 1 << 3;  // it went through; of none of the others without
+inline constexpr uint16_t kCtInvalid = 1 << 4;  // it can be of none
+inline constexpr uint16_t kCtReply = 1 << 5;    // against the direction of the first packet
+struct TcCtState {
+  uint16_t value = 0;  // none of its bits is outside of the mask
+  uint16_t mask = 0;   // the bits that are looked at, at least one
   friend bool operator==(const TcCtState&, const TcCtState&) = default;
 };
 
@@ -63,25 +72,17 @@ struct TcMatch {
   std::optional<IpPrefix> dst_ip;
   bool ttl_expiring = false;           // TTL or hop limit: key 0, mask 0xfe
   std::optional<uint8_t> ip_proto;     // EtherType IPv4 or IPv6
-  std::optional<TcPortMask> dst_port;  // ip_proto 6 or 17
-  // ip_proto 1 with IPv4, 58 with IPv6; a code with its type only.
-  std::optional<uint8_t> icmp_type, icmp_code;
-  std::optional<TcCtState> ct_state;  // EtherType IPv4 or IPv6
+  std::optional<TcPortMask> dst_port;  // ip_proto 6 or 17; no fragment has ports
+  std::optional<uint8_t> icmp_type;    // ip_proto 1 with IPv4, 58 with IPv6; like the next
+  std::optional<uint8_t> icmp_code;
+  // The kernel refuses what no packet can be: "new and est are mutually exclusive".
+  std::optional<TcCtState> ct_state;
   std::optional<uint32_t> enc_key_id;
   std::optional<IpPrefix> enc_src;
   std::optional<IpAddress> enc_dst;
   std::optional<uint16_t> enc_dst_port;
   friend bool operator==(const TcMatch&, const TcMatch&) = default;
 };
-
-inline void MatchUdp(TcMatch& match, uint16_t port) {
-  match.ip_proto = 17;
-  match.dst_port = TcPortMask{port};
-}
-inline void MatchIcmp6(TcMatch& match, uint8_t type) {
-  match.ip_proto = 58;
-  match.icmp_type = type;
-}
 
 struct TcTunnelSet {  // tunnel_key set
   uint32_t key_id = 0;
@@ -95,17 +96,20 @@ struct TcTunnelSet {  // tunnel_key set
 struct TcTunnelUnset {
   friend bool operator==(const TcTunnelUnset&, const TcTunnelUnset&) = default;
 };
-struct TcCt {  // looks the packet up in a zone of conntrack; commit: makes its connection known
-  uint16_t zone = 0;
-  bool commit = false;
-  friend bool operator==(const TcCt&, const TcCt&) = default;
-};
 struct TcVlanPush {  // one 802.1Q tag, priority 0
   uint16_t id = 0;   // 1 to 4094
   friend bool operator==(const TcVlanPush&, const TcVlanPush&) = default;
 };
 struct TcVlanPop {  // the outermost tag
   friend bool operator==(const TcVlanPop&, const TcVlanPop&) = default;
+};
+// Connection tracking (act_ct): looks the packet up among the connections of a zone, so that the
+// filters after it can match its ct_state; `commit` makes a new connection one that is known.
+// EtherType IPv4 or IPv6: what is neither is dropped (tcf_ct_act, net/sched/act_ct.c).
+struct TcCt {
+  uint16_t zone = 0;  // 1 to 65535; zone 0 is the host's own
+  bool commit = false;
+  friend bool operator==(const TcCt&, const TcCt&) = default;
 };
 struct TcMirror {  // a copy to the egress of a device; the packet goes on to the next action
   uint32_t ifindex = 0;
