@@ -312,12 +312,21 @@ class Adoption {
         ordinal = next++;
       }
       if (ref.kind == ObjectKind::kPort) port_ordinals[ref.id] = ordinal;
-      if (ordinal == stored.ordinal) return;
+      // A policy's number is nobody's ordinal.
+      const auto* port = std::get_if<Port>(&stored.object);
+      const uint32_t policy = port == nullptr ? 0 : port->policy;
+      const bool takes_policy = policy != 0 && owners_.contains(policy);
+      if (ordinal == stored.ordinal && !takes_policy) return;
       if (ordinal > kMaxOrdinal) {
         status = absl::FailedPreconditionError("the numbers of objects are used up");
       }
       StoredObject renumbered = stored;
       renumbered.ordinal = ordinal;
+      if (takes_policy) {
+        const auto [number, made] = policies.try_emplace(policy, next);
+        next += made ? 1 : 0;
+        std::get<Port>(renumbered.object).policy = number->second;
+      }
       out_.change.upserts.push_back(std::move(renumbered));
     });
     out_.change.next_ordinal = next;
