@@ -301,6 +301,7 @@ class Adoption {
     uint32_t next = std::max(own_.world->next_ordinal(), highest_ + 1);
     absl::Status status;
     std::map<std::string, uint32_t> port_ordinals;
+    std::map<uint32_t, uint32_t> policies;  // numbers that objects take: what they become
     own_.world->ForEach([&](const StoredObject& stored) {
       const ObjectRef ref = RefOf(stored.object);
       const auto chosen = chosen_.find(ref);
