@@ -23,7 +23,8 @@
 
 namespace fairlead {
 
-// kEndpoint: one that is awake; kEndpoints: those of a VPC, all of them (engine_endpoints.cc).
+// kEndpoint: one that is awake; kEndpoints: those of a VPC, all of them (engine_endpoints.cc);
+// kArrivals: those of them that are new (engine_arrivals.cc).
 enum class UnitKind : uint8_t {
   kPool,
   kHost,
@@ -34,6 +35,7 @@ enum class UnitKind : uint8_t {
   kRoute,
   kEndpoint,
   kEndpoints,
+  kArrivals,
   kPort,
   kOrphans
 };
@@ -45,7 +47,7 @@ inline bool OfHost(UnitKind kind) {
 struct UnitRef {
   UnitKind kind = UnitKind::kHost;
   std::string id;  // of the object; a kPool's or kUplink's PF; a kVtep's outer address; of
-                   // kEndpoints the VPC; "" for the others
+                   // kEndpoints and kArrivals the VPC; "" for the others
   std::string ToString() const;  // "port/web-0", "vtep/10.0.0.2", "host"
   friend auto operator<=>(const UnitRef&, const UnitRef&) = default;
 };
