@@ -284,9 +284,8 @@ void LaneExecutor::Apply(const std::string& lane, std::vector<Operation> operati
       });
 }
 
-void LaneExecutor::PutRules(
-    const RuleTable& table, std::vector<FlowRule> rules,
-    std::function<void(std::vector<absl::StatusOr<RuleEvidence>>)> done) {
+void LaneExecutor::PutRules(const RuleTable& table, std::vector<FlowRule> rules,
+                            std::function<void(std::vector<absl::StatusOr<RuleEvidence>>)> done) {
   using Results = std::vector<absl::StatusOr<RuleEvidence>>;
   const size_t count = rules.size();
   Ask<Results>(

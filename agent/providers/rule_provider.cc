@@ -235,9 +235,9 @@ absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool
     seen = EvidenceOf(info);
     if (!seen.ours) {
       result.foreign[rule.place] =
-          seen.mark != 0 ? absl::StrFormat("a %s rule with the cookie of store %08x", info.kind,
-                                           seen.mark)
-                         : StrCat("a ", info.kind, " rule that this agent did not make");
+          seen.mark != 0
+              ? absl::StrFormat("a %s rule with the cookie of store %08x", info.kind, seen.mark)
+              : StrCat("a ", info.kind, " rule that this agent did not make");
     }
     if (!counted) seen.in_hw_count = RuleEvidence::kNotCounted;
     result.rules.push_back(rule);

@@ -36,8 +36,7 @@ UnitRef RefOfObject(const ObjectRef& ref) {
 
 bool IsNetworkUnit(UnitKind kind) {
   return kind == UnitKind::kVpc || kind == UnitKind::kSubnet || kind == UnitKind::kRoute ||
-         kind == UnitKind::kEndpoint || kind == UnitKind::kEndpoints ||
-         kind == UnitKind::kArrivals;
+         kind == UnitKind::kEndpoint || kind == UnitKind::kEndpoints || kind == UnitKind::kArrivals;
 }
 
 }  // namespace

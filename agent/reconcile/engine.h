@@ -146,6 +146,9 @@ class Engine {
   bool Misses(const RuleLocation& location) const;
   // In what a PF's eswitch is not as configured, and why it is not made so; "" = it is.
   std::string eswitch_problem(const NicId& pf) const;
+  // Rules of a NIC that this agent's rules take, if it takes them all: one in a shared block
+  // counts once for each of its representors there. Each has a counter.
+  uint64_t HardwareRulesOf(const NicId& pf) const;
   // Why the VFs of a PF could not be made; "" = nothing failed.
   std::string pool_problem(const NicId& pf) const;
   // What belongs to no object and could not be made, changed or taken away, and why.
@@ -403,6 +406,12 @@ class Engine {
   // --- ports (engine_port.cc, engine_release.cc, engine_sanitation.cc)
   void ReconcilePort(Unit& unit);
   absl::StatusOr<VfId> Place(const Port& port, const std::set<VfId>& shunned) const;
+  // What rules take of a PF (engine_hardware.cc): leases of a block on it, what one more port
+  // takes, what an overlay's ports share, and why that is too much; "" = it is not.
+  uint64_t LeasesOn(const RuleTable& block, const NicId& pf) const;
+  uint64_t HardwareRulesOfOneMore(const StoredObject& port, const PfFacts& pf) const;
+  uint64_t RulesInCommon(const std::string& vpc, const VpcContext& context) const;
+  std::string WhyFull(const Port& port, const PfFacts& pf) const;
   bool AnotherVfIsFree(const std::string& port) const;
   void TryAttach(Unit& unit, const StoredObject& object);
   void TakeLease(Attachment attachment);
@@ -653,11 +662,11 @@ class Engine {
   uint64_t next_transaction_ = 1;
 
   Observed observed_;
-  std::map<std::string, Sweep> sweeps_;        // by VPC
-  std::map<std::string, Arrivals> arrivals_;  // likewise
+  std::map<std::string, Sweep> sweeps_;           // by VPC
+  std::map<std::string, Arrivals> arrivals_;      // likewise
   absl::flat_hash_map<uint32_t, Coming> coming_;  // endpoints, by ordinal
   std::deque<Consignment> consignments_;          // to be sent
-  mutable std::set<std::string> asked_;  // endpoints that were said to be not known yet
+  mutable std::set<std::string> asked_;           // endpoints that were said to be not known yet
   std::map<std::string, ErrorRecord> errors_at_rest_;  // of endpoints, if anything went wrong
   std::map<ResourceKey, Resource> wanted_;             // of all units, as last compiled
   std::map<ResourceKey, UnitRef> claimant_;

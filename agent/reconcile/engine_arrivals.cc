@@ -19,9 +19,7 @@ constexpr size_t kArrivalsPerSlice = 500;
 
 }  // namespace
 
-bool Engine::Comes(uint32_t ordinal) const {
-  return !coming_.empty() && coming_.contains(ordinal);
-}
+bool Engine::Comes(uint32_t ordinal) const { return !coming_.empty() && coming_.contains(ordinal); }
 
 bool Engine::AnySent(const std::string& vpc) const {
   const auto it = arrivals_.find(vpc);
@@ -143,8 +141,8 @@ void Engine::OnConsignment(const Consignment& sent,
     for (size_t i = first; i < next; ++i) {
       const RuleLocation at = At(sent.block, sent.places[i]);
       if (i >= results.size() || !results[i].ok()) {
-        refused.emplace(at, i < results.size() ? results[i].status()
-                                               : absl::InternalError("no result"));
+        refused.emplace(
+            at, i < results.size() ? results[i].status() : absl::InternalError("no result"));
         continue;
       }
       observed_.SetRule(at, *results[i]);

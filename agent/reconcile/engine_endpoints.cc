@@ -209,8 +209,7 @@ void Engine::LookAtEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
     for (const FlowRule& rule : rules) {
       const Observed::Rule* seen = observed_.FindRule(rule.location);
       all_there &= seen != nullptr;
-      none_otherwise &=
-          seen == nullptr || (seen->ours && seen->content_hash == rule.ContentHash());
+      none_otherwise &= seen == nullptr || (seen->ours && seen->content_hash == rule.ContentHash());
     }
     if (all_there && none_otherwise) {
       for (const FlowRule& rule : rules) observed_.Claim(rule.location, true);

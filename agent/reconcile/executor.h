@@ -85,9 +85,8 @@ class Executor {
                      ApplyDone done) = 0;
 
   // New rules of one table, under no lease; result i belongs to rule i: what was read back.
-  virtual void PutRules(
-      const RuleTable& table, std::vector<FlowRule> rules,
-      std::function<void(std::vector<absl::StatusOr<RuleEvidence>>)> done) = 0;
+  virtual void PutRules(const RuleTable& table, std::vector<FlowRule> rules,
+                        std::function<void(std::vector<absl::StatusOr<RuleEvidence>>)> done) = 0;
 
   virtual void ObservePf(const NicId& pf,
                          std::function<void(absl::StatusOr<PfObservation>)> done) = 0;

@@ -23,6 +23,7 @@ constexpr size_t kUsualSize = 640;
 Message::Message(uint16_t type, uint16_t flags) {
   bytes_.reserve(kUsualSize);
   nlmsghdr header{};
+  header.nlmsg_len = sizeof(header);
   header.nlmsg_type = type;
   header.nlmsg_flags = NLM_F_REQUEST | flags;
   Append(&header, sizeof(header));

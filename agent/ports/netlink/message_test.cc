@@ -177,8 +177,9 @@ TEST(AnswerCollector, ADumpsErrorIsInItsEnd) {
 
 TEST(AnswerCollector, RepliesAreHandedOverInsteadOfKept) {
   std::vector<std::pair<uint16_t, size_t>> got;
-  AnswerCollector collector(
-      1, 1, [&](size_t, const MessageView& reply) { got.emplace_back(reply.type, reply.payload.size()); });
+  AnswerCollector collector(1, 1, [&](size_t, const MessageView& reply) {
+    got.emplace_back(reply.type, reply.payload.size());
+  });
   auto datagram = Pack(NLMSG_MIN_TYPE, NLM_F_MULTI, 1, {1, 2, 3, 4});
   const auto second = Pack(NLMSG_MIN_TYPE + 1, NLM_F_MULTI, 1, {1, 2});
   datagram.insert(datagram.end(), second.begin(), second.end());
@@ -207,9 +208,8 @@ TEST(AnswerCollector, ADumpThatIsCutShortAfterSomeRepliesIsNoWholeOne) {
 
 TEST(AnswerCollector, WhatAsksForNoAcknowledgementIsDoneWithALaterOne) {
   std::vector<size_t> replied;
-  AnswerCollector collector(1, 4, [&](size_t request, const MessageView&) {
-    replied.push_back(request);
-  });
+  AnswerCollector collector(
+      1, 4, [&](size_t request, const MessageView&) { replied.push_back(request); });
   for (const size_t quiet : {0, 1, 2}) collector.NoAckOf(quiet);
   collector.Feed(Pack(NLMSG_MIN_TYPE, 0, 1, {1, 2, 3, 4}));
   collector.Feed(AckMessage(2, EEXIST, "it is there"));  // an error comes in any case
