@@ -160,7 +160,7 @@ void Engine::OnConsignment(const Consignment& sent,
     }
   }
   const auto arrivals = arrivals_.find(sent.vpc);
-  if (arrivals != arrivals_.end()) --arrivals->second.sent;
+  if (--arrivals->second.sent == 0 && arrivals->second.waiting.empty()) arrivals_.erase(arrivals);
   for (const UnitKind kind : {UnitKind::kEndpoints, UnitKind::kArrivals}) {
     Unit* unit = FindUnit({kind, sent.vpc});
     if (unit == nullptr || !unit->in_flight) continue;

@@ -155,10 +155,6 @@ void Engine::SweepEndpoints(Unit& unit) {
     unit.in_flight = true;  // an answer marks it
     return;
   }
-  if (sweep.ended) {
-    TakeUnrenewed(vpc, {RuleTable::Kind::kVpcBlock, *sweep.vni});
-    return EndSweep(unit, sweep);
-  }
   if (!*context) {
     // Nothing is wanted of them: whoever is awake takes its own away, the rest goes with the block,
     // and is claimed until then.
@@ -166,6 +162,10 @@ void Engine::SweepEndpoints(Unit& unit) {
          it != units_.end() && it->first.kind == UnitKind::kEndpoint; ++it) {
       if (it->second.vpc == vpc) MarkDirty(UnitRef(it->first));
     }
+    return EndSweep(unit, sweep);
+  }
+  if (sweep.ended) {
+    TakeUnrenewed(vpc, {RuleTable::Kind::kVpcBlock, *sweep.vni});
     return EndSweep(unit, sweep);
   }
   if (sweep.next.empty()) {
