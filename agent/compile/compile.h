@@ -57,18 +57,21 @@ std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& 
 // Who has a MAC in the port's VPC; none if nobody.
 using MacOwner = std::function<std::optional<ObjectRef>(const MacAddress&)>;
 
+// Why a PF has no room for the rules of the port; "" = it has.
+using NoRoom = std::function<std::string(const PfFacts&)>;
+
 // The VF for a port of `vpc`: on a usable PF of the port's network kind that carries
 // such networks (PfFacts::serves) and all that the port asks for in them, free, where
 // rules forward with a representor, with the wanted MAC where the NIC cannot set one, and
 // without one that is somebody else's in the VPC; in a VLAN a PF that keeps it by itself
 // first, then the PF with the fewest leases, then the lowest index. `of_vpc`: those of `leased`
-// that ports of the VPC have. The error says for each PF or VF why not; kUnavailable: a PF is to
-// come (WhatIsToCome).
+// that ports of the VPC have. `no_room` is asked of PFs where rules forward. The error says for
+// each PF or VF why not; kUnavailable: a PF is to come (WhatIsToCome).
 absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts& facts,
                                const std::string& vf_driver, const std::set<VfId>& leased,
                                const std::set<VfId>& shunned, const MacOwner& mac_owner,
                                const Quarantined& quarantined = {},
-                               const std::set<VfId>& of_vpc = {});
+                               const std::set<VfId>& of_vpc = {}, const NoRoom& no_room = {});
 
 // The same for a port whose function hot-plug brings: the one that is there and is it.
 // kUnavailable: it is to come yet; kFailedPrecondition: it is there and may not be

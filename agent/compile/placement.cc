@@ -227,7 +227,8 @@ std::string WhyNotFree(const PfFacts& pf, const VfFacts& vf, const std::string& 
 absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts& facts,
                                const std::string& vf_driver, const std::set<VfId>& leased,
                                const std::set<VfId>& shunned, const MacOwner& mac_owner,
-                               const Quarantined& quarantined, const std::set<VfId>& of_vpc) {
+                               const Quarantined& quarantined, const std::set<VfId>& of_vpc,
+                               const NoRoom& no_room) {
   if (port.function == FunctionSource::kHotplug) {
     return PlaceFunction(port, facts, vf_driver, leased, shunned);
   }
@@ -282,6 +283,11 @@ absl::StatusOr<VfId> PlacePort(const Port& port, const Vpc& vpc, const HostFacts
         static_cast<size_t>(ports_here) >= kMostProviderPorts) {
       say(StrCat(PfName(pf), " carries ", ports_here, " ports of vpc/", vpc.id,
                  ", and a broadcast is copied to no more"));
+      continue;
+    }
+    const bool by_rules = pf.serves() == PfFacts::Serves::kByRules;
+    if (std::string full = by_rules && no_room ? no_room(pf) : ""; !full.empty()) {
+      say(StrCat(PfName(pf), ": ", full));
       continue;
     }
     std::vector<const VfFacts*> vfs;

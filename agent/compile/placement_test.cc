@@ -174,6 +174,19 @@ TEST(PlacePortTest, ANicThatDoesNotServeTheNetworkIsNamedWithTheReason) {
   }
 }
 
+TEST(PlacePortTest, ANicWithoutRoomForThePortsRulesIsPassedOverAndSaysSo) {
+  const auto place = [&](std::vector<PfFacts> pfs) {
+    return PlacePort(MakePort(), kOverlay, HostWith(std::move(pfs)), "vfio-pci", {}, {}, Nobody, {},
+                     {}, [](const PfFacts& pf) -> std::string {
+                       return pf.id == NicId(Mac(1)) ? "it is full" : "";
+                     });
+  };
+  EXPECT_EQ(place({MakePf(1, 2), MakePf(2, 2)})->pf, NicId(Mac(2)));
+  const auto refused = place({MakePf(1, 2)});
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(Message(refused.status()), HasSubstr("pf1: it is full"));
+}
+
 TEST(PlacePortTest, AProviderNetworkIsCarriedByANicWithAnEswitchToo) {
   Port port = MakePort();
   port.mac = FreeVf(0).mac;

@@ -262,6 +262,12 @@ std::string DescribePf(const v1::HostState& host, std::string_view id) {
       facts.Add("VFs", StrCat(pf.num_vfs(), " of ", pf.total_vfs(), " possible"));
       facts.Add("MAC of a VF", pf.can_set_vf_mac() ? "can be set" : "cannot be set by this NIC");
     }
+    if (pf.hardware_rules() != 0 || pf.max_hardware_rules() != 0) {
+      facts.Add(
+          "Hardware rules",
+          StrCat(pf.hardware_rules(),
+                 pf.max_hardware_rules() == 0 ? "" : StrCat(" of ", pf.max_hardware_rules())));
+    }
     facts.Add("Eswitch", EswitchText(pf.eswitch_now()));
     facts.Add("To be", EswitchText(pf.eswitch_wanted()));
     facts.Add("Not as configured", pf.eswitch_problem());

@@ -387,6 +387,15 @@ TEST(Render, AnEswitchIsShownAndInWhatItIsNotAsConfigured) {
   EXPECT_THAT(health.text, HasSubstr("ESWITCH mode legacy, wanted switchdev"));
 }
 
+TEST(Render, WhatRulesTakeOfANicIsShownWithItsLimit) {
+  auto host = From<v1::HostState>(kHost);
+  EXPECT_THAT(DescribePf(host, "pf0"), Not(HasSubstr("Hardware rules")));
+  host.mutable_pfs(0)->set_hardware_rules(1234);
+  EXPECT_THAT(DescribePf(host, "pf0"), HasSubstr("1234\n"));
+  host.mutable_pfs(0)->set_max_hardware_rules(5000);
+  EXPECT_THAT(DescribePf(host, "pf0"), HasSubstr("1234 of 5000"));
+}
+
 TEST(Render, VfsThatCouldNotBeMadeAreTrouble) {
   auto host = From<v1::HostState>(kHost);
   v1::HostState::Pf& pf = *host.mutable_pfs(0);

@@ -108,6 +108,7 @@ void ReadPf(YamlFields& reader, const YamlNode& node, const std::string& path, P
        {"vfs", reader.Number<uint16_t>(&pf->vfs, 1, 65535)},
        {"network", reader.Value<NetworkKind>(&pf->network, ParseNetworkKind)},
        {"allow_host_traffic", reader.Bool(&pf->allow_host_traffic)},
+       {"max_hardware_rules", reader.Number<uint32_t>(&pf->max_hardware_rules, 1, UINT32_MAX)},
        {"eswitch",
         [&](const YamlNode& eswitch, const std::string& here) {
           EswitchSettings& wanted = pf->eswitch;

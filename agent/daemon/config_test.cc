@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
+
 namespace fairlead {
 namespace {
 
@@ -90,6 +92,22 @@ TEST(ConfigTest, TheLeastFileTakesTheDefaults) {
   EXPECT_EQ(config->engine.compile.tunnel.local.ToString(), "192.0.2.1");
   EXPECT_EQ(config->engine.pfs.size(), 1U);
   EXPECT_FALSE(config->providers.pfs[0].allow_host_traffic);
+  EXPECT_EQ(config->providers.pfs[0].max_hardware_rules, 0U);
+}
+
+TEST(ConfigTest, TheRulesThatANicMayHoldAreANumberFromOneOn) {
+  const auto with = [](std::string_view value) {
+    return ParseConfig(
+        absl::StrCat("pfs:\n  - {mac: \"52:54:00:00:00:01\", vfs: 4, max_hardware_rules: ", value,
+                     "}\ntunnel: {local: 192.0.2.1}\n"));
+  };
+  const auto config = with("100000");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->providers.pfs[0].max_hardware_rules, 100'000U);
+  for (const char* wrong : {"0", "-1", "many", "4294967296"}) {
+    EXPECT_THAT(std::string(with(wrong).status().message()), HasSubstr("max_hardware_rules"))
+        << wrong;
+  }
 }
 
 TEST(ConfigTest, TheTunnelsKindBringsItsPortAndName) {

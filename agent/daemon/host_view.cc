@@ -128,6 +128,8 @@ void FillHostState(const Engine& engine, uint32_t store_id, const std::vector<La
     if (pf.eswitch.mode) item->set_eswitch(std::string(Name(*pf.eswitch.mode)));
     item->set_eswitch_problem(engine.eswitch_problem(mac));
     item->set_pool_problem(engine.pool_problem(mac));
+    if (!pf.is_hotplug_port()) item->set_hardware_rules(engine.HardwareRulesOf(mac));
+    item->set_max_hardware_rules(pf.max_hardware_rules);
     FillEswitch(pf.eswitch, *item->mutable_eswitch_now());
     FillEswitch(pf.wanted_eswitch, *item->mutable_eswitch_wanted());
     if (pf.is_hotplug_port()) {

@@ -288,6 +288,20 @@ void LaneExecutor::Apply(const std::string& lane, std::vector<Operation> operati
       });
 }
 
+void LaneExecutor::PutRules(const RuleTable& table, std::vector<FlowRule> rules,
+                            std::function<void(std::vector<absl::StatusOr<RuleEvidence>>)> done) {
+  using Results = std::vector<absl::StatusOr<RuleEvidence>>;
+  const size_t count = rules.size();
+  Ask<Results>(
+      RulesLane(table), StrCat("make ", count, " rules of ", table.ToString()), kRulesDeadline,
+      [rules = std::move(rules)](LaneContext& context) -> absl::StatusOr<Results> {
+        return context.work->rules->Put(rules);
+      },
+      [done = std::move(done), count](absl::StatusOr<Results> results) {
+        done(results.ok() ? *std::move(results) : Results(count, results.status()));
+      });
+}
+
 void LaneExecutor::ObservePf(const NicId& pf,
                              std::function<void(absl::StatusOr<PfObservation>)> done) {
   const std::string lane = StrCat("pf ", pf.ToString());

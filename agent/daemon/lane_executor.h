@@ -57,6 +57,8 @@ class LaneExecutor final : public Executor {
   ~LaneExecutor() override;
 
   void Apply(const std::string& lane, std::vector<Operation> operations, ApplyDone done) override;
+  void PutRules(const RuleTable& table, std::vector<FlowRule> rules,
+                std::function<void(std::vector<absl::StatusOr<RuleEvidence>>)> done) override;
   void ObservePf(const NicId& pf, std::function<void(absl::StatusOr<PfObservation>)> done) override;
   void ObserveVf(const VfId& vf, std::function<void(absl::StatusOr<VfObservation>)> done) override;
   void ObserveTunnel(std::function<void(absl::StatusOr<TunnelObservation>)> done) override;

@@ -85,7 +85,8 @@ struct PfFacts {
   NetworkKind network = NetworkKind::kCompute;  // from the configuration
   uint16_t total_vfs = 0;
   uint16_t num_vfs = 0;
-  uint16_t wanted_vfs = 0;  // from the configuration
+  uint16_t wanted_vfs = 0;          // from the configuration
+  uint32_t max_hardware_rules = 0;  // likewise; 0 = no port is refused for what its rules take
   bool autoprobe = true;
   bool can_set_vf_mac = false;     // the PF reports VF info (IFLA_VFINFO_LIST)
   int numa_node = -1;              // -1 = unknown

@@ -35,6 +35,7 @@ struct PfConfig {
   NetworkKind network = NetworkKind::kCompute;
   // Use the PF even though it carries the default route or the management address.
   bool allow_host_traffic = false;
+  uint32_t max_hardware_rules = 0;  // that ports' rules may take of it; 0 = as many as there are
   std::vector<RepresentorConfig> representors;
   EswitchSettings eswitch;  // what it is to be; what is absent is left as it is
 };

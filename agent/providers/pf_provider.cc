@@ -128,6 +128,7 @@ absl::StatusOr<PfProvider::Observation> PfProvider::Observe(const NicId& nic) {
   facts.total_vfs = pf.device.total_vfs.value_or(0);
   facts.num_vfs = pf.device.num_vfs;
   facts.wanted_vfs = config->vfs;
+  facts.max_hardware_rules = config->max_hardware_rules;
   facts.autoprobe = pf.device.autoprobe;
   facts.can_set_vf_mac = pf.link.vfs.has_value() && !pf.link.vfs->empty();
   facts.numa_node = pf.device.numa_node;

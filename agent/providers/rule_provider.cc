@@ -15,14 +15,6 @@
 #include "dataplane/tc/lower.h"
 
 namespace fairlead {
-namespace {
-
-RuleHardware HardwareOf(const TcFilterInfo& info) {
-  return info.in_hw ? RuleHardware::kInHardware : RuleHardware::kSoftware;
-}
-
-}  // namespace
-
 absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table, bool to_read) {
   uint32_t ifindex = 0;
   if (table.kind == RuleTable::Kind::kTunnelIngress) {
@@ -42,89 +34,129 @@ absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table, bool
   return AttachPointOf(table, ifindex);
 }
 
-std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply(
-    std::span<const Change> changes) {
-  std::vector<absl::StatusOr<std::optional<ObservedResource>>> results(
-      changes.size(), std::optional<ObservedResource>());
+absl::StatusOr<TcAttachPoint> RuleProvider::PointOf(const RuleTable& table, Points& points) {
+  if (table.is_block()) return PointOf(table);
+  auto known = points.find(table);
+  if (known == points.end()) known = points.emplace(table, PointOf(table)).first;
+  return known->second;
+}
+
+absl::StatusOr<TcChange> RuleProvider::LowerPut(const FlowRule& rule, bool update, Points& points) {
   const DeviceNames names = [this](uint32_t ifindex) -> std::optional<std::string> {
     absl::StatusOr<LinkInfo> link = rtnetlink_->GetLink(ifindex);
     if (!link.ok()) return std::nullopt;
     return link->name;
   };
-  std::map<RuleTable, absl::StatusOr<TcAttachPoint>> devices;  // each looked up once a batch
-  std::vector<TcChange> lowered;
-  std::vector<size_t> places;
-  for (size_t i = 0; i < changes.size(); ++i) {
-    const Change& change = changes[i];
-    const RuleTable& table = change.rule.location.table;
-    absl::StatusOr<TcAttachPoint> at = TcAttachPoint{};
-    if (table.is_block()) {
-      at = PointOf(table);
-    } else {
-      auto known = devices.find(table);
-      if (known == devices.end()) known = devices.emplace(table, PointOf(table)).first;
-      at = known->second;
-    }
-    if (!at.ok()) {
-      // A rule of a device that is gone is gone with it.
-      if (!change.remove || !absl::IsNotFound(at.status())) results[i] = at.status();
-      continue;
-    }
-    TcChange out;
-    out.at = *at;
-    if (change.remove) {
-      out.verb = TcChange::Verb::kDelete;
-      out.filter.id = {change.rule.location.chain, change.rule.location.priority,
-                       change.rule.location.handle};
-      out.filter.match.ethertype = change.rule.match.ethertype;
-    } else {
-      absl::StatusOr<TcFilter> filter = Lower(change.rule, names, config_->marks->store());
-      if (!filter.ok()) {
-        results[i] = filter.status();
+  TcChange out;
+  FAIRLEAD_ASSIGN_OR_RETURN(out.at, PointOf(rule.location.table, points));
+  FAIRLEAD_ASSIGN_OR_RETURN(out.filter, Lower(rule, names, config_->marks->store()));
+  out.exclusive = !update;
+  return out;
+}
+
+std::vector<absl::StatusOr<std::optional<ObservedResource>>> RuleProvider::Apply(
+    std::span<const Change> changes) {
+  std::vector<absl::StatusOr<std::optional<ObservedResource>>> results(
+      changes.size(), std::optional<ObservedResource>());
+  Points points;
+  // What is alike and side by side travels together; the order stays.
+  size_t end = 0;
+  for (size_t begin = 0; begin < changes.size(); begin = end) {
+    while (end < changes.size() && changes[end].remove == changes[begin].remove) ++end;
+    std::vector<TcChange> lowered;
+    std::vector<size_t> places;
+    for (size_t i = begin; i < end; ++i) {
+      const Change& change = changes[i];
+      absl::StatusOr<TcChange> out = TcChange{};
+      if (change.remove) {
+        absl::StatusOr<TcAttachPoint> at = PointOf(change.rule.location.table, points);
+        if (absl::IsNotFound(at.status())) continue;  // it is gone with its device
+        out->verb = TcChange::Verb::kDelete;
+        out->filter.id = {change.rule.location.chain, change.rule.location.priority,
+                          change.rule.location.handle};
+        out->filter.match.ethertype = change.rule.match.ethertype;
+        if (at.ok()) {
+          out->at = *at;
+        } else {
+          out = at.status();
+        }
+      } else {
+        out = LowerPut(change.rule, change.update, points);
+      }
+      if (!out.ok()) {
+        results[i] = out.status();
         continue;
       }
-      out.filter = *std::move(filter);
-      out.exclusive = !change.update;
+      lowered.push_back(*std::move(out));
+      places.push_back(i);
     }
-    lowered.push_back(std::move(out));
-    places.push_back(i);
-  }
-  std::vector<absl::Status> answers = tc_->Apply(lowered);
-  for (size_t k = 0; k < places.size() && k < answers.size(); ++k) {
-    if (absl::IsAlreadyExists(answers[k])) answers[k] = Replace(lowered[k], answers[k]);
-  }
-  std::vector<TcFilterRef> made;
-  for (size_t k = 0; k < places.size() && k < answers.size(); ++k) {
-    if (!changes[places[k]].remove && answers[k].ok()) {
-      made.push_back({lowered[k].at, lowered[k].filter.id, lowered[k].filter.match.ethertype});
+    if (changes[begin].remove) {
+      const std::vector<absl::Status> answers = tc_->Apply(lowered);
+      for (size_t k = 0; k < places.size(); ++k) {
+        const std::string name = changes[places[k]].rule.location.ToString();
+        if (!answers[k].ok()) {
+          results[places[k]] = Annotate(answers[k], StrCat("remove the rule ", name));
+        }
+      }
+      continue;
     }
-  }
-  const std::vector<absl::StatusOr<TcFilterInfo>> seen = tc_->Get(made);
-  size_t next_seen = 0;
-  for (size_t k = 0; k < places.size(); ++k) {
-    const Change& change = changes[places[k]];
-    absl::StatusOr<std::optional<ObservedResource>>& result = results[places[k]];
-    const std::string name = change.rule.location.ToString();
-    if (k >= answers.size()) {
-      result = absl::InternalError(StrCat("no answer for the rule ", name));
-    } else if (!answers[k].ok()) {
-      result = Annotate(
-          answers[k],
-          StrCat(change.remove ? "remove" : "make", " the rule ", name,
-                 change.rule.offload == OffloadWish::kMust ? " (which must run in hardware)" : ""));
-    } else if (!change.remove) {
-      result = next_seen < seen.size()
-                   ? Judge(lowered[k], change, seen[next_seen])
-                   : absl::InternalError(StrCat("the rule ", name, " could not be read back"));
-      ++next_seen;
+    const std::vector<absl::StatusOr<TcFilterInfo>> seen = PutAll(lowered);
+    for (size_t k = 0; k < places.size(); ++k) {
+      const Change& change = changes[places[k]];
+      const absl::StatusOr<RuleEvidence> judged =
+          Judge(lowered[k], change.rule, change.update, seen[k]);
+      if (!judged.ok()) {
+        results[places[k]] = judged.status();
+        continue;
+      }
+      ObservedResource observed;
+      observed.key = FlowRuleKey(change.rule.location);
+      observed.spec = FlowRuleSpec{change.rule};
+      observed.content_hash = judged->content_hash;
+      observed.match_hash = judged->match_hash;
+      observed.mark = judged->mark;
+      observed.hardware = judged->hardware;
+      observed.in_hw_count = judged->in_hw_count;
+      results[places[k]] = std::optional(std::move(observed));
     }
   }
   return results;
 }
 
+std::vector<absl::StatusOr<RuleEvidence>> RuleProvider::Put(std::span<const FlowRule> rules) {
+  std::vector<absl::StatusOr<RuleEvidence>> results(rules.size(), RuleEvidence());
+  Points points;
+  std::vector<TcChange> lowered;
+  std::vector<size_t> places;
+  lowered.reserve(rules.size());
+  places.reserve(rules.size());
+  for (size_t i = 0; i < rules.size(); ++i) {
+    absl::StatusOr<TcChange> out = LowerPut(rules[i], /*update=*/false, points);
+    if (!out.ok()) {
+      results[i] = out.status();
+      continue;
+    }
+    lowered.push_back(*std::move(out));
+    places.push_back(i);
+  }
+  const std::vector<absl::StatusOr<TcFilterInfo>> seen = PutAll(lowered);
+  for (size_t k = 0; k < places.size(); ++k) {
+    results[places[k]] = Judge(lowered[k], rules[places[k]], /*update=*/false, seen[k]);
+  }
+  return results;
+}
+
+std::vector<absl::StatusOr<TcFilterInfo>> RuleProvider::PutAll(std::span<TcChange> puts) {
+  std::vector<absl::StatusOr<TcFilterInfo>> seen = tc_->Put(puts);
+  for (size_t i = 0; i < puts.size(); ++i) {
+    if (absl::IsAlreadyExists(seen[i].status())) seen[i] = Replace(puts[i], seen[i].status());
+  }
+  return seen;
+}
+
 // A new rule whose place is taken: what has our cookie there is an earlier one of
 // this agent and makes way, all else stays.
-absl::Status RuleProvider::Replace(TcChange& put, const absl::Status& refusal) {
+absl::StatusOr<TcFilterInfo> RuleProvider::Replace(TcChange& put, const absl::Status& refusal) {
   const TcFilterRef place{put.at, put.filter.id, put.filter.match.ethertype};
   const auto there = tc_->Get({&place, 1});
   if (there.empty() || !there.front().ok()) return refusal;  // another rule has its match
@@ -134,14 +166,19 @@ absl::Status RuleProvider::Replace(TcChange& put, const absl::Status& refusal) {
     return absl::AlreadyExistsError("somebody else's rule is in its place; remove it");
   }
   put.exclusive = false;
-  return tc_->Apply({&put, 1}).front();
+  return std::move(tc_->Put({&put, 1}).front());
 }
 
 // "Observed" is what the kernel shows, not what was sent.
-absl::StatusOr<std::optional<ObservedResource>> RuleProvider::Judge(
-    const TcChange& sent, const Change& change, const absl::StatusOr<TcFilterInfo>& seen) {
-  const FlowRule& rule = change.rule;
-  if (!seen.ok()) return seen.status();
+absl::StatusOr<RuleEvidence> RuleProvider::Judge(const TcChange& sent, const FlowRule& rule,
+                                                 bool update,
+                                                 const absl::StatusOr<TcFilterInfo>& seen) {
+  if (!seen.ok()) {
+    return Annotate(
+        seen.status(),
+        StrCat("make the rule ", rule.location.ToString(),
+               rule.offload == OffloadWish::kMust ? " (which must run in hardware)" : ""));
+  }
   const TcFilterInfo& info = *seen;
   if (info.cookie != sent.filter.cookie) {
     return absl::UnavailableError(
@@ -149,8 +186,7 @@ absl::StatusOr<std::optional<ObservedResource>> RuleProvider::Judge(
   }
   // How many of a block's representors take a delivery depends on how many there are:
   // that is the engine's to judge.
-  if (rule.offload == OffloadWish::kMust && !info.in_hw && !change.update &&
-      !SendsWithinBlock(rule)) {
+  if (rule.offload == OffloadWish::kMust && !info.in_hw && !update && !SendsWithinBlock(rule)) {
     TcChange remove = sent;
     remove.verb = TcChange::Verb::kDelete;
     const absl::Status removed = tc_->Apply({&remove, 1}).front();
@@ -162,13 +198,22 @@ absl::StatusOr<std::optional<ObservedResource>> RuleProvider::Judge(
         StrCat("the rule ", rule.location.ToString(),
                " must run in hardware, and the kernel took it in software only"));
   }
-  ObservedResource observed;
-  observed.key = FlowRuleKey(rule.location);
-  observed.spec = FlowRuleSpec{rule};
-  observed.content_hash = rule.ContentHash();
-  observed.hardware = HardwareOf(info);
-  observed.in_hw_count = info.in_hw_count;
-  return observed;
+  return EvidenceOf(info);
+}
+
+// A filter that carries no mark of this agent's is somebody else's.
+RuleEvidence RuleProvider::EvidenceOf(const TcFilterInfo& info) const {
+  RuleEvidence seen;
+  if (const auto cookie = info.cookie ? ParseCookie(*info.cookie) : std::nullopt) {
+    seen.ours = config_->marks->Owns(cookie->store_id);
+    seen.mark = cookie->store_id;
+    seen.match_hash = cookie->match_hash;
+    seen.content_hash = cookie->content_hash;
+  }
+  seen.ethertype = info.ethertype;
+  seen.hardware = info.in_hw ? RuleHardware::kInHardware : RuleHardware::kSoftware;
+  seen.in_hw_count = info.in_hw_count;
+  return seen;
 }
 
 absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool counted) {
@@ -186,24 +231,15 @@ absl::StatusOr<ObservedRules> RuleProvider::Observe(const RuleTable& table, bool
     if (is_mark && info.id.priority == mark.priority && info.id.handle == mark.handle) continue;
     ObservedRule rule;
     rule.place = {info.id.chain, info.id.priority, info.id.handle};
-    const std::optional<CookieParts> cookie =
-        info.cookie ? ParseCookie(*info.cookie) : std::nullopt;
     RuleEvidence& seen = rule.seen;
-    if (cookie) {
-      seen.ours = config_->marks->Owns(cookie->store_id);
-      seen.mark = cookie->store_id;
-      seen.match_hash = cookie->match_hash;
-      seen.content_hash = cookie->content_hash;
-    }
+    seen = EvidenceOf(info);
     if (!seen.ours) {
       result.foreign[rule.place] =
-          cookie ? absl::StrFormat("a %s rule with the cookie of store %08x", info.kind,
-                                   cookie->store_id)
-                 : StrCat("a ", info.kind, " rule that this agent did not make");
+          seen.mark != 0
+              ? absl::StrFormat("a %s rule with the cookie of store %08x", info.kind, seen.mark)
+              : StrCat("a ", info.kind, " rule that this agent did not make");
     }
-    seen.ethertype = info.ethertype;
-    seen.hardware = HardwareOf(info);
-    seen.in_hw_count = counted ? info.in_hw_count : RuleEvidence::kNotCounted;
+    if (!counted) seen.in_hw_count = RuleEvidence::kNotCounted;
     result.rules.push_back(rule);
   }
   // The kernel lists chains as they were made, and what is in them by priority.

@@ -5,6 +5,7 @@
 // Threading: blocks; each instance belongs to a table's lane. Ownership: borrows the ports.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -32,6 +33,9 @@ class RuleProvider {
   std::vector<absl::StatusOr<std::optional<ObservedResource>>> Apply(
       std::span<const Change> changes);
 
+  // New rules, as they then stand; result i belongs to rule i. What Apply does of those, for many.
+  std::vector<absl::StatusOr<RuleEvidence>> Put(std::span<const FlowRule> rules);
+
   // All of a table, ours and foreign; none when the table does not exist. `counted`: with how
   // many devices took each rule, which takes the kernel longer.
   absl::StatusOr<ObservedRules> Observe(const RuleTable& table, bool counted);
@@ -40,9 +44,16 @@ class RuleProvider {
                                                                 std::span<const RuleToCount> rules);
 
  private:
-  absl::Status Replace(TcChange& put, const absl::Status& refusal);
-  absl::StatusOr<std::optional<ObservedResource>> Judge(const TcChange& sent, const Change& change,
-                                                        const absl::StatusOr<TcFilterInfo>& seen);
+  // What a device's table hangs at, looked up once a batch.
+  using Points = std::map<RuleTable, absl::StatusOr<TcAttachPoint>>;
+  absl::StatusOr<TcChange> LowerPut(const FlowRule& rule, bool update, Points& points);
+  absl::StatusOr<TcAttachPoint> PointOf(const RuleTable& table, Points& points);
+  // Makes way where an earlier rule of this agent has a new one's place.
+  std::vector<absl::StatusOr<TcFilterInfo>> PutAll(std::span<TcChange> puts);
+  absl::StatusOr<TcFilterInfo> Replace(TcChange& put, const absl::Status& refusal);
+  absl::StatusOr<RuleEvidence> Judge(const TcChange& sent, const FlowRule& rule, bool update,
+                                     const absl::StatusOr<TcFilterInfo>& seen);
+  RuleEvidence EvidenceOf(const TcFilterInfo& info) const;
   absl::StatusOr<TcAttachPoint> PointOf(const RuleTable& table, bool to_read = false);
 
   const ProviderConfig* config_;

@@ -74,6 +74,28 @@ class PlanningExecutor final : public Executor {
     }
     Later([done = std::move(done), results]() mutable { done(std::move(results)); });
   }
+  void PutRules(const RuleTable& /*table*/, std::vector<FlowRule> rules,
+                std::function<void(std::vector<absl::StatusOr<RuleEvidence>>)> done) override {
+    std::vector<absl::StatusOr<RuleEvidence>> results;
+    for (FlowRule& rule : rules) {
+      RuleEvidence seen;
+      seen.content_hash = rule.ContentHash();
+      seen.ethertype = rule.match.ethertype;
+      seen.ours = true;
+      seen.hardware = RuleHardware::kInHardware;  // as above
+      seen.in_hw_count = RuleEvidence::kNotCounted;
+      rules_.SetRule(rule.location, seen);
+      results.emplace_back(seen);
+      Operation create;
+      create.resource.key = FlowRuleKey(rule.location);
+      create.resource.spec = FlowRuleSpec{std::move(rule)};
+      create.detail = Summary(create.resource.spec);
+      applied.push_back(std::move(create));
+    }
+    Later([done = std::move(done), results = std::move(results)]() mutable {
+      done(std::move(results));
+    });
+  }
   void ObservePf(const NicId& pf,
                  std::function<void(absl::StatusOr<PfObservation>)> done) override {
     const auto it = facts_.pfs.find(pf);
@@ -248,7 +270,8 @@ class DryRunner : private Engine::Listener {
       unit.queued = false;
       unit.in_flight = false;
       unit.refresh = unit.refreshing = false;  // a leased VF is as it was last seen
-      if (ref.kind == UnitKind::kEndpoints && !unit.settled) unswept_.push_back(ref.id);
+      const bool of_endpoints = ref.kind == UnitKind::kEndpoints || ref.kind == UnitKind::kArrivals;
+      if (of_endpoints && !unit.settled) unswept_.push_back(ref.id);
       unit.settled = true;
     }
     for (auto& [pf, scope] : copy.pf_scope_) scope.in_flight = scope.again = scope.stale = false;

@@ -37,7 +37,8 @@ UnitRef RefOfObject(const ObjectRef& ref) {
 
 bool IsNetworkUnit(UnitKind kind) {
   return kind == UnitKind::kVpc || kind == UnitKind::kSubnet || kind == UnitKind::kRoute ||
-         kind == UnitKind::kEndpoint || kind == UnitKind::kEndpoints || kind == UnitKind::kPolicy;
+         kind == UnitKind::kEndpoint || kind == UnitKind::kEndpoints || kind == UnitKind::kPolicy ||
+         kind == UnitKind::kArrivals;
 }
 
 }  // namespace
@@ -64,6 +65,8 @@ std::string UnitRef::ToString() const {
       return absl::StrCat("endpoints/", id);
     case UnitKind::kPolicy:
       return absl::StrCat("policy/", id);
+    case UnitKind::kArrivals:
+      return absl::StrCat("arrivals/", id);
     case UnitKind::kPort:
       return absl::StrCat("port/", id);
     case UnitKind::kOrphans:
@@ -200,6 +203,11 @@ void Engine::OnChange(const Change& change) {
       continue;
     }
     const std::string& vpc = VpcOf(stored.object);
+    if (ref.kind == ObjectKind::kEndpoint && FindUnit(RefOfObject(ref)) == nullptr) {
+      Arrive(vpc, world_.Find(ref)->ordinal);  // any other was woken
+      Announce(ref);
+      continue;
+    }
     Unit& moved = UnitOf(RefOfObject(ref), vpc);
     if (moved.vpc != vpc) {
       // What is under way counts for the VPC that it is under way for.
@@ -331,7 +339,8 @@ void Engine::Pump() {
     Unit* unit = FindUnit(ref);
     if (unit == nullptr) continue;
     unit->queued = false;
-    done += ref.kind == UnitKind::kEndpoints ? kUnitsPerSweep : 1;
+    const bool many = ref.kind == UnitKind::kEndpoints || ref.kind == UnitKind::kArrivals;
+    done += many ? kUnitsPerSweep : 1;
     Reconcile(*unit);
   }
   if (queue_.empty() && orphans_pending_) CollectOrphans();
@@ -352,6 +361,8 @@ void Engine::Reconcile(Unit& unit) {
     ReconcilePort(unit);
   } else if (unit.ref.kind == UnitKind::kEndpoints) {
     SweepEndpoints(unit);
+  } else if (unit.ref.kind == UnitKind::kArrivals) {
+    TakeArrivals(unit);
   } else {
     ReconcileNetwork(unit);
   }

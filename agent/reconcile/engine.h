@@ -25,6 +25,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "agent/base/clock.h"
 #include "agent/compile/compile.h"
 #include "agent/compile/take_over.h"
@@ -145,6 +146,9 @@ class Engine {
   bool Misses(const RuleLocation& location) const;
   // In what a PF's eswitch is not as configured, and why it is not made so; "" = it is.
   std::string eswitch_problem(const NicId& pf) const;
+  // Rules of a NIC that this agent's rules take, if it takes them all: one in a shared block
+  // counts once for each of its representors there. Each has a counter.
+  uint64_t HardwareRulesOf(const NicId& pf) const;
   // Why the VFs of a PF could not be made; "" = nothing failed.
   std::string pool_problem(const NicId& pf) const;
   // What belongs to no object and could not be made, changed or taken away, and why.
@@ -357,6 +361,7 @@ class Engine {
   };
   struct Sweep {
     std::string next;        // the endpoint to go on with; "" = from the first one on
+    bool ended = false;      // there is none: it waits for what was sent
     std::optional<Vni> vni;  // of the overlay whose block has the claims
   };
   // What a VPC's endpoints are compiled with; none: nothing is wanted of them here. An error:
@@ -373,8 +378,9 @@ class Engine {
   void RestEndpoint(const Unit& unit);  // which is gone then
   void MarkEndpoints(const std::string& vpc);
   void SweepEndpoints(Unit& unit);
+  struct Consignment;
   void LookAtEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
-                      const StoredObject& stored);
+                      const StoredObject& stored, Consignment& missing);
   void TakeUnrenewed(const std::string& vpc, const RuleTable& block);
   void EndSweep(Unit& unit, Sweep& sweep);  // both may be gone then
   void TellAsked();
@@ -386,6 +392,41 @@ class Engine {
   const Endpoint* EndpointOfRule(const RuleLocation& at) const;  // null: it is no endpoint's
   // By a unit, or by an endpoint at rest.
   bool Claimed(const RuleLocation& at) const;
+
+  // --- rules of endpoints that are not there yet (engine_arrivals.cc)
+  struct Consignment {  // rules of one block that travel together
+    struct Item {
+      uint32_t ordinal = 0;  // of the endpoint
+      std::string id;
+      uint32_t rules = 0;  // how many of the rules are its
+    };
+    std::string vpc;
+    RuleTable block;
+    bool possible = false;  // what they stand on is there
+    std::vector<Item> items;
+    std::vector<FlowRule> rules;
+    std::vector<RulePlace> places;  // of the rules
+  };
+  struct Arrivals {                // of a VPC
+    std::deque<uint32_t> waiting;  // endpoints that nobody has looked at
+    int sent = 0;                  // consignments without an answer
+  };
+  enum class Coming : uint8_t { kWaits, kSent };
+  // Whether the endpoint is one of them, and without a unit.
+  bool Comes(uint32_t ordinal) const;
+  bool AnySent(const std::string& vpc) const;
+  bool SentEnough(const std::string& vpc) const;
+  void Arrive(const std::string& vpc, uint32_t ordinal);
+  void TakeArrivals(Unit& unit);  // which may be gone then
+  Consignment ConsignmentFor(const std::string& vpc,
+                             const std::optional<EndpointContext>& context) const;
+  bool AddToConsignment(const StoredObject& stored, std::vector<FlowRule> rules, Consignment& out);
+  void Send(Consignment rules);
+  void FlushConsignments();
+  void OnConsignment(const Consignment& sent,
+                     const std::vector<absl::StatusOr<RuleEvidence>>& results);
+  void OnRefused(const Consignment::Item& item,
+                 const std::map<RuleLocation, absl::Status>& refused);
 
   // --- routes (engine_routes.cc)
   // Who has a route's next hop, that rules here lead to. kNotFound: nobody, and why; kUnavailable:
@@ -403,6 +444,12 @@ class Engine {
   // --- ports (engine_port.cc, engine_release.cc, engine_sanitation.cc)
   void ReconcilePort(Unit& unit);
   absl::StatusOr<VfId> Place(const Port& port, const std::set<VfId>& shunned) const;
+  // What rules take of a PF (engine_hardware.cc): leases of a block on it, what one more port
+  // takes, what an overlay's ports share, and why that is too much; "" = it is not.
+  uint64_t LeasesOn(const RuleTable& block, const NicId& pf) const;
+  uint64_t HardwareRulesOfOneMore(const StoredObject& port, const PfFacts& pf) const;
+  uint64_t RulesInCommon(const std::string& vpc, const VpcContext& context) const;
+  std::string WhyFull(const Port& port, const PfFacts& pf) const;
   bool AnotherVfIsFree(const std::string& port) const;
   void TryAttach(Unit& unit, const StoredObject& object);
   void TakeLease(Attachment attachment);
@@ -653,8 +700,11 @@ class Engine {
   uint64_t next_transaction_ = 1;
 
   Observed observed_;
-  std::map<std::string, Sweep> sweeps_;          // by VPC
-  std::map<std::string, VpcPolicies> policies_;  // by VPC, of those with security groups
+  std::map<std::string, Sweep> sweeps_;           // by VPC
+  std::map<std::string, VpcPolicies> policies_;   // by VPC, of those with security groups
+  std::map<std::string, Arrivals> arrivals_;      // by VPC
+  absl::flat_hash_map<uint32_t, Coming> coming_;  // endpoints, by ordinal
+  std::deque<Consignment> consignments_;          // to be sent
   std::map<uint16_t, ZoneState> zones_;
   bool zones_scheduled_ = false;
   std::map<Lease, uint64_t> zone_of_release_;  // ZoneState::asked that it waits for

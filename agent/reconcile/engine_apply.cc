@@ -117,6 +117,7 @@ void Engine::FlushRules() {
                        });
     }
   }
+  FlushConsignments();  // what was deleted makes room for what is new
 }
 
 void Engine::OnRulesApplied(RuleBatch& batch, const std::vector<RuleBatchPlace>& places,

@@ -79,6 +79,9 @@ Unit& Engine::WakeEndpoint(const StoredObject& stored) {
   if (Unit* unit = FindUnit(ref)) return *unit;
   Unit& unit = UnitOf(ref, endpoint.vpc);
   unit.since_start = !start_.complete;
+  const auto coming = coming_.find(stored.ordinal);
+  const bool sent = coming != coming_.end() && coming->second == Coming::kSent;
+  if (coming != coming_.end() && !sent) coming_.erase(coming);
   if (auto error = errors_at_rest_.extract(endpoint.id)) unit.last_error = error.mapped();
   const StoredObject* vpc = world_.Find({ObjectKind::kVpc, endpoint.vpc});
   const auto& network = std::get<Vpc>(vpc->object);
@@ -93,7 +96,7 @@ Unit& Engine::WakeEndpoint(const StoredObject& stored) {
   elsewhere.vtep = IpAddress();
   for (const FlowRule& rule : CompileEndpointRules(context, most, elsewhere, stored.ordinal)) {
     const Observed::Rule* seen = observed_.FindRule(rule.location);
-    if (seen == nullptr || !seen->claimed) continue;
+    if (!sent && (seen == nullptr || !seen->claimed)) continue;
     observed_.Claim(rule.location, false);
     unit.keys.insert(FlowRuleKey(rule.location));
     claimant_[FlowRuleKey(rule.location)] = ref;
@@ -102,6 +105,10 @@ Unit& Engine::WakeEndpoint(const StoredObject& stored) {
     if (!unit.keys.contains(rule.key)) continue;
     ++unit.wanted_rules;
     wanted_[rule.key] = std::move(rule);
+  }
+  if (sent) {  // the answer marks it
+    SetSettled(unit, false);
+    unit.in_flight = true;
   }
   return unit;
 }
@@ -124,8 +131,11 @@ void Engine::RestEndpoint(const Unit& unit) {
 }
 
 void Engine::MarkEndpoints(const std::string& vpc) {
+  if (FindUnit({UnitKind::kArrivals, vpc}) != nullptr) MarkDirty({UnitKind::kArrivals, vpc});
   if (world_.EndpointsOfVpc(vpc).empty() && !sweeps_.contains(vpc)) return;
-  sweeps_[vpc].next.clear();
+  Sweep& sweep = sweeps_[vpc];
+  sweep.next.clear();
+  sweep.ended = false;
   UnitOf({UnitKind::kEndpoints, vpc}, vpc);
   MarkDirty({UnitKind::kEndpoints, vpc});
 }
@@ -139,6 +149,12 @@ void Engine::SweepEndpoints(Unit& unit) {
   }
   unit.waits_for.clear();
   Sweep& sweep = sweeps_[vpc];
+  // What was sent for another state of things comes in before anything is compared with this one.
+  const bool from_first = !*context || sweep.ended || sweep.next.empty();
+  if (from_first ? AnySent(vpc) : SentEnough(vpc)) {
+    unit.in_flight = true;  // an answer marks it
+    return;
+  }
   if (!*context) {
     // Nothing is wanted of them: whoever is awake takes its own away, the rest goes with the block,
     // and is claimed until then.
@@ -146,6 +162,11 @@ void Engine::SweepEndpoints(Unit& unit) {
          it != units_.end() && it->first.kind == UnitKind::kEndpoint; ++it) {
       if (it->second.vpc == vpc) MarkDirty(UnitRef(it->first));
     }
+    return EndSweep(unit, sweep);
+  }
+  if (sweep.ended) {
+    TakeUnrenewed(vpc, {RuleTable::Kind::kVpcBlock, *sweep.vni});
+    TakeUnrenewed(vpc, kTunnelTable);
     return EndSweep(unit, sweep);
   }
   if (sweep.next.empty()) {
@@ -163,6 +184,7 @@ void Engine::SweepEndpoints(Unit& unit) {
   const EndpointSet& endpoints = world_.EndpointsOfVpc(vpc);
   std::string subnet;
   SubnetContext in_subnet;
+  Consignment missing = ConsignmentFor(vpc, *context);
   auto it = endpoints.lower_bound(std::string_view(sweep.next));
   for (size_t i = 0; i < kEndpointsPerSlice && it != endpoints.end(); ++i, ++it) {
     const auto& endpoint = std::get<Endpoint>((*it)->object);
@@ -170,30 +192,37 @@ void Engine::SweepEndpoints(Unit& unit) {
       subnet = endpoint.subnet;
       in_subnet = SubnetContextOf(subnet);
     }
-    LookAtEndpoint((*context)->vpc, in_subnet, **it);
+    LookAtEndpoint((*context)->vpc, in_subnet, **it, missing);
   }
+  Send(std::move(missing));
   if (it == endpoints.end()) {
-    TakeUnrenewed(vpc, {RuleTable::Kind::kVpcBlock, *sweep.vni});
-    TakeUnrenewed(vpc, kTunnelTable);
-    return EndSweep(unit, sweep);
+    sweep.ended = true;
+    return MarkDirty(UnitRef(unit.ref));
   }
   sweep.next = std::get<Endpoint>((*it)->object).id;
   MarkDirty(UnitRef(unit.ref));
 }
 
 void Engine::LookAtEndpoint(const VpcContext& vpc, const SubnetContext& subnet,
-                            const StoredObject& stored) {
+                            const StoredObject& stored, Consignment& missing) {
   const auto& endpoint = std::get<Endpoint>(stored.object);
+  const auto coming = coming_.find(stored.ordinal);
+  if (coming != coming_.end() && coming->second == Coming::kSent) return;
   if (FindUnit({UnitKind::kEndpoint, endpoint.id}) == nullptr && WhyNotToEndpoint(endpoint).ok()) {
-    const std::vector<FlowRule> rules = CompileEndpointRules(vpc, subnet, endpoint, stored.ordinal);
-    const bool as_wanted = std::all_of(rules.begin(), rules.end(), [this](const FlowRule& rule) {
+    std::vector<FlowRule> rules = CompileEndpointRules(vpc, subnet, endpoint, stored.ordinal);
+    bool all_there = true, none_otherwise = true;
+    for (const FlowRule& rule : rules) {
       const Observed::Rule* seen = observed_.FindRule(rule.location);
-      return seen != nullptr && seen->ours && seen->content_hash == rule.ContentHash();
-    });
-    if (as_wanted) {
+      all_there &= seen != nullptr;
+      none_otherwise &= seen == nullptr || (seen->ours && seen->content_hash == rule.ContentHash());
+    }
+    if (all_there && none_otherwise) {
       for (const FlowRule& rule : rules) observed_.Claim(rule.location, true);
       return;
     }
+    // A member's rules lead to chains that may still be made: a unit waits for these.
+    const bool simple = vpc.policies == nullptr || endpoint.security_groups.empty();
+    if (simple && none_otherwise && AddToConsignment(stored, std::move(rules), missing)) return;
   }
   WakeEndpoint(stored);
   MarkDirty({UnitKind::kEndpoint, endpoint.id});
@@ -226,6 +255,7 @@ void Engine::TakeUnrenewed(const std::string& vpc, const RuleTable& block) {
 void Engine::EndSweep(Unit& unit, Sweep& sweep) {
   const std::string vpc = unit.ref.id;
   sweep.next.clear();
+  sweep.ended = false;
   SetSettled(unit, true);
   orphans_pending_ = true;
   if (world_.FindVpc(vpc) == nullptr) {
@@ -278,6 +308,8 @@ bool Engine::SimplyReady(const Endpoint& endpoint) const {
   if (units_.contains({UnitKind::kEndpoint, endpoint.id}) || !SweptEndpointsOf(endpoint.vpc)) {
     return false;
   }
+  const ObjectRef ref{ObjectKind::kEndpoint, endpoint.id};
+  if (!coming_.empty() && Comes(world_.Find(ref)->ordinal)) return false;
   if (endpoint.vtep == config_.compile.tunnel.local) return false;   // that is said
   if (!IsPeer(config_.compile.tunnel, endpoint.vtep)) return false;  // likewise
   const auto bound = bound_of_vpc_.find(endpoint.vpc);
@@ -293,6 +325,12 @@ ObjectStatus Engine::StatusAtRest(const StoredObject& stored) const {
     status.state = ObjectState::kApplying;
     status.reason = units_.at({UnitKind::kEndpoints, endpoint.vpc}).waits_for;
     asked_.insert(endpoint.id);  // whoever heard this hears what becomes of it
+    return status;
+  }
+  if (Comes(stored.ordinal)) {
+    const auto arrivals = units_.find({UnitKind::kArrivals, endpoint.vpc});
+    status.state = ObjectState::kApplying;
+    if (arrivals != units_.end()) status.reason = arrivals->second.waits_for;
     return status;
   }
   status.state = ObjectState::kReady;

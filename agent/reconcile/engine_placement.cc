@@ -15,7 +15,8 @@ absl::StatusOr<VfId> Engine::Place(const Port& port, const std::set<VfId>& shunn
   return PlacePort(
       port, *world_.FindVpc(port.vpc), facts_, config_.compile.vf_driver, LeasedVfs(), shunned,
       [&](const MacAddress& mac) { return world_.OwnerOfMac(port.vpc, mac); }, quarantined_,
-      of_vpc == leases_of_vpc_.end() ? std::set<VfId>() : of_vpc->second);
+      of_vpc == leases_of_vpc_.end() ? std::set<VfId>() : of_vpc->second,
+      [&](const PfFacts& pf) { return WhyFull(port, pf); });
 }
 
 bool Engine::AnotherVfIsFree(const std::string& port) const {

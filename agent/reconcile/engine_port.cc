@@ -54,6 +54,7 @@ uint64_t Engine::FactsFingerprint(const std::string& vm) const {
   for (const auto& [mac, pf] : facts_.pfs) {
     absl::StrAppend(&text, mac.ToString(), "/", pf.num_vfs, pf.refused, pf.can_set_vf_mac,
                     pf.eswitch.ToString());
+    if (pf.max_hardware_rules != 0) absl::StrAppend(&text, "/", HardwareRulesOf(mac));
     for (const VfFacts& vf : pf.vfs) {
       absl::StrAppend(&text, "|", vf.index, vf.driver, vf.netdev, vf.netdev_up, vf.representor,
                       vf.representor_ifindex, vf.representor_refused, vf.representor_awaited,

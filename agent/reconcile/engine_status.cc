@@ -489,6 +489,7 @@ bool Engine::Misses(const RuleLocation& location) const {
     const Observed::Rule* seen = observed_.FindRule(at);
     return seen != nullptr && seen->ours && !claimant_.contains(key);
   };
+  if (Comes(location.handle)) return true;
   if (location.handle != 0 && location.priority != 0) return misses(location);
   // What is not named is any.
   const bool of_table = location.priority == 0;

@@ -85,6 +85,10 @@ class Executor {
   virtual void Apply(const std::string& lane, std::vector<Operation> operations,
                      ApplyDone done) = 0;
 
+  // New rules of one table, under no lease; result i belongs to rule i: what was read back.
+  virtual void PutRules(const RuleTable& table, std::vector<FlowRule> rules,
+                        std::function<void(std::vector<absl::StatusOr<RuleEvidence>>)> done) = 0;
+
   virtual void ObservePf(const NicId& pf,
                          std::function<void(absl::StatusOr<PfObservation>)> done) = 0;
   virtual void ObserveVf(const VfId& vf,

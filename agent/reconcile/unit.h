@@ -23,8 +23,9 @@
 
 namespace fairlead {
 
-// kEndpoint: one that is awake; kEndpoints: those of a VPC, all of them (engine_endpoints.cc).
-// kPolicy: what the security groups of some of a VPC's ports allow together.
+// kEndpoint: one that is awake; kEndpoints: those of a VPC, all of them (engine_endpoints.cc);
+// kArrivals: those of them that are new (engine_arrivals.cc); kPolicy: what the security groups of
+// some of a VPC's ports allow together (engine_policies.cc).
 enum class UnitKind : uint8_t {
   kPool,
   kHost,
@@ -36,6 +37,7 @@ enum class UnitKind : uint8_t {
   kEndpoint,
   kEndpoints,
   kPolicy,
+  kArrivals,
   kPort,
   kOrphans
 };
@@ -47,7 +49,8 @@ inline bool OfHost(UnitKind kind) {
 struct UnitRef {
   UnitKind kind = UnitKind::kHost;
   std::string id;  // of the object; a kPool's or kUplink's PF; a kVtep's outer address; of
-                   // kEndpoints the VPC; of kPolicy that, '/' and its number; "" for the others
+                   // kEndpoints and kArrivals the VPC; of kPolicy that, '/' and its number;
+                   // "" for the others
   std::string ToString() const;  // "port/web-0", "vtep/10.0.0.2", "host"
   friend auto operator<=>(const UnitRef&, const UnitRef&) = default;
 };

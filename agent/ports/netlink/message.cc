@@ -3,10 +3,9 @@
 
 #include <arpa/inet.h>
 #include <linux/netlink.h>
-#include <netlink/attr.h>
-#include <netlink/msg.h>
 
-#include <new>
+#include <cstddef>
+#include <cstring>
 
 #include "agent/base/error.h"
 #include "agent/base/text.h"
@@ -16,24 +15,42 @@ namespace {
 
 // Extended-ACK texts are string constants of the kernel, far shorter.
 constexpr size_t kMaxWords = 512;
+// What a rule of an endpoint takes; a larger message makes itself more room.
+constexpr size_t kUsualSize = 640;
 
 }  // namespace
 
-Message::Message(uint16_t type, uint16_t flags) : message_(nlmsg_alloc_size(kCapacity)) {
-  if (message_ == nullptr) throw std::bad_alloc();
-  nlmsg_put(message_.get(), NL_AUTO_PORT, 0, type, 0, NLM_F_REQUEST | flags);
-  nlmsg_hdr(message_.get())->nlmsg_pid = 0;
+Message::Message(uint16_t type, uint16_t flags) {
+  bytes_.reserve(kUsualSize);
+  nlmsghdr header{};
+  header.nlmsg_len = sizeof(header);
+  header.nlmsg_type = type;
+  header.nlmsg_flags = NLM_F_REQUEST | flags;
+  Append(&header, sizeof(header));
 }
 
-void Message::Free::operator()(nl_msg* message) const { nlmsg_free(message); }
+uint8_t* Message::Grow(size_t size) {
+  const size_t before = bytes_.size();
+  failed_ |= before + NLMSG_ALIGN(size) > kCapacity;
+  if (failed_) return nullptr;
+  bytes_.resize(before + NLMSG_ALIGN(size));
+  const auto length = static_cast<uint32_t>(bytes_.size());
+  std::memcpy(bytes_.data() + offsetof(nlmsghdr, nlmsg_len), &length, sizeof(length));
+  return bytes_.data() + before;
+}
 
 Message& Message::Append(const void* data, size_t size) {
-  failed_ |= nlmsg_append(message_.get(), const_cast<void*>(data), size, NLMSG_ALIGNTO) < 0;
+  uint8_t* room = Grow(size);
+  if (room != nullptr) std::memcpy(room, data, size);
   return *this;
 }
 
 Message& Message::Put(uint16_t type, Bytes payload) {
-  failed_ |= nla_put(message_.get(), type, static_cast<int>(payload.size()), payload.data()) < 0;
+  uint8_t* room = Grow(NLA_HDRLEN + payload.size());
+  if (room == nullptr) return *this;
+  const nlattr header{static_cast<uint16_t>(NLA_HDRLEN + payload.size()), type};
+  std::memcpy(room, &header, sizeof(header));
+  if (!payload.empty()) std::memcpy(room + NLA_HDRLEN, payload.data(), payload.size());
   return *this;
 }
 
@@ -46,14 +63,9 @@ Message& Message::PutString(uint16_t type, std::string_view text) {
 }
 
 Message& Message::Begin(uint16_t type) {
-  // libnl's nla_nest_start sets no NLA_F_NESTED; some strict parsers want it and
-  // none minds it.
-  nlattr* nest = nla_reserve(message_.get(), type | NLA_F_NESTED, 0);
-  failed_ |= nest == nullptr;
-  const auto* base = reinterpret_cast<const uint8_t*>(nlmsg_hdr(message_.get()));
-  open_.push_back(
-      nest == nullptr ? 0 : static_cast<uint32_t>(reinterpret_cast<const uint8_t*>(nest) - base));
-  return *this;
+  open_.push_back(static_cast<uint32_t>(bytes_.size()));
+  // Some strict parsers want NLA_F_NESTED and none minds it.
+  return Put(type | NLA_F_NESTED, {});
 }
 
 Message& Message::End() {
@@ -64,13 +76,21 @@ Message& Message::End() {
   const uint32_t offset = open_.back();
   open_.pop_back();
   if (failed_) return *this;
-  auto* header = nlmsg_hdr(message_.get());
-  auto* nest = reinterpret_cast<nlattr*>(reinterpret_cast<uint8_t*>(header) + offset);
-  nest->nla_len = static_cast<uint16_t>(header->nlmsg_len - offset);
+  const auto length = static_cast<uint16_t>(bytes_.size() - offset);
+  std::memcpy(bytes_.data() + offset + offsetof(nlattr, nla_len), &length, sizeof(length));
   return *this;
 }
 
-void Message::SetSequence(uint32_t sequence) { nlmsg_hdr(message_.get())->nlmsg_seq = sequence; }
+void Message::SetSequence(uint32_t sequence) {
+  std::memcpy(bytes_.data() + offsetof(nlmsghdr, nlmsg_seq), &sequence, sizeof(sequence));
+}
+
+void Message::AskForAck() {
+  const uint16_t now = flags() | NLM_F_ACK;
+  std::memcpy(bytes_.data() + offsetof(nlmsghdr, nlmsg_flags), &now, sizeof(now));
+}
+
+uint16_t Message::flags() const { return ReadStruct<nlmsghdr>(bytes_)->nlmsg_flags; }
 
 absl::Status Message::status() const {
   if (!failed_ && open_.empty()) return absl::OkStatus();
@@ -78,14 +98,9 @@ absl::Status Message::status() const {
       StrCat("the netlink request does not fit in ", kCapacity, " bytes"));
 }
 
-Bytes Message::bytes() const {
-  const auto* header = nlmsg_hdr(message_.get());
-  return {reinterpret_cast<const uint8_t*>(header), header->nlmsg_len};
-}
-
-bool Message::is_dump() const {
-  return (nlmsg_hdr(message_.get())->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
-}
+Bytes Message::bytes() const { return bytes_; }
+bool Message::is_dump() const { return (flags() & NLM_F_DUMP) == NLM_F_DUMP; }
+bool Message::asks_for_ack() const { return (flags() & NLM_F_ACK) != 0 || is_dump(); }
 
 absl::StatusOr<MessageView> TakeMessage(Bytes* datagram) {
   const auto header = ReadStruct<nlmsghdr>(*datagram);
@@ -155,11 +170,17 @@ AnswerCollector::AnswerCollector(uint32_t first_sequence, size_t count, OnReply 
       on_reply_(std::move(on_reply)),
       answers_(count),
       done_(count, false),
+      quiet_(count, false),
       outstanding_(count) {}
 
 void AnswerCollector::Finish(size_t index) {
-  done_[index] = true;
-  --outstanding_;
+  const auto done = [this](size_t request) {
+    if (done_[request]) return;
+    done_[request] = true;
+    --outstanding_;
+  };
+  done(index);
+  for (size_t before = index; before > 0 && quiet_[before - 1]; --before) done(before - 1);
 }
 
 void AnswerCollector::Feed(Bytes datagram) {
@@ -186,7 +207,7 @@ void AnswerCollector::Feed(Bytes datagram) {
       }
       Finish(index);
     } else if (message.type >= NLMSG_MIN_TYPE && on_reply_ != nullptr) {
-      on_reply_(message);
+      on_reply_(index, message);
     } else if (message.type >= NLMSG_MIN_TYPE) {
       answer.replies.push_back(
           {message.type, std::vector<uint8_t>(message.payload.begin(), message.payload.end())});
@@ -198,7 +219,7 @@ void AnswerCollector::Abort(const absl::Status& status) {
   for (size_t i = 0; i < answers_.size(); ++i) {
     if (done_[i]) continue;
     answers_[i].transport = status;
-    Finish(i);
+    Finish(i);  // those before it have been failed already
   }
 }
 

@@ -12,7 +12,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,11 +21,10 @@
 #include "agent/base/types.h"
 #include "agent/ports/netlink/attributes.h"
 
-struct nl_msg;
-
 namespace fairlead::netlink {
 
-// A request under construction, on libnl's message builder.
+// A request under construction. It grows as it is written: libnl's builder clears its whole
+// capacity first, which costs more than all else where thousands are sent.
 class Message {
  public:
   // Enough for a filter with all its actions, the largest that is ever sent, many times over.
@@ -59,18 +57,21 @@ class Message {
   Message& End();
 
   void SetSequence(uint32_t sequence);
+  // Answered also when all is well and there is nothing else to say.
+  void AskForAck();
   // kInvalidArgument when the request did not fit.
   absl::Status status() const;
   Bytes bytes() const;
   bool is_dump() const;
+  bool asks_for_ack() const;  // or is a dump, which has an end
 
  private:
+  // Room for as much, zeroed, padded to what netlink steps by; null: it does not fit.
+  uint8_t* Grow(size_t size);
   Message& Append(const void* data, size_t size);
+  uint16_t flags() const;
 
-  struct Free {
-    void operator()(nl_msg* message) const;
-  };
-  std::unique_ptr<nl_msg, Free> message_;
+  std::vector<uint8_t> bytes_;
   std::vector<uint32_t> open_;  // offsets of the nests that are open
   bool failed_ = false;
 };
@@ -117,9 +118,13 @@ struct Answer {
 // Messages of another sequence are late answers to requests given up before.
 class AnswerCollector {
  public:
-  // With `on_reply`, which gets the replies as they come, none are kept.
-  using OnReply = std::function<void(const MessageView&)>;
+  // With `on_reply`, which gets the replies as they come and which request each belongs to, none
+  // are kept.
+  using OnReply = std::function<void(size_t request, const MessageView&)>;
   AnswerCollector(uint32_t first_sequence, size_t count, OnReply on_reply = nullptr);
+  // This request asks for no acknowledgement: only its error comes. It is done once a later one
+  // is, as the kernel answers in order.
+  void NoAckOf(size_t request) { quiet_[request] = true; }
   // A datagram that cannot be split fails everything that is outstanding.
   void Feed(Bytes datagram);
   // Fails what is outstanding: no more answers will come.
@@ -133,7 +138,7 @@ class AnswerCollector {
   uint32_t first_;
   OnReply on_reply_;
   std::vector<Answer> answers_;
-  std::vector<bool> done_;
+  std::vector<bool> done_, quiet_;
   size_t outstanding_;
 };
 

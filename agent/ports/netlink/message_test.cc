@@ -177,8 +177,9 @@ TEST(AnswerCollector, ADumpsErrorIsInItsEnd) {
 
 TEST(AnswerCollector, RepliesAreHandedOverInsteadOfKept) {
   std::vector<std::pair<uint16_t, size_t>> got;
-  AnswerCollector collector(
-      1, 1, [&](const MessageView& reply) { got.emplace_back(reply.type, reply.payload.size()); });
+  AnswerCollector collector(1, 1, [&](size_t, const MessageView& reply) {
+    got.emplace_back(reply.type, reply.payload.size());
+  });
   auto datagram = Pack(NLMSG_MIN_TYPE, NLM_F_MULTI, 1, {1, 2, 3, 4});
   const auto second = Pack(NLMSG_MIN_TYPE + 1, NLM_F_MULTI, 1, {1, 2});
   datagram.insert(datagram.end(), second.begin(), second.end());
@@ -196,13 +197,44 @@ TEST(AnswerCollector, RepliesAreHandedOverInsteadOfKept) {
 
 TEST(AnswerCollector, ADumpThatIsCutShortAfterSomeRepliesIsNoWholeOne) {
   size_t got = 0;
-  AnswerCollector collector(1, 1, [&](const MessageView&) { ++got; });
+  AnswerCollector collector(1, 1, [&](size_t, const MessageView&) { ++got; });
   auto datagram = Pack(NLMSG_MIN_TYPE, NLM_F_MULTI, 1, {1, 2, 3, 4});
   datagram.insert(datagram.end(), {1, 2, 3});
   collector.Feed(datagram);
   ASSERT_TRUE(collector.complete());
   EXPECT_EQ(got, 1u);
   EXPECT_EQ(collector.Take()[0].ToStatus("x").code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(AnswerCollector, WhatAsksForNoAcknowledgementIsDoneWithALaterOne) {
+  std::vector<size_t> replied;
+  AnswerCollector collector(
+      1, 4, [&](size_t request, const MessageView&) { replied.push_back(request); });
+  for (const size_t quiet : {0, 1, 2}) collector.NoAckOf(quiet);
+  collector.Feed(Pack(NLMSG_MIN_TYPE, 0, 1, {1, 2, 3, 4}));
+  collector.Feed(AckMessage(2, EEXIST, "it is there"));  // an error comes in any case
+  collector.Feed(Pack(NLMSG_MIN_TYPE, 0, 3, {1, 2, 3, 4}));
+  EXPECT_FALSE(collector.complete());
+  collector.Feed(Pack(NLMSG_MIN_TYPE, 0, 4, {1, 2, 3, 4}));
+  collector.Feed(AckMessage(4, 0, ""));
+  ASSERT_TRUE(collector.complete());
+  EXPECT_EQ(replied, (std::vector<size_t>{0, 2, 3}));
+  const auto answers = collector.Take();
+  EXPECT_TRUE(answers[0].ok() && answers[2].ok() && answers[3].ok());
+  EXPECT_EQ(answers[1].error, EEXIST);
+}
+
+TEST(AnswerCollector, AbortFailsAlsoWhatAskedForNoAcknowledgement) {
+  AnswerCollector collector(1, 3);
+  collector.NoAckOf(0);
+  collector.NoAckOf(1);
+  collector.Feed(AckMessage(1, ENOENT, ""));
+  collector.Abort(absl::UnavailableError("lost"));
+  ASSERT_TRUE(collector.complete());
+  const auto answers = collector.Take();
+  EXPECT_EQ(answers[0].error, ENOENT);
+  EXPECT_TRUE(absl::IsUnavailable(answers[1].transport));
+  EXPECT_TRUE(absl::IsUnavailable(answers[2].transport));
 }
 
 TEST(AnswerCollector, AbortFailsOnlyWhatIsOutstanding) {

@@ -26,8 +26,8 @@ static_assert(static_cast<int>(Protocol::kNetfilter) == NETLINK_NETFILTER);
 static_assert(static_cast<int>(Protocol::kGeneric) == NETLINK_GENERIC);
 
 // An acknowledgement takes about 1 KiB of the receiver's buffer (the smallest
-// sk_buff counts 768 bytes); 64 of them fit in the smallest default of 208 KiB
-// even when each carries text.
+// sk_buff counts 768 bytes), a filter that is told back (NLM_F_ECHO) up to 3 KiB; 64 of them
+// fit in the smallest default of 208 KiB even when each carries text.
 constexpr size_t kMaxInFlight = 64;
 constexpr int kMaxSendBytes = 32 * 1024;
 constexpr int kRequestBuffer = 1 << 20;
@@ -35,6 +35,9 @@ constexpr int kListenBuffer = 8 << 20;
 // A link of 254 VFs takes about 45 KiB without statistics; dumps come in 32 KiB, the most that the
 // kernel fills at a time, and which it fills only for a receiver that has the room.
 constexpr size_t kReceiveBytes = 256 * 1024;
+// Datagrams read in one system call, of answers to a batch and of news; each may then take that
+// part of the buffer. The kernel puts what it tells of one filter into 8 KiB (NLMSG_GOODSIZE).
+constexpr size_t kMaxAtOnce = 16;
 // Requests run to their end inside sendmsg, so an answer that is not there
 // after this long will never come.
 constexpr int kAnswerTimeoutMs = 10'000;
@@ -61,35 +64,46 @@ absl::StatusOr<SocketPtr> OpenSocket(Protocol protocol, int buffer_bytes) {
   return socket;
 }
 
-// One datagram of the kernel. Empty when it came from somebody else.
-absl::StatusOr<Bytes> ReceiveDatagram(int fd, std::vector<uint8_t>& buffer) {
-  sockaddr_nl from{};
-  iovec iov{buffer.data(), buffer.size()};
-  msghdr header{};
-  header.msg_name = &from;
-  header.msg_namelen = sizeof(from);
-  header.msg_iov = &iov;
-  header.msg_iovlen = 1;
-  ssize_t size;
+// Datagrams of the kernel, many a system call. Views of `buffer`, which is divided by `at_once`;
+// none: nothing has come. What came from somebody else is left out.
+absl::StatusOr<size_t> ReceiveDatagrams(int fd, std::vector<uint8_t>& buffer, size_t at_once,
+                                        std::array<Bytes, kMaxAtOnce>& datagrams) {
+  std::array<sockaddr_nl, kMaxAtOnce> from{};
+  std::array<iovec, kMaxAtOnce> parts;
+  std::array<mmsghdr, kMaxAtOnce> headers{};
+  const size_t room = buffer.size() / at_once;
+  for (size_t i = 0; i < at_once; ++i) {
+    parts[i] = {buffer.data() + i * room, room};
+    headers[i].msg_hdr.msg_name = &from[i];
+    headers[i].msg_hdr.msg_namelen = sizeof(from[i]);
+    headers[i].msg_hdr.msg_iov = &parts[i];
+    headers[i].msg_hdr.msg_iovlen = 1;
+  }
+  int count;
   do {
-    size = ::recvmsg(fd, &header, MSG_DONTWAIT);
-  } while (size < 0 && errno == EINTR);
-  if (size < 0) {
+    count = ::recvmmsg(fd, headers.data(), static_cast<unsigned>(at_once), MSG_DONTWAIT, nullptr);
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) {
     const int err = errno;
-    if (err == EAGAIN) return Bytes();
+    if (err == EAGAIN) return 0;
     if (err == ENOBUFS) {
       return absl::UnavailableError(
           "answers of the kernel were lost (the socket's buffer was full)");
     }
     return SystemError(err, "receive from the kernel's netlink socket");
   }
-  if ((header.msg_flags & MSG_TRUNC) != 0) {
-    return absl::DataLossError(StrCat("a netlink message of the kernel is larger than the ",
-                                      buffer.size(), " bytes that Fairlead takes"));
+  size_t kept = 0;
+  for (int i = 0; i < count; ++i) {
+    const msghdr& header = headers[i].msg_hdr;
+    if ((header.msg_flags & MSG_TRUNC) != 0) {
+      return absl::DataLossError(StrCat("a netlink message of the kernel is larger than the ", room,
+                                        " bytes that Fairlead takes"));
+    }
+    // Any process may send to a netlink socket's address; the kernel is port 0.
+    if (header.msg_namelen != sizeof(sockaddr_nl) || from[i].nl_pid != 0) continue;
+    datagrams[kept++] = Bytes(static_cast<const uint8_t*>(parts[i].iov_base), headers[i].msg_len);
   }
-  // Any process may send to a netlink socket's address; the kernel is port 0.
-  if (header.msg_namelen != sizeof(from) || from.nl_pid != 0) return Bytes();
-  return Bytes(buffer.data(), static_cast<size_t>(size));
+  return kept;
 }
 
 class ListenerThread final : public Listener {
@@ -111,25 +125,29 @@ class ListenerThread final : public Listener {
 
  private:
   void Loop() {
-    std::vector<uint8_t> buffer(kReceiveBytes);
+    std::vector<uint8_t> buffer(kMaxAtOnce * kReceiveBytes);
     const int fd = nl_socket_get_fd(socket_.get());
     while (true) {
       std::array<pollfd, 2> fds{{{fd, POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
       if (::poll(fds.data(), fds.size(), -1) < 0 && errno == EINTR) continue;
       if (fds[1].revents != 0) return;
-      auto datagram = ReceiveDatagram(fd, buffer);
-      if (!datagram.ok()) {
+      std::array<Bytes, kMaxAtOnce> datagrams;
+      const auto count = ReceiveDatagrams(fd, buffer, kMaxAtOnce, datagrams);
+      if (!count.ok()) {
         on_lost_();
         continue;
       }
-      auto messages = SplitDatagram(*datagram);
-      if (!messages.ok()) {
-        on_lost_();
-        continue;
-      }
-      for (const MessageView& message : *messages) {
-        if (message.type >= NLMSG_MIN_TYPE) on_message_(message);
-      }
+      for (size_t i = 0; i < *count; ++i) Tell(datagrams[i]);
+    }
+  }
+  // All of a datagram, or nothing.
+  void Tell(Bytes datagram) {
+    for (Bytes left = datagram; !left.empty();) {
+      if (!TakeMessage(&left).ok()) return on_lost_();
+    }
+    while (!datagram.empty()) {
+      const MessageView message = *TakeMessage(&datagram);
+      if (message.type >= NLMSG_MIN_TYPE) on_message_(message);
     }
   }
 
@@ -166,10 +184,11 @@ Answer RequestSocket::Dump(Message& request,
   if (absl::Status bad = request.status(); !bad.ok()) {
     return {.transport = bad, .error = 0, .words = {}, .replies = {}};
   }
-  return std::move(TransactBatch({&request, 1}, on_message).front());
+  return std::move(
+      TransactBatch({&request, 1}, [&](size_t, const MessageView& m) { on_message(m); }).front());
 }
 
-std::vector<Answer> RequestSocket::Transact(std::span<Message> requests) {
+std::vector<Answer> RequestSocket::Transact(std::span<Message> requests, const OnReply& on_reply) {
   std::vector<Answer> answers;
   answers.reserve(requests.size());
   while (!requests.empty()) {
@@ -188,16 +207,25 @@ std::vector<Answer> RequestSocket::Transact(std::span<Message> requests) {
       ++count;
       if (requests[count - 1].is_dump()) break;
     }
-    auto batch = TransactBatch(requests.first(count));
+    OnReply of_batch;
+    if (on_reply != nullptr) {
+      of_batch = [&on_reply, first = answers.size()](size_t request, const MessageView& reply) {
+        on_reply(first + request, reply);
+      };
+    }
+    auto batch = TransactBatch(requests.first(count), std::move(of_batch));
     std::move(batch.begin(), batch.end(), std::back_inserter(answers));
     requests = requests.subspan(count);
   }
   return answers;
 }
 
-std::vector<Answer> RequestSocket::TransactBatch(
-    std::span<Message> batch, const std::function<void(const MessageView&)>& on_reply) {
-  AnswerCollector collector(sequence_ + 1, batch.size(), on_reply);
+std::vector<Answer> RequestSocket::TransactBatch(std::span<Message> batch, OnReply on_reply) {
+  AnswerCollector collector(sequence_ + 1, batch.size(), std::move(on_reply));
+  if (!batch.back().asks_for_ack()) batch.back().AskForAck();
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (!batch[i].asks_for_ack()) collector.NoAckOf(i);
+  }
   // The sequence stays the caller's own even when opening fails below.
   if (socket_ == nullptr) {
     if (absl::Status opened = Reopen(); !opened.ok()) {
@@ -209,9 +237,8 @@ std::vector<Answer> RequestSocket::TransactBatch(
   parts.reserve(batch.size());
   for (Message& message : batch) {
     message.SetSequence(++sequence_);
-    // libnl pads messages to NLMSG_ALIGNTO, which the kernel steps by.
-    parts.push_back(
-        {const_cast<uint8_t*>(message.bytes().data()), NLMSG_ALIGN(message.bytes().size())});
+    // Padded to NLMSG_ALIGNTO, which the kernel steps by.
+    parts.push_back({const_cast<uint8_t*>(message.bytes().data()), message.bytes().size()});
   }
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
@@ -232,20 +259,22 @@ std::vector<Answer> RequestSocket::TransactBatch(
                         : SystemError(err, "send to the kernel's netlink socket"));
     return collector.Take();
   }
+  // A request runs to its end inside sendmsg: its answer is there, and waited for only if not.
+  const size_t at_once = std::min(batch.size(), kMaxAtOnce);
   while (!collector.complete()) {
-    pollfd ready{fd, POLLIN, 0};
-    const int rc = ::poll(&ready, 1, kAnswerTimeoutMs);
-    if (rc < 0 && errno == EINTR) continue;
+    std::array<Bytes, kMaxAtOnce> datagrams;
     absl::Status failed;
-    if (rc == 0) {
-      failed = absl::DeadlineExceededError(
-          StrCat("the kernel did not answer in ", kAnswerTimeoutMs, " ms"));
+    const auto count = ReceiveDatagrams(fd, buffer_, at_once, datagrams);
+    if (!count.ok()) {
+      failed = count.status();
+    } else if (*count > 0) {
+      for (size_t i = 0; i < *count; ++i) collector.Feed(datagrams[i]);
     } else {
-      auto datagram = ReceiveDatagram(fd, buffer_);
-      if (datagram.ok()) {
-        collector.Feed(*datagram);
-      } else {
-        failed = datagram.status();
+      pollfd ready{fd, POLLIN, 0};
+      const int rc = ::poll(&ready, 1, kAnswerTimeoutMs);
+      if (rc == 0) {
+        failed = absl::DeadlineExceededError(
+            StrCat("the kernel did not answer in ", kAnswerTimeoutMs, " ms"));
       }
     }
     if (!failed.ok()) {

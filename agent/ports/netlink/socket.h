@@ -45,9 +45,13 @@ class RequestSocket {
   static absl::StatusOr<std::unique_ptr<RequestSocket>> Open(Protocol protocol = Protocol::kRoute);
 
   // Sends in order and answers each request for itself; answer i belongs to
-  // request i. Requests carry NLM_F_ACK or NLM_F_DUMP. What is in flight is
-  // bounded, so that the acknowledgements always fit in the socket's buffer.
-  std::vector<Answer> Transact(std::span<Message> requests);
+  // request i. Requests carry NLM_F_ACK or NLM_F_DUMP; one without says no more than its error and
+  // what it asked for, and the last of those that travel together is acknowledged for all. What is
+  // in flight is bounded, so that the answers always fit in the socket's buffer.
+  // `on_reply` gets what is not an acknowledgement as it comes, with the request's number, and
+  // none of it is kept then; it must not use this socket.
+  using OnReply = AnswerCollector::OnReply;
+  std::vector<Answer> Transact(std::span<Message> requests, const OnReply& on_reply = {});
   Answer Transact(Message& request);
   // A dump that is not kept: `on_message` gets each message as it comes, a view that lives as
   // long as the call, and must not use this socket. What it got is the whole only if the
@@ -57,8 +61,7 @@ class RequestSocket {
  private:
   explicit RequestSocket(Protocol protocol) : protocol_(protocol) {}
   absl::Status Reopen();
-  std::vector<Answer> TransactBatch(std::span<Message> batch,
-                                    const std::function<void(const MessageView&)>& on_reply = {});
+  std::vector<Answer> TransactBatch(std::span<Message> batch, OnReply on_reply);
 
   Protocol protocol_;
   SocketPtr socket_;

@@ -113,9 +113,34 @@ absl::Status LinuxTcPort::DeleteClsact(uint32_t ifindex) {
 }
 
 std::vector<absl::Status> LinuxTcPort::Apply(std::span<const TcChange> changes) {
+  return Send(changes, nullptr);
+}
+
+std::vector<absl::StatusOr<TcFilterInfo>> LinuxTcPort::Put(std::span<const TcChange> changes) {
+  std::vector<std::optional<TcFilterInfo>> seen(changes.size());
+  std::vector<absl::Status> answers = Send(changes, &seen);
+  std::vector<absl::StatusOr<TcFilterInfo>> results;
+  results.reserve(changes.size());
+  for (size_t i = 0; i < changes.size(); ++i) {
+    if (!answers[i].ok()) {
+      results.emplace_back(std::move(answers[i]));
+    } else if (seen[i]) {
+      results.emplace_back(*std::move(seen[i]));
+    } else {
+      const TcChange& change = changes[i];
+      const TcFilterRef ref{change.at, change.filter.id, change.filter.match.ethertype};
+      results.push_back(std::move(Get({&ref, 1}).front()));
+    }
+  }
+  return results;
+}
+
+std::vector<absl::Status> LinuxTcPort::Send(std::span<const TcChange> changes,
+                                            std::vector<std::optional<TcFilterInfo>>* seen) {
   std::vector<absl::Status> results(changes.size());
-  // A part at a time: each message takes 8 KiB until it is sent.
+  // A part at a time, so that few messages are kept.
   constexpr size_t kPart = 256;
+  netlink::RequestSocket::OnReply on_reply;
   std::vector<Message> messages;
   std::vector<size_t> indices;
   for (size_t begin = 0; begin < changes.size(); begin += kPart) {
@@ -124,7 +149,8 @@ std::vector<absl::Status> LinuxTcPort::Apply(std::span<const TcChange> changes) 
     for (size_t i = begin; i < std::min(begin + kPart, changes.size()); ++i) {
       const TcChange& change = changes[i];
       auto message = change.verb == TcChange::Verb::kPut
-                         ? netlink::PutFilterRequest(change.at, change.filter, change.exclusive)
+                         ? netlink::PutFilterRequest(change.at, change.filter, change.exclusive,
+                                                     /*echo=*/seen != nullptr)
                          : netlink::DeleteFilterRequest(change.at, change.filter.id,
                                                         change.filter.match.ethertype);
       if (!message.ok()) {
@@ -134,7 +160,14 @@ std::vector<absl::Status> LinuxTcPort::Apply(std::span<const TcChange> changes) 
       messages.push_back(*std::move(message));
       indices.push_back(i);
     }
-    const std::vector<Answer> answers = socket_->Transact(messages);
+    if (seen != nullptr) {
+      on_reply = [&](size_t request, const netlink::MessageView& reply) {
+        if (reply.type != RTM_NEWTFILTER) return;
+        auto filter = netlink::DecodeFilter(reply.payload);
+        if (filter.ok()) (*seen)[indices[request]] = std::move(filter->info);
+      };
+    }
+    const std::vector<Answer> answers = socket_->Transact(messages, on_reply);
     for (size_t m = 0; m < answers.size(); ++m) {
       const Answer& answer = answers[m];
       if (answer.ok()) continue;

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "agent/ports/netlink/socket.h"
@@ -23,6 +25,9 @@ class LinuxTcPort final : public TcPort {
   // The kernel cannot replace a filter by one that looks at other fields (EINVAL
   // without a word); such a one is deleted and made anew.
   std::vector<absl::Status> Apply(std::span<const TcChange> changes) override;
+  // The kernel tells each filter back as it stands, in_hw included, in the same call that made it
+  // (NLM_F_ECHO); one whose news did not come is read.
+  std::vector<absl::StatusOr<TcFilterInfo>> Put(std::span<const TcChange> changes) override;
   std::vector<absl::StatusOr<TcFilterInfo>> Get(std::span<const TcFilterRef> refs) override;
   absl::StatusOr<std::vector<TcFilterInfo>> Dump(const TcAttachPoint& at,
                                                  TcDumpDetail detail) override;
@@ -32,6 +37,9 @@ class LinuxTcPort final : public TcPort {
  private:
   explicit LinuxTcPort(std::unique_ptr<netlink::RequestSocket> socket)
       : socket_(std::move(socket)) {}
+  // `seen`: null, or where to keep what is told back of each.
+  std::vector<absl::Status> Send(std::span<const TcChange> changes,
+                                 std::vector<std::optional<TcFilterInfo>>* seen);
   absl::Status Recreate(const TcChange& change, std::string_view asked,
                         const netlink::Answer& refusal);
 

@@ -30,9 +30,10 @@ absl::Status CheckAttachPoint(const TcAttachPoint& at);
 std::string Describe(const TcAttachPoint& at);
 std::string Describe(const TcAttachPoint& at, const TcFilterId& id);
 
-// RTM_NEWTFILTER that creates or replaces.
+// RTM_NEWTFILTER that creates or replaces. `echo`: answered by the filter as it then stands, and
+// by no acknowledgement; else by that alone.
 absl::StatusOr<Message> PutFilterRequest(const TcAttachPoint& at, const TcFilter& filter,
-                                         bool exclusive = false);
+                                         bool exclusive = false, bool echo = false);
 absl::StatusOr<Message> DeleteFilterRequest(const TcAttachPoint& at, const TcFilterId& id,
                                             uint16_t ethertype);
 absl::StatusOr<Message> GetFilterRequest(const TcFilterRef& ref);

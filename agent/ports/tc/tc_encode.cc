@@ -564,11 +564,12 @@ absl::Status CheckFilter(const TcFilter& filter) {
 }
 
 absl::StatusOr<Message> PutFilterRequest(const TcAttachPoint& at, const TcFilter& filter,
-                                         bool exclusive) {
+                                         bool exclusive, bool echo) {
   FAIRLEAD_RETURN_IF_ERROR(CheckAttachPoint(at));
   FAIRLEAD_RETURN_IF_ERROR(CheckFilter(filter));
   // Without NLM_F_EXCL a filter with this handle is replaced.
-  Message message(RTM_NEWTFILTER, NLM_F_ACK | NLM_F_CREATE | (exclusive ? NLM_F_EXCL : 0));
+  Message message(RTM_NEWTFILTER,
+                  (echo ? NLM_F_ECHO : NLM_F_ACK) | NLM_F_CREATE | (exclusive ? NLM_F_EXCL : 0));
   tcmsg header = FilterHeader(at);
   header.tcm_handle = filter.id.handle;
   header.tcm_info = TcmInfo(filter.id.priority, filter.match.ethertype);

@@ -221,6 +221,10 @@ class TcPort {
   // change i. Deleting what is gone (the block or device included) is success.
   virtual std::vector<absl::Status> Apply(std::span<const TcChange> changes) = 0;
 
+  // The same for changes that are all kPut, with what the kernel then shows of each filter. Unless
+  // a port can do better, it is read back.
+  virtual std::vector<absl::StatusOr<TcFilterInfo>> Put(std::span<const TcChange> changes);
+
   // Reads filters back, many messages a system call; result i belongs to ref i.
   // kNotFound when the filter, or what it hung at, is not there.
   virtual std::vector<absl::StatusOr<TcFilterInfo>> Get(std::span<const TcFilterRef> refs) = 0;
