@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "agent/base/connection.h"
 #include "agent/model/facts.h"
 #include "agent/model/flow_explanation.h"
 #include "agent/model/resource.h"
@@ -45,6 +46,8 @@ struct FlowHost {
       port_with_mac;
   // Why the slow path does not answer what a port's guest asks; "" = it does.
   std::function<std::string(const std::string& port)> not_answered;
+  // Of the packet's VPC, where its connections are followed; null: they are not, or not yet known.
+  const absl::StatusOr<std::vector<Connection>>* connections = nullptr;
 };
 
 // The packet as it meets the first rule, and what can be said of its end.
@@ -76,6 +79,10 @@ std::string StageOf(const World& world, const RuleTable& table, uint32_t chain);
 // kNotFound, kFailedPrecondition: of the port, which is not there, or whose packets meet no rule
 // here; kInvalidArgument, kUnimplemented: of what is asked about it.
 absl::StatusOr<FlowScene> SceneOf(const FlowQuestion& question, const FlowHost& host);
+
+// The part of SceneOf that security groups have: `from` sends the packet.
+void AddSecurity(const FlowHost& host, const StoredObject& vpc, const StoredObject& subnet,
+                 const BoundPort& from, FlowScene& scene);
 
 // `compiled`: of the scene's table and chains, in the order of locations; `seen`: that table as it
 // was read, maybe without rules that are in `compiled` no more than they are here, and cannot take

@@ -180,6 +180,8 @@ absl::Status SceneBuilder::FromPort() {
   AddChain(world_.Find({ObjectKind::kVpc, vpc_->id})->ordinal, WhyNotRouted());
   TakeRoutes();
   SayWhatIsAnswered();
+  AddSecurity(host_, *world_.Find({ObjectKind::kVpc, vpc_->id}),
+              *world_.Find({ObjectKind::kSubnet, subnet_->id}), *from_, scene_);
   return absl::OkStatus();
 }
 
@@ -312,6 +314,12 @@ absl::Status SceneBuilder::FromTunnel() {
     return absl::OkStatus();
   }
   vpc_ = world_.FindVpc(vpc->id);
+  if (world_.SecurityModeOf(vpc_->id) != SecurityMode::kNone) {
+    return absl::UnimplementedError(
+        StrCat("VPC ", vpc_->id,
+               " has security groups, which ask for more of a packet than its MAC: "
+               "ask about what a port sends"));
+  }
   TakePorts();
   const std::optional<ObjectRef> owner = world_.OwnerOfMac(vpc_->id, *q_.dst_mac);
   const bool port = owner && owner->kind == ObjectKind::kPort;
@@ -650,7 +658,33 @@ void SceneBuilder::SayWhatIsAnswered() {
 
 }  // namespace
 
+// Of the chains that security groups have: Stage::kState of a subnet, kEgress and kIngress of a
+// policy, the others of a VPC.
+std::string StageOfSecurity(const World& world, Stage stage, uint32_t ordinal) {
+  const StoredObject* owner = world.FindByOrdinal(ordinal);
+  const std::string of = owner == nullptr ? "" : IdOf(owner->object);
+  const std::string policy = owner == nullptr ? StrCat("policy ", ordinal) : "ports without groups";
+  switch (stage) {
+    case Stage::kState:
+      return StrCat("connections of subnet ", of);
+    case Stage::kEgress:
+      return StrCat("egress of ", policy);
+    case Stage::kIngress:
+      return StrCat("ingress of ", policy);
+    case Stage::kReceiver:
+      return StrCat("receivers in VPC ", of);
+    case Stage::kOnward:
+      return StrCat("onward in VPC ", of);
+    case Stage::kDeliver:
+      break;
+  }
+  return "";
+}
+
 std::string StageOf(const World& world, const RuleTable& table, uint32_t chain) {
+  if (StageOfChain(chain) != Stage::kDeliver) {
+    return StageOfSecurity(world, StageOfChain(chain), OrdinalOfChain(chain));
+  }
   if (table.kind == RuleTable::Kind::kTunnelIngress) return "tunnel";
   if (table.kind == RuleTable::Kind::kUplinkIngress) return "uplink";
   if (chain == 0) return "admit";

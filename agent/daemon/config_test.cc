@@ -96,7 +96,7 @@ TEST(ConfigTest, TheLeastFileTakesTheDefaults) {
 }
 
 TEST(ConfigTest, TheRulesThatANicMayHoldAreANumberFromOneOn) {
-  const auto with = [](std::string_view value) {
+  const auto with = [](const std::string& value) {
     return ParseConfig(
         absl::StrCat("pfs:\n  - {mac: \"52:54:00:00:00:01\", vfs: 4, max_hardware_rules: ", value,
                      "}\ntunnel: {local: 192.0.2.1}\n"));

@@ -27,7 +27,9 @@ struct Engine::FlowInquiry : Inquiry<FlowExplanation> {
   using Inquiry::Inquiry;
   FlowQuestion question;
   RuleTable table;
-  absl::Status error;                     // of the last reading
+  absl::Status error;  // of the last reading
+  // Of its VPC's conntrack zone, if it has one.
+  std::optional<absl::StatusOr<std::vector<Connection>>> connections;
   std::optional<FlowExplanation> walked;  // all but counters
 };
 
@@ -135,7 +137,17 @@ void Engine::ExplainFlow(const FlowQuestion& question,
                         late.error.ok() ? "; the agent's status says which of its lanes is held up"
                                         : StrCat(": ", late.error.message())));
            });
-  ReadForFlow(inquiry);
+  const std::optional<ObjectRef> vpc = scene->table.kind == RuleTable::Kind::kVpcBlock
+                                           ? world_.OwnerOfVni(scene->table.vni)
+                                           : std::nullopt;
+  const std::optional<uint16_t> zone = vpc ? world_.FindVpc(vpc->id)->ct_zone : std::nullopt;
+  if (!zone) return ReadForFlow(inquiry);
+  executor_->ObserveConnections(*zone, [this, alive = std::weak_ptr<bool>(alive_),
+                                        inquiry](absl::StatusOr<std::vector<Connection>> seen) {
+    if (alive.expired() || inquiry->over()) return;
+    inquiry->connections = std::move(seen);
+    ReadForFlow(inquiry);
+  });
 }
 
 // A table that changes under the reading is read again.
@@ -156,7 +168,9 @@ void Engine::ReadLater(const std::shared_ptr<FlowInquiry>& inquiry, absl::Status
 
 void Engine::WalkFlow(const std::shared_ptr<FlowInquiry>& inquiry, ObservedRules seen) {
   // Meanwhile it may have become another one.
-  absl::StatusOr<FlowScene> scene = SceneOf(inquiry->question, HostOfFlow());
+  FlowHost host = HostOfFlow();
+  if (inquiry->connections) host.connections = &*inquiry->connections;
+  absl::StatusOr<FlowScene> scene = SceneOf(inquiry->question, host);
   if (!scene.ok()) return inquiry->End(scene.status());
   if (scene->table != inquiry->table) {
     return inquiry->End(absl::UnavailableError("its VPC was changed meanwhile; ask again"));

@@ -56,6 +56,8 @@ uint64_t Engine::HardwareRulesOfOneMore(const StoredObject& object, const PfFact
   bound.addresses = port.addresses;
   bound.pairs = port.allowed_pairs;
   bound.offload = port.offload;
+  bound.security_groups = port.security_groups;
+  bound.policy = port.policy;
 
   if (vpc.is_provider()) {
     const auto context = ProviderContextOf(stored_vpc, pf.id, facts_);
@@ -73,7 +75,8 @@ uint64_t Engine::HardwareRulesOfOneMore(const StoredObject& object, const PfFact
   if (!vpc.vni || subnet == nullptr) return 0;
   TunnelFacts tunnel = facts_.tunnel.value_or(TunnelFacts());
   if (!facts_.tunnel) tunnel.local = config_.compile.tunnel.local;
-  const VpcContext context{*vpc.vni, stored_vpc.ordinal, tunnel, config_.compile.tunnel.peers};
+  VpcContext context = OverlayContextOf(stored_vpc, tunnel);
+  context.peers = config_.compile.tunnel.peers;
   const RuleTable block{RuleTable::Kind::kVpcBlock, *vpc.vni};
   const std::vector<FlowRule> own = CompilePortRules(
       context, ContextOf(std::get<Subnet>(subnet->object), subnet->ordinal), bound);
@@ -92,7 +95,14 @@ uint64_t Engine::HardwareRulesOfOneMore(const StoredObject& object, const PfFact
 
 // What the ports of an overlay share once it is whole, without those of its ports.
 uint64_t Engine::RulesInCommon(const std::string& vpc, const VpcContext& context) const {
-  uint64_t rules = CompileVpcRules(context).size() + world_.RoutesOfVpc(vpc).size();
+  const RuleTable block{RuleTable::Kind::kVpcBlock, context.vni};
+  const uint64_t of_route = context.policies == nullptr ? 1 : 2;
+  uint64_t rules = CompileVpcRules(context).size() + of_route * world_.RoutesOfVpc(vpc).size();
+  if (context.policies != nullptr) {
+    for (const auto& [number, policy] : context.policies->by_number) {
+      rules += CountIn(CompilePolicyRules(context, number), block);
+    }
+  }
   for (const std::string& id : world_.SubnetsOfVpc(vpc)) {
     const StoredObject* subnet = world_.Find({ObjectKind::kSubnet, id});
     rules += CompileSubnetRules(context, std::get<Subnet>(subnet->object), subnet->ordinal).size();
@@ -102,6 +112,9 @@ uint64_t Engine::RulesInCommon(const std::string& vpc, const VpcContext& context
     if (endpoint.vtep == context.tunnel.local) continue;
     const SubnetContext subnet = SubnetContextOf(endpoint.subnet);
     ++rules;
+    rules += CountIn(CompileMemberRules(context, endpoint.security_groups, endpoint.addresses,
+                                        stored->ordinal, /*here=*/false),
+                     block);
     for (const IpAddress& address : endpoint.addresses) {
       rules += (address.is_v4() ? subnet.routed4 : subnet.routed6) ? 1 : 0;
     }

@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Check(**connection);
   }
   ConnectionDump dump(kZone);
-  AnswerCollector collector(1, 1, [&](const MessageView& message) { dump.Take(message); });
+  AnswerCollector collector(1, 1, [&](size_t, const MessageView& message) { dump.Take(message); });
   collector.Feed(bytes);
   if (auto messages = SplitDatagram(bytes); messages.ok()) {
     for (const MessageView& message : *messages) {

@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)DecodeFilter(bytes);
   (void)DecodeQdisc(bytes);
   FilterDump dump;
-  AnswerCollector collector(1, 1, [&](const MessageView& message) { dump.Take(message); });
+  AnswerCollector collector(1, 1, [&](size_t, const MessageView& message) { dump.Take(message); });
   collector.Feed(bytes);
   if (auto messages = SplitDatagram(bytes); messages.ok()) {
     for (const MessageView& message : *messages) {

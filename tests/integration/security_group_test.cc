@@ -310,5 +310,55 @@ TEST_F(SecurityGroupTest, AMovedPortIsJudgedByItsNewGroups) {
   host->WaitUntil("as many rules as before", [&] { return Block(1000).size() == with_one; });
 }
 
+// Which group judges, and what conntrack knows of the connection.
+TEST_F(SecurityGroupTest, AnExplanationNamesWhoForbidsItAndWhatConntrackKnows) {
+  Begin();
+  PutGroup("web", {Ingress(6, 443)});
+  v1::SecurityRule out;
+  out.set_direction(v1::DIRECTION_EGRESS);
+  PutGroup("out", {out});
+  AttachWith("a", "10.0.0.5", {"web"});
+  AttachWith("b", "10.0.0.6", {"out"});
+  WaitGroup("web");
+  WaitGroup("out");
+  const auto explain = [&](const std::string& port, const std::string& to, uint32_t dst_port) {
+    v1::Request request;
+    v1::ExplainFlow* question = request.mutable_explain_flow();
+    question->set_port(port);
+    question->set_to(to);
+    question->set_protocol(6);
+    question->set_dst_port(dst_port);
+    const v1::Reply reply = host->Send(request);
+    EXPECT_TRUE(reply.has_flow()) << reply.ShortDebugString();
+    EXPECT_EQ(reply.flow().disagreements_size(), 0) << reply.ShortDebugString();
+    return reply.flow();
+  };
+  const auto notes = [](const v1::FlowExplanation& flow) {
+    std::string all;
+    for (const std::string& note : flow.notes()) StrAppend(&all, note, "\n");
+    return all;
+  };
+  EXPECT_EQ(explain("b-red", "10.0.0.5", 443).verdict().port(), "a-red");
+  const v1::FlowExplanation wrong_port = explain("b-red", "10.0.0.5", 22);
+  EXPECT_EQ(wrong_port.verdict().kind(), "dropped");
+  EXPECT_THAT(wrong_port.ShortDebugString(), ::testing::HasSubstr("security groups web"));
+  const v1::FlowExplanation outwards = explain("a-red", "10.0.0.6", 443);
+  EXPECT_THAT(outwards.ShortDebugString(), ::testing::HasSubstr("port/a-red has security groups"));
+  EXPECT_THAT(notes(outwards), ::testing::HasSubstr("it is the first of it"));
+  // The answer of a connection that began at the other end.
+  ConnectionTuple tuple = Tcp("10.0.0.6", "10.0.0.5", 443);
+  host->conntrack.Add(kFirstCtZone, tuple);
+  v1::Request request;
+  v1::ExplainFlow* question = request.mutable_explain_flow();
+  question->set_port("a-red");
+  question->set_to("10.0.0.6");
+  question->set_protocol(6);
+  question->set_src_port(443);
+  question->set_dst_port(40000);
+  const v1::FlowExplanation answer = host->Send(request).flow();
+  EXPECT_EQ(answer.verdict().port(), "b-red") << answer.ShortDebugString();
+  EXPECT_THAT(notes(answer), ::testing::HasSubstr("it is an answer"));
+}
+
 }  // namespace
 }  // namespace fairlead
