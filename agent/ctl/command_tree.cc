@@ -289,7 +289,8 @@ void CommandTree::AddExplain() {
 void CommandTree::AddReads() {
   CLI::App* sub = Command("get", "List objects, NICs or rules", Options::Command::kGet);
   Note(sub->add_option("KIND", raw_.kind,
-                       "vpcs, subnets, vms, ports, endpoints, routes, pfs, vfs, rules, drifts "
+                       "vpcs, subnets, vms, ports, endpoints, routes, security-groups, pfs, vfs, "
+                       "rules, drifts "
                        "(what others changed) or "
                        "foreign (objects of another store)")
            ->required(),

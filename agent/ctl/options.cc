@@ -279,7 +279,8 @@ ParsedLine ParseCommandLine(std::vector<std::string> args, const Defaults& defau
     o.kind = Singular(raw.kind);
     if (o.kind.empty()) {
       return Usage(StrCat("there is no kind ", Quoted(raw.kind),
-                          "; one of vpcs, subnets, vms, ports, endpoints, routes, pfs, vfs, rules, "
+                          "; one of vpcs, subnets, vms, ports, endpoints, routes, security-groups, "
+                          "pfs, vfs, rules, "
                           "drifts, foreign"));
     }
     if (std::string wrong = ReadId(tree, o); !wrong.empty()) return Usage(wrong);

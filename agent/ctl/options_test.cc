@@ -124,7 +124,7 @@ TEST(CommandLine, AKindThatTheCommandDoesNotTakeIsToldWithThoseItTakes) {
     EXPECT_EQ(line.err,
               "fairleadctl: '" + args[1] +
                   "' is of no kind that this command takes, which are vpc, subnet, vm, port, "
-                  "endpoint, route" +
+                  "endpoint, route, security-group" +
                   (args[0] == "describe" ? ", pf, vf\n" : "\n"));
   }
 }

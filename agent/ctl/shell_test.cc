@@ -184,7 +184,8 @@ TEST(Completion, CompletesLinesInBash) {
   EXPECT_EQ(outcome.code, 0) << outcome.out;
   for (const char* line :
        {"fairleadctl desc> describe\n",
-        "fairleadctl get > vpcs subnets vms ports endpoints routes pfs vfs rules drifts foreign\n",
+        "fairleadctl get > vpcs subnets vms ports endpoints routes security-groups pfs vfs rules "
+        "drifts foreign\n",
         "fairleadctl get ports w> web-0\n", "fairleadctl attach --offload > must prefer off\n",
         "fairleadctl attach --off> --offload\n",
         // bash puts it after the "=".

@@ -67,7 +67,8 @@ class Scene(AnyScene):
         for port, (vm, dev) in self.place.items():
             eventually(f"VM {vm.name} has {dev}", lambda v=vm, d=dev, p=port: v.mac(d) == self.mac[p])
         for vm, own, own6, gateway in ((self.a, A, A6, "10.0.0.254"), (self.b, B, B6, "10.0.1.254")):
-            vm.sh(f"ip link set eth0 up && ip address add {own}/24 dev eth0 && ip address add {own6}/64 dev eth0 nodad && "
+            vm.sh("echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad; ip link set eth0 up && "
+                  f"ip address add {own}/24 dev eth0 && ip address add {own6}/64 dev eth0 && "
                   f"ip route add default via {gateway}")
         for far in (self.far, self.other):
             far.know({A: self.mac["a"], A6: self.mac["a"]})
