@@ -265,6 +265,25 @@ TEST_F(StoreTest, AnOrdinalMayPassToAnotherObjectWithinOneChange) {
   EXPECT_TRUE(status.ok()) << status;
 }
 
+// A zone that no VPC has any more is nobody else's before it was emptied, over restarts too.
+TEST_F(StoreTest, AConntrackZoneThatIsLeftIsRememberedUntilItWasEmptied) {
+  StoreBatch batch = OneVpc("a", 1);
+  std::get<Vpc>(batch.change->upserts[0].object).ct_zone = kFirstCtZone;
+  batch.change->left_zones = {kFirstCtZone + 1, kFirstCtZone + 2};
+  ASSERT_TRUE((*Open())->Commit(batch).ok());
+  {
+    auto store = Open();
+    const auto contents = (*store)->Load();
+    ASSERT_TRUE(contents.ok()) << contents.status();
+    EXPECT_EQ(std::get<Vpc>(contents->objects.at(0).object).ct_zone, kFirstCtZone);
+    EXPECT_EQ(contents->left_zones, (std::set<uint16_t>{kFirstCtZone + 1, kFirstCtZone + 2}));
+    StoreBatch emptied;
+    emptied.emptied_zones = {kFirstCtZone + 1};
+    ASSERT_TRUE((*store)->Commit(emptied).ok());
+  }
+  EXPECT_EQ((*Open())->Load()->left_zones, std::set<uint16_t>{kFirstCtZone + 2});
+}
+
 TEST_F(StoreTest, TheNewestAnswersOfEachControllerAreKept) {
   auto store = Open();
   ASSERT_TRUE(store.ok());
